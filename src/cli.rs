@@ -1,0 +1,109 @@
+//! The command line: clap types only.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::model::names;
+
+/// Lets macvlan guests of LXD and Incus and their own host reach each other.
+#[derive(Debug, Parser)]
+#[command(name = names::PROGRAM, version, arg_required_else_help = true, after_help = EXIT_STATUS)]
+pub struct Cli {
+    /// The files that every command shares.
+    #[command(flatten)]
+    pub files: Files,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The files that every command shares.
+#[derive(Debug, Args)]
+pub struct Files {
+    /// Configuration file; it must exist [default: /etc/macvlan-shim/config.toml, if there is one]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Control socket of the daemon
+    #[arg(long, global = true, value_name = "PATH", default_value = names::CONTROL_SOCKET)]
+    pub socket: PathBuf,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the daemon in the foreground
+    ///
+    /// It works in the network namespace that it is started in: makes a shim on every parent where a guest
+    /// of this host needs one, and a route to every admitted address of the guests. SIGHUP reloads the
+    /// configuration; a bad file keeps the old one. SIGTERM ends the daemon and leaves everything in place.
+    Run,
+    /// Show servers, shims, guests and problems
+    ///
+    /// Asks the running daemon. Exits with 3 if there is none.
+    Status(StatusArgs),
+    /// Show what `run` would change now, and change nothing
+    Plan {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove all shims, routes and rules that are ours
+    ///
+    /// Needs no configuration, and no daemon may run in this network namespace.
+    Cleanup {
+        /// Only show what would be removed
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Check or show the configuration
+    #[command(subcommand, arg_required_else_help = true)]
+    Config(ConfigCommand),
+}
+
+/// How `status` shows.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct StatusArgs {
+    /// Print JSON, as the daemon sends it
+    #[arg(long, conflicts_with = "watch")]
+    pub json: bool,
+    /// Show it again whenever it changes, until Ctrl-C
+    #[arg(long)]
+    pub watch: bool,
+}
+
+/// What to do with the configuration.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Tell all faults of the configuration file
+    Check,
+    /// Print the effective configuration, every default spelt out
+    Show,
+}
+
+const EXIT_STATUS: &str = "\
+Exit status:
+  0  good
+  1  the operation failed, a check found a fault, or another daemon runs
+  2  wrong usage or configuration
+  3  status found no daemon";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn shared_options_stand_before_or_behind_the_command() {
+        for arguments in [["--config", "c", "plan"], ["plan", "--config", "c"]] {
+            let cli = Cli::try_parse_from([&["macvlan-shim"], &arguments[..]].concat()).unwrap();
+            assert_eq!(cli.files.config, Some(PathBuf::from("c")));
+            assert_eq!(cli.files.socket, PathBuf::from(names::CONTROL_SOCKET));
+        }
+    }
+}

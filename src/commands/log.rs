@@ -1,0 +1,60 @@
+//! The log of `run`: one line an event on stderr, level by `RUST_LOG`, `info` if that is not set.
+
+use std::fmt;
+use std::io::{self, IsTerminal};
+use std::os::unix::fs::MetadataExt;
+
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::{Compact, Format, Writer};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+/// Starts the log. Under systemd's journal, lines carry their priority and no time of their own.
+pub(super) fn start() {
+    let filter =
+        EnvFilter::builder().with_default_directive(tracing::level_filters::LevelFilter::INFO.into());
+    let log = tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_env_filter(filter.from_env_lossy())
+        .with_ansi(io::stderr().is_terminal());
+    let format = Format::default().compact().with_target(false);
+    let started = match is_journal() {
+        true => log.event_format(Journal(format.without_time().with_level(false))).try_init(),
+        false => log.event_format(format).try_init(),
+    };
+    // A second start keeps the first log.
+    let _ = started;
+}
+
+/// Whether stderr is the stream that `JOURNAL_STREAM` names, as systemd.exec(5) tells it.
+fn is_journal() -> bool {
+    let Ok(named) = std::env::var("JOURNAL_STREAM") else { return false };
+    let Ok(stderr) = std::fs::metadata("/proc/self/fd/2") else { return false };
+    named == format!("{}:{}", stderr.dev(), stderr.ino())
+}
+
+/// A line as the journal wants it: `<6>text`, see sd-daemon(3).
+struct Journal(Format<Compact, ()>);
+
+impl<S, N> FormatEvent<S, N> for Journal
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut to: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let priority = match *event.metadata().level() {
+            Level::ERROR => 3,
+            Level::WARN => 4,
+            Level::INFO => 6,
+            _ => 7,
+        };
+        write!(to, "<{priority}>")?;
+        self.0.format_event(context, to, event)
+    }
+}

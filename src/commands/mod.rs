@@ -1,0 +1,64 @@
+//! One verb, one file. A command prints its result and returns its exit status; what it could not do is a
+//! [`Failure`], which `main` prints.
+//!
+//! | module | verb |
+//! | --- | --- |
+//! | [`run`] | the daemon |
+//! | [`status`] | what the daemon sees; `table` is how it looks |
+//! | [`plan`] | what the daemon would change |
+//! | [`cleanup`] | takes away all that is ours |
+//! | [`config`] | checks or shows the configuration |
+
+pub mod cleanup;
+pub mod config;
+mod failure;
+mod log;
+mod output;
+pub mod plan;
+pub mod run;
+pub mod status;
+mod table;
+
+pub use failure::Failure;
+
+use std::fmt;
+use std::future::Future;
+use std::io::{self, Write};
+
+use crate::cli::{Cli, Command, Files};
+
+/// Good.
+pub const GOOD: u8 = 0;
+/// The operation failed, a check found a fault, or another daemon holds the lock.
+pub const FAILED: u8 = 1;
+/// Wrong usage or configuration.
+pub const WRONG_USAGE: u8 = 2;
+/// `status` found no daemon.
+pub const NO_DAEMON: u8 = 3;
+
+/// Does what the command line says; the exit status is one of this module's constants.
+pub fn execute(cli: Cli) -> Result<u8, Failure> {
+    let Files { config, socket } = cli.files;
+    match cli.command {
+        Command::Run => {
+            log::start();
+            run::run(config, &socket)
+        }
+        Command::Status(arguments) => status::status(&socket, arguments),
+        Command::Plan { json } => plan::plan(config, json),
+        Command::Cleanup { dry_run } => cleanup::cleanup(dry_run),
+        Command::Config(command) => config::config(config.as_deref(), command),
+    }
+}
+
+/// Prints a line of the result.
+fn say(line: fmt::Arguments<'_>) -> Result<(), Failure> {
+    writeln!(io::stdout().lock(), "{line}").map_err(|error| Failure::output(&error))
+}
+
+/// Runs one task on this thread.
+fn block_on<T>(task: impl Future<Output = T>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new("cannot start").because(&error))?;
+    Ok(runtime.block_on(task))
+}

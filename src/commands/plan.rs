@@ -1,0 +1,65 @@
+//! `macvlan-shim plan`: what `run` would change now. Changes nothing.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::Failure;
+use crate::config::Config;
+use crate::hypervisor;
+use crate::kernel::Kernel;
+use crate::model::Inventory;
+use crate::model::plan::When;
+use crate::reconcile::desire::Memory;
+use crate::reconcile::{desire, diff};
+
+/// One step, as `--json` shows it.
+#[derive(Serialize)]
+struct StepView {
+    op: String,
+    why: String,
+    after_breath: bool,
+}
+
+/// Runs it.
+pub fn plan(config_file: Option<PathBuf>, json: bool) -> Result<u8, Failure> {
+    let config = Config::load(config_file.as_deref())?;
+    let inventory = super::block_on(read_servers(&config))?;
+    let kernel = Kernel::open()?;
+    let desired = desire(&config, &inventory, kernel.snapshot(), &mut Memory::default());
+    let plan = diff(&desired, kernel.snapshot());
+    if json {
+        let view = plan.iter().map(|step| StepView {
+            op: step.op.to_string(),
+            why: step.why.clone(),
+            after_breath: step.when == When::AfterBreath,
+        });
+        let view: Vec<StepView> = view.collect();
+        super::say(format_args!("{}", serde_json::to_string_pretty(&view)?))?;
+        return Ok(0);
+    }
+    for (id, server) in inventory.servers.iter().filter(|(_, server)| server.guests.is_none()) {
+        if let Some(message) = &server.message {
+            eprintln!("macvlan-shim: {id}: {message}");
+        }
+    }
+    for problem in &desired.problems {
+        eprintln!("macvlan-shim: {}: {}\n  hint: {}", problem.object, problem.message, problem.hint);
+    }
+    if plan.is_empty() {
+        super::say(format_args!("nothing to do: the kernel's state is as it should be"))?;
+    }
+    for step in &plan {
+        super::say(format_args!("{}: {}", step.op, step.why))?;
+    }
+    Ok(0)
+}
+
+async fn read_servers(config: &Config) -> Inventory {
+    let mut inventory = Inventory::default();
+    for target in hypervisor::targets(&config.servers, |name| std::env::var_os(name)) {
+        let server = hypervisor::read(&target).await;
+        inventory.servers.insert(target.id.clone(), server);
+    }
+    inventory
+}

@@ -1,0 +1,133 @@
+//! `status`: asks the daemon and shows what it answers.
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::Duration;
+
+use super::output::{Look, print};
+use super::{Failure, GOOD, NO_DAEMON, block_on, table};
+use crate::cli::StatusArgs;
+use crate::model::names;
+use crate::model::status::Status;
+
+/// How long the daemon may take to accept a connection.
+const CONNECT: Duration = Duration::from_secs(2);
+/// How long it may take in all.
+const ANSWER: Duration = Duration::from_secs(5);
+/// How often `--watch` asks.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// Shows the status of the daemon behind a control socket.
+pub fn status(socket: &Path, arguments: StatusArgs) -> Result<u8, Failure> {
+    block_on(async {
+        match arguments {
+            StatusArgs { watch: true, .. } => watch(socket).await?,
+            StatusArgs { json: true, .. } => print(&ask(socket).await?)?,
+            _ => print(&table(socket, Look::of_stdout()).await?)?,
+        }
+        Ok(GOOD)
+    })?
+}
+
+/// Shows the status whenever it changes, also over restarts of the daemon.
+async fn watch(socket: &Path) -> Result<(), Failure> {
+    let mut shown = String::new();
+    loop {
+        let look = Look::of_stdout();
+        let now = match table(socket, look).await {
+            Ok(table) => table,
+            Err(failure) => format!("{failure}\n"),
+        };
+        if now != shown {
+            // Home, and clear to the end, so that nothing flickers.
+            let before = if look.width.is_some() { "\x1b[H\x1b[2J" } else { "" };
+            let after = if look.width.is_some() { "" } else { "\n" };
+            print(&format!("{before}{now}{after}"))?;
+            shown = now;
+        }
+        tokio::select! {
+            interrupted = tokio::signal::ctrl_c() => {
+                return interrupted.map_err(|error| Failure::new("cannot wait for Ctrl-C").because(&error));
+            }
+            () = tokio::time::sleep(PERIOD) => {}
+        }
+    }
+}
+
+async fn table(socket: &Path, look: Look) -> Result<String, Failure> {
+    let body = ask(socket).await?;
+    let status: Status = serde_json::from_str(&body).map_err(|error| {
+        let version = serde_json::from_str::<serde_json::Value>(&body).ok();
+        let version = version.and_then(|body| Some(format!(" (version {})", body["version"].as_str()?)));
+        let version = version.unwrap_or_default();
+        Failure::new(format!("the daemon{version} answers what this version does not understand"))
+            .because(&error)
+            .hint(format!(
+                "this is version {}; restart the daemon (systemctl restart macvlan-shim), \
+                 which leaves every route in place, or use --json",
+                env!("CARGO_PKG_VERSION")
+            ))
+    })?;
+    Ok(table::render(&status, look))
+}
+
+/// The daemon's answer as it came.
+async fn ask(socket: &Path) -> Result<String, Failure> {
+    let cannot = |error: reqwest::Error| unreachable(socket, &error);
+    let client =
+        reqwest::Client::builder().unix_socket(socket).connect_timeout(CONNECT).timeout(ANSWER).build();
+    let answer = client.map_err(cannot)?.get("http://daemon/1.0/status").send().await.map_err(cannot)?;
+    let code = answer.status();
+    let body = answer.text().await.map_err(cannot)?;
+    if code.is_success() {
+        return Ok(body);
+    }
+    let error = serde_json::from_str::<serde_json::Value>(&body).ok();
+    let error = error.and_then(|body| Some(body["error"].as_str()?.to_owned()));
+    let failure = Failure::new(format!("the daemon at {} refuses to answer", socket.display()));
+    Err(Failure { causes: vec![error.unwrap_or_else(|| code.to_string())], ..failure })
+}
+
+fn unreachable(socket: &Path, error: &reqwest::Error) -> Failure {
+    let path = socket.display();
+    match io_kind(error) {
+        Some(io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            let failure = Failure::new(format!("no daemon answers at {path}")).exit(NO_DAEMON);
+            match socket == Path::new(names::CONTROL_SOCKET) {
+                true => failure.hint(
+                    "start it with \"systemctl start macvlan-shim\"; \
+                     if it does not stay, \"journalctl -u macvlan-shim\" tells why",
+                ),
+                false => failure.hint("is this the path that its --socket names?"),
+            }
+        }
+        Some(io::ErrorKind::PermissionDenied) => {
+            Failure::new(format!("you may not ask the daemon at {path}")).hint(who_may(socket))
+        }
+        _ if error.is_timeout() => Failure::new(format!("the daemon at {path} does not answer in time"))
+            .hint("\"journalctl -u macvlan-shim\" may tell why"),
+        _ => Failure::new(format!("cannot ask the daemon at {path}")).because(error),
+    }
+}
+
+fn io_kind(error: &reqwest::Error) -> Option<io::ErrorKind> {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return Some(error.kind());
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// The socket's mode lets its group in.
+fn who_may(socket: &Path) -> String {
+    let gid = std::fs::metadata(socket).map(|meta| nix::unistd::Gid::from_raw(meta.gid())).ok();
+    let group = gid.filter(|gid| gid.as_raw() != 0).and_then(|gid| nix::unistd::Group::from_gid(gid).ok()?);
+    match group {
+        Some(group) => format!("root may, and members of the group {}", group.name),
+        None => "only root may".to_owned(),
+    }
+}

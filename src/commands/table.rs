@@ -1,0 +1,198 @@
+//! A [`Status`] as text for people: what is good stays short, what is wrong says why.
+
+mod grid;
+
+use self::grid::{Cell, Grid, Tone, wrap};
+use super::output::Look;
+use crate::model::inventory::{ServerKind, ServerState};
+use crate::model::names;
+use crate::model::status::{
+    AddressState, AddressStatus, GuestStatus, NicState, NicStatus, Problem, ServerStatus, ShimState,
+    ShimStatus, Status,
+};
+
+/// The whole status.
+pub(super) fn render(status: &Status, look: Look) -> String {
+    let sections = [
+        head(status),
+        servers(&status.servers, look),
+        shims(&status.shims, look),
+        guests(&status.guests, look),
+        unclaimed(status, look),
+        problems(&status.problems, look),
+    ];
+    let sections: Vec<String> = sections.into_iter().filter(|section| !section.is_empty()).collect();
+    sections.join("\n")
+}
+
+fn head(status: &Status) -> String {
+    let ready = if status.ready { "ready" } else { "not ready yet" };
+    format!("{} {}, {ready}\n", names::PROGRAM, status.version)
+}
+
+fn servers(servers: &[ServerStatus], look: Look) -> String {
+    if servers.is_empty() {
+        return "no server: there is no LXD or Incus socket on this host\n".to_owned();
+    }
+    // Beside a server that is there, those that never were are not worth a row.
+    let any_there = servers.iter().any(|server| server.state != ServerState::Absent);
+    let worth_a_row = |server: &&ServerStatus| {
+        !any_there || server.state != ServerState::Absent || server.version.is_some()
+    };
+    let mut grid = Grid::new(["SERVER", "VERSION", "NAME", "STATE", "SOCKET"]);
+    for server in servers.iter().filter(worth_a_row) {
+        let kind = server.kind.map(|kind| match kind {
+            ServerKind::Lxd => "LXD",
+            ServerKind::Incus => "Incus",
+        });
+        let version: Vec<&str> = kind.into_iter().chain(server.version.as_deref()).collect();
+        let (state, tone) = match server.state {
+            ServerState::Connected => ("connected", Tone::Good),
+            ServerState::Connecting => ("connecting", Tone::Waiting),
+            ServerState::Absent => ("absent", Tone::Faint),
+            ServerState::Failed => ("failed", Tone::Bad),
+        };
+        // Most messages name the socket themselves.
+        let socket = Some(server.socket.display().to_string());
+        let socket =
+            socket.filter(|socket| !server.message.as_ref().is_some_and(|text| text.contains(socket)));
+        grid.row([
+            Cell::from(&server.id),
+            Cell::or_dash(&version.join(" ")),
+            Cell::or_dash(server.name.as_deref().unwrap_or_default()),
+            Cell::toned(state, tone),
+            Cell::lines([socket, server.message.clone()]),
+        ]);
+    }
+    grid.render(look)
+}
+
+fn shims(shims: &[ShimStatus], look: Look) -> String {
+    if shims.is_empty() {
+        return "no shim: no guest needs one now\n".to_owned();
+    }
+    let mut grid = Grid::new(["SHIM", "PARENT", "MAC", "STATE", "NICS", "OWN ADDRESSES"]);
+    for shim in shims {
+        let (state, tone) = match shim.state {
+            ShimState::Up => ("up", Tone::Good),
+            ShimState::Down => ("down", Tone::Waiting),
+            ShimState::Failed => ("failed", Tone::Bad),
+        };
+        let addresses: Vec<String> = shim.addresses.iter().map(ToString::to_string).collect();
+        let addresses = if addresses.is_empty() { "none".to_owned() } else { addresses.join(" ") };
+        grid.row([
+            Cell::from(&shim.name),
+            Cell::from(&shim.parent),
+            Cell::or_dash(&shim.mac.map(|mac| mac.to_string()).unwrap_or_default()),
+            Cell::toned(state, tone),
+            Cell::from(&shim.nics.to_string()),
+            Cell::lines([Some(addresses), shim.message.clone()]),
+        ]);
+    }
+    grid.render(look)
+}
+
+fn guests(guests: &[GuestStatus], look: Look) -> String {
+    if guests.is_empty() {
+        return "no guest with a macvlan NIC\n".to_owned();
+    }
+    let mut grid = Grid::new(["GUEST", "NIC", "PARENT", "ADDRESS", "STATE", "SOURCE OR REASON"]);
+    for guest in guests {
+        let mut label = guest_label(guest);
+        for nic in &guest.nics {
+            for (n, (address, state, detail)) in nic_rows(nic).into_iter().enumerate() {
+                let first = |text: &str| Cell::from(if n == 0 { text } else { "" });
+                let guest = Cell::from(&std::mem::take(&mut label));
+                grid.row([guest, first(&nic.name), first(&nic.parent), address, state, detail]);
+            }
+        }
+    }
+    grid.render(look)
+}
+
+/// As `explain` and the log name it: `lxd:web`, or `lxd:shop/web` outside the default project.
+fn guest_label(guest: &GuestStatus) -> String {
+    let GuestStatus { server, project, name, .. } = guest;
+    match project.as_str() {
+        "default" => format!("{server}:{name}"),
+        project => format!("{server}:{project}/{name}"),
+    }
+}
+
+/// Address, state and detail: one row an address, and one before them for a NIC whose state they do not show.
+fn nic_rows(nic: &NicStatus) -> Vec<(Cell, Cell, Cell)> {
+    let told_by_addresses = matches!(nic.state, NicState::Reachable | NicState::Refused);
+    let mut rows = Vec::new();
+    if nic.addresses.is_empty() || !told_by_addresses {
+        let (state, tone) = match nic.state {
+            NicState::Stopped => ("stopped", Tone::Faint),
+            NicState::Unselected => ("unselected", Tone::Faint),
+            NicState::Unsupported => ("unsupported", Tone::Waiting),
+            NicState::Failed => ("failed", Tone::Bad),
+            NicState::Reachable => ("reachable", Tone::Good),
+            NicState::Refused => ("refused", Tone::Bad),
+            NicState::Waiting => ("waiting", Tone::Waiting),
+        };
+        rows.push((Cell::or_dash(""), Cell::toned(state, tone), reason(&nic.message, &nic.reason)));
+    }
+    rows.extend(nic.addresses.iter().map(address_row));
+    rows
+}
+
+fn address_row(address: &AddressStatus) -> (Cell, Cell, Cell) {
+    let (state, tone) = match address.state {
+        AddressState::Routed => ("routed", Tone::Good),
+        AddressState::Refused => ("refused", Tone::Bad),
+        AddressState::Failed => ("failed", Tone::Bad),
+    };
+    let detail = match address.source {
+        Some(source) => Cell::lines([Some(source.to_string()), address.message.clone()]),
+        None => reason(&address.message, &address.reason),
+    };
+    (Cell::from(&address.address.to_string()), Cell::toned(state, tone), detail)
+}
+
+/// The sentence, with the code behind it that explains and the documentation go by.
+fn reason(message: &Option<String>, code: &Option<String>) -> Cell {
+    match (message, code) {
+        (Some(message), Some(code)) => Cell::from(&format!("{message} ({code})")),
+        (Some(text), None) | (None, Some(text)) => Cell::from(text),
+        (None, None) => Cell::from(""),
+    }
+}
+
+fn unclaimed(status: &Status, look: Look) -> String {
+    if status.unclaimed.is_empty() {
+        return String::new();
+    }
+    let mut grid = Grid::new(["UNCLAIMED", "SHIM", "MAC", "DETAIL"]);
+    for route in &status.unclaimed {
+        grid.row([
+            Cell::toned(&route.address.to_string(), Tone::Waiting),
+            Cell::from(&route.shim),
+            Cell::from(&route.mac.to_string()),
+            Cell::from("kept: no server that answers vouches for it"),
+        ]);
+    }
+    grid.render(look)
+}
+
+fn problems(problems: &[Problem], look: Look) -> String {
+    if problems.is_empty() {
+        return "no problems\n".to_owned();
+    }
+    let label = Cell::toned("problem:", Tone::Bad).painted(look);
+    let mut text = String::new();
+    for Problem { code, object, message, hint } in problems {
+        let problem = grid::printable(&format!("problem: {object}: {message} ({code})"));
+        let problem = wrap(&problem, look.width, 2).join("\n  ");
+        text += &format!("{}\n", problem.replacen("problem:", &label, 1));
+        let hint = grid::printable(&format!("hint: {hint}"));
+        let room = look.width.map(|width| width.saturating_sub(2));
+        text += &format!("  {}\n", wrap(&hint, room, 6).join("\n        "));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,209 @@
+//! One text → an address, a prefix, an interface name, a socket. An error says what was expected and,
+//! where that can be told, what to write instead.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+
+use crate::model::names;
+
+/// Why a text is not what it should be.
+#[derive(Debug, PartialEq)]
+pub(super) struct Wrong {
+    /// Follows the quoted text: `"…" has a prefix length`.
+    pub(super) what: String,
+    pub(super) hint: Option<String>,
+}
+
+type Checked<T> = Result<T, Wrong>;
+
+fn wrong<T>(what: impl Into<String>, hint: impl Into<Option<String>>) -> Checked<T> {
+    Err(Wrong { what: what.into(), hint: hint.into() })
+}
+
+/// The longest path that a unix socket can have, in bytes.
+const MAX_SOCKET_PATH: usize = 107;
+
+/// An own address of a shim.
+pub(super) fn own_address(text: &str) -> Checked<IpAddr> {
+    if let Some((address, length)) = text.split_once('/') {
+        let hint = address.parse::<IpAddr>().ok().filter(|_| length.parse::<u8>().is_ok());
+        return wrong(
+            "has a prefix length; own addresses are written without prefix length",
+            hint.map(|address| format!("write {:?}", address.to_string())),
+        );
+    }
+    let Ok(address) = text.parse::<IpAddr>() else {
+        return wrong("is no IP address", Some("write it like \"192.168.1.5\" or \"fd00::5\"".to_owned()));
+    };
+    match unfit(address) {
+        Some(what) => wrong(
+            format!("is {what}; expected a unicast address that other machines can reach"),
+            mapped(address),
+        ),
+        None => Ok(address),
+    }
+}
+
+/// Any prefix.
+pub(super) fn prefix(text: &str) -> Checked<IpNet> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        let host = IpNet::from(address);
+        return wrong("has no prefix length", Some(format!("for this one address, write \"{host}\"")));
+    }
+    let Ok(net) = text.parse::<IpNet>() else {
+        return wrong("is no network", Some("write it like \"192.168.1.0/24\" or \"fd00::/64\"".to_owned()));
+    };
+    if net != net.trunc() {
+        let network = net.trunc();
+        return wrong(
+            format!("has bits set behind its prefix length of {}", net.prefix_len()),
+            Some(format!("the network is \"{network}\"; the one address is \"{}\"", IpNet::from(net.addr()))),
+        );
+    }
+    Ok(net)
+}
+
+/// A range that may be routed through a shim.
+pub(super) fn range(text: &str) -> Checked<IpNet> {
+    let net = prefix(text)?;
+    if net.prefix_len() == 0 {
+        return wrong(
+            "is the default route; a range through a shim may not be everything",
+            Some("name the networks of the guests".to_owned()),
+        );
+    }
+    match unfit(net.network()).or_else(|| unfit_range(net)) {
+        Some(what) => wrong(format!("is {what}; expected a range of unicast addresses"), None),
+        None => Ok(net),
+    }
+}
+
+/// Whether an address is of a family that is on.
+pub(super) fn family(address: IpAddr, ipv6: bool) -> Checked<()> {
+    match address.is_ipv6() && !ipv6 {
+        true => wrong("is of IPv6, which shim.ipv6 = false switches off", None),
+        false => Ok(()),
+    }
+}
+
+/// The name of a parent.
+pub(super) fn parent(text: &str) -> Checked<String> {
+    if let Some(what) = no_interface_name(text) {
+        return wrong(what, Some("write it as \"ip link\" shows it, without what follows an @".to_owned()));
+    }
+    if text.starts_with("mvs-") {
+        return wrong(
+            "is named like a shim; expected the parent below it",
+            Some("name the interface that the guests' NICs have as their parent".to_owned()),
+        );
+    }
+    Ok(text.to_owned())
+}
+
+/// The path of a server's socket.
+pub(super) fn socket(text: &str) -> Checked<PathBuf> {
+    let path = text.strip_prefix("unix://").or_else(|| text.strip_prefix("unix:")).unwrap_or(text);
+    if path.starts_with('/') && path != text {
+        return wrong("is a URL; expected a path", Some(format!("write {path:?}")));
+    }
+    if !text.starts_with('/') {
+        let hint = Some("write it like \"/var/lib/lxd/unix.socket\"".to_owned());
+        return wrong("is no absolute path; expected one that starts with /", hint);
+    }
+    if text.len() > MAX_SOCKET_PATH {
+        let what = format!("has {} bytes; a socket's path has at most {MAX_SOCKET_PATH}", text.len());
+        return wrong(what, None);
+    }
+    if text.contains('\0') {
+        return wrong("contains a zero byte", None);
+    }
+    // `components` takes away doubled and trailing slashes, so that equal paths are equal.
+    Ok(PathBuf::from(text).components().collect())
+}
+
+/// The name of a profile or project.
+pub(super) fn name(text: &str) -> Checked<String> {
+    match text.trim() {
+        "" => wrong("is no name", None),
+        trimmed if trimmed != text => wrong("has white space around it", Some(format!("write {trimmed:?}"))),
+        _ => Ok(text.to_owned()),
+    }
+}
+
+/// The kernel's own rule (`dev_valid_name`).
+fn no_interface_name(text: &str) -> Option<String> {
+    let max = names::MAX_LINK_NAME;
+    match text {
+        "" => Some("is no interface name".to_owned()),
+        "." | ".." => Some("is no interface name".to_owned()),
+        _ if text.len() > max => {
+            Some(format!("has {} bytes; an interface name has at most {max}", text.len()))
+        }
+        _ => {
+            let bad = text.chars().find(|&c| c == '/' || c == ':' || c == '\0' || c.is_ascii_whitespace())?;
+            Some(format!("contains {bad:?}, which no interface name can"))
+        }
+    }
+}
+
+fn unfit(address: IpAddr) -> Option<&'static str> {
+    match address {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) | IpAddr::V6(Ipv6Addr::UNSPECIFIED) => {
+            Some("the unspecified address")
+        }
+        IpAddr::V4(Ipv4Addr::BROADCAST) => Some("the broadcast address"),
+        IpAddr::V4(v4) if v4.octets()[0] == 0 => Some("of \"this network\" (0.0.0.0/8)"),
+        IpAddr::V4(v4) if v4.octets()[0] >= 240 => Some("reserved (240.0.0.0/4)"),
+        IpAddr::V4(v4) if v4.is_link_local() => Some("link-local"),
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => Some("link-local"),
+        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => Some("an IPv4 address in IPv6 clothes"),
+        _ if address.is_loopback() => Some("loopback"),
+        _ if address.is_multicast() => Some("multicast"),
+        _ => None,
+    }
+}
+
+/// What a range is, whose network address alone would pass.
+fn unfit_range(net: IpNet) -> Option<&'static str> {
+    let multicast =
+        [IpNet::from(IpAddr::from([224, 0, 0, 0])), IpNet::from(IpAddr::from([0xff00, 0, 0, 0, 0, 0, 0, 0]))];
+    multicast.iter().any(|group| net.contains(group)).then_some("wide enough to hold multicast")
+}
+
+fn mapped(address: IpAddr) -> Option<String> {
+    let IpAddr::V6(v6) = address else { return None };
+    v6.to_ipv4_mapped().map(|v4| format!("write {:?}", v4.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interface_name_is_what_the_kernel_takes() {
+        for good in ["eth0", "enx00163e001122", "br-lan", "bond0.100", "wän", "a@b"] {
+            assert_eq!(parent(good), Ok(good.to_owned()));
+        }
+        for bad in ["", ".", "..", "eth 0", "eth/0", "eth0:1", "enx00163e001122a", "e\tth", "mvs-eth0"] {
+            assert!(parent(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn equal_sockets_are_equal_paths() {
+        assert_eq!(socket("/var//lib/lxd/unix.socket/"), socket("/var/lib/lxd/unix.socket"));
+    }
+
+    #[test]
+    fn a_range_as_wide_as_multicast_is_refused() {
+        for bad in ["0.0.0.0/0", "::/0", "128.0.0.0/1", "8000::/1", "224.0.0.0/4", "ff00::/8", "127.0.0.0/8"]
+        {
+            assert!(range(bad).is_err(), "{bad}");
+        }
+        for good in ["10.0.0.0/8", "2000::/3", "192.168.124.160/27", "192.0.2.1/32"] {
+            assert!(range(good).is_ok(), "{good}");
+        }
+    }
+}

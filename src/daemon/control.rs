@@ -1,0 +1,361 @@
+//! The control socket: HTTP over a unix socket, as LXD's own. It only reads, and it cannot hold up the
+//! daemon: connections are few, short-lived and carry one small request each.
+//!
+//! Who may connect is the file's business: its owner and its group (mode 0660).
+
+use std::convert::Infallible;
+use std::fs::{DirBuilder, Permissions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Body, Bytes, Incoming};
+use hyper::header::{ALLOW, CONTENT_TYPE};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use nix::errno::Errno;
+use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr};
+use serde_json::json;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use crate::model::names;
+use crate::model::status::Status;
+
+/// A question to the daemon's loop: answer with the present status.
+pub type StatusRequest = oneshot::Sender<Arc<Status>>;
+
+/// How many are served at once; others wait in the kernel's queue.
+const CONNECTIONS: usize = 16;
+/// How long a connection may take in all, also for a peer that does not read.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// How many bytes the head of a request may have; the least that hyper takes.
+const HEAD: usize = 8192;
+/// How long to wait where the kernel has no file descriptor for us.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Why there is no control socket.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Something else stands there.
+    #[error("{path} is there and is no socket", path = .0.display())]
+    NoSocket(PathBuf),
+    /// A daemon answers there: of another network namespace, for ours is locked.
+    #[error("another process answers at the control socket {path}", path = .0.display())]
+    InUse(PathBuf),
+    /// It cannot be made.
+    #[error("cannot make the control socket {path}", path = path.display())]
+    Io {
+        /// The socket, or its folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Makes the socket, and its folder if need be. One that a dead daemon left is replaced. Must be called
+/// with the lock held and within a tokio runtime.
+pub fn bind(path: &Path) -> Result<UnixListener, BindError> {
+    match std::fs::symlink_metadata(path) {
+        Ok(meta) if !meta.file_type().is_socket() => return Err(BindError::NoSocket(path.to_owned())),
+        Ok(_) if is_alive(path) => return Err(BindError::InUse(path.to_owned())),
+        _ => {}
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let failed = |source| BindError::Io { path: path.to_owned(), source };
+    DirBuilder::new().recursive(true).mode(0o755).create(folder).map_err(failed)?;
+    bind_closed(folder, path).map_err(failed)
+}
+
+/// Whether somebody listens, even if they are too busy to answer.
+fn is_alive(path: &Path) -> bool {
+    let connect = || {
+        let ours = socket::socket(
+            AddressFamily::Unix,
+            SockType::Stream,
+            SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC,
+            None,
+        )?;
+        socket::connect(ours.as_raw_fd(), &UnixAddr::new(path)?)
+    };
+    !matches!(connect(), Err(Errno::ECONNREFUSED | Errno::ENOENT))
+}
+
+/// Binds in a folder that nobody else can enter and moves the socket to its place when its mode is right:
+/// there is no moment at which it is open to more than it should be, whatever the umask.
+fn bind_closed(folder: &Path, path: &Path) -> io::Result<UnixListener> {
+    let closed = folder.join(format!(".{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&closed);
+    DirBuilder::new().mode(0o700).create(&closed)?;
+    let socket = closed.join("s");
+    let bound = UnixListener::bind(&socket).and_then(|listener| {
+        std::fs::set_permissions(&socket, Permissions::from_mode(0o660))?;
+        std::fs::rename(&socket, path)?;
+        Ok(listener)
+    });
+    let _ = std::fs::remove_dir_all(&closed);
+    bound
+}
+
+/// Serves until it is dropped. `ask` leads to the daemon's loop.
+pub async fn serve(listener: UnixListener, ask: mpsc::Sender<StatusRequest>) {
+    serve_within(DEADLINE, listener, ask).await;
+}
+
+async fn serve_within(deadline: Duration, listener: UnixListener, ask: mpsc::Sender<StatusRequest>) {
+    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        let Ok(slot) = slots.clone().acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let ask = ask.clone();
+                connections.spawn(async move {
+                    let _slot = slot;
+                    if tokio::time::timeout(deadline, connection(stream, ask)).await.is_err() {
+                        tracing::debug!("a control connection took too long");
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a control connection");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn connection(stream: UnixStream, ask: mpsc::Sender<StatusRequest>) {
+    let service = service_fn(|request| {
+        let ask = ask.clone();
+        async move { Ok::<_, Infallible>(answer(request, ask).await) }
+    });
+    let served = http1::Builder::new()
+        .keep_alive(false)
+        .max_buf_size(HEAD)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "a control connection failed");
+    }
+}
+
+async fn answer(request: Request<Incoming>, ask: mpsc::Sender<StatusRequest>) -> Response<Full<Bytes>> {
+    let path = request.uri().path();
+    if !["/1.0", "/1.0/status"].contains(&path.trim_end_matches('/')) {
+        return refuse(StatusCode::NOT_FOUND, &format!("there is no {path}; there are /1.0 and /1.0/status"));
+    }
+    if request.method() != Method::GET {
+        let message = format!("{path} can only be read; expected GET, not {}", request.method());
+        let mut response = refuse(StatusCode::METHOD_NOT_ALLOWED, &message);
+        response.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static("GET"));
+        return response;
+    }
+    if !request.body().is_end_stream() {
+        return refuse(StatusCode::PAYLOAD_TOO_LARGE, "no request has a body");
+    }
+    match path.trim_end_matches('/') {
+        "/1.0" => respond(
+            StatusCode::OK,
+            &json!({"program": names::PROGRAM, "version": env!("CARGO_PKG_VERSION"), "paths": ["/1.0/status"]}),
+        ),
+        _ => match status(&ask).await {
+            Some(status) => respond(StatusCode::OK, &*status),
+            None => refuse(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping"),
+        },
+    }
+}
+
+async fn status(ask: &mpsc::Sender<StatusRequest>) -> Option<Arc<Status>> {
+    let (reply, answered) = oneshot::channel();
+    ask.send(reply).await.ok()?;
+    answered.await.ok()
+}
+
+fn refuse(code: StatusCode, message: &str) -> Response<Full<Bytes>> {
+    respond(code, &json!({"error": message}))
+}
+
+/// Pretty, so that curl and `status --json` show the same bytes.
+fn respond(code: StatusCode, body: &impl serde::Serialize) -> Response<Full<Bytes>> {
+    let (code, mut bytes) = match serde_json::to_vec_pretty(body) {
+        Ok(bytes) => (code, bytes),
+        Err(error) => {
+            tracing::error!(%error, "cannot write the answer as JSON");
+            (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                br#"{"error": "the daemon cannot write its answer"}"#.to_vec(),
+            )
+        }
+    };
+    bytes.push(b'\n');
+    let mut response = Response::new(Full::new(Bytes::from(bytes)));
+    *response.status_mut() = code;
+    response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("application/json"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    struct Daemon {
+        folder: tempfile::TempDir,
+        _tasks: JoinSet<()>,
+    }
+
+    impl Daemon {
+        fn start() -> Daemon {
+            Daemon::start_within(DEADLINE)
+        }
+
+        fn start_within(deadline: Duration) -> Daemon {
+            let folder = tempfile::tempdir().unwrap();
+            let listener = bind(&folder.path().join("run/control.sock")).unwrap();
+            let (ask, mut asked) = mpsc::channel::<StatusRequest>(1);
+            let mut tasks = JoinSet::new();
+            tasks.spawn(serve_within(deadline, listener, ask));
+            tasks.spawn(async move {
+                while let Some(reply) = asked.recv().await {
+                    let _ = reply.send(Arc::new(nothing()));
+                }
+            });
+            Daemon { folder, _tasks: tasks }
+        }
+
+        async fn connect(&self) -> UnixStream {
+            UnixStream::connect(self.folder.path().join("run/control.sock")).await.unwrap()
+        }
+
+        /// Status line and body of the answer to these bytes.
+        async fn say(&self, request: &str) -> (String, String) {
+            let mut stream = self.connect().await;
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+            (head.lines().next().unwrap().to_owned(), body.to_owned())
+        }
+    }
+
+    fn nothing() -> Status {
+        Status {
+            version: "0.1.0".into(),
+            ready: true,
+            servers: vec![],
+            shims: vec![],
+            guests: vec![],
+            unclaimed: vec![],
+            problems: vec![],
+        }
+    }
+
+    #[tokio::test]
+    async fn status_is_the_plain_object() {
+        let (line, body) = Daemon::start().say("GET /1.0/status HTTP/1.1\r\nhost: d\r\n\r\n").await;
+        assert_eq!(line, "HTTP/1.1 200 OK");
+        assert_eq!(body, serde_json::to_string_pretty(&nothing()).unwrap() + "\n");
+    }
+
+    #[tokio::test]
+    async fn the_root_names_the_program_and_its_paths() {
+        let (line, body) = Daemon::start().say("GET /1.0 HTTP/1.0\r\n\r\n").await;
+        assert_eq!(line, "HTTP/1.0 200 OK");
+        let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!((&body["program"], &body["paths"]), (&json!("macvlan-shim"), &json!(["/1.0/status"])));
+    }
+
+    #[tokio::test]
+    async fn other_requests_are_refused_in_words() {
+        let daemon = Daemon::start();
+        for (request, line, error) in [
+            ("GET /2.0", "404 Not Found", "there is no /2.0; there are /1.0 and /1.0/status"),
+            (
+                "PUT /1.0/status",
+                "405 Method Not Allowed",
+                "/1.0/status can only be read; expected GET, not PUT",
+            ),
+            ("GET /1.0", "413 Payload Too Large", "no request has a body"),
+        ] {
+            let length = if line.starts_with("413") { 3 } else { 0 };
+            let request = format!("{request} HTTP/1.1\r\nhost: d\r\ncontent-length: {length}\r\n\r\n");
+            let (head, body) = daemon.say(&request).await;
+            assert_eq!(head, format!("HTTP/1.1 {line}"));
+            assert_eq!(body, serde_json::to_string_pretty(&json!({"error": error})).unwrap() + "\n");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_head_without_end_is_cut_off() {
+        let daemon = Daemon::start();
+        let (line, _) = daemon.say(&format!("{:x<HEAD$}", "GET /1.0 HTTP/1.1\r\nx: ")).await;
+        assert_eq!(line, "HTTP/1.1 431 Request Header Fields Too Large");
+    }
+
+    #[tokio::test]
+    async fn silent_peers_only_delay_others_until_their_deadline() {
+        let deadline = Duration::from_millis(300);
+        let daemon = Daemon::start_within(deadline);
+        let mut silent = Vec::new();
+        for _ in 0..CONNECTIONS {
+            silent.push(daemon.connect().await);
+        }
+        let began = std::time::Instant::now();
+        let (line, _) = daemon.say("GET /1.0/status HTTP/1.1\r\nhost: d\r\n\r\n").await;
+        assert_eq!(line, "HTTP/1.1 200 OK");
+        assert!(began.elapsed() >= deadline / 2, "more were served at once than should be");
+    }
+
+    #[tokio::test]
+    async fn a_loop_that_has_ended_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control.sock");
+        let listener = bind(&path).unwrap();
+        let (ask, asked) = mpsc::channel(1);
+        drop(asked);
+        let _server = tokio::spawn(serve(listener, ask));
+        let mut stream = UnixStream::connect(&path).await.unwrap();
+        stream.write_all(b"GET /1.0/status HTTP/1.0\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.0 503 ") && answer.contains("the daemon is stopping"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn only_owner_and_group_may_connect() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run/control.sock");
+        let _listener = bind(&path).unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&path), 0o660);
+        assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "nothing else is left");
+    }
+
+    #[tokio::test]
+    async fn a_socket_of_the_dead_is_replaced_and_one_of_the_living_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control.sock");
+        drop(bind(&path).unwrap());
+        let _second = bind(&path).unwrap();
+        assert!(matches!(bind(&path), Err(BindError::InUse(_))));
+    }
+
+    #[tokio::test]
+    async fn what_is_no_socket_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control.sock");
+        std::fs::write(&path, "precious").unwrap();
+        let error = bind(&path).unwrap_err();
+        assert_eq!(error.to_string(), format!("{} is there and is no socket", path.display()));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+    }
+}

@@ -1,0 +1,271 @@
+//! The loop: wait, read, decide, write. One task owns the kernel's view and all decisions; the servers'
+//! followers and the control socket only send it messages.
+
+mod chatter;
+pub mod control;
+pub mod lock;
+mod notify;
+pub mod report;
+mod servers;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use self::chatter::Chatter;
+use self::notify::Notifier;
+use self::servers::Servers;
+use crate::config::Config;
+use crate::kernel::{ErrorCode, Kernel, OpError};
+use crate::model::inventory::ServerState;
+use crate::model::snapshot::ChildKey;
+use crate::model::status::{Problem, Status};
+use crate::model::{Inventory, Mac, Op, Plan};
+use crate::reconcile::desire::Memory;
+use crate::reconcile::schedule::{Error, Round};
+use crate::reconcile::{Desired, Schedule, desire, diff, express};
+
+/// The slow resync that catches what sends no event; ± a fifth, so that a cluster does not do it in step.
+const RESYNC: Duration = Duration::from_secs(30);
+/// So many rounds of reading and writing are done before other work gets its turn.
+const MAX_ROUNDS: usize = 16;
+
+/// Runs the daemon until SIGTERM or SIGINT. It leaves everything in place.
+pub async fn run(config: Config, config_file: Option<PathBuf>, socket: &Path) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut notifier = Notifier::new();
+    notifier.status("reading the kernel's state");
+
+    let kernel = Kernel::open()?;
+    let listener = control::bind(socket)?;
+    let (ask, mut asked) = mpsc::channel(16);
+    tokio::spawn(control::serve(listener, ask));
+    let mut servers = Servers::default();
+    let mut daemon = Daemon::new(config, config_file, kernel);
+    servers.follow(&daemon.config.servers, &mut daemon.inventory);
+    daemon.settle(&servers);
+    notifier.ready();
+
+    let mut resync = tokio::time::Instant::now() + jittered(RESYNC);
+    loop {
+        notifier.status(&daemon.summary());
+        let wake = daemon.wake.map(tokio::time::Instant::from_std);
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            readable = daemon.kernel.changed() => readable.context("waiting for the kernel's events")?,
+            () = servers.heard(&mut daemon.inventory) => daemon.dirty = true,
+            () = sleep_until(wake) => daemon.dirty = true,
+            Some(answer) = asked.recv() => {
+                // An asker that went away does not matter.
+                let _ = answer.send(Arc::new(daemon.report()));
+                continue;
+            }
+            _ = hangup.recv() => {
+                notifier.reloading();
+                daemon.reload(&mut servers);
+                notifier.ready();
+            }
+            () = tokio::time::sleep_until(resync) => {
+                resync = tokio::time::Instant::now() + jittered(RESYNC);
+                daemon.kernel.resync();
+                daemon.dirty = true;
+            }
+        }
+        daemon.settle(&servers);
+    }
+    notifier.stopping();
+    tracing::info!("stopping; every route stays in place (macvlan-shim cleanup removes them)");
+    Ok(())
+}
+
+/// Everything that the loop knows.
+struct Daemon {
+    config: Config,
+    config_file: Option<PathBuf>,
+    config_problem: Option<Problem>,
+    kernel: Kernel,
+    inventory: Inventory,
+    memory: Memory,
+    desired: Desired,
+    schedule: Schedule,
+    /// Something other than the kernel asks for a new decision.
+    dirty: bool,
+    /// When a step that has to wait is due.
+    wake: Option<Instant>,
+    /// Every present server was read, and the plan applied, once.
+    ready: bool,
+    chatter: Chatter,
+}
+
+impl Daemon {
+    fn new(config: Config, config_file: Option<PathBuf>, kernel: Kernel) -> Daemon {
+        Daemon {
+            config,
+            config_file,
+            config_problem: None,
+            kernel,
+            inventory: Inventory::default(),
+            memory: Memory::default(),
+            desired: Desired::default(),
+            schedule: Schedule::default(),
+            dirty: true,
+            wake: None,
+            ready: false,
+            chatter: Chatter::default(),
+        }
+    }
+
+    /// Reads, decides and writes until there is nothing to do now.
+    fn settle(&mut self, servers: &Servers) {
+        for _ in 0..MAX_ROUNDS {
+            let changes = self.kernel.drain();
+            if changes.new_child {
+                servers.wake();
+            }
+            if !self.dirty && changes.is_empty() {
+                return;
+            }
+            let confined = !self.dirty && !changes.beyond_neighbours;
+            if confined && self.express(&changes.children) > 0 {
+                self.dirty = true;
+                continue;
+            }
+            self.dirty = false;
+            if self.round() == 0 {
+                self.ready |= self.inventory.settled();
+                return;
+            }
+        }
+        // A storm: let the control socket and the servers have their turn, then go on.
+        self.dirty = true;
+        self.wake = Some(Instant::now());
+    }
+
+    /// Puts in at once what is beyond doubt after a change of these children; says how many ops ran. A full
+    /// decision has to follow, once their echo is taken in.
+    fn express(&mut self, changed: &BTreeSet<ChildKey>) -> usize {
+        let plan = express(&self.config, self.kernel.snapshot(), &self.desired, changed);
+        if plan.is_empty() { 0 } else { self.run(&plan, &mut Round::default()) }
+    }
+
+    /// Decides once and runs what is due; says how many ops ran.
+    fn round(&mut self) -> usize {
+        self.desired = desire(&self.config, &self.inventory, self.kernel.snapshot(), &mut self.memory);
+        let plan = diff(&self.desired, self.kernel.snapshot());
+        let mut round = self.schedule.begin(&plan, Instant::now());
+        let ran = self.run(&plan, &mut round);
+        self.wake = round.wake;
+        ran
+    }
+
+    /// Runs the steps that are due, in order; says how many.
+    fn run(&mut self, plan: &Plan, round: &mut Round) -> usize {
+        let mut ran = Vec::new();
+        for step in plan {
+            if !self.schedule.is_due(round, step, Instant::now()) {
+                continue;
+            }
+            let result = self.kernel.apply(&step.op);
+            if let Err(OpError { code: ErrorCode::MacTaken, .. }) = &result {
+                self.memory.refused_macs.extend(self.mac_meant_by(&step.op));
+            }
+            let result = result.map_err(|error| Error {
+                code: error.code.as_str(),
+                message: error.message,
+                hint: error.hint,
+            });
+            self.schedule.ran(round, &step.op, Instant::now(), result.clone());
+            ran.push((step, result));
+        }
+        // The log comes last: a write to it takes as long as a route does.
+        for (step, result) in &ran {
+            self.chatter.ran(step, result);
+        }
+        ran.len()
+    }
+
+    /// The MAC of the shim that an op makes or sets up. The kernel refuses it only when the shim goes up.
+    fn mac_meant_by(&self, op: &Op) -> Option<Mac> {
+        let (Op::CreateShim { shim, .. } | Op::SetUp { shim }) = op else { return None };
+        self.desired.shims.values().find(|desired| desired.shim.name == shim.name).map(|desired| desired.mac)
+    }
+
+    /// Takes up the configuration file again. A bad one keeps the running configuration, and says so.
+    fn reload(&mut self, servers: &mut Servers) {
+        match Config::load(self.config_file.as_deref()) {
+            Ok(config) => {
+                tracing::info!("configuration reloaded");
+                servers.follow(&config.servers, &mut self.inventory);
+                self.config = config;
+                self.config_problem = None;
+                self.schedule.retry();
+            }
+            Err(error) => {
+                tracing::error!("the configuration stays as it was: {error}");
+                self.config_problem = Some(Problem {
+                    code: "config-rejected".to_owned(),
+                    object: "configuration".to_owned(),
+                    message: format!(
+                        "the running configuration is kept, for the new one is faulty: {}",
+                        error.summary()
+                    ),
+                    hint: "correct it (macvlan-shim config check) and reload".to_owned(),
+                });
+            }
+        }
+        self.dirty = true;
+    }
+
+    fn report(&self) -> Status {
+        let read = self.kernel.problems().into_iter().map(|message| Problem {
+            code: "kernel-unread".to_owned(),
+            object: "kernel".to_owned(),
+            message,
+            hint: "what stands keeps standing; it is read again with the next event or resync".to_owned(),
+        });
+        let problems: Vec<Problem> = self.config_problem.iter().cloned().chain(read).collect();
+        report::report(&report::Facts {
+            inventory: &self.inventory,
+            snapshot: self.kernel.snapshot(),
+            desired: &self.desired,
+            schedule: &self.schedule,
+            problems: &problems,
+            ready: self.ready,
+            now: Instant::now(),
+        })
+    }
+
+    /// One line for `systemctl status`: what it serves, or what it waits for.
+    fn summary(&self) -> String {
+        let connected =
+            self.inventory.servers.iter().filter(|(_, server)| server.state == ServerState::Connected);
+        let names: Vec<String> = connected.map(|(id, _)| id.to_string()).collect();
+        if names.is_empty() {
+            return "waiting for an LXD or Incus server".to_owned();
+        }
+        let routes: usize = self.desired.shims.values().map(|shim| shim.hosts.len()).sum();
+        format!("{} addresses of guests of {} routed", routes, names.join(" and "))
+    }
+}
+
+async fn sleep_until(when: Option<tokio::time::Instant>) {
+    match when {
+        Some(when) => tokio::time::sleep_until(when).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A span of time ± a fifth. The clock's nanoseconds are random enough for this.
+fn jittered(span: Duration) -> Duration {
+    let nanos =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().subsec_nanos();
+    span.mul_f64(0.8 + 0.4 * f64::from(nanos % 1000) / 1000.0)
+}

@@ -1,0 +1,306 @@
+//! The one report that `status`, and later metrics and explanations, are views of.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Instant;
+
+use ipnet::IpNet;
+
+use crate::model::inventory::{Guest, Inventory, NicParent, ServerState};
+use crate::model::snapshot::{ChildKey, RouteKey};
+use crate::model::status::{
+    AddressState, AddressStatus, GuestStatus, NicState, NicStatus, Problem, ServerStatus, ShimState,
+    ShimStatus, Status, UnclaimedStatus,
+};
+use crate::model::{Mac, NicKey, Op, Snapshot};
+use crate::reconcile::admit::Verdict;
+use crate::reconcile::desire::Shim;
+use crate::reconcile::diff::metric;
+use crate::reconcile::schedule::Error;
+use crate::reconcile::{Decision, Desired, Schedule};
+
+/// So many failed ops are shown one by one.
+const MAX_FAILURES: usize = 20;
+
+/// What a report is made of.
+pub struct Facts<'a> {
+    /// What the servers say.
+    pub inventory: &'a Inventory,
+    /// What the kernel says.
+    pub snapshot: &'a Snapshot,
+    /// What was decided.
+    pub desired: &'a Desired,
+    /// What became of it.
+    pub schedule: &'a Schedule,
+    /// Problems that are neither a server's nor a decision's.
+    pub problems: &'a [Problem],
+    /// Whether all is applied.
+    pub ready: bool,
+    /// Now.
+    pub now: Instant,
+}
+
+/// Makes the report.
+pub fn report(facts: &Facts<'_>) -> Status {
+    Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ready: facts.ready,
+        servers: servers(facts.inventory),
+        shims: facts.desired.shims.iter().map(|(parent, shim)| facts.shim(*parent, shim)).collect(),
+        guests: facts.inventory.guests().map(|(key, guest)| facts.guest(&key, guest)).collect(),
+        unclaimed: facts.unclaimed(),
+        problems: facts.all_problems(),
+    }
+}
+
+fn servers(inventory: &Inventory) -> Vec<ServerStatus> {
+    let server = |(id, server): (&crate::model::ServerId, &crate::model::inventory::Server)| ServerStatus {
+        id: id.0.clone(),
+        kind: server.kind,
+        socket: server.socket.clone(),
+        version: server.version.clone(),
+        name: server.name.clone(),
+        state: server.state,
+        message: server.message.clone(),
+    };
+    inventory.servers.iter().map(server).collect()
+}
+
+impl Facts<'_> {
+    fn shim(&self, parent: u32, shim: &Shim) -> ShimStatus {
+        let link = shim.shim.index.and_then(|index| self.snapshot.links.get(&index));
+        let failure = self.failure_of_shim(&shim.shim.name);
+        let obstacle = shim.obstacle.as_ref().map(|obstacle| obstacle.message.clone());
+        let message = obstacle.or_else(|| failure.map(|error| error.message.clone()));
+        let served =
+            |decision: &&Decision| matches!(decision, Decision::Served { parent: on, .. } if *on == parent);
+        let addresses = self.snapshot.addresses.keys().filter(|key| Some(key.link) == shim.shim.index);
+        let addresses = addresses.map(|key| key.address.addr()).filter(|own| shim.addresses.contains(own));
+        ShimStatus {
+            name: shim.shim.name.clone(),
+            parent: shim.parent.clone(),
+            mac: link.and_then(|link| link.mac),
+            state: match (link, &message) {
+                (_, Some(_)) => ShimState::Failed,
+                (Some(link), None) if link.up => ShimState::Up,
+                _ => ShimState::Down,
+            },
+            addresses: addresses.collect(),
+            nics: self.desired.decisions.values().filter(served).count(),
+            message,
+        }
+    }
+
+    fn guest(&self, key: &crate::model::GuestKey, guest: &Guest) -> GuestStatus {
+        let nics = guest.nics.iter().map(|nic| {
+            let key = NicKey { guest: key.clone(), nic: nic.name.clone() };
+            let status = NicStatus {
+                name: nic.name.clone(),
+                parent: nic.parent.to_string(),
+                mac: nic.mac,
+                state: NicState::Waiting,
+                reason: None,
+                message: None,
+                addresses: Vec::new(),
+            };
+            self.nic(&key, status, &nic.parent)
+        });
+        GuestStatus {
+            server: key.server.0.clone(),
+            project: key.project.clone(),
+            name: key.name.clone(),
+            kind: guest.kind,
+            nics: nics.collect(),
+        }
+    }
+
+    fn nic(&self, key: &NicKey, mut status: NicStatus, parent: &NicParent) -> NicStatus {
+        if let NicParent::Unknown(_) = parent {
+            status.parent = "?".to_owned();
+        }
+        let because = |status: &mut NicStatus, state, code: &str, message: &str| {
+            status.state = state;
+            status.reason = Some(code.to_owned());
+            status.message = Some(message.to_owned());
+        };
+        match self.desired.decisions.get(key) {
+            None => {}
+            Some(Decision::Stopped) => status.state = NicState::Stopped,
+            Some(Decision::Unselected(code, message)) => {
+                because(&mut status, NicState::Unselected, code, message)
+            }
+            Some(Decision::Unsupported(code, message)) => {
+                because(&mut status, NicState::Unsupported, code, message)
+            }
+            Some(Decision::Unseen(message)) => because(&mut status, NicState::Waiting, "not-seen", message),
+            Some(Decision::Served { child, parent, mac, addresses }) => {
+                self.served(&mut status, *child, *parent, *mac, addresses);
+            }
+        }
+        status
+    }
+
+    fn served(
+        &self,
+        status: &mut NicStatus,
+        child: ChildKey,
+        parent: u32,
+        mac: Mac,
+        addresses: &BTreeMap<IpAddr, Verdict>,
+    ) {
+        if let Some(link) = self.snapshot.links.get(&parent) {
+            status.parent.clone_from(&link.name);
+        }
+        status.mac = Some(mac);
+        let shim = self.desired.shims.get(&parent);
+        let addresses = addresses.iter().map(|(address, verdict)| self.address(shim, *address, mac, verdict));
+        status.addresses = addresses.collect();
+        let any = |state| status.addresses.iter().any(|address| address.state == state);
+        status.state = match () {
+            () if any(AddressState::Routed) => NicState::Reachable,
+            () if any(AddressState::Failed) => NicState::Failed,
+            () if status.addresses.is_empty() => NicState::Waiting,
+            () => NicState::Refused,
+        };
+        if let Some(obstacle) = shim.and_then(|shim| shim.obstacle.as_ref()) {
+            status.state = NicState::Failed;
+            status.reason = Some(obstacle.code.to_owned());
+            status.message = Some(obstacle.message.clone());
+        } else if status.state == NicState::Waiting {
+            status.reason = Some("no-address".to_owned());
+            status.message = Some(format!("it has no address of global scope yet ({})", child.netns));
+        }
+    }
+
+    fn address(&self, shim: Option<&Shim>, address: IpAddr, mac: Mac, verdict: &Verdict) -> AddressStatus {
+        let status = |state, source, reason: Option<&str>, message| AddressStatus {
+            address,
+            state,
+            source,
+            reason: reason.map(str::to_owned),
+            message,
+        };
+        match verdict {
+            Verdict::Refused(refusal) => {
+                let message = Some(refusal.message.clone());
+                status(AddressState::Refused, None, Some(refusal.reason.code()), message)
+            }
+            Verdict::Admitted { source } => match self.obstruction(shim, address, mac, *source) {
+                None => status(AddressState::Routed, Some(*source), None, None),
+                Some((code, message)) => status(AddressState::Failed, None, Some(code), Some(message)),
+            },
+        }
+    }
+
+    /// Why an admitted address is not routed; `None` if the kernel shows its route and its neighbour.
+    fn obstruction(
+        &self,
+        shim: Option<&Shim>,
+        address: IpAddr,
+        mac: Mac,
+        source: IpAddr,
+    ) -> Option<(&'static str, String)> {
+        let Some(shim) = shim else { return Some(("pending", "not applied yet".to_owned())) };
+        if let Some(obstacle) = &shim.obstacle {
+            return Some((obstacle.code, obstacle.message.clone()));
+        }
+        let index = shim.shim.index.unwrap_or(0);
+        let ipv6 = address.is_ipv6();
+        let key = RouteKey {
+            table: shim.tables[usize::from(ipv6)],
+            destination: IpNet::from(address),
+            metric: metric(ipv6),
+            link: index,
+        };
+        let route =
+            self.snapshot.routes.get(&key).is_some_and(|route| route.ours && route.source == Some(source));
+        let neighbour = self.snapshot.neighbours.get(&(index, address));
+        let neighbour = neighbour.is_some_and(|entry| entry.ours && entry.mac == Some(mac));
+        let up = self.snapshot.links.get(&index).is_some_and(|link| link.up);
+        if route && neighbour && up {
+            return None;
+        }
+        let failure = self.failure_of_address(&shim.shim.name, address);
+        let failure = failure.or_else(|| self.failure_of_shim(&shim.shim.name));
+        let pending = || ("pending", "not applied yet".to_owned());
+        Some(failure.map_or_else(pending, |error| (error.code, error.message.clone())))
+    }
+
+    fn failure_of_shim(&self, shim: &str) -> Option<&Error> {
+        self.schedule.failures().find_map(|(op, error)| match op {
+            Op::CreateShim { shim: at, .. }
+            | Op::SetMtu { shim: at, .. }
+            | Op::MulticastOff { shim: at }
+            | Op::Set { shim: at, .. }
+            | Op::SetUp { shim: at } => (at.name == shim).then_some(error),
+            _ => None,
+        })
+    }
+
+    fn failure_of_address(&self, shim: &str, address: IpAddr) -> Option<&Error> {
+        self.schedule.failures().find_map(|(op, error)| match op {
+            Op::SetNeighbour { shim: at, address: to, .. } => {
+                (at.name == shim && *to == address).then_some(error)
+            }
+            Op::SetRoute { shim: at, destination, .. } => {
+                (at.name == shim && *destination == IpNet::from(address)).then_some(error)
+            }
+            _ => None,
+        })
+    }
+
+    fn unclaimed(&self) -> Vec<UnclaimedStatus> {
+        let hosts =
+            self.desired.shims.values().flat_map(|shim| shim.hosts.iter().map(move |host| (shim, host)));
+        let unclaimed = hosts.filter(|(_, (_, host))| host.nic.is_none());
+        unclaimed
+            .map(|(shim, (address, host))| UnclaimedStatus {
+                address: *address,
+                shim: shim.shim.name.clone(),
+                mac: host.mac,
+            })
+            .collect()
+    }
+
+    fn all_problems(&self) -> Vec<Problem> {
+        let mut problems = self.problems.to_vec();
+        for (id, server) in &self.inventory.servers {
+            if server.state == ServerState::Failed {
+                problems.push(Problem {
+                    code: "server-failed".to_owned(),
+                    object: id.to_string(),
+                    message: server.message.clone().unwrap_or_else(|| "it cannot be read".to_owned()),
+                    hint: "what stands keeps standing; it is tried again with back-off".to_owned(),
+                });
+            }
+        }
+        problems.extend(self.desired.problems.iter().cloned());
+        let failures: Vec<_> = self.schedule.failures().collect();
+        for (op, error) in failures.iter().take(MAX_FAILURES) {
+            problems.push(Problem {
+                code: error.code.to_owned(),
+                object: op.to_string(),
+                message: error.message.clone(),
+                hint: error.hint.clone().unwrap_or_else(|| "it is tried again with back-off".to_owned()),
+            });
+        }
+        if let Some(more) = failures.len().checked_sub(MAX_FAILURES + 1) {
+            problems.push(Problem {
+                code: "more-failures".to_owned(),
+                object: "kernel".to_owned(),
+                message: format!("{} more operations fail", more + 1),
+                hint: "they likely have the cause of those above".to_owned(),
+            });
+        }
+        for (op, history) in self.schedule.fights(self.now) {
+            problems.push(Problem {
+                code: "undone-by-others".to_owned(),
+                object: op.to_string(),
+                message: format!("done {} times in a row: another program keeps undoing it", history.rounds),
+                hint: "`ip monitor` shows it happen; make that program leave mvs-* interfaces and protocol 77 alone"
+                    .to_owned(),
+            });
+        }
+        problems
+    }
+}

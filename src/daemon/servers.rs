@@ -1,0 +1,96 @@
+//! The followers of all servers, one task each.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
+
+use crate::hypervisor;
+use crate::model::inventory::{Server, ServerState};
+use crate::model::{Inventory, ServerId};
+
+/// The followers, and what they send.
+pub(super) struct Servers {
+    followers: BTreeMap<ServerId, Follower>,
+    sender: mpsc::Sender<(ServerId, Server)>,
+    receiver: mpsc::Receiver<(ServerId, Server)>,
+}
+
+struct Follower {
+    candidates: Vec<PathBuf>,
+    wake: Arc<Notify>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Default for Servers {
+    fn default() -> Servers {
+        let (sender, receiver) = mpsc::channel(16);
+        Servers { followers: BTreeMap::new(), sender, receiver }
+    }
+}
+
+impl Servers {
+    /// Follows the servers of a configuration; those that are followed already go on undisturbed, and
+    /// those that are no longer followed are forgotten.
+    pub(super) fn follow(&mut self, configured: &[PathBuf], inventory: &mut Inventory) {
+        let targets = hypervisor::targets(configured, |name| std::env::var_os(name));
+        self.followers.retain(|id, follower| {
+            targets.iter().any(|target| target.id == *id && target.candidates == follower.candidates)
+        });
+        for target in targets {
+            if self.followers.contains_key(&target.id) {
+                continue;
+            }
+            let wake = Arc::new(Notify::new());
+            let id = target.id.clone();
+            let candidates = target.candidates.clone();
+            inventory.servers.insert(id.clone(), unread(&candidates));
+            let task = tokio::spawn(hypervisor::follow(target, self.sender.clone(), Arc::clone(&wake)));
+            self.followers.insert(id, Follower { candidates, wake, task });
+        }
+        inventory.servers.retain(|id, _| self.followers.contains_key(id));
+    }
+
+    /// Waits for news of a server and takes in all that there are.
+    pub(super) async fn heard(&mut self, inventory: &mut Inventory) {
+        let Some(first) = self.receiver.recv().await else {
+            // We hold a sender ourselves.
+            return std::future::pending().await;
+        };
+        let mut news = Some(first);
+        while let Some((id, server)) = news {
+            if self.followers.contains_key(&id) {
+                inventory.servers.insert(id, server);
+            }
+            news = self.receiver.try_recv().ok();
+        }
+    }
+
+    /// A child that is not ours appeared: some server has started a guest.
+    pub(super) fn wake(&self) {
+        for follower in self.followers.values() {
+            follower.wake.notify_one();
+        }
+    }
+}
+
+/// A server that nothing is known of yet.
+fn unread(candidates: &[PathBuf]) -> Server {
+    Server {
+        socket: candidates.first().cloned().unwrap_or_default(),
+        kind: None,
+        version: None,
+        name: None,
+        state: ServerState::Connecting,
+        message: None,
+        guests: None,
+    }
+}

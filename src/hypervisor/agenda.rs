@@ -1,0 +1,135 @@
+//! When to read a server again. Pure: the time is passed in.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::limits::{Limits, jitter};
+
+/// The readings that are due.
+pub(super) struct Agenda {
+    spacing: Duration,
+    delays: [Duration; 3],
+    resync: Duration,
+    /// As soon as the last reading is long enough ago.
+    wanted: bool,
+    follow_ups: [Option<Instant>; 3],
+    next_resync: Instant,
+    /// No reading before this.
+    not_before: Instant,
+    started: Instant,
+}
+
+impl Agenda {
+    /// The first reading is due at once.
+    pub(super) fn new(limits: &Limits, now: Instant) -> Agenda {
+        Agenda {
+            spacing: limits.spacing,
+            delays: limits.follow_ups,
+            resync: limits.resync,
+            wanted: true,
+            follow_ups: [None; 3],
+            next_resync: now + limits.resync,
+            not_before: now,
+            started: now,
+        }
+    }
+
+    /// Something happened: read at once, and once more when it is quiet, since a server may report a guest as stopped
+    /// while it starts.
+    pub(super) fn happened(&mut self, now: Instant) {
+        self.wanted = true;
+        self.follow_ups[0] = Some(now + self.delays[0]);
+    }
+
+    /// Guests move between members of the cluster, which has no event for the end of that.
+    pub(super) fn moving(&mut self, now: Instant) {
+        self.wanted = true;
+        self.follow_ups = self.delays.map(|delay| Some(now + delay));
+    }
+
+    /// When the next reading is due.
+    pub(super) fn due(&self) -> Instant {
+        let follow_ups = self.follow_ups.iter().flatten().copied();
+        let due = follow_ups.fold(self.next_resync, Instant::min);
+        if self.wanted { self.not_before } else { due.max(self.not_before) }
+    }
+
+    /// A reading begins, which serves all that is due until now.
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.wanted = false;
+        for follow_up in &mut self.follow_ups {
+            follow_up.take_if(|at| *at <= now);
+        }
+        self.started = now;
+        self.not_before = now + self.spacing;
+        self.next_resync = now + jitter(self.resync);
+    }
+
+    /// The reading has ended. A server that takes long is given as long to breathe.
+    pub(super) fn end(&mut self, now: Instant) {
+        let pause = now.duration_since(self.started).min(self.delays[0]);
+        self.not_before = self.not_before.max(now + pause);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// Reads whenever it is due, each reading taking `cost`, until `end`; the starts in milliseconds.
+    fn starts(agenda: &mut Agenda, start: Instant, end: u32, cost: Duration) -> Vec<u128> {
+        let mut starts = Vec::new();
+        while agenda.due() <= start + end * MS {
+            let now = agenda.due();
+            starts.push(now.duration_since(start).as_millis());
+            agenda.begin(now);
+            agenda.end(now + cost);
+        }
+        starts
+    }
+
+    #[test]
+    fn the_first_reading_is_due_at_once_and_then_the_resync() {
+        let start = Instant::now();
+        let mut agenda = Agenda::new(&Limits::default(), start);
+        let starts = starts(&mut agenda, start, 37_000, MS);
+        assert_eq!(starts.len(), 2);
+        assert!((24_000..=36_000).contains(&starts[1]), "{starts:?}");
+    }
+
+    #[test]
+    fn a_burst_is_read_at_once_then_spaced_then_once_more() {
+        let start = Instant::now();
+        let mut agenda = Agenda::new(&Limits::default(), start);
+        starts(&mut agenda, start, 0, MS);
+        let event = start + 1000 * MS;
+        agenda.happened(event);
+        assert!(agenda.due() <= event);
+        agenda.begin(event);
+        agenda.end(event + 4 * MS);
+        agenda.happened(event + 2 * MS);
+        agenda.happened(event + 10 * MS);
+        assert_eq!(starts(&mut agenda, start, 9000, MS), [1050, 3010]);
+    }
+
+    #[test]
+    fn moves_are_looked_after_for_a_while() {
+        let start = Instant::now();
+        let mut agenda = Agenda::new(&Limits::default(), start);
+        agenda.moving(start);
+        assert_eq!(starts(&mut agenda, start, 15_000, MS), [0, 2000, 5000, 10_000]);
+    }
+
+    #[test]
+    fn a_slow_server_gets_a_breath() {
+        let start = Instant::now();
+        let mut agenda = Agenda::new(&Limits::default(), start);
+        agenda.begin(start);
+        agenda.happened(start + 10 * MS);
+        agenda.end(start + 500 * MS);
+        assert_eq!(agenda.due(), start + 1000 * MS);
+    }
+}

@@ -1,0 +1,155 @@
+//! The part of the servers' JSON that we read. Unknown fields are ignored, and what some version leaves out or sets
+//! to null has a default.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, Deserializer, SeqAccess, Visitor};
+use serde_json::Value;
+
+/// Keys and values, as in every `config`.
+pub(super) type Keys = BTreeMap<String, String>;
+
+/// `GET /1.0`
+#[derive(Deserialize)]
+pub(super) struct Server {
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) auth: String,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) environment: Environment,
+}
+
+/// The server's own circumstances.
+#[derive(Default, Deserialize)]
+pub(super) struct Environment {
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) server: String,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) server_version: String,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) server_name: String,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) server_clustered: bool,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) server_pid: u32,
+}
+
+/// One item of `GET /1.0/instances?recursion=1`
+#[derive(Deserialize)]
+pub(super) struct Instance {
+    pub(super) name: String,
+    #[serde(default = "default_project")]
+    pub(super) project: String,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) location: String,
+    #[serde(default, rename = "type", deserialize_with = "or_default")]
+    pub(super) kind: String,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) status: String,
+    #[serde(default)]
+    pub(super) status_code: Option<i64>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) profiles: Vec<String>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) expanded_config: Keys,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) expanded_devices: BTreeMap<String, Keys>,
+}
+
+/// `GET /1.0/networks/<name>`
+#[derive(Deserialize)]
+pub(super) struct Network {
+    #[serde(default, rename = "type", deserialize_with = "or_default")]
+    pub(super) kind: String,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) config: Keys,
+}
+
+/// A list of which some items may be malformed.
+pub(super) struct Items(pub(super) Vec<Result<Instance, Malformed>>);
+
+/// An item that is no instance as we know them, with what could be read of it.
+#[derive(Debug)]
+pub(super) struct Malformed {
+    pub(super) project: Option<String>,
+    pub(super) name: Option<String>,
+    pub(super) location: Option<String>,
+    pub(super) why: String,
+}
+
+impl<'de> Deserialize<'de> for Items {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Items, D::Error> {
+        deserializer.deserialize_any(ItemsVisitor)
+    }
+}
+
+struct ItemsVisitor;
+
+impl<'de> Visitor<'de> for ItemsVisitor {
+    type Value = Items;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of instances")
+    }
+
+    fn visit_unit<E>(self) -> Result<Items, E> {
+        Ok(Items(Vec::new()))
+    }
+
+    /// Item by item, so that only one is in memory as a tree.
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Items, A::Error> {
+        let mut items = Vec::new();
+        while let Some(value) = list.next_element::<Value>()? {
+            items.push(item(value));
+        }
+        Ok(Items(items))
+    }
+}
+
+fn item(value: Value) -> Result<Instance, Malformed> {
+    let why = match Instance::deserialize(&value) {
+        Ok(instance) if !instance.name.is_empty() => return Ok(instance),
+        Ok(_) => "it has no name".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let text = |key| value.get(key).and_then(Value::as_str).map(str::to_owned);
+    let name = text("name").filter(|name| !name.is_empty());
+    let project = if value.get("project").is_none() { Some(default_project()) } else { text("project") };
+    Err(Malformed { project, name, location: text("location"), why })
+}
+
+fn default_project() -> String {
+    "default".to_owned()
+}
+
+fn or_default<'de, T: DeserializeOwned + Default, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_malformed_item_does_not_spoil_the_others() {
+        let list = r#"[{"name":"a","profiles":null,"new":1},{"name":"b","expanded_devices":7},{"x":1},5,{"name":"c"}]"#;
+        let Items(items) = serde_json::from_str(list).unwrap();
+        assert_eq!(items.len(), 5);
+        assert_eq!(items[0].as_ref().unwrap_or_else(|_| panic!()).name, "a");
+        assert!(items[4].is_ok());
+        let bad: Vec<_> = items.into_iter().filter_map(Result::err).collect();
+        assert_eq!((bad[0].name.as_deref(), bad[0].project.as_deref()), (Some("b"), Some("default")));
+        assert_eq!(bad[1].name, None);
+        assert!(bad[2].why.contains("invalid type"), "{}", bad[2].why);
+    }
+
+    #[test]
+    fn null_is_an_empty_list_and_an_object_is_none() {
+        let Items(items) = serde_json::from_str("null").unwrap();
+        assert!(items.is_empty());
+        assert!(serde_json::from_str::<Items>("{}").is_err());
+    }
+}

@@ -1,0 +1,200 @@
+//! One complete reading of a server.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::api::{self, Items, Malformed};
+use super::guest::{self, Network, NetworkKey};
+use super::http::{Client, escaped};
+use super::limits::Limits;
+use super::trouble::Trouble;
+use crate::model::inventory::{Guest, NicParent, ServerKind};
+
+/// How many warnings are shown.
+const WARNINGS: usize = 3;
+
+/// What a server says of itself.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Info {
+    pub(super) kind: ServerKind,
+    pub(super) version: String,
+    pub(super) name: String,
+    pub(super) clustered: bool,
+    pub(super) pid: u32,
+}
+
+/// All that we know of a server. The parts that a new reading cannot tell are taken over from the one before.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Reading {
+    pub(super) info: Info,
+    pub(super) guests: Vec<Guest>,
+    networks: BTreeMap<NetworkKey, Network>,
+    warnings: Vec<String>,
+}
+
+impl Reading {
+    /// What could not be read, if anything.
+    pub(super) fn message(&self) -> Option<String> {
+        let more = self.warnings.len().saturating_sub(WARNINGS);
+        let shown = self.warnings.iter().take(WARNINGS).map(String::as_str);
+        let mut text = shown.collect::<Vec<_>>().join("; ");
+        if more > 0 {
+            text.push_str(&format!("; and {more} more"));
+        }
+        (!text.is_empty()).then_some(text)
+    }
+}
+
+/// Reads a server: who it is, if `info` does not tell yet, its instances, and the networks that they name.
+pub(super) async fn read(
+    client: Client,
+    limits: Limits,
+    info: Option<Info>,
+    before: Option<Reading>,
+) -> Result<Reading, Trouble> {
+    let info = match info {
+        Some(info) => info,
+        None => identify(client.get("/1.0", limits.answer).await?)?,
+    };
+    let Items(items) = client.get("/1.0/instances?recursion=1&all-projects=true", limits.list).await?;
+    let is_local = |location: &str| !info.clustered || location == info.name;
+    let mut instances = Vec::new();
+    let mut malformed = Vec::new();
+    for item in items {
+        match item {
+            Ok(instance) if is_local(&instance.location) => instances.push(instance),
+            Err(item) if item.location.as_deref().is_none_or(is_local) => malformed.push(item),
+            _ => {}
+        }
+    }
+    let (known, previous) = before.map(|reading| (reading.networks, reading.guests)).unwrap_or_default();
+    let mut warnings = Vec::new();
+    let mut networks = BTreeMap::new();
+    let named: BTreeSet<NetworkKey> = instances.iter().flat_map(guest::networks).collect();
+    for key in named {
+        let network = network(&client, &limits, &info, &key, known.get(&key), &mut warnings).await?;
+        networks.insert(key, network);
+    }
+    let mut guests: Vec<Guest> = instances.iter().filter_map(|i| guest::guest(i, &networks)).collect();
+    keep_malformed(&malformed, previous, &mut guests);
+    guests.sort_by(|a, b| (&a.project, &a.name).cmp(&(&b.project, &b.name)));
+    warnings.extend(malformed.iter().map(complaint));
+    Ok(Reading { info, guests, networks, warnings })
+}
+
+/// A guest whose entry cannot be read is as it was; if not even its name can be read, it may be any that is missing.
+fn keep_malformed(malformed: &[Malformed], previous: Vec<Guest>, guests: &mut Vec<Guest>) {
+    let may_be = |item: &Malformed, guest: &Guest| {
+        item.name.as_ref().is_none_or(|name| *name == guest.name)
+            && item.project.as_ref().is_none_or(|project| *project == guest.project)
+    };
+    for old in previous {
+        let is_listed = guests.iter().any(|guest| guest.project == old.project && guest.name == old.name);
+        if !is_listed && malformed.iter().any(|item| may_be(item, &old)) {
+            guests.push(old);
+        }
+    }
+}
+
+fn complaint(item: &Malformed) -> String {
+    match &item.name {
+        Some(name) => format!("the entry of instance {name:?} cannot be read: {}", item.why),
+        None => format!("the entry of an instance cannot be read: {}", item.why),
+    }
+}
+
+fn identify(server: api::Server) -> Result<Info, Trouble> {
+    let environment = server.environment;
+    let kind = match environment.server.as_str() {
+        "lxd" => ServerKind::Lxd,
+        "incus" => ServerKind::Incus,
+        other => {
+            return Err(Trouble::Failed(format!(
+                "expected LXD or Incus, but the server calls itself {other:?}"
+            )));
+        }
+    };
+    if server.auth != "trusted" {
+        let auth = server.auth;
+        return Err(Trouble::Failed(format!(
+            "the server does not trust us (auth is {auth:?}); its main socket is needed, not one for users"
+        )));
+    }
+    Ok(Info {
+        kind,
+        version: environment.server_version,
+        name: environment.server_name,
+        clustered: environment.server_clustered,
+        pid: environment.server_pid,
+    })
+}
+
+/// Resolves a managed network. An instance that uses one keeps it from being deleted, so a refusal is some fault of
+/// the server's, and what was known before still holds.
+async fn network(
+    client: &Client,
+    limits: &Limits,
+    info: &Info,
+    (project, name): &NetworkKey,
+    known: Option<&Network>,
+    warnings: &mut Vec<String>,
+) -> Result<Network, Trouble> {
+    let mut path = format!("/1.0/networks/{}?project={}", escaped(name), escaped(project));
+    if info.clustered {
+        // The parent may differ from member to member.
+        path.push_str(&format!("&target={}", escaped(&info.name)));
+    }
+    match client.get::<api::Network>(&path, limits.answer).await {
+        Ok(network) if network.kind != "macvlan" => Ok(Network::Other),
+        Ok(network) => Ok(Network::Macvlan(match guest::link(&network.config) {
+            NicParent::Unknown(why) => NicParent::Unknown(format!("network {name:?}: {why}")),
+            link => link,
+        })),
+        Err(Trouble::Refused(why)) => {
+            let unknown = || Network::Macvlan(NicParent::Unknown(why.clone()));
+            let network = known.cloned().unwrap_or_else(unknown);
+            warnings.push(why);
+            Ok(network)
+        }
+        Err(trouble) => Err(trouble),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn guest(project: &str, name: &str) -> Guest {
+        let instance = json!({"name": name, "project": project,
+            "expanded_devices": {"eth0": {"type": "nic", "nictype": "macvlan", "parent": "eth0"}}});
+        guest::guest(&serde_json::from_value(instance).unwrap(), &BTreeMap::new()).unwrap()
+    }
+
+    fn malformed(project: Option<&str>, name: Option<&str>) -> Malformed {
+        let text = |text: Option<&str>| text.map(str::to_owned);
+        Malformed { project: text(project), name: text(name), location: None, why: "why".into() }
+    }
+
+    #[test]
+    fn a_malformed_guest_stays_as_it_was() {
+        let previous = || vec![guest("default", "a"), guest("default", "b"), guest("shop", "a")];
+        let kept = |item| {
+            let mut guests = vec![guest("default", "b")];
+            keep_malformed(&[item], previous(), &mut guests);
+            guests.into_iter().map(|guest| format!("{}/{}", guest.project, guest.name)).collect::<Vec<_>>()
+        };
+        assert_eq!(kept(malformed(Some("shop"), Some("a"))), ["default/b", "shop/a"]);
+        assert_eq!(kept(malformed(None, None)), ["default/b", "default/a", "shop/a"]);
+        assert_eq!(kept(malformed(Some("default"), Some("new"))), ["default/b"]);
+    }
+
+    #[test]
+    fn warnings_are_few() {
+        let info =
+            Info { kind: ServerKind::Lxd, version: "5".into(), name: "h".into(), clustered: false, pid: 1 };
+        let warnings = (0..5).map(|n| format!("w{n}")).collect();
+        let reading = Reading { info, guests: vec![], networks: BTreeMap::new(), warnings };
+        assert_eq!(reading.message().unwrap(), "w0; w1; w2; and 2 more");
+    }
+}

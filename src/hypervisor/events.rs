@@ -1,0 +1,238 @@
+//! The event stream: a WebSocket that we only listen to. What an event says is not believed; it only makes us read.
+
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use serde::Deserialize;
+use tokio::net::UnixStream;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_tungstenite::tungstenite::error::ProtocolError;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+
+use super::discover::Info;
+use super::limits::Limits;
+use super::trouble::{Trouble, excerpt};
+
+const PATH: &str = "/1.0/events?type=lifecycle&all-projects=true";
+
+/// The longest event, in bytes; they have some hundred.
+const EVENT: usize = 1 << 20;
+
+/// An open event stream.
+pub(super) struct Events {
+    stream: WebSocketStream<UnixStream>,
+    heard: Instant,
+    silence: Duration,
+}
+
+/// What was heard.
+pub(super) enum Heard {
+    /// A sign of life.
+    Life,
+    /// An event, to be weighed by [`weigh`].
+    Event(Vec<u8>),
+}
+
+/// Connects. The caller must go on to [`Events::open`] at once: a silent connection blocks the server.
+pub(super) async fn dial(socket: &Path, limits: &Limits) -> Result<UnixStream, Trouble> {
+    let connecting = timeout(limits.connect, UnixStream::connect(socket));
+    let result = connecting.await.unwrap_or_else(|late| Err(late.into()));
+    result.map_err(|error| Trouble::connecting(socket, &error))
+}
+
+impl Events {
+    /// Subscribes, and returns when the server has proved by its first frame that it sends us all that happens from
+    /// now on.
+    pub(super) async fn open(socket: &Path, stream: UnixStream, limits: &Limits) -> Result<Events, Trouble> {
+        let mut config = WebSocketConfig::default();
+        config.read_buffer_size = 16 << 10;
+        config.write_buffer_size = 0;
+        config.max_message_size = Some(EVENT);
+        config.max_frame_size = Some(EVENT);
+        let place = format!("{}: GET {PATH}", socket.display());
+        let opening = client_async_with_config(format!("ws://server{PATH}"), stream, Some(config));
+        let stream = match timeout(limits.answer, opening).await {
+            Ok(Ok((stream, _))) => stream,
+            Ok(Err(error)) => return Err(Trouble::Failed(format!("{place}: {}", refusal(error)))),
+            Err(_) => return Err(Trouble::Failed(format!("{place}: no answer within {:?}", limits.answer))),
+        };
+        let mut events = Events { stream, heard: Instant::now(), silence: limits.silence };
+        match events.next().await {
+            Ok(_) => Ok(events),
+            Err(trouble) => Err(Trouble::Failed(format!("{place}: {trouble}, before the first ping"))),
+        }
+    }
+
+    /// Waits for the next frame. May be cancelled at any time without loss.
+    pub(super) async fn next(&mut self) -> Result<Heard, Trouble> {
+        let lost = |why: String| Err(Trouble::Lost(why));
+        let message = match timeout_at(self.heard + self.silence, self.stream.next()).await {
+            Err(_) => return lost(format!("the event stream was silent for {:?}", self.silence)),
+            Ok(None) => return lost(ending(&Error::ConnectionClosed)),
+            Ok(Some(Err(error))) => return lost(ending(&error)),
+            Ok(Some(Ok(message))) => message,
+        };
+        self.heard = Instant::now();
+        match message {
+            Message::Text(text) => Ok(Heard::Event(text.as_bytes().to_vec())),
+            Message::Binary(bytes) => Ok(Heard::Event(bytes.to_vec())),
+            Message::Close(_) => lost(ending(&Error::ConnectionClosed)),
+            // The answer to a ping is queued by reading it and goes out by flushing; without it the server hangs up.
+            Message::Ping(_) => match self.stream.flush().await {
+                Ok(()) => Ok(Heard::Life),
+                Err(error) => lost(ending(&error)),
+            },
+            Message::Pong(_) | Message::Frame(_) => Ok(Heard::Life),
+        }
+    }
+}
+
+fn ending(error: &Error) -> String {
+    match error {
+        // The servers do not say goodbye when they end.
+        Error::ConnectionClosed | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
+            "the server closed the event stream".to_owned()
+        }
+        error => format!("the event stream is broken: {error}"),
+    }
+}
+
+fn refusal(error: Error) -> String {
+    #[derive(Deserialize)]
+    struct Answer {
+        error: String,
+    }
+    let Error::Http(response) = error else { return error.to_string() };
+    let status = response.status().as_u16();
+    let body = response.body().as_deref().unwrap_or_default();
+    match serde_json::from_slice::<Answer>(body) {
+        Ok(answer) => format!("the server says {status}: {}", answer.error),
+        Err(_) => {
+            format!("expected a WebSocket, but the server says {status}; the answer begins {}", excerpt(body))
+        }
+    }
+}
+
+/// What an event is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Worth {
+    /// Nothing that concerns us.
+    Nothing,
+    /// The guests may have changed.
+    Guests,
+    /// What the server says of itself may have changed, and the guests too.
+    Server,
+    /// Both, and for a while.
+    Moving,
+    /// It could not be understood; the guests may have changed.
+    Unknown,
+}
+
+/// Weighs an event.
+pub(super) fn weigh(event: &[u8], info: Option<&Info>) -> Worth {
+    #[derive(Deserialize)]
+    struct Event {
+        r#type: String,
+        #[serde(default)]
+        location: String,
+        metadata: Option<Lifecycle>,
+    }
+    #[derive(Deserialize)]
+    struct Lifecycle {
+        #[serde(default)]
+        action: String,
+    }
+    let Ok(event) = serde_json::from_slice::<Event>(event) else { return Worth::Unknown };
+    if event.r#type != "lifecycle" {
+        return Worth::Nothing;
+    }
+    let Some(Lifecycle { action }) = event.metadata else { return Worth::Unknown };
+    let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| action.starts_with(prefix));
+    if action == "instance-migrated" || begins(&["cluster-member-"]) {
+        return Worth::Moving;
+    }
+    if action == "config-updated" || begins(&["cluster-"]) {
+        return Worth::Server;
+    }
+    if begins(&["profile-", "network-", "project-"]) {
+        return Worth::Guests;
+    }
+    if !begins(&["instance-"]) || begins(NOISE) {
+        return Worth::Nothing;
+    }
+    // In a cluster each listing asks every member, and each member hears of the guests of all.
+    let elsewhere = info.is_some_and(|info| info.clustered && event.location != info.name);
+    if elsewhere && !event.location.is_empty() { Worth::Nothing } else { Worth::Guests }
+}
+
+/// Events of instances that change neither their state nor their configuration.
+const NOISE: &[&str] = &[
+    "instance-exec",
+    "instance-console",
+    "instance-file-",
+    "instance-log-",
+    "instance-metadata",
+    "instance-backup-",
+    "instance-snapshot-",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::inventory::ServerKind;
+
+    fn worth(action: &str, location: &str, info: Option<&Info>) -> Worth {
+        let event = serde_json::json!({"type": "lifecycle", "timestamp": "…", "location": location,
+            "project": "default", "metadata": {"action": action, "source": "/1.0/instances/c1"}});
+        weigh(event.to_string().as_bytes(), info)
+    }
+
+    #[test]
+    fn actions_are_weighed() {
+        for (action, wanted) in [
+            ("instance-started", Worth::Guests),
+            ("instance-of-tomorrow", Worth::Guests),
+            ("instance-exec", Worth::Nothing),
+            ("instance-console-retrieved", Worth::Nothing),
+            ("instance-file-pushed", Worth::Nothing),
+            ("instance-log-retrieved", Worth::Nothing),
+            ("instance-metadata-updated", Worth::Nothing),
+            ("instance-backup-created", Worth::Nothing),
+            ("instance-snapshot-created", Worth::Nothing),
+            ("profile-updated", Worth::Guests),
+            ("network-updated", Worth::Guests),
+            ("project-deleted", Worth::Guests),
+            ("image-created", Worth::Nothing),
+            ("storage-volume-created", Worth::Nothing),
+            ("instance-migrated", Worth::Moving),
+            ("cluster-member-evacuated", Worth::Moving),
+            ("cluster-enabled", Worth::Server),
+            ("config-updated", Worth::Server),
+        ] {
+            assert_eq!(worth(action, "none", None), wanted, "{action}");
+        }
+    }
+
+    #[test]
+    fn guests_of_other_members_do_not_make_us_read() {
+        let mut info =
+            Info { kind: ServerKind::Lxd, version: "5".into(), name: "m1".into(), clustered: true, pid: 1 };
+        assert_eq!(worth("instance-started", "m1", Some(&info)), Worth::Guests);
+        assert_eq!(worth("instance-started", "", Some(&info)), Worth::Guests);
+        assert_eq!(worth("instance-started", "m2", Some(&info)), Worth::Nothing);
+        assert_eq!(worth("instance-migrated", "m2", Some(&info)), Worth::Moving);
+        assert_eq!(worth("profile-updated", "m2", Some(&info)), Worth::Guests);
+        info.clustered = false;
+        assert_eq!(worth("instance-started", "none", Some(&info)), Worth::Guests);
+    }
+
+    #[test]
+    fn what_is_not_understood_counts_as_a_change() {
+        assert_eq!(weigh(b"{\"type\":\"lifecycle\",\"metad", None), Worth::Unknown);
+        assert_eq!(weigh(b"{\"type\":\"lifecycle\"}", None), Worth::Unknown);
+        assert_eq!(weigh(b"{\"type\":\"logging\",\"metadata\":{}}", None), Worth::Nothing);
+    }
+}

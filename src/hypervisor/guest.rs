@@ -1,0 +1,191 @@
+//! An instance's JSON → a guest. Pure.
+
+use std::collections::BTreeMap;
+
+use super::api::{Instance, Keys};
+use crate::model::inventory::{Guest, GuestKind, Mode, Nic, NicParent, OptOut, Power};
+
+/// A guest's own key to be left alone.
+const OPT_OUT: &str = "user.macvlan-shim.enabled";
+
+/// `status_code` of a stopped instance.
+const STOPPED: i64 = 102;
+
+/// A network as an instance names it: its own project and the network's name.
+pub(super) type NetworkKey = (String, String);
+
+/// What became of a `network` key.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Network {
+    /// A macvlan network, or one that could not be read.
+    Macvlan(NicParent),
+    /// Of another type: none of our business.
+    Other,
+}
+
+/// The managed networks that an instance's NICs name.
+pub(super) fn networks(instance: &Instance) -> impl Iterator<Item = NetworkKey> {
+    let names = nics(instance).filter_map(|(_, device)| device.get("network"));
+    names.map(|network| (instance.project.clone(), network.clone()))
+}
+
+/// The guest, or `None` if it has no macvlan NIC. `networks` has an answer to each of [`networks`].
+pub(super) fn guest(instance: &Instance, networks: &BTreeMap<NetworkKey, Network>) -> Option<Guest> {
+    let nics: Vec<Nic> = nics(instance)
+        .filter_map(|(name, device)| {
+            Some(Nic {
+                name: name.clone(),
+                mac: mac(instance, name, device),
+                parent: parent(instance, device, networks)?,
+                mode: mode(device),
+            })
+        })
+        .collect();
+    (!nics.is_empty()).then(|| Guest {
+        project: instance.project.clone(),
+        name: instance.name.clone(),
+        kind: match instance.kind.as_str() {
+            "virtual-machine" => GuestKind::VirtualMachine,
+            _ => GuestKind::Container,
+        },
+        power: power(instance),
+        profiles: instance.profiles.clone(),
+        opt: opt(instance.expanded_config.get(OPT_OUT).map_or("", String::as_str)),
+        nics,
+    })
+}
+
+/// The parent that a device or a network names in `parent` and `vlan`.
+pub(super) fn link(config: &Keys) -> NicParent {
+    let Some(name) = config.get("parent").filter(|name| !name.is_empty()) else {
+        return NicParent::Unknown("it names no parent".to_owned());
+    };
+    let vlan = match config.get("vlan").map(String::as_str) {
+        None | Some("") => None,
+        Some(text) => match text.parse() {
+            Ok(vlan) if vlan < 4095 => Some(vlan),
+            _ => return NicParent::Unknown(format!("{text:?} is no VLAN id")),
+        },
+    };
+    NicParent::Link { name: name.clone(), vlan }
+}
+
+fn nics(instance: &Instance) -> impl Iterator<Item = (&String, &Keys)> {
+    instance
+        .expanded_devices
+        .iter()
+        .filter(|(_, device)| device.get("type").is_some_and(|kind| kind == "nic"))
+}
+
+/// `None` if the NIC is no macvlan.
+fn parent(instance: &Instance, device: &Keys, networks: &BTreeMap<NetworkKey, Network>) -> Option<NicParent> {
+    if let Some(network) = device.get("network") {
+        return match networks.get(&(instance.project.clone(), network.clone()))? {
+            Network::Macvlan(parent) => Some(parent.clone()),
+            Network::Other => None,
+        };
+    }
+    device.get("nictype").filter(|kind| *kind == "macvlan").map(|_| link(device))
+}
+
+fn mac(instance: &Instance, nic: &str, device: &Keys) -> Option<crate::model::Mac> {
+    let volatile = || instance.expanded_config.get(&format!("volatile.{nic}.hwaddr"));
+    device.get("hwaddr").filter(|text| !text.is_empty()).or_else(volatile)?.parse().ok()
+}
+
+fn mode(device: &Keys) -> Mode {
+    match device.get("mode").map(String::as_str) {
+        None | Some("" | "bridge") => Mode::Bridge,
+        Some("private") => Mode::Private,
+        Some("vepa") => Mode::Vepa,
+        Some("passthru") => Mode::Passthru,
+        Some(_) => Mode::Other,
+    }
+}
+
+fn power(instance: &Instance) -> Power {
+    let stopped = match instance.status_code {
+        Some(code) => code == STOPPED,
+        None => instance.status.eq_ignore_ascii_case("stopped"),
+    };
+    if stopped { Power::Stopped } else { Power::Running }
+}
+
+/// The servers' own notion of a boolean.
+fn opt(value: &str) -> OptOut {
+    match value.to_ascii_lowercase().as_str() {
+        "" | "true" | "1" | "yes" | "on" => OptOut::In,
+        "false" | "0" | "no" | "off" => OptOut::Out,
+        _ => OptOut::Invalid(value.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn instance(value: Value) -> Instance {
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn with_nic(device: Value) -> Option<Nic> {
+        let instance = instance(json!({"name": "c", "expanded_devices": {"n": device}}));
+        Some(guest(&instance, &BTreeMap::new())?.nics.remove(0))
+    }
+
+    #[test]
+    fn only_macvlan_nics_make_a_guest() {
+        assert_eq!(with_nic(json!({"type": "nic", "nictype": "bridged", "parent": "br0"})), None);
+        assert_eq!(with_nic(json!({"type": "disk", "nictype": "macvlan", "parent": "eth0"})), None);
+        assert_eq!(with_nic(json!({"type": "nic", "network": "unheard-of"})), None);
+        assert!(with_nic(json!({"type": "nic", "nictype": "macvlan", "parent": "eth0"})).is_some());
+    }
+
+    #[test]
+    fn a_vlan_goes_upon_the_parent() {
+        let with =
+            |vlan: &str| with_nic(json!({"type": "nic", "nictype": "macvlan", "parent": "e", "vlan": vlan}));
+        let link = |vlan| NicParent::Link { name: "e".into(), vlan };
+        assert_eq!(with("10").unwrap().parent, link(Some(10)));
+        assert_eq!(with("").unwrap().parent, link(None));
+        for vlan in ["ten", "4095", "70000", "-1"] {
+            assert_eq!(with(vlan).unwrap().parent, NicParent::Unknown(format!("{vlan:?} is no VLAN id")));
+        }
+        let bare = with_nic(json!({"type": "nic", "nictype": "macvlan"})).unwrap();
+        assert_eq!(bare.parent, NicParent::Unknown("it names no parent".into()));
+    }
+
+    #[test]
+    fn the_mac_of_the_device_comes_before_the_volatile_one() {
+        let mut json = json!({"name": "c", "expanded_config": {"volatile.n.hwaddr": "00:16:3e:00:00:02"},
+            "expanded_devices": {"n": {"type": "nic", "nictype": "macvlan", "parent": "e", "mode": "vepa"}}});
+        let nic = |json: &Value| guest(&instance(json.clone()), &BTreeMap::new()).unwrap().nics.remove(0);
+        assert_eq!(nic(&json).mac, "00:16:3e:00:00:02".parse().ok());
+        json["expanded_devices"]["n"]["hwaddr"] = json!("00:16:3E:00:00:01");
+        assert_eq!(nic(&json).mac, "00:16:3e:00:00:01".parse().ok());
+        assert_eq!(nic(&json).mode, Mode::Vepa);
+    }
+
+    #[test]
+    fn whatever_is_not_stopped_runs() {
+        let power = |value: Value| power(&instance(value));
+        assert_eq!(power(json!({"name": "c", "status": "Stopped", "status_code": 102})), Power::Stopped);
+        assert_eq!(power(json!({"name": "c", "status": "STOPPED"})), Power::Stopped);
+        for code in [103, 113, 110, 109, 111, 106, 107, 108, 112, 0] {
+            assert_eq!(power(json!({"name": "c", "status_code": code})), Power::Running);
+        }
+    }
+
+    #[test]
+    fn the_servers_booleans_opt_in_and_out() {
+        for value in ["", "true", "1", "Yes", "ON"] {
+            assert_eq!(opt(value), OptOut::In);
+        }
+        for value in ["false", "0", "NO", "Off"] {
+            assert_eq!(opt(value), OptOut::Out);
+        }
+        assert_eq!(opt("Nope"), OptOut::Invalid("Nope".into()));
+    }
+}

@@ -1,0 +1,201 @@
+//! One request, one connection: nothing is kept open, since a connection that says nothing blocks the server.
+
+use std::error::Error;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use reqwest::Response;
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, Deserializer, IgnoredAny};
+
+use super::limits::Limits;
+use super::trouble::{Trouble, excerpt};
+use crate::model::names::PROGRAM;
+
+/// From this size on, in bytes, an answer is decoded in another thread: others wait for ours.
+const LARGE: usize = 64 << 10;
+
+/// Speaks to one server.
+#[derive(Clone)]
+pub(super) struct Client {
+    http: reqwest::Client,
+    socket: PathBuf,
+    body: usize,
+}
+
+impl Client {
+    pub(super) fn new(socket: &Path, limits: &Limits) -> Result<Client, Trouble> {
+        let http = reqwest::Client::builder()
+            .unix_socket(socket)
+            .connect_timeout(limits.connect)
+            .pool_max_idle_per_host(0)
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| Trouble::Failed(format!("{PROGRAM} cannot make an HTTP client: {error}")))?;
+        Ok(Client { http, socket: socket.to_owned(), body: limits.body })
+    }
+
+    /// `GET path`; the metadata of the answer.
+    pub(super) async fn get<T>(&self, path: &str, timeout: Duration) -> Result<T, Trouble>
+    where
+        T: DeserializeOwned + Send + 'static,
+    {
+        let trouble = |error| self.trouble(path, timeout, &error);
+        let request = self.http.get(format!("http://server{path}")).timeout(timeout);
+        let response = request.send().await.map_err(trouble)?;
+        let status = response.status();
+        let body = self.read(path, response).await?.map_err(trouble)?;
+        let large = body.len() > LARGE;
+        let place = format!("{}: GET {path}", self.socket.display());
+        let decode = move || decode(&place, status, &body);
+        if large {
+            let crashed = |error| Trouble::Failed(format!("decoding the answer to GET {path}: {error}"));
+            return tokio::task::spawn_blocking(decode).await.map_err(crashed)?;
+        }
+        decode()
+    }
+
+    async fn read(
+        &self,
+        path: &str,
+        mut response: Response,
+    ) -> Result<Result<Vec<u8>, reqwest::Error>, Trouble> {
+        let mut body = Vec::new();
+        loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) if body.len() + chunk.len() > self.body => {
+                    let (socket, limit) = (self.socket.display(), self.body >> 20);
+                    return Err(Trouble::Failed(format!(
+                        "{socket}: GET {path}: the answer is longer than {limit} MiB"
+                    )));
+                }
+                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+                Ok(None) => return Ok(Ok(body)),
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+    }
+
+    fn trouble(&self, path: &str, timeout: Duration, error: &reqwest::Error) -> Trouble {
+        let socket = self.socket.display();
+        let mut cause: &dyn Error = error;
+        while let Some(source) = cause.source() {
+            cause = source;
+            if let Some(io) = cause.downcast_ref::<io::Error>()
+                && error.is_connect()
+            {
+                return Trouble::connecting(&self.socket, io);
+            }
+        }
+        if error.is_timeout() {
+            return Trouble::Failed(format!("{socket}: GET {path}: no complete answer within {timeout:?}"));
+        }
+        Trouble::Failed(format!("{socket}: GET {path}: {cause}"))
+    }
+}
+
+/// A segment of a path or a value of a query, with all that could mean something escaped.
+pub(super) fn escaped(text: &str) -> String {
+    let mut escaped = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => escaped.push(byte as char),
+            _ => escaped.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    escaped
+}
+
+/// What the servers wrap around each answer.
+#[derive(Deserialize)]
+#[serde(bound(deserialize = "T: Deserialize<'de>"))]
+struct Envelope<T> {
+    r#type: String,
+    #[serde(default)]
+    error: String,
+    #[serde(default = "Option::default", deserialize_with = "present")]
+    metadata: Option<T>,
+}
+
+/// `null` is a value too: that is how Go writes an empty list.
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+fn decode<T: DeserializeOwned>(place: &str, status: reqwest::StatusCode, body: &[u8]) -> Result<T, Trouble> {
+    let strange =
+        |why: String| Trouble::Failed(format!("{place}: {why}; the answer begins {}", excerpt(body)));
+    // First what says no: there the metadata is of another type.
+    let parsed = match serde_json::from_slice::<Envelope<T>>(body) {
+        Ok(envelope) if envelope.r#type == "sync" && status.is_success() => Ok(envelope.metadata),
+        Ok(_) => Ok(None),
+        Err(error) => Err(error),
+    };
+    if let Ok(Some(metadata)) = parsed {
+        return Ok(metadata);
+    }
+    match serde_json::from_slice::<Envelope<IgnoredAny>>(body) {
+        Ok(envelope) if envelope.r#type == "error" => {
+            Err(Trouble::Refused(format!("{place}: the server says {}: {}", status.as_u16(), envelope.error)))
+        }
+        _ if !status.is_success() => Err(Trouble::Refused(format!(
+            "{place}: the server says {}; the answer begins {}",
+            status.as_u16(),
+            excerpt(body)
+        ))),
+        _ => Err(match parsed {
+            Err(error) => strange(format!("expected the JSON of LXD or Incus: {error}")),
+            Ok(_) => strange("expected an answer of type sync with metadata".to_owned()),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::StatusCode;
+
+    use super::*;
+
+    fn decoded(status: StatusCode, body: &str) -> Result<Vec<u32>, Trouble> {
+        decode("s: GET /x", status, body.as_bytes())
+    }
+
+    #[test]
+    fn names_are_escaped() {
+        assert_eq!(escaped("a b/ü?&+.."), "a%20b%2F%C3%BC%3F%26%2B..");
+    }
+
+    #[test]
+    fn the_metadata_is_unwrapped() {
+        assert_eq!(decoded(StatusCode::OK, r#"{"type":"sync","new":{},"metadata":[1,2]}"#), Ok(vec![1, 2]));
+    }
+
+    #[test]
+    fn an_error_of_the_server_is_quoted() {
+        let body = r#"{"type":"error","error_code":404,"error":"Network not found","metadata":null}"#;
+        for status in [StatusCode::NOT_FOUND, StatusCode::OK] {
+            let Err(Trouble::Refused(text)) = decoded(status, body) else { panic!() };
+            let code = status.as_u16();
+            assert_eq!(text, format!("s: GET /x: the server says {code}: Network not found"));
+        }
+    }
+
+    #[test]
+    fn rubbish_is_shown_with_what_was_expected() {
+        let Err(Trouble::Failed(text)) = decoded(StatusCode::OK, "<html>") else { panic!() };
+        assert_eq!(
+            text,
+            "s: GET /x: expected the JSON of LXD or Incus: expected value at line 1 column 1; \
+             the answer begins \"<html>\""
+        );
+        for body in
+            ["", "[]", "{}", r#"{"type":"sync"}"#, r#"{"type":"sync","metadata":{}}"#, r#"{"type":"a"}"#]
+        {
+            assert!(matches!(decoded(StatusCode::OK, body), Err(Trouble::Failed(_))), "{body}");
+        }
+        let Err(Trouble::Refused(text)) = decoded(StatusCode::BAD_GATEWAY, "<html>") else { panic!() };
+        assert_eq!(text, "s: GET /x: the server says 502; the answer begins \"<html>\"");
+    }
+}

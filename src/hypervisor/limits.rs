@@ -1,0 +1,103 @@
+//! How long we wait for what, and how much we take.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::Duration;
+
+/// The limits of one follower. Tests shorten them; nobody else needs to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// For a connection to be accepted by the kernel.
+    pub connect: Duration,
+    /// For the answer to `GET /1.0`, to a network's and to the opening of the event stream. A server that is just
+    /// starting lets requests wait.
+    pub answer: Duration,
+    /// For the list of all instances; in a cluster the server asks every member.
+    pub list: Duration,
+    /// Without a frame on the event stream for so long, it is dead. The servers ping every 10 s.
+    pub silence: Duration,
+    /// Between the starts of two listings while events keep coming.
+    pub spacing: Duration,
+    /// Listings after the last event: one after the first of these times, and where guests move between cluster
+    /// members after each of them.
+    pub follow_ups: [Duration; 3],
+    /// Between listings when nothing happens.
+    pub resync: Duration,
+    /// The first pause before connecting again; each is twice the one before.
+    pub retry_first: Duration,
+    /// The longest pause before connecting again.
+    pub retry_last: Duration,
+    /// For the process of a server of systemd that closed its event stream to end, before it is connected to again:
+    /// systemd would take a connection that the ending server leaves behind for a reason to start it again. (LXD 5.0.2
+    /// ends 1.2 s after it closed the stream.)
+    pub farewell: Duration,
+    /// The longest answer, in bytes.
+    pub body: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            connect: Duration::from_secs(2),
+            answer: Duration::from_secs(30),
+            list: Duration::from_secs(40),
+            silence: Duration::from_secs(30),
+            spacing: Duration::from_millis(50),
+            follow_ups: [2, 5, 10].map(Duration::from_secs),
+            resync: Duration::from_secs(30),
+            retry_first: Duration::from_millis(200),
+            retry_last: Duration::from_secs(30),
+            farewell: Duration::from_secs(10),
+            body: 64 << 20,
+        }
+    }
+}
+
+/// The pauses between attempts to connect.
+pub(super) struct Pauses {
+    first: Duration,
+    last: Duration,
+    next: Duration,
+}
+
+impl Pauses {
+    pub(super) fn new(limits: &Limits) -> Pauses {
+        Pauses { first: limits.retry_first, last: limits.retry_last, next: limits.retry_first }
+    }
+
+    /// The next pause, with jitter.
+    pub(super) fn next(&mut self) -> Duration {
+        let pause = self.next;
+        self.next = (pause * 2).min(self.last);
+        jitter(pause)
+    }
+
+    /// Begins again with the shortest.
+    pub(super) fn reset(&mut self) {
+        self.next = self.first;
+    }
+}
+
+/// Up to a fifth more or less, so that the nodes of a cluster do not act in step.
+pub(super) fn jitter(duration: Duration) -> Duration {
+    let random = RandomState::new().build_hasher().finish() % 1000;
+    duration.mul_f64(0.8 + 0.4 * random as f64 / 1000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_the_last() {
+        let mut pauses = Pauses::new(&Limits::default());
+        let about = |pause: Duration, wanted: f64| {
+            let seconds = pause.as_secs_f64();
+            assert!((wanted * 0.799..wanted * 1.201).contains(&seconds), "{seconds} is not about {wanted}");
+        };
+        for wanted in [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30.0, 30.0] {
+            about(pauses.next(), wanted);
+        }
+        pauses.reset();
+        about(pauses.next(), 0.2);
+    }
+}

@@ -1,0 +1,40 @@
+//! What LXD and Incus say exists. [`follow`] turns one server's REST API and event stream into whole
+//! [`Server`](crate::model::inventory::Server) values. No JSON leaves this module, and nothing of the kernel enters
+//! it.
+//!
+//! | module | what |
+//! | --- | --- |
+//! | `target` | where servers may be on this host |
+//! | `surroundings` | whether a server runs, so that connecting does not start a stopped one |
+//! | `limits` | how long we wait for what, and how much we take |
+//! | `http` | one request, one connection |
+//! | `api` | the part of the servers' JSON that we read |
+//! | `guest` | an instance's JSON → a guest |
+//! | `discover` | one complete reading of a server |
+//! | `events` | the event stream, and what an event is worth |
+//! | `agenda` | when to read again: pure, the time is passed in |
+//! | `follow` | all of it together, for ever |
+//! | `feed` | the newest value for who listens, and the log |
+//!
+//! Three properties of the servers shape all of this. A connection that says nothing blocks the whole server (it
+//! peeks at the first eight bytes inside `accept`), so each connection sends its request at once and none is kept.
+//! Events are hints that may be lost, late or doubled, so they only make us read again. And connecting to a socket
+//! of systemd starts a stopped server, so we look for the process first.
+
+mod agenda;
+mod api;
+mod discover;
+mod events;
+mod feed;
+mod follow;
+mod guest;
+mod http;
+mod limits;
+mod surroundings;
+mod target;
+mod trouble;
+
+pub use follow::{Follower, follow, read};
+pub use limits::Limits;
+pub use surroundings::Surroundings;
+pub use target::{Target, targets};

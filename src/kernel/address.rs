@@ -1,0 +1,169 @@
+//! Addresses of links, in the host's namespace and in those of guests.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::address::{
+    AddressAttribute, AddressFlags, AddressMessage, AddressProtocol, AddressScope,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use nix::libc;
+use rtnetlink::AddressMessageBuilder;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use super::error::Fault;
+use super::request::Requests;
+use super::wire::{Attributes, Malformed, Message, i32_of, ip_of, net, u8_at, u32_at, u32_of};
+use crate::model::names::PROTOCOL;
+use crate::model::snapshot::{AddressKey, GuestAddress, HostAddress};
+
+/// So many addresses of one child are kept.
+const GUESTS: usize = 1024;
+
+/// An address as a message shows it, in whichever namespace.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Seen {
+    pub(super) key: AddressKey,
+    /// `IFA_F_…`.
+    flags: u32,
+    /// `IFA_PROTO`, which kernels before 5.18 do not know.
+    pub(super) protocol: Option<u8>,
+    /// `IFA_TARGET_NETNSID`: the namespace that the answer is about.
+    pub(super) target: Option<i32>,
+}
+
+impl Seen {
+    /// Whether the snapshot has such addresses: those that can be reached from elsewhere than the link.
+    pub(super) fn is_kept(&self) -> bool {
+        !is_link_local(self.key.address.addr())
+    }
+
+    /// As an address of the host.
+    pub(super) fn host(&self) -> HostAddress {
+        HostAddress {
+            usable: self.guest() == GuestAddress::Settled,
+            deprecated: self.flags & libc::IFA_F_DEPRECATED != 0,
+            secondary: self.flags & libc::IFA_F_SECONDARY != 0,
+            ours: self.protocol == Some(PROTOCOL),
+        }
+    }
+
+    /// As an address of a guest.
+    pub(super) fn guest(&self) -> GuestAddress {
+        let has = |flag| self.flags & flag != 0;
+        if has(libc::IFA_F_DADFAILED) {
+            GuestAddress::Duplicate
+        } else if has(libc::IFA_F_TENTATIVE) && !has(libc::IFA_F_OPTIMISTIC) {
+            GuestAddress::Tentative
+        } else {
+            GuestAddress::Settled
+        }
+    }
+}
+
+/// Whether an address is of the link only (169.254.0.0/16, fe80::/10) and so never reached from elsewhere.
+pub(super) fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    }
+}
+
+/// Reads `RTM_NEWADDR` and `RTM_DELADDR`; `None` for families other than IPv4 and IPv6.
+pub(super) fn read(message: &Message<'_>) -> Result<Option<Seen>, Malformed> {
+    const HEADER: usize = 8;
+    const IFA_PROTO: u16 = 11;
+    const IFA_TARGET_NETNSID: u16 = 10;
+    let payload = message.payload;
+    let (family, bits) = (i32::from(u8_at(payload, 0)?), u8_at(payload, 1)?);
+    let (mut flags, link) = (u32::from(u8_at(payload, 2)?), u32_at(payload, 4)?);
+    if family != libc::AF_INET && family != libc::AF_INET6 {
+        return Ok(None);
+    }
+    let (mut local, mut address, mut protocol, mut target) = (None, None, None, None);
+    for attribute in Attributes::after(payload, HEADER) {
+        let (kind, value) = attribute?;
+        match kind {
+            // On point-to-point links IFA_ADDRESS is the peer.
+            libc::IFA_LOCAL => local = Some(ip_of(value)?),
+            libc::IFA_ADDRESS => address = Some(ip_of(value)?),
+            libc::IFA_FLAGS => flags = u32_of(value)?,
+            IFA_PROTO => protocol = value.first().copied(),
+            IFA_TARGET_NETNSID => target = Some(i32_of(value)?),
+            _ => {}
+        }
+    }
+    let Some(address) = local.or(address) else { return Ok(None) };
+    let key = AddressKey { link, address: net(address, bits)? };
+    Ok(Some(Seen { key, flags, protocol, target }))
+}
+
+/// All addresses of the host's namespace.
+pub(super) fn dump(requests: &mut Requests) -> Result<Vec<Seen>, Fault> {
+    list(requests, None, 0, AddressFamily::Unspec)
+}
+
+/// The addresses of one link of the host.
+pub(super) fn of_link(requests: &mut Requests, link: u32) -> Result<Vec<Seen>, Fault> {
+    list(requests, None, link, AddressFamily::Unspec)
+}
+
+/// The addresses of one link of a guest, of one family or of both; not more than the first thousand, for a
+/// guest may make as many as it likes.
+pub(super) fn of_child(
+    requests: &mut Requests,
+    netns: i32,
+    link: u32,
+    family: AddressFamily,
+) -> Result<Vec<Seen>, Fault> {
+    list(requests, Some(netns), link, family)
+}
+
+fn list(
+    requests: &mut Requests,
+    netns: Option<i32>,
+    link: u32,
+    family: AddressFamily,
+) -> Result<Vec<Seen>, Fault> {
+    let mut message = AddressMessage::default();
+    message.header.family = family;
+    message.header.index = link;
+    message.attributes.extend(netns.map(AddressAttribute::TargetNetNsId));
+    requests.dump(RouteNetlinkMessage::GetAddress(message), |list: &mut Vec<Seen>, message| {
+        let seen = read(message)?.filter(|seen| link == 0 || seen.key.link == link);
+        if seen.is_some_and(|seen| seen.target != netns) {
+            return Err(Malformed("addresses of another namespace than the one asked for"));
+        }
+        if netns.is_none() || list.len() < GUESTS {
+            list.extend(seen.filter(Seen::is_kept));
+        }
+        Ok(())
+    })
+}
+
+/// Gives a link an address with our mark, as a host prefix that makes no route.
+pub(super) fn add(requests: &mut Requests, link: u32, address: IpAddr) -> Result<(), Fault> {
+    let mut message = named(link, IpNet::from(address));
+    message.header.scope = AddressScope::Universe;
+    message.attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(PROTOCOL)));
+    let flags = match address {
+        IpAddr::V4(_) => AddressFlags::Noprefixroute,
+        IpAddr::V6(_) => AddressFlags::Noprefixroute | AddressFlags::Nodad,
+    };
+    message.attributes.push(AddressAttribute::Flags(flags));
+    requests.order(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL)
+}
+
+/// Takes an address from a link.
+pub(super) fn delete(requests: &mut Requests, link: u32, address: IpNet) -> Result<(), Fault> {
+    requests.order(RouteNetlinkMessage::DelAddress(named(link, address)), 0)
+}
+
+fn named(link: u32, address: IpNet) -> AddressMessage {
+    let bits = address.prefix_len();
+    match address.addr() {
+        IpAddr::V4(ip) => AddressMessageBuilder::<Ipv4Addr>::new().index(link).address(ip, bits).build(),
+        IpAddr::V6(ip) => AddressMessageBuilder::<Ipv6Addr>::new().index(link).address(ip, bits).build(),
+    }
+}

@@ -1,0 +1,227 @@
+//! An operation of a plan as orders to the kernel. "Exists already and is equal" and "gone already" are
+//! success; what is not ours is neither changed nor deleted.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use nix::errno::Errno;
+
+use super::error::{ErrorCode, Fault, OpError};
+use super::failure::{Failure, explain};
+use super::request::Requests;
+use super::slice::Slice;
+use super::{Kernel, address, link, neighbour, route, rule, setting};
+use crate::model::names::PROTOCOL;
+use crate::model::snapshot::{NeighbourState, RouteKey};
+use crate::model::{Mac, Op, ShimRef};
+
+impl Kernel {
+    /// Does one write. What it changed is in the snapshot after the next [`Kernel::drain`].
+    pub fn apply(&mut self, op: &Op) -> Result<(), OpError> {
+        self.perform(op).map_err(|failure| explain(op, failure))
+    }
+
+    fn perform(&mut self, op: &Op) -> Result<(), Failure> {
+        let requests = &mut self.requests;
+        match op {
+            Op::CreateShim { shim, parent, mac, mtu, .. } => {
+                create(requests, &shim.name, *parent, *mac, *mtu)
+            }
+            Op::SetMtu { shim, mtu } => {
+                let link = index(requests, shim)?;
+                Ok(link::set_mtu(requests, link, *mtu)?)
+            }
+            Op::MulticastOff { shim } => {
+                let link = index(requests, shim)?;
+                Ok(link::multicast_off(requests, link)?)
+            }
+            Op::SetUp { shim } => {
+                let link = index(requests, shim)?;
+                Ok(link::set_up(requests, link)?)
+            }
+            Op::Set { shim, setting, value } => {
+                self.state.marks.mark(Slice::Settings);
+                let renamed = shim.index.and_then(|index| self.state.snapshot.links.get(&index));
+                let name = renamed.map_or(&shim.name, |link| &link.name);
+                setting::write(name, *setting, *value).map(drop).map_err(Failure::File)
+            }
+            Op::AddAddress { shim, address } => {
+                let link = index(requests, shim)?;
+                add_address(requests, link, *address, self.state.shows_address_protocol)
+            }
+            Op::AddProxy { shim, address } => {
+                self.state.marks.mark(Slice::Proxies);
+                let link = index(requests, shim)?;
+                match neighbour::find(requests, link, (*address).into(), true)? {
+                    Some(_) => Ok(()),
+                    None => Ok(neighbour::add_proxy(requests, link, *address)?),
+                }
+            }
+            Op::SetNeighbour { shim, address, mac } => {
+                let link = index(requests, shim)?;
+                set_neighbour(requests, link, *address, *mac)
+            }
+            Op::SetRoute { shim, destination, source, table, replace } => {
+                let link = index(requests, shim)?;
+                let wanted =
+                    route::Wanted { link, destination: *destination, source: *source, table: *table };
+                set_route(requests, wanted, *replace)
+            }
+            Op::AddRule { ipv6, priority } => add_rule(requests, *ipv6, *priority),
+            Op::Probe { link, address, .. } => probe(requests, *link, *address),
+            Op::DeleteRule { ipv6, priority } => gone(rule::delete(requests, *ipv6, *priority)),
+            Op::DeleteRoute { link, destination, table, metric, .. } => {
+                gone(route::delete(requests, *link, *destination, *table, *metric))
+            }
+            Op::DeleteNeighbour { link, address, .. } => delete_neighbour(requests, *link, *address, false),
+            Op::DeleteProxy { link, address, .. } => {
+                self.state.marks.mark(Slice::Proxies);
+                delete_neighbour(requests, *link, (*address).into(), true)
+            }
+            Op::DeleteAddress { link, address, .. } => gone(address::delete(requests, *link, *address)),
+            Op::DeleteShim { link, link_name } => delete_shim(requests, *link, link_name),
+        }
+    }
+}
+
+/// The ifindex of a shim, also of one that the running plan has just made.
+fn index(requests: &mut Requests, shim: &ShimRef) -> Result<u32, Failure> {
+    if let Some(index) = shim.index {
+        return Ok(index);
+    }
+    let seen = link::with_name(requests, &shim.name)?;
+    if seen.is_shim() { Ok(seen.index) } else { Err(name_taken(&shim.name)) }
+}
+
+fn name_taken(name: &str) -> Failure {
+    Failure::InTheWay(ErrorCode::NameTaken, format!("a link named {name} exists that is not ours"))
+}
+
+fn foreign(what: String) -> Failure {
+    Failure::InTheWay(ErrorCode::Exists, format!("{what} exists that is not ours"))
+}
+
+/// Deletions succeed if there is nothing (any more).
+fn gone(result: Result<(), Fault>) -> Result<(), Failure> {
+    match result {
+        Err(Fault::Refused {
+            errno: Errno::ENODEV | Errno::ESRCH | Errno::ENOENT | Errno::EADDRNOTAVAIL,
+            ..
+        }) => Ok(()),
+        result => Ok(result?),
+    }
+}
+
+fn is_there_already(result: &Result<(), Fault>) -> bool {
+    matches!(result, Err(Fault::Refused { errno: Errno::EEXIST, .. }))
+}
+
+fn create(requests: &mut Requests, name: &str, parent: u32, mac: Mac, mtu: u32) -> Result<(), Failure> {
+    let result = link::create(requests, name, parent, mac, mtu);
+    if !is_there_already(&result) {
+        return Ok(result?);
+    }
+    let standing = link::with_name(requests, name)?;
+    match (standing.is_shim(), standing.lower == Some(parent)) {
+        (true, true) => Ok(()),
+        (true, false) => {
+            let message = format!("a shim named {name} exists on another parent");
+            Err(Failure::InTheWay(ErrorCode::Exists, message))
+        }
+        (false, _) => Err(name_taken(name)),
+    }
+}
+
+fn delete_shim(requests: &mut Requests, link: u32, name: &str) -> Result<(), Failure> {
+    match link::with_index(requests, None, link) {
+        Ok(standing) if standing.is_shim() => gone(link::delete(requests, link)),
+        Ok(standing) => {
+            let message = format!("link {link} is {}, not our shim {name}", standing.name);
+            Err(Failure::InTheWay(ErrorCode::Exists, message))
+        }
+        Err(fault) => gone(Err(fault)),
+    }
+}
+
+/// `marked`: the kernel shows who made an address. Where it does not, all on a shim is ours.
+fn add_address(requests: &mut Requests, link: u32, address: IpAddr, marked: bool) -> Result<(), Failure> {
+    let result = address::add(requests, link, address);
+    if !is_there_already(&result) {
+        return Ok(result?);
+    }
+    let standing = address::of_link(requests, link)?;
+    let standing = standing.iter().find(|seen| seen.key.address.addr() == address);
+    let equal = standing.is_some_and(|seen| {
+        seen.key.address == IpNet::from(address) && (seen.protocol == Some(PROTOCOL) || !marked)
+    });
+    if equal { Ok(()) } else { Err(foreign(format!("an address {address}"))) }
+}
+
+fn set_neighbour(requests: &mut Requests, link: u32, address: IpAddr, mac: Mac) -> Result<(), Failure> {
+    let result = neighbour::set(requests, link, address, mac, false);
+    if !is_there_already(&result) {
+        return Ok(result?);
+    }
+    let standing = neighbour::find(requests, link, address, false)?;
+    let permanent = standing.filter(|entry| entry.state == NeighbourState::Permanent);
+    match permanent {
+        Some(entry) if !entry.ours => Err(foreign(format!("a permanent neighbour entry for {address}"))),
+        Some(entry) if entry.mac == Some(mac) => Ok(()),
+        _ => Ok(neighbour::set(requests, link, address, mac, true)?),
+    }
+}
+
+fn delete_neighbour(requests: &mut Requests, link: u32, address: IpAddr, proxy: bool) -> Result<(), Failure> {
+    match neighbour::find(requests, link, address, proxy) {
+        Ok(Some(entry)) if entry.ours => gone(neighbour::delete(requests, link, address, proxy)),
+        // Ours is gone; what stands in its place is not ours.
+        Ok(_) => Ok(()),
+        Err(fault) => gone(Err(fault)),
+    }
+}
+
+fn set_route(requests: &mut Requests, wanted: route::Wanted, replace: bool) -> Result<(), Failure> {
+    let result = route::set(requests, wanted, replace);
+    if !is_there_already(&result) {
+        return Ok(result?);
+    }
+    let has_place = |key: &RouteKey| {
+        key.table == wanted.table && key.destination == wanted.destination && matches!(key.metric, 0 | 1024)
+    };
+    let routes = route::dump(requests)?.routes;
+    let mut standing = routes.iter().filter(|(key, _)| has_place(key));
+    if standing
+        .clone()
+        .any(|(key, route)| route.ours && key.link == wanted.link && route.source == wanted.source)
+    {
+        return Ok(());
+    }
+    if standing.all(|(_, route)| route.ours) {
+        return Ok(route::set(requests, wanted, true)?);
+    }
+    Err(foreign(format!("a route to {}", wanted.destination)))
+}
+
+fn add_rule(requests: &mut Requests, ipv6: bool, priority: u32) -> Result<(), Failure> {
+    let result = rule::add(requests, ipv6, priority);
+    if !is_there_already(&result) {
+        return Ok(result?);
+    }
+    let rules = rule::dump(requests)?;
+    let equal = rules.iter().any(|rule| rule.ours && rule.ipv6 == ipv6 && rule.priority == priority);
+    if equal { Ok(()) } else { Err(foreign(format!("an equal rule {priority}"))) }
+}
+
+fn probe(requests: &mut Requests, link: u32, address: IpAddr) -> Result<(), Failure> {
+    let entry = match neighbour::find(requests, link, address, false) {
+        Ok(entry) => entry,
+        Err(fault) => return gone(Err(fault)),
+    };
+    // Without a known holder there is nobody to ask, and who is being asked needs no second question.
+    match entry.map(|entry| (entry.state, entry.mac)) {
+        Some((NeighbourState::Stale | NeighbourState::Reachable, Some(mac))) => {
+            gone(neighbour::probe(requests, link, address, mac))
+        }
+        _ => Ok(()),
+    }
+}

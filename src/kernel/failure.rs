@@ -1,0 +1,78 @@
+//! Why an operation failed, in words for people.
+
+use std::io::ErrorKind;
+
+use nix::errno::Errno;
+
+use super::error::{ErrorCode, Fault, OpError};
+use crate::model::Op;
+
+/// Why an operation was not done.
+pub(super) enum Failure {
+    /// The kernel said no.
+    Kernel(Fault),
+    /// A sysctl could not be read or written.
+    File(std::io::Error),
+    /// Something stands in our way, or what we need is not there; in words.
+    InTheWay(ErrorCode, String),
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Failure {
+        Failure::Kernel(fault)
+    }
+}
+
+/// The same as an error that says what was to be done, and what to do now.
+pub(super) fn explain(op: &Op, failure: Failure) -> OpError {
+    let (code, hint, why) = match failure {
+        Failure::Kernel(fault) => {
+            let (code, hint) = fault.errno().map_or((ErrorCode::Other, None), |errno| meaning(op, errno));
+            (code, hint, fault.to_string())
+        }
+        Failure::File(error) => {
+            let (code, hint) = match error.kind() {
+                ErrorKind::NotFound => (ErrorCode::Other, Some("the link is gone, or has no IPv6")),
+                ErrorKind::ReadOnlyFilesystem => (ErrorCode::Permission, Some("/proc/sys must be writable")),
+                ErrorKind::PermissionDenied => (ErrorCode::Permission, Some(CAPABILITY)),
+                _ => (ErrorCode::Other, None),
+            };
+            (code, hint, error.to_string())
+        }
+        Failure::InTheWay(code, why) => (code, Some("rename or remove it, or leave it and do without"), why),
+    };
+    OpError { message: format!("could not {op}: {why}"), hint: hint.map(str::to_owned), code }
+}
+
+const CAPABILITY: &str = "run it as root, or with CAP_NET_ADMIN";
+
+/// What an error number means for people, given the operation.
+fn meaning(op: &Op, errno: Errno) -> (ErrorCode, Option<&'static str>) {
+    match (op, errno) {
+        (_, Errno::EPERM | Errno::EACCES) => (ErrorCode::Permission, Some(CAPABILITY)),
+        (Op::CreateShim { .. } | Op::SetUp { .. }, Errno::EADDRINUSE) => {
+            (ErrorCode::MacTaken, Some("another child of the parent has this MAC; another MAC will be taken"))
+        }
+        (Op::CreateShim { .. }, Errno::EBUSY) => (
+            ErrorCode::ParentBusy,
+            Some("the parent is a port of a bridge or carries ipvlan children; use the bridge as the parent"),
+        ),
+        (Op::CreateShim { .. }, Errno::EINVAL) => (
+            ErrorCode::ParentBusy,
+            Some("the parent has a child in passthru mode, or its MTU is smaller than asked for"),
+        ),
+        (Op::CreateShim { .. }, Errno::EOPNOTSUPP) => {
+            (ErrorCode::Other, Some("the kernel has no macvlan; try `modprobe macvlan`"))
+        }
+        (Op::CreateShim { .. }, Errno::ENODEV) => (ErrorCode::Other, Some("the parent is gone")),
+        (Op::SetMtu { .. }, Errno::EINVAL) => (ErrorCode::Other, Some("the parent's MTU is smaller")),
+        (Op::SetRoute { .. }, Errno::EINVAL) => {
+            (ErrorCode::Other, Some("the source is no address of this host (any more)"))
+        }
+        (Op::SetRoute { .. } | Op::SetUp { .. }, Errno::ENETDOWN | Errno::ENETUNREACH) => {
+            (ErrorCode::Other, Some("the shim or its parent is down"))
+        }
+        (_, Errno::ENODEV) => (ErrorCode::Other, Some("the link is gone")),
+        _ => (ErrorCode::Other, None),
+    }
+}

@@ -1,0 +1,204 @@
+//! Links: how they are read, and how shims are made, changed and deleted.
+
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkLayerType, LinkMessage, MacVlanMode};
+use nix::libc;
+use rtnetlink::{LinkMacVlan, LinkMessageBuilder, LinkUnspec};
+
+use super::error::Fault;
+use super::request::Requests;
+use super::wire::{Attributes, Malformed, Message, i32_of, text_of, u8_at, u16_at, u32_at, u32_of};
+use crate::model::Mac;
+use crate::model::inventory::Mode;
+use crate::model::names::LINK_GROUP;
+use crate::model::snapshot::LinkKind;
+
+/// A link as a message shows it, in whichever namespace.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Seen {
+    pub(super) index: u32,
+    pub(super) name: String,
+    pub(super) kind: LinkKind,
+    pub(super) mac: Option<Mac>,
+    pub(super) mtu: u32,
+    pub(super) up: bool,
+    pub(super) multicast: bool,
+    pub(super) group: u32,
+    /// `IFLA_LINK`.
+    pub(super) lower: Option<u32>,
+    /// `IFLA_LINK_NETNSID`: where the lower link is, if it is not in the link's own namespace. In a dump
+    /// it counts in the asker's table, in an event in the table of the link's namespace.
+    pub(super) lower_netns: Option<i32>,
+    pub(super) master: Option<u32>,
+    /// `IFLA_TARGET_NETNSID`: the namespace that the answer is about.
+    pub(super) target: Option<i32>,
+    /// `IFLA_NEW_NETNSID` in a `RTM_DELLINK`: the namespace that it has moved to.
+    pub(super) moved_to: Option<i32>,
+}
+
+impl Seen {
+    /// A macvlan or macvtap link.
+    pub(super) fn is_macvlan(&self) -> bool {
+        matches!(self.kind, LinkKind::Macvlan(_) | LinkKind::Macvtap(_))
+    }
+
+    /// Bears our mark, if it is in the host's namespace.
+    pub(super) fn is_shim(&self) -> bool {
+        self.group == LINK_GROUP && matches!(self.kind, LinkKind::Macvlan(_))
+    }
+}
+
+/// Reads `RTM_NEWLINK` and `RTM_DELLINK`; `None` for messages that are about less than a whole link
+/// (bridge ports, Wi-Fi scans).
+pub(super) fn read(message: &Message<'_>) -> Result<Option<Seen>, Malformed> {
+    const HEADER: usize = 16;
+    let payload = message.payload;
+    let family = u8_at(payload, 0)?;
+    let flags = u32_at(payload, 8)?;
+    let mut seen = Seen {
+        index: u32_at(payload, 4)?,
+        name: String::new(),
+        kind: LinkKind::Other(String::new()),
+        mac: None,
+        mtu: 0,
+        up: flags & libc::IFF_UP as u32 != 0,
+        multicast: flags & libc::IFF_MULTICAST as u32 != 0,
+        group: 0,
+        lower: None,
+        lower_netns: None,
+        master: None,
+        target: None,
+        moved_to: None,
+    };
+    if i32::from(family) != libc::AF_UNSPEC {
+        return Ok(None);
+    }
+    for attribute in Attributes::after(payload, HEADER) {
+        let (kind, value) = attribute?;
+        match kind {
+            libc::IFLA_IFNAME => seen.name = text_of(value),
+            libc::IFLA_ADDRESS => seen.mac = mac(u16_at(payload, 2)?, value),
+            libc::IFLA_MTU => seen.mtu = u32_of(value)?,
+            libc::IFLA_GROUP => seen.group = u32_of(value)?,
+            libc::IFLA_LINK => seen.lower = Some(u32_of(value)?).filter(|index| *index != 0),
+            libc::IFLA_LINK_NETNSID => seen.lower_netns = Some(i32_of(value)?),
+            libc::IFLA_MASTER => seen.master = Some(u32_of(value)?).filter(|index| *index != 0),
+            libc::IFLA_TARGET_NETNSID => seen.target = Some(i32_of(value)?),
+            libc::IFLA_NEW_NETNSID => seen.moved_to = Some(i32_of(value)?),
+            libc::IFLA_LINKINFO => seen.kind = kind_of(value)?,
+            libc::IFLA_WIRELESS => return Ok(None),
+            _ => {}
+        }
+    }
+    Ok(Some(seen))
+}
+
+fn mac(layer: u16, bytes: &[u8]) -> Option<Mac> {
+    if LinkLayerType::from(layer) == LinkLayerType::Ether { Mac::from_bytes(bytes) } else { None }
+}
+
+fn kind_of(info: &[u8]) -> Result<LinkKind, Malformed> {
+    let (mut name, mut data) = (String::new(), None);
+    for attribute in Attributes::inside(info) {
+        match attribute? {
+            (libc::IFLA_INFO_KIND, value) => name = text_of(value),
+            (libc::IFLA_INFO_DATA, value) => data = Some(value),
+            _ => {}
+        }
+    }
+    /// `IFLA_MACVLAN_MODE` and `IFLA_VLAN_ID`.
+    const FIRST: u16 = 1;
+    let first = Attributes::inside(data.unwrap_or_default())
+        .find_map(|attribute| attribute.map(|(kind, value)| (kind == FIRST).then_some(value)).transpose())
+        .transpose()?;
+    Ok(match (name.as_str(), first) {
+        ("macvlan", mode) => LinkKind::Macvlan(mode_of(mode)?),
+        ("macvtap", mode) => LinkKind::Macvtap(mode_of(mode)?),
+        ("vlan", Some(id)) => LinkKind::Vlan(u16_at(id, 0)?),
+        ("bridge", _) => LinkKind::Bridge,
+        _ => LinkKind::Other(name),
+    })
+}
+
+fn mode_of(value: Option<&[u8]>) -> Result<Mode, Malformed> {
+    Ok(match value.map(u32_of).transpose()? {
+        Some(1) => Mode::Private,
+        Some(2) => Mode::Vepa,
+        Some(4) => Mode::Bridge,
+        Some(8) => Mode::Passthru,
+        _ => Mode::Other,
+    })
+}
+
+/// All links of the host's namespace, or of the one with that id.
+pub(super) fn dump(requests: &mut Requests, netns: Option<i32>) -> Result<Vec<Seen>, Fault> {
+    requests.dump(question(netns, 0), |list: &mut Vec<Seen>, message| {
+        let seen = read(message)?;
+        if seen.as_ref().is_some_and(|seen| seen.target != netns) {
+            return Err(Malformed("links of another namespace than the one asked for"));
+        }
+        list.extend(seen);
+        Ok(())
+    })
+}
+
+/// The link with that index in that namespace.
+pub(super) fn with_index(requests: &mut Requests, netns: Option<i32>, index: u32) -> Result<Seen, Fault> {
+    requests.ask(question(netns, index), |message| Ok(read(message)?.filter(|seen| seen.target == netns)))
+}
+
+/// The link with that name in the host's namespace.
+pub(super) fn with_name(requests: &mut Requests, name: &str) -> Result<Seen, Fault> {
+    let message = LinkUnspec::new_with_name(name).build();
+    requests.ask(RouteNetlinkMessage::GetLink(message), read)
+}
+
+fn question(netns: Option<i32>, index: u32) -> RouteNetlinkMessage {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    message.attributes.extend(netns.map(LinkAttribute::IfNetnsId));
+    RouteNetlinkMessage::GetLink(message)
+}
+
+/// Makes a shim, down and with our mark from its first moment on.
+pub(super) fn create(
+    requests: &mut Requests,
+    name: &str,
+    parent: u32,
+    mac: Mac,
+    mtu: u32,
+) -> Result<(), Fault> {
+    let message = LinkMacVlan::new(name, parent, MacVlanMode::Bridge)
+        .mtu(mtu)
+        .address(mac.0.to_vec())
+        .link_group(LINK_GROUP)
+        .build();
+    requests.order(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL)
+}
+
+/// Changes a link's MTU.
+pub(super) fn set_mtu(requests: &mut Requests, index: u32, mtu: u32) -> Result<(), Fault> {
+    change(requests, LinkUnspec::new_with_index(index).mtu(mtu))
+}
+
+/// Sets a link up.
+pub(super) fn set_up(requests: &mut Requests, index: u32) -> Result<(), Fault> {
+    change(requests, LinkUnspec::new_with_index(index).up())
+}
+
+/// Takes `IFF_MULTICAST` from a link.
+pub(super) fn multicast_off(requests: &mut Requests, index: u32) -> Result<(), Fault> {
+    change(requests, LinkUnspec::new_with_index(index).multicast(false))
+}
+
+fn change(requests: &mut Requests, message: LinkMessageBuilder<LinkUnspec>) -> Result<(), Fault> {
+    requests.order(RouteNetlinkMessage::SetLink(message.build()), 0)
+}
+
+/// Deletes a link.
+pub(super) fn delete(requests: &mut Requests, index: u32) -> Result<(), Fault> {
+    let message = LinkUnspec::new_with_index(index).build();
+    requests.order(RouteNetlinkMessage::DelLink(message), 0)
+}

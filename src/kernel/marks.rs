@@ -1,0 +1,232 @@
+//! Which slices of the snapshot are to be read again, and when.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use super::slice::Slice;
+
+/// When a slice is tried again that could not be read.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Which slices are to be read again, and when.
+#[derive(Debug, Default)]
+pub(super) struct Marks {
+    now: BTreeSet<Slice>,
+    /// Read when nothing else is to be done: no event asks for it.
+    sweep: BTreeSet<Slice>,
+    later: BTreeMap<Slice, Instant>,
+    /// Read while events were still queued, which may be older than what was read.
+    unsure: BTreeSet<Slice>,
+    paces: BTreeMap<i32, Pace>,
+    problems: BTreeMap<Slice, String>,
+}
+
+/// How long it took to read again what one namespace changed in this second.
+#[derive(Debug)]
+struct Pace {
+    since: Instant,
+    spent: Duration,
+}
+
+impl Marks {
+    /// To be read again at once.
+    pub(super) fn mark(&mut self, slice: Slice) {
+        self.now.insert(slice);
+    }
+
+    /// To be read again bit by bit, without keeping anything else waiting.
+    pub(super) fn sweep(&mut self, slice: Slice) {
+        self.sweep.insert(slice);
+    }
+
+    /// To be read again after a while, together with all that happens until then.
+    pub(super) fn defer(&mut self, slice: Slice, delay: Duration) {
+        self.later.entry(slice).or_insert_with(|| Instant::now() + delay);
+    }
+
+    /// An event of that slice was taken in. If the slice was read while events were queued, the event may
+    /// be the older of the two: read again.
+    pub(super) fn touched(&mut self, slice: Slice) {
+        if self.unsure.contains(&slice) {
+            self.now.insert(slice);
+        }
+    }
+
+    /// Nothing is queued: what was read is newer than every event taken in.
+    pub(super) fn caught_up(&mut self) {
+        self.unsure.clear();
+    }
+
+    /// The next slice to be read, which counts as read from now on.
+    pub(super) fn take(&mut self) -> Option<Slice> {
+        while let Some(slice) = self.now.pop_first() {
+            if self.too_often(slice) {
+                self.defer(slice, Pace::PAUSE);
+                continue;
+            }
+            return Some(self.taken(slice));
+        }
+        None
+    }
+
+    /// The next slice of those that can wait.
+    pub(super) fn take_sweep(&mut self) -> Option<Slice> {
+        let slice = self.sweep.pop_first()?;
+        Some(self.taken(slice))
+    }
+
+    fn taken(&mut self, slice: Slice) -> Slice {
+        self.now.retain(|other| !slice.covers(*other));
+        self.sweep.retain(|other| !slice.covers(*other));
+        self.later.retain(|other, _| !slice.covers(*other));
+        self.unsure.insert(slice);
+        slice
+    }
+
+    /// A guest may change its addresses as fast as it can, and have as many as it likes; we follow at our
+    /// own pace.
+    fn too_often(&mut self, slice: Slice) -> bool {
+        let (Slice::Child(id, _) | Slice::ChildAddresses(id, ..)) = slice else { return false };
+        let now = Instant::now();
+        match self.paces.get_mut(&id) {
+            Some(pace) if now.duration_since(pace.since) < Pace::SPAN => pace.spent > Pace::BUDGET,
+            _ => {
+                self.paces.insert(id, Pace { since: now, spent: Duration::ZERO });
+                false
+            }
+        }
+    }
+
+    /// Reading the slice took so long.
+    pub(super) fn spent(&mut self, slice: Slice, time: Duration) {
+        if let Some(pace) = slice.namespace().and_then(|id| self.paces.get_mut(&id)) {
+            pace.spent += time;
+        }
+    }
+
+    /// Moves what is due to what is to be read at once.
+    pub(super) fn wake(&mut self) {
+        if self.later.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        let due: Vec<Slice> =
+            self.later.iter().filter(|(_, at)| **at <= now).map(|(slice, _)| *slice).collect();
+        for slice in due {
+            self.later.remove(&slice);
+            self.now.insert(slice);
+        }
+    }
+
+    /// When the first deferred slice is due.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.later.values().min().copied()
+    }
+
+    /// Whether something is to be read at once.
+    pub(super) fn pending(&self) -> bool {
+        !self.now.is_empty() || !self.sweep.is_empty()
+    }
+
+    /// A slice was read.
+    pub(super) fn succeeded(&mut self, slice: Slice) {
+        self.problems.retain(|other, _| !slice.covers(*other));
+    }
+
+    /// A slice could not be read: try again soon.
+    pub(super) fn failed(&mut self, slice: Slice, why: String) {
+        self.problems.insert(slice, why);
+        self.defer(slice, RETRY);
+    }
+
+    /// Why slices could not be read that should have been.
+    pub(super) fn problems(&self) -> impl Iterator<Item = &String> {
+        self.problems.values()
+    }
+
+    /// Why a slice of the host could not be read.
+    pub(super) fn problem_of_host(&self) -> Option<String> {
+        self.problems.iter().find(|(slice, _)| slice.namespace().is_none()).map(|(_, why)| why.clone())
+    }
+
+    /// A namespace is gone, and its id free for another.
+    pub(super) fn forget(&mut self, id: i32) {
+        self.now.retain(|slice| slice.namespace() != Some(id));
+        self.sweep.retain(|slice| slice.namespace() != Some(id));
+        self.later.retain(|slice, _| slice.namespace() != Some(id));
+        self.unsure.retain(|slice| slice.namespace() != Some(id));
+        self.problems.retain(|slice, _| slice.namespace() != Some(id));
+        self.paces.remove(&id);
+    }
+}
+
+impl Pace {
+    const SPAN: Duration = Duration::from_secs(1);
+    /// A thousand times what DHCP and SLAAC ask for, and little of a processor.
+    const BUDGET: Duration = Duration::from_millis(20);
+    const PAUSE: Duration = Duration::from_millis(100);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(marks: &mut Marks) -> Vec<Slice> {
+        std::iter::from_fn(|| marks.take()).collect()
+    }
+
+    #[test]
+    fn a_slice_is_read_once_and_not_again_with_the_whole_that_it_belongs_to() {
+        let mut marks = Marks::default();
+        for slice in [
+            Slice::ChildAddresses(1, 5, false),
+            Slice::Child(1, 5),
+            Slice::ChildAddresses(2, 5, true),
+            Slice::Namespace(2),
+            Slice::Links,
+            Slice::Links,
+        ] {
+            marks.mark(slice);
+        }
+        assert_eq!(taken(&mut marks), [Slice::Links, Slice::Namespace(2), Slice::Child(1, 5)]);
+    }
+
+    #[test]
+    fn an_event_that_may_be_older_than_the_last_reading_asks_for_another() {
+        let mut marks = Marks::default();
+        marks.touched(Slice::Routes);
+        assert!(!marks.pending());
+        marks.mark(Slice::Routes);
+        assert_eq!(taken(&mut marks), [Slice::Routes]);
+        marks.touched(Slice::Routes);
+        assert_eq!(taken(&mut marks), [Slice::Routes]);
+        marks.caught_up();
+        marks.touched(Slice::Routes);
+        assert!(!marks.pending());
+    }
+
+    #[test]
+    fn a_busy_guest_is_put_off_and_the_others_are_not() {
+        let mut marks = Marks::default();
+        let busy = Slice::ChildAddresses(1, 5, false);
+        marks.mark(busy);
+        assert_eq!(taken(&mut marks), [busy]);
+        marks.spent(busy, Pace::BUDGET * 2);
+        marks.mark(busy);
+        marks.mark(Slice::ChildAddresses(2, 5, true));
+        assert_eq!(taken(&mut marks), [Slice::ChildAddresses(2, 5, true)]);
+        assert!(marks.due().is_some() && !marks.pending());
+        std::thread::sleep(Pace::SPAN);
+        marks.wake();
+        assert_eq!(taken(&mut marks), [busy]);
+    }
+
+    #[test]
+    fn a_namespace_that_is_gone_leaves_nothing_to_do() {
+        let mut marks = Marks::default();
+        marks.failed(Slice::Namespace(1), "why".to_owned());
+        marks.mark(Slice::Child(1, 5));
+        marks.forget(1);
+        assert!(!marks.pending() && marks.due().is_none() && marks.problems().next().is_none());
+    }
+}

@@ -1,0 +1,251 @@
+//! The kernel: what it says exists, kept current by its events, and the writes that change it.
+//!
+//! [`Kernel`] is all that the rest of the program sees; no netlink type leaves this module.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `wire` | how messages and attributes lie in a buffer |
+//! | `request` | questions and orders, answered at once |
+//! | `monitor` | sockets that hear what changes, one of them in all namespaces |
+//! | `link`, `address`, `route`, `next_hop`, `rule`, `neighbour`, `netns`, `setting` | one kind of object: reading and writing |
+//! | `state` | the snapshot, and what changes in it |
+//! | `event` | what an event means for it |
+//! | `slice`, `marks`, `read` | the parts that are read on their own, which are to be read again, and how |
+//! | `apply`, `failure` | an operation of a plan as orders to the kernel, and why it failed |
+//! | `changes`, `error` | what callers get back |
+//!
+//! A dump that fails changes nothing of what is known: its slice is read again a second later, and
+//! [`Kernel::problems`] says so until then.
+
+mod address;
+mod apply;
+mod changes;
+mod error;
+mod event;
+mod failure;
+mod link;
+mod marks;
+mod monitor;
+mod neighbour;
+mod netns;
+mod next_hop;
+mod read;
+mod request;
+mod route;
+mod rule;
+mod setting;
+mod slice;
+mod state;
+mod wire;
+
+pub use changes::Changes;
+pub use error::{ErrorCode, KernelError, OpError};
+
+use std::time::{Duration, Instant};
+
+use nix::libc;
+
+use crate::model::Snapshot;
+use monitor::{Heard, Monitor};
+use request::Requests;
+use slice::Slice;
+use state::State;
+
+/// How often `drain` looks for more before it lets its caller act on what it has.
+const ROUNDS: usize = 8;
+
+/// How long a resync of guests' namespaces may go on before its caller gets a turn. Anything that an event
+/// asks for is read first, and at once.
+const TURN: Duration = Duration::from_millis(2);
+
+/// So many datagrams are taken in before the slices that they touch are read.
+const DATAGRAMS: usize = 1024;
+
+/// Larger than any event.
+const BUFFER: usize = 64 * 1024;
+
+/// Groups whose events are heard in all namespaces.
+const EVERYWHERE: [u32; 4] =
+    [libc::RTNLGRP_LINK, libc::RTNLGRP_IPV4_IFADDR, libc::RTNLGRP_IPV6_IFADDR, libc::RTNLGRP_NSID];
+
+/// Groups whose events are heard in the host's namespace.
+const HERE: [u32; 8] = [
+    libc::RTNLGRP_NEIGH,
+    libc::RTNLGRP_IPV4_ROUTE,
+    libc::RTNLGRP_IPV6_ROUTE,
+    libc::RTNLGRP_IPV4_RULE,
+    libc::RTNLGRP_IPV6_RULE,
+    libc::RTNLGRP_IPV4_NETCONF,
+    libc::RTNLGRP_IPV6_NETCONF,
+    libc::RTNLGRP_NEXTHOP,
+];
+
+/// `RTNLGRP_IPV6_MCADDR`, which older kernels (6.1 for one) do not have.
+const HERE_IF_NEW: [u32; 1] = [38];
+
+/// The kernel of the network namespace that the calling thread is in: the host's.
+pub struct Kernel {
+    requests: Requests,
+    everywhere: Monitor,
+    here: Monitor,
+    state: State,
+    incoming: Vec<u8>,
+}
+
+impl Kernel {
+    /// Opens the sockets, those that listen first, and reads everything.
+    pub fn open() -> Result<Kernel, KernelError> {
+        let everywhere = Monitor::open(&EVERYWHERE, &[], true).map_err(deaf)?;
+        let here = Monitor::open(&HERE, &HERE_IF_NEW, false).map_err(deaf)?;
+        let mut requests = Requests::open().map_err(|error| KernelError {
+            message: format!("no netlink socket for requests: {error}"),
+            hint: "Linux 5.0 or later is needed".to_owned(),
+        })?;
+        let own_id = netns::own(&mut requests).map_err(powerless)?;
+        // Reading itself as if it were a guest's namespace shows whether guests' can be read.
+        link::dump(&mut requests, Some(own_id)).map_err(powerless)?;
+        let state = State { own_id, ..State::default() };
+        let mut kernel = Kernel { requests, everywhere, here, state, incoming: vec![0; BUFFER] };
+        kernel.mark_all();
+        while kernel.take_in_and_read() {}
+        match kernel.state.marks.problem_of_host() {
+            Some(message) => Err(KernelError { message, hint: "see `macvlan-shim doctor`".to_owned() }),
+            None => {
+                kernel.state.changes = Changes::default();
+                Ok(kernel)
+            }
+        }
+    }
+
+    /// What is known.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.state.snapshot
+    }
+
+    /// What could not be read, and why. What was known of it before still stands in the snapshot.
+    pub fn problems(&self) -> Vec<String> {
+        self.state.marks.problems().cloned().collect()
+    }
+
+    /// Has everything read anew by the next [`Kernel::drain`]s, for some changes send no event: the host at
+    /// once, the namespaces of guests bit by bit.
+    pub fn resync(&mut self) {
+        self.mark_all();
+    }
+
+    /// Waits until [`Kernel::drain`] has something to do. Cancel safe. Needs a tokio runtime with I/O and
+    /// time enabled.
+    pub async fn changed(&mut self) -> Result<(), KernelError> {
+        if self.state.marks.pending() {
+            return Ok(());
+        }
+        let due = self.state.marks.due();
+        let deferred = async {
+            match due {
+                Some(due) => tokio::time::sleep_until(due.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            ready = self.everywhere.ready() => ready.map_err(deaf),
+            ready = self.here.ready() => ready.map_err(deaf),
+            () = deferred => Ok(()),
+        }
+    }
+
+    /// Takes in all events that are queued and reads the slices that they touch, until nothing is queued.
+    /// Where that has no end, and where a resync takes long, it stops in between, and [`Kernel::changed`]
+    /// is ready at once. Does not wait.
+    pub fn drain(&mut self) -> Changes {
+        self.take_in_and_read();
+        std::mem::take(&mut self.state.changes)
+    }
+
+    /// True if something remains to be read at once.
+    fn take_in_and_read(&mut self) -> bool {
+        let start = Instant::now();
+        self.state.marks.wake();
+        for _ in 0..ROUNDS {
+            if self.take_in() {
+                self.state.marks.caught_up();
+                if !self.state.marks.pending() {
+                    return false;
+                }
+            }
+            while let Some(slice) = self.state.marks.take() {
+                self.read(slice);
+            }
+            while start.elapsed() < TURN
+                && let Some(slice) = self.state.marks.take_sweep()
+            {
+                self.read(slice);
+            }
+        }
+        self.state.marks.pending()
+    }
+
+    /// True if nothing is queued any more.
+    fn take_in(&mut self) -> bool {
+        let mut empty = true;
+        for monitor in [&mut self.everywhere, &mut self.here] {
+            empty &= (0..DATAGRAMS).any(|_| match monitor.hear(&mut self.incoming) {
+                Heard::Nothing => true,
+                Heard::Events { length, netns } => {
+                    if self.state.take_in(netns, &self.incoming[..length]).is_err() {
+                        tracing::warn!("an event of the kernel could not be read; reading everything anew");
+                        mark_all(&mut self.state);
+                    }
+                    false
+                }
+                Heard::Lost => {
+                    tracing::warn!("events of the kernel were lost; reading everything anew");
+                    mark_all(&mut self.state);
+                    false
+                }
+            });
+        }
+        empty
+    }
+
+    fn read(&mut self, slice: Slice) {
+        let start = Instant::now();
+        let result = self.state.read(&mut self.requests, slice);
+        self.state.marks.spent(slice, start.elapsed());
+        match result {
+            Ok(()) => self.state.marks.succeeded(slice),
+            Err(fault) => {
+                let why = format!("{slice} could not be read: {fault}");
+                tracing::warn!("{why}");
+                self.state.marks.failed(slice, why);
+            }
+        }
+    }
+
+    fn mark_all(&mut self) {
+        mark_all(&mut self.state);
+    }
+}
+
+fn mark_all(state: &mut State) {
+    Slice::ALL.into_iter().for_each(|slice| state.marks.mark(slice));
+}
+
+fn deaf(error: std::io::Error) -> KernelError {
+    let hint = match error.kind() {
+        std::io::ErrorKind::PermissionDenied => {
+            "run it as root, or with CAP_NET_BROADCAST and CAP_NET_ADMIN in the host's user namespace"
+        }
+        _ => "Linux 5.0 or later is needed",
+    };
+    KernelError {
+        message: format!("the events of guests' network namespaces cannot be heard: {error}"),
+        hint: hint.to_owned(),
+    }
+}
+
+fn powerless(fault: error::Fault) -> KernelError {
+    KernelError {
+        message: format!("the network namespaces of guests cannot be read: {fault}"),
+        hint: "run it as root, or with CAP_NET_ADMIN in the host's user namespace".to_owned(),
+    }
+}

@@ -1,0 +1,132 @@
+//! A socket that hears what changes.
+
+use std::io::IoSliceMut;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+
+use netlink_sys::Socket;
+use netlink_sys::protocols::NETLINK_ROUTE;
+use nix::errno::Errno;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, NetlinkAddr, recv, recvmsg, setsockopt, sockopt};
+use tokio::io::unix::AsyncFd;
+
+/// What the kernel may hold back for us, in bytes, before it drops events. It takes memory only when
+/// events are held back.
+const QUEUE: usize = 8 * 1024 * 1024;
+
+const SOL_NETLINK: i32 = 270;
+const NETLINK_LISTEN_ALL_NSID: i32 = 8;
+
+/// Where a datagram of events comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// So many bytes of events, in the host's namespace or in that of the netns id.
+    Events { length: usize, netns: Option<i32> },
+    /// Events were lost.
+    Lost,
+    /// There is nothing more, for now.
+    Nothing,
+}
+
+/// A socket that is a member of multicast groups.
+pub(super) struct Monitor {
+    socket: Arc<Socket>,
+    /// Made when it is first waited on, for then there is a reactor.
+    ready: Option<AsyncFd<Arc<Socket>>>,
+    /// Events were lost; found out while looking whether there are any.
+    lost: bool,
+}
+
+impl Monitor {
+    /// Joins the groups, and of the `newer` ones those that the kernel has. `everywhere`: those of all namespaces that have a netns id here, for which
+    /// CAP_NET_BROADCAST is needed.
+    pub(super) fn open(groups: &[u32], newer: &[u32], everywhere: bool) -> std::io::Result<Monitor> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.set_non_blocking(true)?;
+        if setsockopt(&socket, sockopt::RcvBufForce, &QUEUE).is_err() {
+            setsockopt(&socket, sockopt::RcvBuf, &QUEUE)?;
+        }
+        if everywhere {
+            socket.set_listen_all_namespaces(true)?;
+        }
+        socket.bind_auto()?;
+        for group in groups {
+            socket.add_membership(*group)?;
+        }
+        for group in newer {
+            // An older kernel does not have it: then its events are not heard.
+            let _ = socket.add_membership(*group);
+        }
+        Ok(Monitor { socket: Arc::new(socket), ready: None, lost: false })
+    }
+
+    /// Takes the next datagram into the buffer.
+    pub(super) fn hear(&mut self, buffer: &mut [u8]) -> Heard {
+        if std::mem::take(&mut self.lost) {
+            return Heard::Lost;
+        }
+        loop {
+            match receive(&self.socket, buffer) {
+                Err(Errno::EINTR) => {}
+                // A socket for netlink knows no other error, and with any other nothing can be trusted.
+                Err(Errno::EAGAIN) => return Heard::Nothing,
+                Err(_) => return Heard::Lost,
+                Ok(heard) => return heard,
+            }
+        }
+    }
+
+    /// Waits until there is something to hear. Cancel safe.
+    pub(super) async fn ready(&mut self) -> std::io::Result<()> {
+        if self.lost {
+            return Ok(());
+        }
+        let ready = match &mut self.ready {
+            Some(ready) => ready,
+            none => none.insert(register(Arc::clone(&self.socket))?),
+        };
+        loop {
+            let mut guard = ready.readable().await?;
+            match recv(self.socket.as_raw_fd(), &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT) {
+                Err(Errno::EAGAIN) => guard.clear_ready(),
+                Err(Errno::EINTR) => {}
+                // Looking has taken the error away: keep it in mind.
+                Err(_) => {
+                    self.lost = true;
+                    return Ok(());
+                }
+                Ok(_) => return Ok(()),
+            }
+        }
+    }
+}
+
+#[expect(deprecated, reason = "its successor is unsafe; our Arc keeps the descriptor open as long as this")]
+fn register(socket: Arc<Socket>) -> std::io::Result<AsyncFd<Arc<Socket>>> {
+    AsyncFd::with_interest(socket, tokio::io::Interest::READABLE)
+}
+
+fn receive(socket: &Socket, buffer: &mut [u8]) -> Result<Heard, Errno> {
+    let mut parts = [IoSliceMut::new(buffer)];
+    let mut control = nix::cmsg_space!(i32);
+    let received =
+        recvmsg::<NetlinkAddr>(socket.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::MSG_DONTWAIT)?;
+    if received.flags.intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC) {
+        return Ok(Heard::Lost);
+    }
+    // Only the kernel's word counts.
+    if received.address.is_some_and(|sender| sender.pid() != 0) {
+        return Ok(Heard::Events { length: 0, netns: None });
+    }
+    let netns = received.cmsgs()?.find_map(netns_of);
+    Ok(Heard::Events { length: received.bytes, netns })
+}
+
+/// The netns id that came along; none comes with events of the own namespace.
+fn netns_of(control: ControlMessageOwned) -> Option<i32> {
+    let ControlMessageOwned::Unknown(control) = control else { return None };
+    let ours = control.cmsg_header.cmsg_level == SOL_NETLINK
+        && control.cmsg_header.cmsg_type == NETLINK_LISTEN_ALL_NSID;
+    let bytes = control.data_bytes.first_chunk()?;
+    ours.then(|| i32::from_ne_bytes(*bytes))
+}

@@ -1,0 +1,161 @@
+//! Neighbour entries of the host's links, and proxy entries: addresses that a link answers
+//! neighbour solicitations for. The kernel keeps both under one kind of message.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr};
+
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_route::neighbour::{
+    NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState as State,
+};
+use netlink_packet_route::route::RouteProtocol;
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use nix::libc;
+
+use super::error::Fault;
+use super::request::Requests;
+use super::wire::{Attributes, Malformed, Message, ip_of, u8_at, u16_at, u32_at};
+use crate::model::Mac;
+use crate::model::names::PROTOCOL;
+use crate::model::snapshot::{Neighbour, NeighbourState};
+
+/// An entry as a message shows it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Seen {
+    pub(super) link: u32,
+    pub(super) address: IpAddr,
+    pub(super) value: Neighbour,
+    /// A proxy entry.
+    pub(super) proxy: bool,
+}
+
+/// Reads `RTM_NEWNEIGH` and `RTM_DELNEIGH`; `None` for those of bridges, and for addresses that no guest
+/// can have: multicast, loopback, of the link only.
+pub(super) fn read(message: &Message<'_>) -> Result<Option<Seen>, Malformed> {
+    const HEADER: usize = 12;
+    const NDA_PROTOCOL: u16 = 12;
+    let payload = message.payload;
+    let family = i32::from(u8_at(payload, 0)?);
+    if family != libc::AF_INET && family != libc::AF_INET6 {
+        return Ok(None);
+    }
+    let (link, state, flags) = (u32_at(payload, 4)?, u16_at(payload, 8)?, u8_at(payload, 10)?);
+    let (mut address, mut mac, mut ours) = (None, None, false);
+    for attribute in Attributes::after(payload, HEADER) {
+        let (kind, value) = attribute?;
+        match kind {
+            libc::NDA_DST => address = Some(ip_of(value)?),
+            libc::NDA_LLADDR => mac = Mac::from_bytes(value),
+            NDA_PROTOCOL => ours = value.first() == Some(&PROTOCOL),
+            _ => {}
+        }
+    }
+    let Some(address) = address.filter(|address| concerns(*address)) else { return Ok(None) };
+    let state = state_of(state);
+    let mac = mac.filter(|_| state != NeighbourState::Unresolved);
+    let proxy = flags & libc::NTF_PROXY != 0;
+    Ok(Some(Seen { link, address, value: Neighbour { mac, state, ours }, proxy }))
+}
+
+fn concerns(address: IpAddr) -> bool {
+    let strange = address.is_multicast() || address.is_loopback() || address.is_unspecified();
+    !strange && !super::address::is_link_local(address) && address != IpAddr::from([255; 4])
+}
+
+fn state_of(state: u16) -> NeighbourState {
+    match state {
+        libc::NUD_PERMANENT | libc::NUD_NOARP => NeighbourState::Permanent,
+        libc::NUD_REACHABLE => NeighbourState::Reachable,
+        libc::NUD_STALE => NeighbourState::Stale,
+        libc::NUD_DELAY | libc::NUD_PROBE => NeighbourState::Probing,
+        _ => NeighbourState::Unresolved,
+    }
+}
+
+/// All neighbour entries of the host.
+pub(super) fn dump(requests: &mut Requests) -> Result<BTreeMap<(u32, IpAddr), Neighbour>, Fault> {
+    let message = RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default());
+    requests.dump(message, |list: &mut BTreeMap<_, _>, message| {
+        let seen = read(message)?.filter(|seen| !seen.proxy);
+        list.extend(seen.map(|seen| ((seen.link, seen.address), seen.value)));
+        Ok(())
+    })
+}
+
+/// All proxy entries of the host for IPv6; the value tells whether they bear our mark.
+pub(super) fn dump_proxies(requests: &mut Requests) -> Result<BTreeMap<(u32, Ipv6Addr), bool>, Fault> {
+    let mut message = NeighbourMessage::default();
+    message.header.family = AddressFamily::Inet6;
+    message.header.flags = NeighbourFlags::Proxy;
+    requests.dump(RouteNetlinkMessage::GetNeighbour(message), |list: &mut BTreeMap<_, _>, message| {
+        if let Some(Seen { link, address: IpAddr::V6(address), value, proxy: true }) = read(message)? {
+            list.insert((link, address), value.ours);
+        }
+        Ok(())
+    })
+}
+
+/// One entry, if there is one.
+pub(super) fn find(
+    requests: &mut Requests,
+    link: u32,
+    address: IpAddr,
+    proxy: bool,
+) -> Result<Option<Neighbour>, Fault> {
+    let message = RouteNetlinkMessage::GetNeighbour(named(link, address, proxy));
+    match requests.ask(message, read) {
+        Ok(seen) => Ok(Some(seen.value)),
+        Err(Fault::Refused { errno: nix::errno::Errno::ENOENT, .. }) => Ok(None),
+        Err(fault) => Err(fault),
+    }
+}
+
+/// Makes a permanent entry with our mark. `replace`: also where there is another.
+pub(super) fn set(
+    requests: &mut Requests,
+    link: u32,
+    address: IpAddr,
+    mac: Mac,
+    replace: bool,
+) -> Result<(), Fault> {
+    let mut message = marked(named(link, address, false));
+    message.header.state = State::Permanent;
+    message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.0.to_vec()));
+    let flags = NLM_F_CREATE | if replace { NLM_F_REPLACE } else { NLM_F_EXCL };
+    requests.order(RouteNetlinkMessage::NewNeighbour(message), flags)
+}
+
+/// Makes the kernel ask the holder of an entry whether it is still there.
+pub(super) fn probe(requests: &mut Requests, link: u32, address: IpAddr, mac: Mac) -> Result<(), Fault> {
+    let mut message = named(link, address, false);
+    message.header.state = State::Probe;
+    message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.0.to_vec()));
+    requests.order(RouteNetlinkMessage::NewNeighbour(message), NLM_F_REPLACE)
+}
+
+/// Makes a proxy entry with our mark.
+pub(super) fn add_proxy(requests: &mut Requests, link: u32, address: Ipv6Addr) -> Result<(), Fault> {
+    let message = marked(named(link, address.into(), true));
+    requests.order(RouteNetlinkMessage::NewNeighbour(message), NLM_F_CREATE)
+}
+
+/// Deletes an entry.
+pub(super) fn delete(requests: &mut Requests, link: u32, address: IpAddr, proxy: bool) -> Result<(), Fault> {
+    requests.order(RouteNetlinkMessage::DelNeighbour(named(link, address, proxy)), 0)
+}
+
+fn named(link: u32, address: IpAddr, proxy: bool) -> NeighbourMessage {
+    let mut message = NeighbourMessage::default();
+    message.header.family = if address.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
+    message.header.ifindex = link;
+    if proxy {
+        message.header.flags = NeighbourFlags::Proxy;
+    }
+    message.attributes.push(NeighbourAttribute::Destination(address.into()));
+    message
+}
+
+fn marked(mut message: NeighbourMessage) -> NeighbourMessage {
+    message.attributes.push(NeighbourAttribute::Protocol(RouteProtocol::Other(PROTOCOL)));
+    message
+}

@@ -1,0 +1,222 @@
+//! Reading one slice of the snapshot anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use netlink_packet_route::AddressFamily;
+use nix::errno::Errno;
+
+use super::error::Fault;
+use super::request::Requests;
+use super::slice::Slice;
+use super::state::State;
+use super::{address, link, neighbour, netns, route, rule, setting};
+use crate::model::snapshot::{Child, ChildKey, LinkKind, Netns};
+
+/// So many children of one namespace are kept.
+const CHILDREN: usize = 256;
+
+impl State {
+    /// Reads a slice. If that fails, what was known of it stays.
+    pub(super) fn read(&mut self, requests: &mut Requests, slice: Slice) -> Result<(), Fault> {
+        match slice {
+            Slice::Host => self.read_host(),
+            Slice::Links => self.read_links(requests),
+            Slice::Addresses => self.read_addresses(requests),
+            Slice::Routes => self.read_routes(requests),
+            Slice::Rules => {
+                let rules = rule::dump(requests)?;
+                self.changes.host(rules != self.snapshot.rules);
+                self.snapshot.rules = rules;
+                Ok(())
+            }
+            Slice::Neighbours => self.read_neighbours(requests),
+            Slice::Proxies => {
+                let proxies = neighbour::dump_proxies(requests)?;
+                self.changes.host(proxies != self.snapshot.proxies);
+                self.snapshot.proxies = proxies;
+                Ok(())
+            }
+            Slice::Settings => self.read_settings(),
+            Slice::Namespaces => self.read_namespaces(requests),
+            Slice::Namespace(id) => self.unless_gone(requests, id, |state, requests| {
+                let found = children(requests, id, state.own_id)?;
+                state.put_namespace(id, found);
+                Ok(())
+            }),
+            Slice::Child(id, index) => {
+                self.unless_gone(requests, id, |state, requests| state.read_child(requests, id, index))
+            }
+            Slice::ChildAddresses(id, index, ipv6) => self.unless_gone(requests, id, |state, requests| {
+                state.read_child_addresses(requests, id, index, ipv6)
+            }),
+        }
+    }
+
+    fn read_host(&mut self) -> Result<(), Fault> {
+        let host = setting::host().map_err(|error| Fault::Broken(error.to_string()))?;
+        self.changes.host(host != self.snapshot.host);
+        self.snapshot.host = host;
+        Ok(())
+    }
+
+    fn read_links(&mut self, requests: &mut Requests) -> Result<(), Fault> {
+        let found = link::dump(requests, None)?;
+        let indexes: BTreeSet<u32> = found.iter().map(|seen| seen.index).collect();
+        let gone: Vec<u32> =
+            self.snapshot.links.keys().filter(|index| !indexes.contains(index)).copied().collect();
+        for index in gone {
+            self.drop_link(index);
+        }
+        for seen in found {
+            self.put_link(seen);
+        }
+        Ok(())
+    }
+
+    fn read_addresses(&mut self, requests: &mut Requests) -> Result<(), Fault> {
+        let found = address::dump(requests)?;
+        self.shows_address_protocol |= found.iter().any(|seen| seen.protocol.is_some());
+        let addresses: BTreeMap<_, _> =
+            found.iter().map(|seen| (seen.key, self.host_address(seen))).collect();
+        if addresses == self.snapshot.addresses {
+            return Ok(());
+        }
+        self.snapshot.addresses = addresses;
+        self.changes.host(true);
+        let links: Vec<u32> = self.snapshot.links.keys().copied().collect();
+        links.into_iter().for_each(|index| self.host_child(index));
+        Ok(())
+    }
+
+    fn read_routes(&mut self, requests: &mut Requests) -> Result<(), Fault> {
+        let route::Table { routes, next_hops, .. } = route::dump(requests)?;
+        let snapshot = &mut self.snapshot;
+        self.changes.host(routes != snapshot.routes || next_hops != snapshot.next_hops);
+        snapshot.routes = routes;
+        snapshot.next_hops = next_hops;
+        Ok(())
+    }
+
+    fn read_neighbours(&mut self, requests: &mut Requests) -> Result<(), Fault> {
+        let found = neighbour::dump(requests)?;
+        let old = std::mem::take(&mut self.snapshot.neighbours);
+        for (key, value) in &found {
+            self.changes.neighbour(key.1, old.get(key) != Some(value));
+        }
+        for key in old.keys().filter(|key| !found.contains_key(key)) {
+            self.changes.neighbour(key.1, true);
+        }
+        self.snapshot.neighbours = found;
+        Ok(())
+    }
+
+    fn read_settings(&mut self) -> Result<(), Fault> {
+        let mut settings = BTreeMap::new();
+        for (_, shim) in self.snapshot.shims() {
+            let values = setting::read_all(&shim.name).map_err(|error| Fault::Broken(error.to_string()))?;
+            settings.insert(shim.index, values);
+        }
+        self.changes.host(settings != self.snapshot.settings);
+        self.snapshot.settings = settings;
+        Ok(())
+    }
+
+    fn read_namespaces(&mut self, requests: &mut Requests) -> Result<(), Fault> {
+        let mut ids = netns::dump(requests)?;
+        ids.remove(&self.own_id);
+        for id in self.namespaces() {
+            if !ids.contains(&id) {
+                self.drop_namespace(id);
+            }
+        }
+        ids.into_iter().for_each(|id| self.marks.sweep(Slice::Namespace(id)));
+        Ok(())
+    }
+
+    fn read_child(&mut self, requests: &mut Requests, id: i32, index: u32) -> Result<(), Fault> {
+        let seen = match link::with_index(requests, Some(id), index) {
+            Ok(seen) => child(&seen, self.own_id),
+            Err(Fault::Refused { errno: Errno::ENODEV, .. }) => None,
+            Err(fault) => return Err(fault),
+        };
+        let child = match seen {
+            Some(child) => with_addresses(requests, id, index, child, AddressFamily::Unspec)?,
+            None => None,
+        };
+        self.put_child(ChildKey { netns: Netns::Id(id), index }, child);
+        Ok(())
+    }
+
+    fn read_child_addresses(
+        &mut self,
+        requests: &mut Requests,
+        id: i32,
+        index: u32,
+        ipv6: bool,
+    ) -> Result<(), Fault> {
+        let key = ChildKey { netns: Netns::Id(id), index };
+        let Some(mut child) = self.snapshot.children.get(&key).cloned() else { return Ok(()) };
+        child.addresses.retain(|address, _| address.addr().is_ipv6() != ipv6);
+        let family = if ipv6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
+        let child = with_addresses(requests, id, index, child, family)?;
+        self.put_child(key, child);
+        Ok(())
+    }
+
+    /// Reads something in a namespace. If it fails because the namespace is gone, that is no failure: all
+    /// that was known of it is dropped.
+    fn unless_gone(
+        &mut self,
+        requests: &mut Requests,
+        id: i32,
+        read: impl FnOnce(&mut State, &mut Requests) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let Err(fault) = read(self, requests) else { return Ok(()) };
+        if fault.errno().is_some() && !netns::exists(requests, id)? {
+            self.drop_namespace(id);
+            return Ok(());
+        }
+        Err(fault)
+    }
+}
+
+/// The children in a namespace whose parents are links of the host; of a guest that makes more than any
+/// needs, the first.
+fn children(requests: &mut Requests, id: i32, own_id: i32) -> Result<BTreeMap<u32, Child>, Fault> {
+    let mut found = BTreeMap::new();
+    for seen in link::dump(requests, Some(id))? {
+        if found.len() < CHILDREN
+            && let Some(child) = child(&seen, own_id)
+            && let Some(child) = with_addresses(requests, id, seen.index, child, AddressFamily::Unspec)?
+        {
+            found.insert(seen.index, child);
+        }
+    }
+    Ok(found)
+}
+
+fn child(seen: &link::Seen, own_id: i32) -> Option<Child> {
+    let (mode, tap) = match seen.kind {
+        LinkKind::Macvlan(mode) => (mode, false),
+        LinkKind::Macvtap(mode) => (mode, true),
+        _ => return None,
+    };
+    let parent = seen.lower.filter(|_| seen.lower_netns == Some(own_id))?;
+    Some(Child { parent, mac: seen.mac?, mode, name: seen.name.clone(), tap, addresses: BTreeMap::new() })
+}
+
+/// The child with its present addresses of the family as well; `None` if it has gone meanwhile.
+fn with_addresses(
+    requests: &mut Requests,
+    id: i32,
+    index: u32,
+    mut child: Child,
+    family: AddressFamily,
+) -> Result<Option<Child>, Fault> {
+    match address::of_child(requests, id, index, family) {
+        Ok(found) => child.addresses.extend(found.iter().map(|seen| (seen.key.address, seen.guest()))),
+        Err(Fault::Refused { errno: Errno::ENODEV, .. }) => return Ok(None),
+        Err(fault) => return Err(fault),
+    }
+    Ok(Some(child))
+}

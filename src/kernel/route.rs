@@ -1,0 +1,196 @@
+//! Routes of the host.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_route::route::{RouteMessage, RouteProtocol, RouteScope};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use nix::libc;
+use rtnetlink::RouteMessageBuilder;
+
+use super::error::Fault;
+use super::next_hop;
+use super::request::Requests;
+use super::wire::{Attributes, Malformed, Message, ip_of, net, u8_at, u16_at, u32_at, u32_of};
+use crate::model::names::{PROTOCOL, TABLE_LOCAL};
+use crate::model::snapshot::{Route, RouteKey};
+
+/// A unicast route as a message shows it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Seen {
+    pub(super) key: RouteKey,
+    pub(super) value: Route,
+    /// Its gateways, several if it is a multipath route.
+    pub(super) gateways: Vec<IpAddr>,
+    /// It takes its next hops from an object of its own, which may name gateways that the route does not.
+    pub(super) next_hop_object: bool,
+    /// Its key is not its whole identity: it is for one type of service or one range of sources.
+    partial: bool,
+}
+
+impl Seen {
+    /// Whether the snapshot has such routes: those with no gateway, those to one host, and ours; but not
+    /// those to link-local addresses.
+    pub(super) fn is_kept(&self) -> bool {
+        let destination = self.key.destination;
+        let host = destination.prefix_len() == destination.max_prefix_len();
+        let link_local = super::address::is_link_local(destination.addr());
+        !self.partial && !link_local && (self.value.ours || host || !self.value.gateway)
+    }
+}
+
+/// All routes that the snapshot has, and the gateways of all.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Table {
+    pub(super) routes: BTreeMap<RouteKey, Route>,
+    pub(super) next_hops: BTreeSet<IpAddr>,
+    next_hop_objects: bool,
+}
+
+/// Reads `RTM_NEWROUTE` and `RTM_DELROUTE`; `None` for what is no unicast route of a table: local and
+/// broadcast addresses, prohibitions, cached exceptions.
+pub(super) fn read(message: &Message<'_>) -> Result<Option<Seen>, Malformed> {
+    const HEADER: usize = 12;
+    let payload = message.payload;
+    let family = i32::from(u8_at(payload, 0)?);
+    let unspecified = match family {
+        libc::AF_INET => IpAddr::from([0; 4]),
+        libc::AF_INET6 => IpAddr::from([0; 16]),
+        _ => return Ok(None),
+    };
+    let cloned = u32_at(payload, 8)? & libc::RTM_F_CLONED != 0;
+    if cloned || u8_at(payload, 7)? != libc::RTN_UNICAST {
+        return Ok(None);
+    }
+    let mut table = u32::from(u8_at(payload, 4)?);
+    let partial = u8_at(payload, 2)? != 0 || u8_at(payload, 3)? != 0;
+    let ours = u8_at(payload, 5)? == PROTOCOL;
+    let (mut destination, mut link, mut metric, mut source) = (unspecified, 0, 0, None);
+    let (mut gateways, mut next_hop_object) = (vec![], false);
+    for attribute in Attributes::after(payload, HEADER) {
+        let (kind, value) = attribute?;
+        match kind {
+            libc::RTA_TABLE => table = u32_of(value)?,
+            libc::RTA_DST => destination = ip_of(value)?,
+            libc::RTA_OIF => link = u32_of(value)?,
+            libc::RTA_PRIORITY => metric = u32_of(value)?,
+            libc::RTA_PREFSRC => source = Some(ip_of(value)?),
+            libc::RTA_GATEWAY => gateways.push(ip_of(value)?),
+            libc::RTA_VIA => gateways.extend(via(value)?),
+            libc::RTA_MULTIPATH => multipath(value, &mut gateways)?,
+            next_hop::RTA_NH_ID => next_hop_object = true,
+            _ => {}
+        }
+    }
+    if table == TABLE_LOCAL {
+        return Ok(None);
+    }
+    let key = RouteKey { table, destination: net(destination, u8_at(payload, 1)?)?, metric, link };
+    // Where the kernel shows only the number of a next-hop object, a gateway must be assumed.
+    let hidden = next_hop_object && link == 0;
+    let value = Route { source, ours, gateway: hidden || !gateways.is_empty() };
+    Ok(Some(Seen { key, value, gateways, next_hop_object, partial }))
+}
+
+/// `struct rtvia`: a gateway of another family than the route's.
+fn via(value: &[u8]) -> Result<Option<IpAddr>, Malformed> {
+    match i32::from(u16_at(value, 0)?) {
+        libc::AF_INET | libc::AF_INET6 => ip_of(value.get(2..).unwrap_or_default()).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// `struct rtnexthop`, each with its own attributes.
+fn multipath(mut rest: &[u8], gateways: &mut Vec<IpAddr>) -> Result<(), Malformed> {
+    const HEADER: usize = 8;
+    while !rest.is_empty() {
+        let length = usize::from(u16_at(rest, 0)?);
+        let hop = rest.get(..length).filter(|hop| hop.len() >= HEADER).ok_or(Malformed("next hop"))?;
+        for attribute in Attributes::after(hop, HEADER) {
+            match attribute? {
+                (libc::RTA_GATEWAY, value) => gateways.push(ip_of(value)?),
+                (libc::RTA_VIA, value) => gateways.extend(via(value)?),
+                _ => {}
+            }
+        }
+        rest = rest.get(super::wire::aligned(length)..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// All routes of both families.
+pub(super) fn dump(requests: &mut Requests) -> Result<Table, Fault> {
+    let mut all = Table::default();
+    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        let one = dump_family(requests, family)?;
+        all.routes.extend(one.routes);
+        all.next_hops.extend(one.next_hops);
+        all.next_hop_objects |= one.next_hop_objects;
+    }
+    if all.next_hop_objects {
+        all.next_hops.extend(next_hop::dump(requests)?);
+    }
+    Ok(all)
+}
+
+fn dump_family(requests: &mut Requests, family: AddressFamily) -> Result<Table, Fault> {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family;
+    requests.dump(RouteNetlinkMessage::GetRoute(message), |table: &mut Table, message| {
+        let Some(seen) = read(message)? else { return Ok(()) };
+        if seen.is_kept() {
+            table.routes.insert(seen.key, seen.value);
+        }
+        table.next_hop_objects |= seen.next_hop_object;
+        table.next_hops.extend(seen.gateways);
+        Ok(())
+    })
+}
+
+/// A route through a link with our mark.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted {
+    pub(super) link: u32,
+    pub(super) destination: IpNet,
+    pub(super) source: Option<IpAddr>,
+    pub(super) table: u32,
+}
+
+/// Makes the route. `replace`: instead of the one that has its place.
+pub(super) fn set(requests: &mut Requests, wanted: Wanted, replace: bool) -> Result<(), Fault> {
+    let Wanted { link, destination, source, table } = wanted;
+    let mut builder = named(link, destination, table)?;
+    if destination.addr().is_ipv4() {
+        builder = builder.scope(RouteScope::Link);
+    }
+    if let Some(source) = source {
+        builder = builder.pref_source(source).map_err(|error| Fault::Broken(error.to_string()))?;
+    }
+    let flags = NLM_F_CREATE | if replace { NLM_F_REPLACE } else { NLM_F_EXCL };
+    requests.order(RouteNetlinkMessage::NewRoute(builder.build()), flags)
+}
+
+/// Deletes the route with our mark that goes through that link.
+pub(super) fn delete(
+    requests: &mut Requests,
+    link: u32,
+    destination: IpNet,
+    table: u32,
+    metric: u32,
+) -> Result<(), Fault> {
+    let mut message = named(link, destination, table)?.priority(metric).build();
+    message.header.scope = RouteScope::NoWhere;
+    requests.order(RouteNetlinkMessage::DelRoute(message), 0)
+}
+
+fn named(link: u32, destination: IpNet, table: u32) -> Result<RouteMessageBuilder<IpAddr>, Fault> {
+    let builder = RouteMessageBuilder::<IpAddr>::new()
+        .output_interface(link)
+        .table_id(table)
+        .protocol(RouteProtocol::Other(PROTOCOL));
+    builder
+        .destination_prefix(destination.network(), destination.prefix_len())
+        .map_err(|error| Fault::Broken(error.to_string()))
+}

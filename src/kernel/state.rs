@@ -1,0 +1,206 @@
+//! The snapshot, kept current: which object of it an event or a dump changes.
+//!
+//! Objects of the host come whole with their events and are kept by their key. Of the namespaces of
+//! guests an event only says what to read again.
+
+use std::collections::BTreeMap;
+
+use super::changes::Changes;
+use super::marks::Marks;
+use super::slice::Slice;
+use super::{address, link, setting};
+use crate::model::Snapshot;
+use crate::model::names::LINK_GROUP;
+use crate::model::snapshot::{AddressKey, Child, ChildKey, GuestAddress, HostAddress, Link, LinkKind, Netns};
+
+/// What is known, what has changed, and what must be read again.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) snapshot: Snapshot,
+    pub(super) changes: Changes,
+    pub(super) marks: Marks,
+    /// The host's namespace in its own table of netns ids.
+    pub(super) own_id: i32,
+    /// The kernel shows who made an address (Linux 5.18).
+    pub(super) shows_address_protocol: bool,
+}
+
+impl State {
+    /// A link of the host is as seen.
+    pub(super) fn put_link(&mut self, seen: link::Seen) {
+        let index = seen.index;
+        if seen.is_shim() {
+            // Its carrier may have gone, and with it all proxy entries.
+            self.marks.mark(Slice::Proxies);
+        }
+        let old = self.snapshot.links.get(&index);
+        let link = host_link(seen, old);
+        if old == Some(&link) {
+            return;
+        }
+        let is_shim = link.shim_parent().is_some();
+        let went_down = old.is_some_and(|old| old.up && !link.up);
+        if is_shim && old.is_none_or(|old| old.name != link.name || old.shim_parent().is_none()) {
+            self.marks.mark(Slice::Settings);
+        }
+        if went_down && (is_shim || self.carries_routes(index)) {
+            self.lost_silently();
+        }
+        self.snapshot.links.insert(index, link);
+        self.changes.host(true);
+        self.host_child(index);
+    }
+
+    /// A link of the host is gone, and with it all that hung on it.
+    pub(super) fn drop_link(&mut self, index: u32) {
+        let snapshot = &mut self.snapshot;
+        if snapshot.links.remove(&index).is_none() {
+            return;
+        }
+        self.changes.host(true);
+        snapshot.addresses.retain(|key, _| key.link != index);
+        snapshot.routes.retain(|key, _| key.link != index);
+        snapshot.neighbours.retain(|(link, _), _| *link != index);
+        snapshot.proxies.retain(|(link, _), _| *link != index);
+        snapshot.settings.remove(&index);
+        self.marks.defer(Slice::Routes, Self::GATEWAYS);
+        self.host_child(index);
+    }
+
+    /// An address of the host is as seen.
+    pub(super) fn put_address(&mut self, seen: address::Seen) {
+        let value = self.host_address(&seen);
+        if self.snapshot.addresses.insert(seen.key, value) != Some(value) {
+            self.changes.host(true);
+            self.host_child(seen.key.link);
+        }
+    }
+
+    /// An address of the host is gone.
+    pub(super) fn drop_address(&mut self, key: AddressKey) {
+        self.lost_silently();
+        if self.snapshot.addresses.remove(&key).is_some() {
+            self.changes.host(true);
+            self.host_child(key.link);
+        }
+    }
+
+    /// As a message shows it, or, where the kernel does not show who made an address, by its place: on a
+    /// link of ours all is ours.
+    pub(super) fn host_address(&self, seen: &address::Seen) -> HostAddress {
+        let mut value = seen.host();
+        if !self.shows_address_protocol {
+            value.ours =
+                self.snapshot.links.get(&seen.key.link).is_some_and(|link| link.shim_parent().is_some());
+        }
+        value
+    }
+
+    /// The kernel drops routes, permanent neighbours and proxy entries without a word.
+    pub(super) fn lost_silently(&mut self) {
+        for slice in [Slice::Routes, Slice::Neighbours, Slice::Proxies] {
+            self.marks.mark(slice);
+        }
+    }
+
+    /// How long to wait for more before the gateways are read again: a router drops routes by the
+    /// thousand, and one gateway too many only refuses an address a little longer.
+    pub(super) const GATEWAYS: std::time::Duration = std::time::Duration::from_secs(1);
+
+    fn carries_routes(&self, index: u32) -> bool {
+        self.snapshot.routes.keys().any(|key| key.link == index)
+    }
+
+    /// Looks again whether a link of the host is a child (a VM's, or not of any server), and at its
+    /// addresses.
+    pub(super) fn host_child(&mut self, index: u32) {
+        let key = ChildKey { netns: Netns::Host, index };
+        let addresses = self.snapshot.addresses.iter().filter(|(key, _)| key.link == index);
+        let child = self.snapshot.links.get(&index).and_then(|link| {
+            let (mode, tap) = match link.kind {
+                LinkKind::Macvlan(mode) if link.group != LINK_GROUP => (mode, false),
+                LinkKind::Macvtap(mode) => (mode, true),
+                _ => return None,
+            };
+            Some(Child {
+                parent: link.lower?,
+                mac: link.mac?,
+                mode,
+                name: link.name.clone(),
+                tap,
+                addresses: addresses.map(|(key, value)| (key.address, guest_address(value))).collect(),
+            })
+        });
+        self.put_child(key, child);
+    }
+
+    /// A child is as given, or gone.
+    pub(super) fn put_child(&mut self, key: ChildKey, child: Option<Child>) {
+        let children = &mut self.snapshot.children;
+        if children.get(&key) == child.as_ref() {
+            return;
+        }
+        self.changes.children.insert(key);
+        match child {
+            Some(child) => self.changes.new_child |= children.insert(key, child).is_none(),
+            None => drop(children.remove(&key)),
+        }
+    }
+
+    /// The children of one guest's namespace are those given, and no others.
+    pub(super) fn put_namespace(&mut self, id: i32, mut found: BTreeMap<u32, Child>) {
+        let known: Vec<u32> = self.children_in(id).map(|key| key.index).collect();
+        for index in known {
+            self.put_child(ChildKey { netns: Netns::Id(id), index }, found.remove(&index));
+        }
+        for (index, child) in found {
+            self.put_child(ChildKey { netns: Netns::Id(id), index }, Some(child));
+        }
+    }
+
+    /// The namespaces that have children here.
+    pub(super) fn namespaces(&self) -> Vec<i32> {
+        let mut ids: Vec<i32> = self
+            .snapshot
+            .children
+            .keys()
+            .filter_map(|key| match key.netns {
+                Netns::Id(id) => Some(id),
+                Netns::Host => None,
+            })
+            .collect();
+        ids.dedup();
+        ids
+    }
+
+    fn children_in(&self, id: i32) -> impl Iterator<Item = &ChildKey> {
+        let netns = Netns::Id(id);
+        let all = ChildKey { netns, index: 0 }..=ChildKey { netns, index: u32::MAX };
+        self.snapshot.children.range(all).map(|(key, _)| key)
+    }
+}
+
+fn host_link(seen: link::Seen, old: Option<&Link>) -> Link {
+    let may_be_wireless = seen.kind == LinkKind::Other(String::new()) && seen.mac.is_some();
+    let wireless = match old {
+        Some(old) if old.name == seen.name => old.wireless,
+        _ => may_be_wireless && setting::is_wireless(&seen.name),
+    };
+    Link {
+        index: seen.index,
+        lower: seen.lower.filter(|_| seen.lower_netns.is_none()),
+        name: seen.name,
+        kind: seen.kind,
+        mac: seen.mac,
+        mtu: seen.mtu,
+        up: seen.up,
+        multicast: seen.multicast,
+        group: seen.group,
+        master: seen.master,
+        wireless,
+    }
+}
+
+fn guest_address(value: &HostAddress) -> GuestAddress {
+    if value.usable { GuestAddress::Settled } else { GuestAddress::Tentative }
+}

@@ -1,0 +1,243 @@
+//! What the servers say exists. Only the identity of guests is believed, never their addresses: those
+//! come from the kernel.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::Mac;
+
+/// A server's short, stable name in output: `lxd`, `lxd-snap`, `incus`, or the path of a configured socket.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ServerId(pub String);
+
+impl fmt::Display for ServerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Names one guest on this host.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GuestKey {
+    /// The server that it belongs to.
+    pub server: ServerId,
+    /// Its project.
+    pub project: String,
+    /// Its name, unique in the project.
+    pub name: String,
+}
+
+impl fmt::Display for GuestKey {
+    /// `lxd:web`, or `lxd:shop/web` outside the default project.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.project.as_str() {
+            "default" => write!(f, "{}:{}", self.server, self.name),
+            project => write!(f, "{}:{}/{}", self.server, project, self.name),
+        }
+    }
+}
+
+/// Names one network device of one guest.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NicKey {
+    /// The guest.
+    pub guest: GuestKey,
+    /// The name of the device in the guest's configuration, such as `eth0`.
+    pub nic: String,
+}
+
+impl fmt::Display for NicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.guest, self.nic)
+    }
+}
+
+/// Everything that the servers have told us, server by server.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Inventory {
+    /// By id, so that every view shows the same order.
+    pub servers: BTreeMap<ServerId, Server>,
+}
+
+impl Inventory {
+    /// True once nothing more is to be expected: every server that is present has been read at least once.
+    pub fn settled(&self) -> bool {
+        self.servers.values().all(|server| server.guests.is_some() || server.state == ServerState::Absent)
+    }
+
+    /// All guests of all servers, in the order of their keys.
+    pub fn guests(&self) -> impl Iterator<Item = (GuestKey, &Guest)> {
+        self.servers
+            .iter()
+            .flat_map(|(id, server)| server.guests.iter().flatten().map(move |guest| (guest.key(id), guest)))
+    }
+}
+
+/// One server and the last complete listing that it gave.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Server {
+    /// The socket that it is, or would be, reached at.
+    pub socket: PathBuf,
+    /// LXD or Incus; `None` until it has answered once.
+    pub kind: Option<ServerKind>,
+    /// Its version, as it says.
+    pub version: Option<String>,
+    /// Its name: the cluster member's name, or the host's.
+    pub name: Option<String>,
+    /// How we stand with it.
+    pub state: ServerState,
+    /// What is wrong, or what we wait for, in a sentence.
+    pub message: Option<String>,
+    /// Its local guests that have a macvlan NIC, sorted by project and name. `None` if it never answered;
+    /// kept as it was while the server is away.
+    pub guests: Option<Vec<Guest>>,
+}
+
+/// The two servers that we know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ServerKind {
+    /// Canonical LXD.
+    Lxd,
+    /// Incus.
+    Incus,
+}
+
+/// How we stand with a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ServerState {
+    /// Its events are heard and its guests are known.
+    Connected,
+    /// It is there, but has not been read (again) yet.
+    Connecting,
+    /// It is not there: no socket, or a socket whose server is stopped.
+    Absent,
+    /// It is there and something is wrong; tried again with back-off.
+    Failed,
+}
+
+/// A container or virtual machine with at least one macvlan NIC.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Guest {
+    /// Its project.
+    pub project: String,
+    /// Its name.
+    pub name: String,
+    /// Container or VM.
+    pub kind: GuestKind,
+    /// Whether it runs.
+    pub power: Power,
+    /// The profiles that it uses.
+    pub profiles: Vec<String>,
+    /// What `user.macvlan-shim.enabled` says.
+    pub opt: OptOut,
+    /// Its macvlan NICs, sorted by name.
+    pub nics: Vec<Nic>,
+}
+
+impl Guest {
+    /// Its key, given its server.
+    pub fn key(&self, server: &ServerId) -> GuestKey {
+        GuestKey { server: server.clone(), project: self.project.clone(), name: self.name.clone() }
+    }
+}
+
+/// Container or VM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GuestKind {
+    /// Its NIC is a macvlan link in its own network namespace.
+    Container,
+    /// Its NIC is a macvtap link in the host's namespace.
+    VirtualMachine,
+}
+
+/// Whether a guest runs. A guest whose state the server cannot tell (status `Error`) counts as running:
+/// then the kernel's word decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Power {
+    /// Anything but stopped: running, ready, frozen, starting, stopping, unknown.
+    Running,
+    /// Stopped.
+    Stopped,
+}
+
+/// The value of `user.macvlan-shim.enabled` in a guest's expanded configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OptOut {
+    /// Absent or true: take part.
+    In,
+    /// False: leave this guest alone.
+    Out,
+    /// Neither true nor false; the guest takes part and a problem is shown.
+    Invalid(String),
+}
+
+/// One macvlan NIC in a guest's expanded devices.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Nic {
+    /// The device's name, such as `eth0`.
+    pub name: String,
+    /// `hwaddr`, else `volatile.<nic>.hwaddr`; `None` before the first start.
+    pub mac: Option<Mac>,
+    /// The link that its macvlan child hangs on, as far as the server's configuration tells.
+    pub parent: NicParent,
+    /// The macvlan mode that it asks for.
+    pub mode: Mode,
+}
+
+/// Which parent a NIC names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NicParent {
+    /// An interface, and the VLAN upon it if one is asked for.
+    Link {
+        /// The interface's name.
+        name: String,
+        /// The VLAN id upon it: the child then hangs on that VLAN's interface.
+        vlan: Option<u16>,
+    },
+    /// A managed network that could not be resolved; the sentence says why.
+    Unknown(String),
+}
+
+impl fmt::Display for NicParent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NicParent::Link { name, vlan: None } => f.write_str(name),
+            NicParent::Link { name, vlan: Some(vlan) } => write!(f, "{name}.{vlan}"),
+            NicParent::Unknown(_) => f.write_str("?"),
+        }
+    }
+}
+
+/// A macvlan mode. Only children in bridge mode talk to each other on one host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mode {
+    /// Children talk to each other.
+    Bridge,
+    /// Children talk to nobody on this host.
+    Private,
+    /// Children talk through an external hairpin switch.
+    Vepa,
+    /// The parent belongs to one child alone.
+    Passthru,
+    /// Another mode that the kernel shows (source, or one newer than this program).
+    Other,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Mode::Bridge => "bridge",
+            Mode::Private => "private",
+            Mode::Vepa => "vepa",
+            Mode::Passthru => "passthru",
+            Mode::Other => "other",
+        })
+    }
+}

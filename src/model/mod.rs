@@ -1,0 +1,22 @@
+//! The data that the rest of the program speaks about. Plain values: no I/O, no netlink, no REST.
+//!
+//! | module | what |
+//! | --- | --- |
+//! | [`names`] | every name and number that marks an object as ours |
+//! | [`mac`] | a MAC address |
+//! | [`inventory`] | what the servers say exists: servers, guests, NICs |
+//! | [`snapshot`] | what the kernel says exists: links, addresses, routes, …, the guests' children |
+//! | [`plan`] | the operations that turn a snapshot into what is desired |
+//! | [`status`] | the contract of `status --json` |
+
+pub mod inventory;
+pub mod mac;
+pub mod names;
+pub mod plan;
+pub mod snapshot;
+pub mod status;
+
+pub use inventory::{Guest, GuestKey, Inventory, Nic, NicKey, ServerId};
+pub use mac::Mac;
+pub use plan::{Op, Plan, ShimRef, Step};
+pub use snapshot::Snapshot;

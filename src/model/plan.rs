@@ -1,0 +1,147 @@
+//! The operations that turn a snapshot into what is desired. Each is one write to the kernel.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+
+use ipnet::IpNet;
+
+use super::Mac;
+use super::names::TABLE_MAIN;
+use super::snapshot::Setting;
+
+/// The ordered difference between what should exist and what exists.
+pub type Plan = Vec<Step>;
+
+/// One operation of a plan, and when it may run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// What to do.
+    pub op: Op,
+    /// When.
+    pub when: When,
+    /// Why, for people.
+    pub why: String,
+}
+
+/// When a step may run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// At once.
+    Now,
+    /// After its object was surplus for a breath without a break (a DHCP renewal takes an address away
+    /// for a millisecond).
+    AfterBreath,
+}
+
+/// A shim: by ifindex where it stands, by name where this plan creates it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ShimRef {
+    /// Its name.
+    pub name: String,
+    /// Its ifindex; `None` until it is created.
+    pub index: Option<u32>,
+}
+
+impl fmt::Display for ShimRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+/// One write to the kernel. "Exists already and is equal" and "gone already" are success.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the fields are named after the vocabulary and shown by Display")]
+pub enum Op {
+    /// Makes a shim: macvlan in bridge mode, marked, down.
+    CreateShim { shim: ShimRef, parent: u32, parent_name: String, mac: Mac, mtu: u32 },
+    /// Changes a shim's MTU, in bytes.
+    SetMtu { shim: ShimRef, mtu: u32 },
+    /// Takes `IFF_MULTICAST` from a shim: the kernel then sends no group reports of its own.
+    MulticastOff { shim: ShimRef },
+    /// Writes one sysctl of a shim.
+    Set { shim: ShimRef, setting: Setting, value: i64 },
+    /// Gives a shim an own address, as a host prefix.
+    AddAddress { shim: ShimRef, address: IpAddr },
+    /// Lets a shim answer neighbour solicitations for an address of the host.
+    AddProxy { shim: ShimRef, address: Ipv6Addr },
+    /// Makes a permanent neighbour entry, or changes its MAC.
+    SetNeighbour { shim: ShimRef, address: IpAddr, mac: Mac },
+    /// Sets a shim up.
+    SetUp { shim: ShimRef },
+    /// Makes a route through a shim. `replace` only where the route that stands there is ours.
+    SetRoute { shim: ShimRef, destination: IpNet, source: Option<IpAddr>, table: u32, replace: bool },
+    /// Makes the rule that looks up our own table.
+    AddRule { ipv6: bool, priority: u32 },
+    /// Asks the LAN whether the known holder of an address is still there.
+    Probe { link: u32, link_name: String, address: IpAddr },
+    /// Deletes our rule.
+    DeleteRule { ipv6: bool, priority: u32 },
+    /// Deletes a route of ours.
+    DeleteRoute { link: u32, link_name: String, destination: IpNet, table: u32, metric: u32 },
+    /// Deletes a neighbour entry of ours.
+    DeleteNeighbour { link: u32, link_name: String, address: IpAddr },
+    /// Deletes a proxy neighbour entry of ours.
+    DeleteProxy { link: u32, link_name: String, address: Ipv6Addr },
+    /// Deletes an own address of a shim.
+    DeleteAddress { link: u32, link_name: String, address: IpNet },
+    /// Deletes a shim.
+    DeleteShim { link: u32, link_name: String },
+}
+
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Op::CreateShim { shim, parent_name, mac, mtu, .. } => {
+                write!(f, "create shim {shim} on {parent_name} with MAC {mac} and MTU {mtu}")
+            }
+            Op::SetMtu { shim, mtu } => write!(f, "set the MTU of {shim} to {mtu}"),
+            Op::MulticastOff { shim } => write!(f, "set multicast off on {shim}"),
+            Op::Set { shim, setting, value } => {
+                write!(f, "set net.{} to {value}", setting.path(&shim.name).replace('/', "."))
+            }
+            Op::AddAddress { shim, address } => write!(f, "add address {address} to {shim}"),
+            Op::AddProxy { shim, address } => write!(f, "let {shim} answer for the host's {address}"),
+            Op::SetNeighbour { shim, address, mac } => {
+                write!(f, "set neighbour {address} at {mac} on {shim}")
+            }
+            Op::SetUp { shim } => write!(f, "set {shim} up"),
+            Op::SetRoute { shim, destination, source, table, replace } => {
+                let verb = if *replace { "replace" } else { "add" };
+                write!(f, "{verb} route {destination} through {shim}")?;
+                if let Some(source) = source {
+                    write!(f, " from {source}")?;
+                }
+                show_table(f, *table)
+            }
+            Op::AddRule { ipv6, priority } => {
+                write!(f, "add {} rule {priority}: look up table {}", family(*ipv6), super::names::TABLE)
+            }
+            Op::Probe { link_name, address, .. } => {
+                write!(f, "ask the LAN on {link_name} who holds {address}")
+            }
+            Op::DeleteRule { ipv6, priority } => write!(f, "delete {} rule {priority}", family(*ipv6)),
+            Op::DeleteRoute { link_name, destination, table, .. } => {
+                write!(f, "delete route {destination} through {link_name}")?;
+                show_table(f, *table)
+            }
+            Op::DeleteNeighbour { link_name, address, .. } => {
+                write!(f, "delete neighbour {address} on {link_name}")
+            }
+            Op::DeleteProxy { link_name, address, .. } => {
+                write!(f, "no longer let {link_name} answer for {address}")
+            }
+            Op::DeleteAddress { link_name, address, .. } => {
+                write!(f, "delete address {} from {link_name}", address.addr())
+            }
+            Op::DeleteShim { link_name, .. } => write!(f, "delete shim {link_name}"),
+        }
+    }
+}
+
+fn show_table(f: &mut fmt::Formatter<'_>, table: u32) -> fmt::Result {
+    if table == TABLE_MAIN { Ok(()) } else { write!(f, " in table {table}") }
+}
+
+fn family(ipv6: bool) -> &'static str {
+    if ipv6 { "IPv6" } else { "IPv4" }
+}

@@ -1,0 +1,314 @@
+//! What the kernel says exists: the objects of the host's network namespace and the guests' children,
+//! each under its kernel key. [`crate::kernel`] fills it; [`crate::reconcile`] reads it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+
+use ipnet::IpNet;
+
+use super::Mac;
+use super::inventory::Mode;
+
+/// The kernel's state, as far as we need it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Snapshot {
+    /// Facts of the host that are no objects.
+    pub host: Host,
+    /// The links of the host's namespace, by ifindex.
+    pub links: BTreeMap<u32, Link>,
+    /// The addresses of the host's namespace.
+    pub addresses: BTreeMap<AddressKey, HostAddress>,
+    /// The unicast routes of the host that have no gateway or lead to a single host, and all of ours.
+    pub routes: BTreeMap<RouteKey, Route>,
+    /// The gateway of every route of the host.
+    pub next_hops: BTreeSet<IpAddr>,
+    /// The policy rules of both families.
+    pub rules: BTreeSet<Rule>,
+    /// The neighbour tables of the host's links.
+    pub neighbours: BTreeMap<(u32, IpAddr), Neighbour>,
+    /// The proxy neighbour entries of the host's links; the value tells whether they bear our mark.
+    pub proxies: BTreeMap<(u32, Ipv6Addr), bool>,
+    /// The sysctls of our shims, by ifindex. A setting that the kernel does not have is not in the map.
+    pub settings: BTreeMap<u32, BTreeMap<Setting, i64>>,
+    /// The macvlan children of the host's links: those in the host's own namespace (ours not) and those
+    /// in the namespaces of guests.
+    pub children: BTreeMap<ChildKey, Child>,
+}
+
+impl Snapshot {
+    /// The link of that name, if there is one.
+    pub fn link_named(&self, name: &str) -> Option<&Link> {
+        self.links.values().find(|link| link.name == name)
+    }
+
+    /// Our shims, each with its parent's ifindex.
+    pub fn shims(&self) -> impl Iterator<Item = (u32, &Link)> {
+        self.links.values().filter_map(|link| Some((link.shim_parent()?, link)))
+    }
+}
+
+/// Facts of the host that are no objects.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Host {
+    /// `/etc/machine-id`, from which the shims' MACs are derived; empty where there is none.
+    pub machine_id: String,
+    /// False where IPv6 is off for the whole kernel (`ipv6.disable=1`).
+    pub ipv6: bool,
+    /// `net.ipv4.conf.all.arp_ignore`.
+    pub arp_ignore: i64,
+}
+
+/// A link in the host's namespace.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Link {
+    /// Its ifindex.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: LinkKind,
+    /// Its MAC; `None` for links without an Ethernet address.
+    pub mac: Option<Mac>,
+    /// Its MTU, in bytes.
+    pub mtu: u32,
+    /// Administratively up (`IFF_UP`).
+    pub up: bool,
+    /// `IFF_MULTICAST`.
+    pub multicast: bool,
+    /// `IFLA_GROUP`.
+    pub group: u32,
+    /// The ifindex of the link below it (`IFLA_LINK`), if that is in this namespace.
+    pub lower: Option<u32>,
+    /// The ifindex of the bridge, bond or VRF that it is a port of.
+    pub master: Option<u32>,
+    /// A Wi-Fi interface: a station drops frames to foreign MACs.
+    pub wireless: bool,
+}
+
+impl Link {
+    /// If this link is one of our shims: the ifindex of its parent. A marked link whose parent has left
+    /// the namespace counts too, with parent 0, so that it is cleaned away.
+    pub fn shim_parent(&self) -> Option<u32> {
+        let ours = self.group == super::names::LINK_GROUP && matches!(self.kind, LinkKind::Macvlan(_));
+        ours.then_some(self.lower.unwrap_or(0))
+    }
+}
+
+/// The kinds of link that make a difference to us.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LinkKind {
+    /// A macvlan child.
+    Macvlan(Mode),
+    /// A macvtap child: a VM's NIC.
+    Macvtap(Mode),
+    /// A VLAN interface with its id.
+    Vlan(u16),
+    /// A bridge.
+    Bridge,
+    /// Any other kind by the kernel's name (`veth`, `bond`, …), empty for a physical NIC.
+    Other(String),
+}
+
+/// The key of an address in the kernel: link, address, prefix length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AddressKey {
+    /// The link's ifindex.
+    pub link: u32,
+    /// The address and the length of its prefix, in bits.
+    pub address: IpNet,
+}
+
+/// An address in the host's namespace.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HostAddress {
+    /// Usable as a source: not tentative and not failed by duplicate address detection.
+    pub usable: bool,
+    /// Deprecated: its preferred lifetime is over.
+    pub deprecated: bool,
+    /// A secondary IPv4 or a temporary IPv6 address.
+    pub secondary: bool,
+    /// `IFA_PROTO` is ours.
+    pub ours: bool,
+}
+
+/// The key of a route: what the kernel takes two routes for the same by. IPv6 treats the link as part of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RouteKey {
+    /// The routing table.
+    pub table: u32,
+    /// The destination.
+    pub destination: IpNet,
+    /// The priority (metric), as the kernel shows it.
+    pub metric: u32,
+    /// The outgoing link's ifindex; 0 for a multipath route.
+    pub link: u32,
+}
+
+/// A route of the host.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Route {
+    /// The preferred source.
+    pub source: Option<IpAddr>,
+    /// Its protocol is ours.
+    pub ours: bool,
+    /// It leads through a gateway.
+    pub gateway: bool,
+}
+
+/// A policy rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rule {
+    /// True for IPv6.
+    pub ipv6: bool,
+    /// Its place in the order, lowest first.
+    pub priority: u32,
+    /// The table that it looks up; 0 if it does something else.
+    pub table: u32,
+    /// Its protocol is ours.
+    pub ours: bool,
+}
+
+/// A neighbour entry.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Neighbour {
+    /// The MAC; `None` while it is unresolved.
+    pub mac: Option<Mac>,
+    /// How sure the kernel is.
+    pub state: NeighbourState,
+    /// Its protocol is ours.
+    pub ours: bool,
+}
+
+/// The states of a neighbour entry, as far as they make a difference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NeighbourState {
+    /// Set by hand: `NUD_PERMANENT` (and `NUD_NOARP`).
+    Permanent,
+    /// Confirmed lately: `NUD_REACHABLE`.
+    Reachable,
+    /// Known but old, and nobody is asking: `NUD_STALE`.
+    Stale,
+    /// Known but old, and being asked for: `NUD_DELAY`, `NUD_PROBE`.
+    Probing,
+    /// No answer (yet): `NUD_INCOMPLETE`, `NUD_FAILED`, `NUD_NONE`.
+    Unresolved,
+}
+
+/// The sysctls that make a shim quiet, each with its file below `/proc/sys/net`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(
+    missing_docs,
+    reason = "the names are the kernel's; Documentation/networking/ip-sysctl.rst describes them"
+)]
+pub enum Setting {
+    ArpFilter,
+    RpFilter,
+    AcceptRedirects,
+    SendRedirects,
+    AcceptSourceRoute,
+    Ipv6Disable,
+    Ipv6AddrGenMode,
+    Ipv6AcceptRa,
+    Ipv6AcceptRedirects,
+    Ipv6Forwarding,
+    Ipv6ProxyNdp,
+    Ipv6ProxyDelay,
+}
+
+impl Setting {
+    /// All of them, in the order in which they are written.
+    pub const ALL: [Setting; 12] = [
+        Setting::ArpFilter,
+        Setting::RpFilter,
+        Setting::AcceptRedirects,
+        Setting::SendRedirects,
+        Setting::AcceptSourceRoute,
+        Setting::Ipv6Disable,
+        Setting::Ipv6AddrGenMode,
+        Setting::Ipv6AcceptRa,
+        Setting::Ipv6AcceptRedirects,
+        Setting::Ipv6Forwarding,
+        Setting::Ipv6ProxyNdp,
+        Setting::Ipv6ProxyDelay,
+    ];
+
+    /// Belongs to IPv6.
+    pub fn is_ipv6(self) -> bool {
+        self >= Setting::Ipv6Disable
+    }
+
+    /// Its path below `/proc/sys/net` for one link.
+    pub fn path(self, link: &str) -> String {
+        let (folder, key) = match self {
+            Setting::ArpFilter => ("ipv4/conf", "arp_filter"),
+            Setting::RpFilter => ("ipv4/conf", "rp_filter"),
+            Setting::AcceptRedirects => ("ipv4/conf", "accept_redirects"),
+            Setting::SendRedirects => ("ipv4/conf", "send_redirects"),
+            Setting::AcceptSourceRoute => ("ipv4/conf", "accept_source_route"),
+            Setting::Ipv6Disable => ("ipv6/conf", "disable_ipv6"),
+            Setting::Ipv6AddrGenMode => ("ipv6/conf", "addr_gen_mode"),
+            Setting::Ipv6AcceptRa => ("ipv6/conf", "accept_ra"),
+            Setting::Ipv6AcceptRedirects => ("ipv6/conf", "accept_redirects"),
+            Setting::Ipv6Forwarding => ("ipv6/conf", "forwarding"),
+            Setting::Ipv6ProxyNdp => ("ipv6/conf", "proxy_ndp"),
+            Setting::Ipv6ProxyDelay => ("ipv6/neigh", "proxy_delay"),
+        };
+        format!("{folder}/{link}/{key}")
+    }
+}
+
+/// Where a child is: a namespace, and its ifindex there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ChildKey {
+    /// The namespace.
+    pub netns: Netns,
+    /// Its ifindex there.
+    pub index: u32,
+}
+
+/// A network namespace, as the host's namespace numbers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Netns {
+    /// The host's own.
+    Host,
+    /// Another, by its netns id.
+    Id(i32),
+}
+
+impl fmt::Display for Netns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Netns::Host => f.write_str("the host's namespace"),
+            Netns::Id(id) => write!(f, "namespace {id}"),
+        }
+    }
+}
+
+/// A macvlan or macvtap link whose parent is a link of the host.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Child {
+    /// The parent's ifindex in the host's namespace.
+    pub parent: u32,
+    /// Its MAC.
+    pub mac: Mac,
+    /// Its mode.
+    pub mode: Mode,
+    /// Its name where it is.
+    pub name: String,
+    /// macvtap: a VM's NIC.
+    pub tap: bool,
+    /// Its addresses, each with the length of its prefix, with what hinders its use.
+    pub addresses: BTreeMap<IpNet, GuestAddress>,
+}
+
+/// An address on a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GuestAddress {
+    /// In use.
+    Settled,
+    /// Duplicate address detection is still under way.
+    Tentative,
+    /// Duplicate address detection failed.
+    Duplicate,
+}

@@ -1,0 +1,179 @@
+//! The contract of `status --json`: keys may be added, never renamed.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::Mac;
+use super::inventory::{GuestKind, ServerKind, ServerState};
+
+/// One report of everything, as `GET /1.0/status` answers it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// The version of the daemon.
+    pub version: String,
+    /// True once every present server was read and the plan applied.
+    pub ready: bool,
+    /// The servers that are followed.
+    pub servers: Vec<ServerStatus>,
+    /// The shims that stand, or should.
+    pub shims: Vec<ShimStatus>,
+    /// The guests of this host that have a macvlan NIC.
+    pub guests: Vec<GuestStatus>,
+    /// Routes that stand because the kernel still shows the guest, though no server vouches for it.
+    pub unclaimed: Vec<UnclaimedStatus>,
+    /// What is wrong, and what to do about it.
+    pub problems: Vec<Problem>,
+}
+
+/// A server.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields of model::inventory::Server, in the contract's order")]
+pub struct ServerStatus {
+    pub id: String,
+    pub kind: Option<ServerKind>,
+    pub socket: PathBuf,
+    pub version: Option<String>,
+    pub name: Option<String>,
+    pub state: ServerState,
+    pub message: Option<String>,
+}
+
+/// A shim.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ShimStatus {
+    /// Its name.
+    pub name: String,
+    /// Its parent's name.
+    pub parent: String,
+    /// Its MAC; `None` if it could not be made.
+    pub mac: Option<Mac>,
+    /// Whether it works.
+    pub state: ShimState,
+    /// Its own addresses.
+    pub addresses: Vec<IpAddr>,
+    /// How many NICs use it.
+    pub nics: usize,
+    /// What is wrong, if it failed.
+    pub message: Option<String>,
+}
+
+/// Whether a shim works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ShimState {
+    /// It stands and is up.
+    Up,
+    /// It is not up (yet).
+    Down,
+    /// It cannot be made or completed.
+    Failed,
+}
+
+/// A guest.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct GuestStatus {
+    /// Its server's id.
+    pub server: String,
+    /// Its project.
+    pub project: String,
+    /// Its name.
+    pub name: String,
+    /// Container or VM.
+    #[serde(rename = "type")]
+    pub kind: GuestKind,
+    /// Its macvlan NICs.
+    pub nics: Vec<NicStatus>,
+}
+
+/// A NIC.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct NicStatus {
+    /// The device's name.
+    pub name: String,
+    /// Its parent, by the kernel's word where the kernel shows the NIC.
+    pub parent: String,
+    /// Its MAC, likewise.
+    pub mac: Option<Mac>,
+    /// The first state that holds.
+    pub state: NicState,
+    /// A stable code, where the state needs a reason.
+    pub reason: Option<String>,
+    /// The same for people.
+    pub message: Option<String>,
+    /// Its addresses of global scope.
+    pub addresses: Vec<AddressStatus>,
+}
+
+/// The states of a NIC; the first that holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NicState {
+    /// The guest does not run.
+    Stopped,
+    /// The configuration or the guest's own key leaves it out.
+    Unselected,
+    /// Another mode than bridge, or a VM.
+    Unsupported,
+    /// The shim or all routes failed.
+    Failed,
+    /// At least one address is routed.
+    Reachable,
+    /// It has addresses, and none is admitted.
+    Refused,
+    /// It has no address yet.
+    Waiting,
+}
+
+/// An address of a NIC.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AddressStatus {
+    /// The address.
+    pub address: IpAddr,
+    /// The verdict and what became of it.
+    pub state: AddressState,
+    /// The host's address that talks to it, if it is routed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<IpAddr>,
+    /// A stable code, if it is refused or failed.
+    pub reason: Option<String>,
+    /// The same for people.
+    pub message: Option<String>,
+}
+
+/// What became of an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AddressState {
+    /// Admitted, and the kernel has its route.
+    Routed,
+    /// Not admitted.
+    Refused,
+    /// Admitted, but the kernel did not take its route.
+    Failed,
+}
+
+/// A route that no server vouches for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct UnclaimedStatus {
+    /// The guest's address.
+    pub address: IpAddr,
+    /// The shim that its route leads through.
+    pub shim: String,
+    /// The guest's MAC.
+    pub mac: Mac,
+}
+
+/// Something that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Problem {
+    /// A stable code.
+    pub code: String,
+    /// What it is about: an interface, a server, a guest.
+    pub object: String,
+    /// What is wrong, in a sentence.
+    pub message: String,
+    /// What to do.
+    pub hint: String,
+}

@@ -1,0 +1,231 @@
+//! The admission rules: may the host's traffic for this address go to this NIC? A guest is not trusted:
+//! whoever claims an address must not thereby get the host's traffic for somebody else.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::ground::Ground;
+use crate::model::Mac;
+use crate::model::snapshot::{GuestAddress, Link, NeighbourState};
+
+/// Why an address is refused. The codes are part of the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "each is described by the sentence that `admit` makes of it")]
+pub enum Reason {
+    NotGlobal,
+    Ipv6Off,
+    Tentative,
+    Duplicate,
+    Denied,
+    HostAddress,
+    NextHop,
+    OffLink,
+    NetworkAddress,
+    BroadcastAddress,
+    HeldOnLan,
+    NoSource,
+    Limit,
+    Held,
+    RouteTaken,
+}
+
+impl Reason {
+    /// The stable code.
+    pub fn code(self) -> &'static str {
+        match self {
+            Reason::NotGlobal => "not-global",
+            Reason::Ipv6Off => "ipv6-off",
+            Reason::Tentative => "tentative",
+            Reason::Duplicate => "duplicate",
+            Reason::Denied => "denied",
+            Reason::HostAddress => "host-address",
+            Reason::NextHop => "next-hop",
+            Reason::OffLink => "off-link",
+            Reason::NetworkAddress => "network-address",
+            Reason::BroadcastAddress => "broadcast-address",
+            Reason::HeldOnLan => "held-on-lan",
+            Reason::NoSource => "no-source",
+            Reason::Limit => "limit",
+            Reason::Held => "held",
+            Reason::RouteTaken => "route-taken",
+        }
+    }
+
+    /// True where a standing route must go at once. The others may be over in a moment: a renewal of the
+    /// host's own lease, duplicate address detection.
+    pub fn is_urgent(self) -> bool {
+        !matches!(self, Reason::OffLink | Reason::NoSource | Reason::Tentative | Reason::RouteTaken)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+/// A refusal, with its reason and a sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The stable reason.
+    pub reason: Reason,
+    /// What is wrong and what to do, for people.
+    pub message: String,
+}
+
+/// The verdict on one address of one NIC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is routed, from this address of the host.
+    Admitted {
+        /// The preferred source.
+        source: IpAddr,
+    },
+    /// It is not routed.
+    Refused(Refusal),
+}
+
+impl Verdict {
+    /// The preferred source, if it is admitted.
+    pub fn source(&self) -> Option<IpAddr> {
+        match self {
+            Verdict::Admitted { source } => Some(*source),
+            Verdict::Refused(_) => None,
+        }
+    }
+
+    /// A refusal.
+    pub fn refused(reason: Reason, message: impl Into<String>) -> Verdict {
+        Verdict::Refused(Refusal { reason, message: message.into() })
+    }
+}
+
+/// The verdict on one address by the rules that concern this NIC alone. What other NICs claim, and how
+/// many addresses this one has, [`super::desire()`] weighs afterwards.
+pub fn admit(ground: &Ground<'_>, parent: &Link, mac: Mac, address: IpNet, state: GuestAddress) -> Verdict {
+    use Reason as R;
+    let ip = address.addr();
+    let link = &parent.name;
+    let policy = &ground.config.policy;
+    let refused = |reason: R, message: String| Verdict::Refused(Refusal { reason, message });
+
+    if !is_global_unicast(ip) {
+        return refused(R::NotGlobal, format!("{ip} is no global unicast address"));
+    }
+    if ip.is_ipv6() && !ground.ipv6() {
+        let why =
+            if ground.config.shim.ipv6 { "the kernel has IPv6 switched off" } else { "[shim] ipv6 is false" };
+        return refused(R::Ipv6Off, format!("{why}, so no IPv6 address is routed"));
+    }
+    match state {
+        GuestAddress::Settled => {}
+        GuestAddress::Tentative => {
+            let message = "the guest is still asking the LAN whether the address is free";
+            return refused(R::Tentative, message.to_owned());
+        }
+        GuestAddress::Duplicate => {
+            let message = "the guest found another machine with this address";
+            return refused(R::Duplicate, message.to_owned());
+        }
+    }
+    if let Some(range) = policy.deny.iter().find(|range| range.contains(&ip)) {
+        return refused(R::Denied, format!("policy.deny has {range}"));
+    }
+    if ground.facts.own.contains(&ip) {
+        return refused(R::HostAddress, format!("{ip} is an address of this host"));
+    }
+    let allowed = policy.allow.iter().any(|range| range.contains(&ip));
+    if !allowed && ground.snapshot.next_hops.contains(&ip) {
+        return refused(R::NextHop, format!("{ip} is the gateway of a route of this host"));
+    }
+    if !allowed && ground.ranges(parent.index, ip).next().is_none() {
+        return refused(R::OffLink, off_link(ground, parent, ip));
+    }
+    for range in ground.ranges(parent.index, ip) {
+        if let Some(reason) = reserved(range, ip) {
+            return refused(reason, format!("{ip} is reserved in {range}"));
+        }
+    }
+    if let Some(verdict) = held_on_lan(ground, parent, mac, ip) {
+        return verdict;
+    }
+    if let Some(problem) = ground.route_in_the_way(IpNet::from(ip)) {
+        return refused(R::RouteTaken, problem.message);
+    }
+    match ground.source(parent, ip) {
+        Some(source) => Verdict::Admitted { source },
+        None => refused(
+            R::NoSource,
+            format!(
+                "this host has no {} address on {link} to talk from; give it one, or give the shim one: \
+                 addresses in [[parent]] name = \"{link}\"",
+                if ip.is_ipv4() { "IPv4" } else { "IPv6" }
+            ),
+        ),
+    }
+}
+
+fn off_link(ground: &Ground<'_>, parent: &Link, ip: IpAddr) -> String {
+    let link = &parent.name;
+    let same: Vec<String> = ground
+        .all_ranges(parent.index)
+        .filter(|range| range.addr().is_ipv4() == ip.is_ipv4())
+        .map(ToString::to_string)
+        .collect();
+    let seen = match same.as_slice() {
+        [] => format!("this host has no {} network on {link}", if ip.is_ipv4() { "IPv4" } else { "IPv6" }),
+        some => format!("it is in none of the networks of {link} ({})", some.join(", ")),
+    };
+    format!("{seen}; policy.allow admits further ones")
+}
+
+/// The parent's neighbour table knows another machine with that address.
+fn held_on_lan(ground: &Ground<'_>, parent: &Link, mac: Mac, ip: IpAddr) -> Option<Verdict> {
+    let entry = ground.snapshot.neighbours.get(&(parent.index, ip))?;
+    // One of ours on a parent is a leftover, no knowledge.
+    let holder = entry.mac.filter(|holder| *holder != mac && !entry.ours)?;
+    let link = &parent.name;
+    match entry.state {
+        NeighbourState::Unresolved => None,
+        NeighbourState::Permanent | NeighbourState::Reachable => Some(Verdict::refused(
+            Reason::HeldOnLan,
+            format!("{holder} holds {ip} on the LAN of {link}; two machines must not share an address"),
+        )),
+        NeighbourState::Stale | NeighbourState::Probing => Some(Verdict::refused(
+            Reason::HeldOnLan,
+            format!("{holder} held {ip} on the LAN of {link}; asking whether it still does"),
+        )),
+    }
+}
+
+/// The addresses of a range that are no machine's.
+fn reserved(range: &IpNet, ip: IpAddr) -> Option<Reason> {
+    match (range, ip) {
+        (IpNet::V4(range), IpAddr::V4(ip)) if range.prefix_len() <= 30 => match ip {
+            ip if ip == range.network() => Some(Reason::NetworkAddress),
+            ip if ip == range.broadcast() => Some(Reason::BroadcastAddress),
+            _ => None,
+        },
+        (IpNet::V6(range), IpAddr::V6(ip)) if range.prefix_len() <= 126 && ip == range.network() => {
+            Some(Reason::NetworkAddress)
+        }
+        _ => None,
+    }
+}
+
+/// An address that one machine of the world, or of a site, may have for itself.
+pub fn is_global_unicast(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => {
+            let [first, ..] = ip.octets();
+            first != 0 && first < 240 && !ip.is_loopback() && !ip.is_multicast() && !ip.is_link_local()
+        }
+        IpAddr::V6(ip) => {
+            let low = ip.segments()[..6] == [0; 6]; // ::, ::1 and IPv4-compatible
+            let mapped = ip.to_ipv4_mapped().is_some();
+            !low && !mapped && !ip.is_multicast() && !ip.is_unicast_link_local()
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! What the host's own network allows: facts that every verdict stands on. They change seldom, guests'
+//! addresses often.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::admit::Reason;
+use super::diff::metric;
+use crate::config::Config;
+use crate::model::inventory::Mode;
+use crate::model::names::{MAIN_RULE_PRIORITY, TABLE, TABLE_LOCAL, TABLE_MAIN, shim_name};
+use crate::model::snapshot::{Link, LinkKind, RouteKey, Rule};
+use crate::model::status::Problem;
+use crate::model::{Mac, Snapshot};
+
+/// What every verdict stands on: the kernel's state, the configuration, and what follows from them for all.
+#[derive(Clone, Copy, Debug)]
+pub struct Ground<'a> {
+    /// The kernel's state.
+    pub snapshot: &'a Snapshot,
+    /// The configuration.
+    pub config: &'a Config,
+    /// The host's facts.
+    pub facts: &'a Facts,
+}
+
+/// The host's facts, gathered once for all verdicts. They hold while nothing of the host changes but neighbour
+/// entries.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Facts {
+    /// Every address of the host, on any link, and every one that the configuration gives to a shim.
+    pub own: BTreeSet<IpAddr>,
+    /// The ranges that each link reaches without a gateway.
+    on_link: BTreeMap<u32, BTreeSet<IpNet>>,
+    /// The host's addresses of each link that may be a preferred source, best first.
+    sources: BTreeMap<u32, Vec<Source>>,
+    /// The ifindex of the standing shim of each parent.
+    shims: BTreeMap<u32, u32>,
+}
+
+/// An address that packets to a guest may come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Source {
+    /// Worse ones later: deprecated, then secondary or temporary.
+    deprecated: bool,
+    secondary: bool,
+    address: IpNet,
+}
+
+impl Facts {
+    /// Gathers them. `refused_macs`: see [`super::desire::Memory`].
+    pub fn gather(config: &Config, snapshot: &Snapshot, refused_macs: &BTreeSet<Mac>) -> Facts {
+        let given = config.parents.values().filter_map(|parent| parent.addresses.as_ref());
+        let given = given.chain([&config.shim.addresses]).flatten().copied();
+        // Ours are there because the configuration gives them, or about to go.
+        let theirs = snapshot.addresses.iter().filter(|(_, address)| !address.ours);
+        let shim_links: BTreeSet<u32> = snapshot.shims().map(|(_, link)| link.index).collect();
+        let mut facts = Facts {
+            own: theirs.map(|(key, _)| key.address.addr()).chain(given).collect(),
+            shims: standing_shims(snapshot, refused_macs),
+            ..Facts::default()
+        };
+        for (key, address) in &snapshot.addresses {
+            if shim_links.contains(&key.link) || address.ours {
+                continue;
+            }
+            if key.address.prefix_len() < key.address.max_prefix_len() {
+                facts.on_link.entry(key.link).or_default().insert(key.address.trunc());
+            }
+            if address.usable && super::admit::is_global_unicast(key.address.addr()) {
+                facts.sources.entry(key.link).or_default().push(Source {
+                    deprecated: address.deprecated,
+                    secondary: address.secondary,
+                    address: key.address,
+                });
+            }
+        }
+        for (key, route) in &snapshot.routes {
+            let range = key.destination.prefix_len() > 0 && key.table != TABLE_LOCAL;
+            if range && !route.gateway && !route.ours && !shim_links.contains(&key.link) {
+                facts.on_link.entry(key.link).or_default().insert(key.destination);
+            }
+        }
+        for sources in facts.sources.values_mut() {
+            sources.sort();
+        }
+        facts
+    }
+}
+
+impl<'a> Ground<'a> {
+    /// The standing shim of a parent.
+    pub fn shim(&self, parent: u32) -> Option<&'a Link> {
+        self.facts.shims.get(&parent).and_then(|index| self.snapshot.links.get(index))
+    }
+
+    /// All standing shims, each with its parent's ifindex.
+    pub fn shims(&self) -> impl Iterator<Item = (u32, &'a Link)> {
+        let links = &self.snapshot.links;
+        self.facts.shims.iter().filter_map(|(parent, index)| Some((*parent, links.get(index)?)))
+    }
+
+    /// Our neighbour entry on the shim of that very parent names this MAC.
+    pub fn holds(&self, parent: u32, mac: Mac, address: IpAddr) -> bool {
+        self.facts.shims.get(&parent).is_some_and(|shim| self.names(*shim, mac, address))
+    }
+
+    /// Our neighbour entry on any shim names this MAC.
+    pub fn holds_anywhere(&self, mac: Mac, address: IpAddr) -> bool {
+        self.facts.shims.values().any(|shim| self.names(*shim, mac, address))
+    }
+
+    fn names(&self, shim: u32, mac: Mac, address: IpAddr) -> bool {
+        let entry = self.snapshot.neighbours.get(&(shim, address));
+        entry.is_some_and(|entry| entry.ours && entry.mac == Some(mac))
+    }
+
+    /// The on-link ranges of a parent that contain an address.
+    pub fn ranges(&self, parent: u32, address: IpAddr) -> impl Iterator<Item = &IpNet> {
+        self.facts.on_link.get(&parent).into_iter().flatten().filter(move |range| range.contains(&address))
+    }
+
+    /// All on-link ranges of a parent, for messages.
+    pub fn all_ranges(&self, parent: u32) -> impl Iterator<Item = &IpNet> {
+        self.facts.on_link.get(&parent).into_iter().flatten().filter(|range| !is_link_local(range))
+    }
+
+    /// The host's global addresses on a parent, of both families.
+    pub fn host_addresses(&self, parent: u32) -> impl Iterator<Item = IpAddr> {
+        self.facts.sources.get(&parent).into_iter().flatten().map(|source| source.address.addr())
+    }
+
+    /// The host's address that talks to `guest` over `parent`: the one in the same range, else the best
+    /// of the family, else an own address of the shim. Own addresses come first where the host
+    /// answers ARP only for addresses of the very link that is asked (`all.arp_ignore`).
+    pub fn source(&self, parent: &Link, guest: IpAddr) -> Option<IpAddr> {
+        let host = || {
+            let mut best: Option<(bool, IpAddr)> = None;
+            for source in self.facts.sources.get(&parent.index).into_iter().flatten() {
+                let address = source.address.addr();
+                let near = source.address.contains(&guest);
+                if address.is_ipv4() == guest.is_ipv4() && best.is_none_or(|(was_near, _)| near && !was_near)
+                {
+                    best = Some((near, address));
+                }
+            }
+            best.map(|(_, address)| address)
+        };
+        let own = || self.own_addresses(&parent.name).find(|own| own.is_ipv4() == guest.is_ipv4());
+        if guest.is_ipv4() && self.snapshot.host.arp_ignore > 0 {
+            own().or_else(host)
+        } else {
+            host().or_else(own)
+        }
+    }
+
+    /// The own addresses that the configuration gives the shim of a parent.
+    pub fn own_addresses(&self, parent: &str) -> impl Iterator<Item = IpAddr> {
+        let config = self.config;
+        let of_parent = config.parents.get(parent).and_then(|parent| parent.addresses.as_ref());
+        let ipv6 = self.ipv6();
+        of_parent.unwrap_or(&config.shim.addresses).iter().copied().filter(move |own| ipv6 || own.is_ipv4())
+    }
+
+    /// Whether guests are reached over IPv6 at all.
+    pub fn ipv6(&self) -> bool {
+        self.config.shim.ipv6 && self.snapshot.host.ipv6
+    }
+
+    /// The table that routes of a family go to: main, or our own where rules of the host precede main.
+    pub fn table(&self, ipv6: bool) -> u32 {
+        if self.foreign_rules(ipv6).next().is_some() { TABLE } else { TABLE_MAIN }
+    }
+
+    /// A route that stands where ours should and is not ours is never touched.
+    pub fn route_in_the_way(&self, destination: IpNet) -> Option<Problem> {
+        let ipv6 = destination.addr().is_ipv6();
+        let key = |link| RouteKey { table: self.table(ipv6), destination, metric: metric(ipv6), link };
+        let mut routes = self.snapshot.routes.range(key(0)..=key(u32::MAX));
+        let (key, _) = routes.find(|(_, route)| !route.ours)?;
+        let link = self.snapshot.links.get(&key.link).map_or("?", |link| link.name.as_str());
+        let in_table = if key.table == TABLE { " table 77" } else { "" };
+        let family = if ipv6 { "-6 " } else { "" };
+        Some(Problem {
+            code: Reason::RouteTaken.code().to_owned(),
+            object: destination.to_string(),
+            message: format!("a route to {destination} through {link} that is not ours stands in the way"),
+            hint: format!("if nothing needs it: ip {family}route delete {destination} dev {link}{in_table}"),
+        })
+    }
+
+    /// The rule that must stand so that [`Ground::table`] is looked up, by its priority: ahead of all
+    /// foreign rules that precede main. One that already stands there stays where it is.
+    pub fn rule(&self, ipv6: bool) -> Option<u32> {
+        let first = self.foreign_rules(ipv6).map(|rule| rule.priority).min()?;
+        let standing = self.snapshot.rules.iter().filter(|rule| rule.ours && rule.ipv6 == ipv6);
+        let standing = standing.map(|rule| rule.priority).filter(|priority| *priority < first).min();
+        Some(standing.unwrap_or(first.saturating_sub(1)))
+    }
+
+    /// The foreign rules that precede main. The kernel's own look-up of table local is none of them.
+    fn foreign_rules(&self, ipv6: bool) -> impl Iterator<Item = &Rule> {
+        self.snapshot.rules.iter().filter(move |rule| {
+            let local = rule.priority == 0 && rule.table == TABLE_LOCAL;
+            rule.ipv6 == ipv6 && !rule.ours && !local && rule.priority < MAIN_RULE_PRIORITY
+        })
+    }
+
+    /// The link that a NIC's parent names: macvlan on macvlan ends on the real parent, and a VLAN is the
+    /// VLAN's interface.
+    pub fn resolve(&self, name: &str, vlan: Option<u16>) -> Option<&'a Link> {
+        let link = self.real_parent(self.snapshot.link_named(name)?);
+        let Some(id) = vlan else { return Some(link) };
+        let upon = |other: &&&Link| other.kind == LinkKind::Vlan(id) && other.lower == Some(link.index);
+        let mut vlans = self.snapshot.links.values();
+        vlans.by_ref().find(|other| upon(&other))
+    }
+
+    fn real_parent(&self, link: &'a Link) -> &'a Link {
+        match (&link.kind, link.lower) {
+            (LinkKind::Macvlan(_), Some(lower)) => self.snapshot.links.get(&lower).unwrap_or(link),
+            _ => link,
+        }
+    }
+}
+
+/// The shim of each parent. If two bear our mark, the one with the right name counts, then the older. One that
+/// cannot serve does not count: in another mode, or with a MAC that keeps it from going up.
+fn standing_shims(snapshot: &Snapshot, refused_macs: &BTreeSet<Mac>) -> BTreeMap<u32, u32> {
+    let mut shims: BTreeMap<u32, &Link> = BTreeMap::new();
+    for (parent, link) in snapshot.shims() {
+        let refused = !link.up && link.mac.is_some_and(|mac| refused_macs.contains(&mac));
+        if refused || link.kind != LinkKind::Macvlan(Mode::Bridge) {
+            continue;
+        }
+        let Some(name) = snapshot.links.get(&parent).map(|link| shim_name(&link.name)) else { continue };
+        let best = shims.entry(parent).or_insert(link);
+        if best.name != name && link.name == name {
+            *best = link;
+        }
+    }
+    shims.into_iter().map(|(parent, link)| (parent, link.index)).collect()
+}
+
+fn is_link_local(range: &IpNet) -> bool {
+    match range {
+        IpNet::V4(range) => range.addr().is_link_local(),
+        IpNet::V6(range) => range.addr().is_unicast_link_local() || range.addr().is_multicast(),
+    }
+}

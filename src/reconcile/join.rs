@@ -1,0 +1,75 @@
+//! Which child is which NIC. The server knows a NIC by its parent and MAC; the kernel knows a child by
+//! its namespace and ifindex. Once joined, a child stays its NIC's whatever the guest does to its MAC.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::ground::Ground;
+use crate::model::inventory::{Guest, GuestKind, Inventory, Nic, NicParent, Power};
+use crate::model::snapshot::ChildKey;
+use crate::model::{Mac, NicKey};
+
+/// The children of NICs.
+pub type Joins = BTreeMap<NicKey, ChildKey>;
+
+/// Joins the NICs of all guests that run with the children that the kernel shows. `before` is the result
+/// of the last time: what is joined stays joined while both sides are there.
+pub fn join(ground: &Ground<'_>, inventory: &Inventory, before: &Joins) -> Joins {
+    let children = &ground.snapshot.children;
+    let mut by_mac: BTreeMap<Mac, BTreeSet<ChildKey>> = BTreeMap::new();
+    for (key, child) in children {
+        by_mac.entry(child.mac).or_default().insert(*key);
+    }
+    let mut nics: Vec<(NicKey, &Guest, &Nic)> = running_nics(inventory).collect();
+    nics.sort_by(|(a, ..), (b, ..)| a.cmp(b));
+    let mut joins = Joins::new();
+    let mut taken = BTreeSet::new();
+    let mut take = |joins: &mut Joins, nic: &NicKey, child: ChildKey| {
+        if !joins.contains_key(nic) && taken.insert(child) {
+            joins.insert(nic.clone(), child);
+        }
+    };
+
+    // By parent and MAC; of two that both fit, the one that was joined before.
+    for (key, guest, nic) in &nics {
+        let parent = parent_of(ground, nic);
+        let fits = |child: &&ChildKey| {
+            let seen = &children[*child];
+            Some(seen.parent) == parent && seen.tap == (guest.kind == GuestKind::VirtualMachine)
+        };
+        let same_mac = nic.mac.and_then(|mac| by_mac.get(&mac));
+        let mut found = same_mac.into_iter().flatten().filter(fits);
+        let standing = before.get(key).filter(|child| found.clone().any(|one| one == *child));
+        if let Some(child) = standing.or_else(|| found.next()) {
+            take(&mut joins, key, *child);
+        }
+    }
+    // What was joined before and changed its MAC.
+    for (key, _, _) in &nics {
+        if let Some(child) = before.get(key).filter(|child| children.contains_key(child)) {
+            take(&mut joins, key, *child);
+        }
+    }
+    // By MAC alone: the kernel's word on the parent counts, not the configuration's.
+    for (key, guest, nic) in &nics {
+        let same_kind = |child: &&ChildKey| children[*child].tap == (guest.kind == GuestKind::VirtualMachine);
+        let same_mac = nic.mac.and_then(|mac| by_mac.get(&mac)).into_iter().flatten().filter(same_kind);
+        if let &[child] = same_mac.collect::<Vec<_>>().as_slice() {
+            take(&mut joins, key, *child);
+        }
+    }
+    joins
+}
+
+fn running_nics(inventory: &Inventory) -> impl Iterator<Item = (NicKey, &Guest, &Nic)> {
+    inventory.guests().filter(|(_, guest)| guest.power == Power::Running).flat_map(|(key, guest)| {
+        guest.nics.iter().map(move |nic| (NicKey { guest: key.clone(), nic: nic.name.clone() }, guest, nic))
+    })
+}
+
+/// The ifindex of the link that the configuration hangs a NIC on.
+fn parent_of(ground: &Ground<'_>, nic: &Nic) -> Option<u32> {
+    match &nic.parent {
+        NicParent::Link { name, vlan } => ground.resolve(name, *vlan).map(|link| link.index),
+        NicParent::Unknown(_) => None,
+    }
+}

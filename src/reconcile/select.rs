@@ -1,0 +1,21 @@
+//! Which guests take part.
+
+use crate::config::Select;
+use crate::model::inventory::{Guest, OptOut};
+
+/// `None` if the guest takes part, else the stable code and the sentence why it does not.
+pub(super) fn left_out(select: &Select, guest: &Guest) -> Option<(&'static str, String)> {
+    if guest.opt == OptOut::Out {
+        return Some(("opted-out", "user.macvlan-shim.enabled is false for this guest".to_owned()));
+    }
+    if !select.projects.is_empty() && !select.projects.contains(&guest.project) {
+        let message = format!("its project {} is not in select.projects", guest.project);
+        return Some(("project", message));
+    }
+    if !select.profiles.is_empty() && !guest.profiles.iter().any(|profile| select.profiles.contains(profile))
+    {
+        let message = format!("it uses none of select.profiles ({})", select.profiles.join(", "));
+        return Some(("profile", message));
+    }
+    None
+}

@@ -1,0 +1,150 @@
+//! What a shim should be: its name, its MAC, its sysctls.
+
+use std::collections::BTreeSet;
+
+use sha2::{Digest, Sha256};
+
+use super::ground::Ground;
+use crate::model::Mac;
+use crate::model::inventory::Mode;
+use crate::model::names::shim_name;
+use crate::model::snapshot::{Link, LinkKind, Setting};
+
+/// Why no shim can stand on a parent: a stable code, a sentence, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Obstacle {
+    /// The stable code.
+    pub code: &'static str,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub hint: String,
+}
+
+/// The obstacle to a shim on a parent, if there is one that can be seen beforehand. `wanted`: the parents on which
+/// a shim should stand.
+pub(super) fn obstacle(ground: &Ground<'_>, parent: &Link, wanted: &BTreeSet<u32>) -> Option<Obstacle> {
+    let name = &parent.name;
+    let links = &ground.snapshot.links;
+    if ground.shim(parent.index).is_some() {
+        return None; // What stands is proof enough.
+    }
+    if parent.wireless {
+        return Some(Obstacle {
+            code: "parent-wifi",
+            message: format!(
+                "{name} is a Wi-Fi interface: access points drop frames from any MAC but its own"
+            ),
+            hint: "use a wired parent, or a bridged network for these guests".to_owned(),
+        });
+    }
+    if let Some(master) =
+        parent.master.and_then(|master| links.get(&master)).filter(|m| m.kind == LinkKind::Bridge)
+    {
+        let master = &master.name;
+        return Some(Obstacle {
+            code: "parent-is-port",
+            message: format!(
+                "{name} is a port of the bridge {master}, and a bridge port cannot carry macvlan"
+            ),
+            hint: format!("make {master} the parent of these NICs"),
+        });
+    }
+    if parent.mac.is_none() {
+        return Some(Obstacle {
+            code: "parent-not-ethernet",
+            message: format!("{name} has no Ethernet address and cannot carry macvlan"),
+            hint: "use an Ethernet interface, bond, bridge or VLAN as parent".to_owned(),
+        });
+    }
+    let passthru =
+        |child: &&crate::model::snapshot::Child| child.parent == parent.index && child.mode == Mode::Passthru;
+    if let Some(child) = ground.snapshot.children.values().find(passthru) {
+        return Some(Obstacle {
+            code: "parent-passthru",
+            message: format!("{name} belongs to one guest alone ({}, a macvlan in passthru mode)", child.mac),
+            hint: "use mode bridge for that guest's NIC".to_owned(),
+        });
+    }
+    name_taken(ground, name, wanted)
+}
+
+/// The shim's name is another link's: a foreign one's, or that of our shim on a parent that was renamed. A link
+/// of ours that nobody wants is no obstacle: the plan deletes it first.
+fn name_taken(ground: &Ground<'_>, parent: &str, parents: &BTreeSet<u32>) -> Option<Obstacle> {
+    let wanted = shim_name(parent);
+    let taken = ground.snapshot.link_named(&wanted)?;
+    let mut shims = ground.shims().filter(|(parent, _)| parents.contains(parent));
+    let serves = shims.find(|(_, shim)| shim.index == taken.index);
+    let (whose, hint) = match serves.and_then(|(parent, _)| links_name(ground, parent)) {
+        Some(other) => (
+            format!("is our shim on {other}"),
+            format!("rename it: ip link set {wanted} name {}", shim_name(other)),
+        ),
+        None if taken.shim_parent().is_some() => return None,
+        None => (
+            "is not ours".to_owned(),
+            format!(
+                "if nothing needs it: ip link delete {wanted}; else rename it: ip link set {wanted} name …"
+            ),
+        ),
+    };
+    Some(Obstacle {
+        code: "name-taken",
+        message: format!(
+            "an interface {wanted} (ifindex {}) exists and {whose}, so no shim can stand on {parent}",
+            taken.index
+        ),
+        hint,
+    })
+}
+
+fn links_name<'a>(ground: &Ground<'a>, index: u32) -> Option<&'a str> {
+    ground.snapshot.links.get(&index).map(|link| link.name.as_str())
+}
+
+/// The MAC of a new shim: locally administered, the same after every reboot, and free on this host.
+pub(super) fn mac(ground: &Ground<'_>, parent: &Link, refused: &BTreeSet<Mac>) -> Mac {
+    let links = ground.snapshot.links.values().filter_map(|link| link.mac);
+    let children = ground.snapshot.children.values().map(|child| child.mac);
+    let taken: BTreeSet<Mac> = links.chain(children).chain(refused.iter().copied()).collect();
+    let mut counter: u32 = 0;
+    loop {
+        let mac = hashed_mac(&ground.snapshot.host.machine_id, parent, counter);
+        if !taken.contains(&mac) {
+            return mac;
+        }
+        counter += 1;
+    }
+}
+
+fn hashed_mac(machine_id: &str, parent: &Link, counter: u32) -> Mac {
+    let mut hash = Sha256::new();
+    hash.update(machine_id.as_bytes());
+    hash.update([0]);
+    hash.update(parent.name.as_bytes());
+    hash.update([0]);
+    hash.update(parent.mac.unwrap_or(Mac([0; 6])).0);
+    hash.update(counter.to_be_bytes());
+    let digest = hash.finalize();
+    // Locally administered, unicast.
+    Mac([(digest[0] & 0xfc) | 0x02, digest[1], digest[2], digest[3], digest[4], digest[5]])
+}
+
+/// The sysctls of a shim. IPv6 ones only where the kernel has IPv6.
+pub(super) fn settings(ground: &Ground<'_>) -> Vec<(Setting, i64)> {
+    let value = |setting| match setting {
+        // Deaf to strangers: one ARP answer for the host's address, no frame twice, no foreign sources.
+        Setting::ArpFilter | Setting::RpFilter => 1,
+        Setting::AcceptRedirects | Setting::SendRedirects | Setting::AcceptSourceRoute => 0,
+        // No address of its own making.
+        Setting::Ipv6AddrGenMode => 1,
+        Setting::Ipv6AcceptRa | Setting::Ipv6AcceptRedirects => 0,
+        // Answers for the host's addresses, at once. Forwarding on one interface alone forwards nothing.
+        Setting::Ipv6Forwarding | Setting::Ipv6ProxyNdp => i64::from(ground.ipv6()),
+        Setting::Ipv6ProxyDelay => 0,
+        Setting::Ipv6Disable => i64::from(!ground.ipv6()),
+    };
+    let present = |setting: &Setting| ground.snapshot.host.ipv6 || !setting.is_ipv6();
+    Setting::ALL.into_iter().filter(present).map(|setting| (setting, value(setting))).collect()
+}

@@ -1,0 +1,50 @@
+//! Waiting for what will be true soon: by looking again and again, never by a fixed sleep.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// Calls `attempt` until it succeeds and returns its value.
+///
+/// # Errors
+/// The last error of `attempt`, if none succeeded within `within`. It is called at least once.
+pub fn eventually<T>(within: Duration, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+    let start = Instant::now();
+    let mut pause = Duration::from_millis(5);
+    loop {
+        match attempt() {
+            Ok(value) => return Ok(value),
+            Err(error) if start.elapsed() >= within => {
+                return Err(error).with_context(|| format!("still so after {within:?}"));
+            }
+            Err(_) => std::thread::sleep(pause),
+        }
+        pause = (pause * 2).min(Duration::from_millis(50));
+    }
+}
+
+/// Waits until `holds` returns true.
+///
+/// # Errors
+/// A message with `what`, if it did not within `within`.
+pub fn until(within: Duration, what: &str, mut holds: impl FnMut() -> bool) -> Result<()> {
+    eventually(within, || {
+        ensure!(holds(), "not so: {what}");
+        Ok(())
+    })
+}
+
+/// Looks again and again for the whole of `period` that `holds` returns true: for things that must not happen.
+///
+/// # Errors
+/// A message with `what` and the time of the first look at which it did not hold.
+pub fn stays(period: Duration, what: &str, mut holds: impl FnMut() -> bool) -> Result<()> {
+    let start = Instant::now();
+    while start.elapsed() < period {
+        if !holds() {
+            bail!("no longer so after {:?}: {what}", start.elapsed());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}

@@ -1,0 +1,192 @@
+//! A container of a server.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::{Server, eventually};
+
+/// How long a guest's init may take; it takes a tenth of a second.
+const BOOT: Duration = Duration::from_secs(20);
+
+/// A guest: a container of a server, running or not.
+#[derive(Clone, Debug)]
+pub struct Guest {
+    server: Server,
+    project: String,
+    name: String,
+}
+
+impl Guest {
+    pub(crate) fn new(server: &Server, project: &str, name: &str) -> Self {
+        Self { server: server.clone(), project: project.to_owned(), name: name.to_owned() }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its project.
+    #[must_use]
+    pub fn project(&self) -> &str {
+        &self.project
+    }
+
+    /// Its server.
+    #[must_use]
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// Runs the server's client with `verb`, this guest and `arguments`: `cli(&["config", "set"], &["a=b"])`.
+    ///
+    /// # Errors
+    /// With the client's complaint.
+    pub fn cli(&self, verb: &[&str], arguments: &[&str]) -> Result<String> {
+        let at = ["--project", &self.project];
+        self.server.cli(&[verb, &at, &[self.name.as_str()], arguments].concat())
+    }
+
+    /// Runs a shell script in the guest and returns its stdout.
+    ///
+    /// # Errors
+    /// If it fails; with its output.
+    pub fn sh(&self, script: &str) -> Result<String> {
+        self.cli(&["exec", "-T"], &["--", "sh", "-euc", script])
+    }
+
+    /// Whether a shell script in the guest succeeds.
+    #[must_use]
+    pub fn ok(&self, script: &str) -> bool {
+        self.sh(script).is_ok()
+    }
+
+    /// Whether one ping from the guest is answered within a second.
+    #[must_use]
+    pub fn pings(&self, address: impl Into<IpAddr>) -> bool {
+        self.ok(&format!("ping -c 1 -W 1 {}", address.into()))
+    }
+
+    /// Pings from the guest until an answer comes, at most for `within`.
+    #[must_use]
+    pub fn reaches(&self, address: impl Into<IpAddr>, within: Duration) -> bool {
+        let script = format!("ping -c 1 -W 1 {}", address.into());
+        eventually(within, || self.sh(&script)).is_ok()
+    }
+
+    /// What the server's API says about it: `/1.0/instances/<name>`.
+    ///
+    /// # Errors
+    /// If it does not exist.
+    pub fn config(&self) -> Result<Value> {
+        self.server.get(&self.path(""))
+    }
+
+    /// What the server's API says about its state: `/1.0/instances/<name>/state`.
+    ///
+    /// # Errors
+    /// If it does not exist.
+    pub fn state(&self) -> Result<Value> {
+        self.server.get(&self.path("/state"))
+    }
+
+    /// The process id of its init, as its machine sees it.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn pid(&self) -> Result<u64> {
+        self.state()?["pid"]
+            .as_u64()
+            .filter(|pid| *pid > 0)
+            .with_context(|| format!("{} does not run", self.name))
+    }
+
+    /// Waits until its init has seen to its NICs, as `launch`, `start` and `restart` do: from then on it leaves
+    /// addresses alone that a test sets.
+    pub(crate) fn wait_for_boot(&self) -> Result<()> {
+        eventually(BOOT, || {
+            let booted = self.server.machine().path(&format!("/proc/{}/root/run/booted", self.pid()?));
+            ensure!(booted.exists(), "{}: its init is not done", self.name);
+            Ok(())
+        })
+    }
+
+    /// Starts it.
+    ///
+    /// # Errors
+    /// With the server's complaint.
+    pub fn start(&self) -> Result<()> {
+        self.change("start", false)?;
+        self.wait_for_boot()
+    }
+
+    /// Shuts it down cleanly: its init does it.
+    ///
+    /// # Errors
+    /// With the server's complaint.
+    pub fn stop(&self) -> Result<()> {
+        self.change("stop", false)
+    }
+
+    /// Stops it by force.
+    ///
+    /// # Errors
+    /// With the server's complaint.
+    pub fn stop_hard(&self) -> Result<()> {
+        self.change("stop", true)
+    }
+
+    /// Shuts it down cleanly and starts it again.
+    ///
+    /// # Errors
+    /// With the server's complaint.
+    pub fn restart(&self) -> Result<()> {
+        self.change("restart", false)?;
+        self.wait_for_boot()
+    }
+
+    /// Freezes it.
+    ///
+    /// # Errors
+    /// With the server's complaint.
+    pub fn pause(&self) -> Result<()> {
+        self.change("freeze", false)
+    }
+
+    /// Ends [`Guest::pause`].
+    ///
+    /// # Errors
+    /// With the server's complaint.
+    pub fn resume(&self) -> Result<()> {
+        self.change("unfreeze", false)
+    }
+
+    /// Stops it by force if it runs, and deletes it.
+    ///
+    /// # Errors
+    /// With the client's complaint.
+    pub fn delete(self) -> Result<()> {
+        self.cli(&["delete", "-f"], &[])?;
+        Ok(())
+    }
+
+    fn change(&self, action: &str, force: bool) -> Result<()> {
+        let body = json!({"action": action, "timeout": 30, "force": force});
+        // For up to a second after a guest has ended by itself, which shows as Stopped already, LXD is busy with
+        // it and Incus finds it running: worth another try, unlike other errors.
+        let passing = |error: &str| error.contains("is busy running") || error.contains("is already running");
+        eventually(Duration::from_secs(5), || match self.server.query("PUT", &self.path("/state"), &body) {
+            Err(error) if passing(&format!("{error:#}")) => Err(error),
+            result => Ok(result),
+        })?
+        .map(drop)
+    }
+
+    fn path(&self, below: &str) -> String {
+        format!("/1.0/instances/{}{below}?project={}", self.name, self.project)
+    }
+}

@@ -1,0 +1,237 @@
+//! One machine: how it begins, how it ends, and how commands run in it.
+
+use std::fmt;
+use std::io::{BufRead, BufReader, Read};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::{Daemon, eventually};
+
+const SCRIPT: &str = include_str!("machine.sh");
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// A command that takes longer than this hangs.
+const COMMAND_SECONDS: &str = "120";
+
+/// One machine of a [`Lab`](crate::Lab). Clones mean the same machine.
+#[derive(Clone)]
+pub struct Machine(Arc<Inner>);
+
+struct Inner {
+    name: String,
+    /// Of the machine's init, as seen from outside.
+    pid: u32,
+    /// Its stdin is what keeps the machine alive.
+    guardian: Mutex<Option<Child>>,
+}
+
+impl fmt::Debug for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Machine({}, pid {})", self.0.name, self.0.pid)
+    }
+}
+
+impl Machine {
+    pub(crate) fn start(name: &str, machine_id: &str) -> Result<Self> {
+        let good = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        ensure!(!name.is_empty() && name.chars().all(good), "a host name is letters, digits and hyphens");
+        let mut guardian = Command::new("setsid")
+            .args(["bash", "-c", "eval \"$LAB_SCRIPT\"", "lab", "guardian", name, machine_id])
+            .env_clear()
+            .env("PATH", PATH)
+            .env("LAB_SCRIPT", SCRIPT)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("setsid bash")?;
+        let mut line = String::new();
+        if let Some(stdout) = guardian.stdout.take() {
+            BufReader::new(stdout).read_line(&mut line)?;
+        }
+        let Some(pid) = line.strip_prefix("ready ").and_then(|pid| pid.trim().parse().ok()) else {
+            drop(guardian.stdin.take());
+            let mut complaint = String::new();
+            if let Some(mut stderr) = guardian.stderr.take() {
+                stderr.read_to_string(&mut complaint)?;
+            }
+            guardian.wait()?;
+            bail!("its init did not come up: {}", complaint.trim());
+        };
+        drop(guardian.stderr.take());
+        Ok(Self(Arc::new(Inner { name: name.to_owned(), pid, guardian: Mutex::new(Some(guardian)) })))
+    }
+
+    /// The machine's host name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The process id of the machine's init, as seen from outside.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.0.pid
+    }
+
+    /// Where a file of the machine is found from outside.
+    #[must_use]
+    pub fn path(&self, inside: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root/{}", self.0.pid, inside.trim_start_matches('/')))
+    }
+
+    /// Pulls the plug: returns when every process, mount and cgroup of the machine is gone.
+    pub fn end(&self) {
+        self.hang_up();
+        self.wait_for_end();
+    }
+
+    pub(crate) fn hang_up(&self) {
+        if let Some(guardian) = lock(&self.0.guardian).as_mut() {
+            drop(guardian.stdin.take());
+        }
+    }
+
+    pub(crate) fn wait_for_end(&self) {
+        if let Some(mut guardian) = lock(&self.0.guardian).take() {
+            // Cannot fail usefully: the guardian is our child and reaped only here.
+            let _ = guardian.wait();
+        }
+    }
+
+    /// A command that will run in the machine, in `/`, with a clean environment and no stdin. Add arguments,
+    /// variables and pipes as usual. If the [`Child`] is killed, so is the program; for other signals and for
+    /// reading its output while it runs use [`Machine::daemon`].
+    #[must_use]
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = self.enter();
+        command.args(["setpriv", "--pdeathsig", "KILL", "--", program]);
+        command
+    }
+
+    fn enter(&self) -> Command {
+        let mut command = Command::new("nsenter");
+        command
+            .arg(format!("--target={}", self.0.pid))
+            .args(["--mount", "--net", "--pid", "--uts", "--"])
+            .stdin(Stdio::null())
+            .env_clear()
+            .env("PATH", PATH)
+            .env("HOME", "/run/lab/home")
+            .env("LANG", "C.UTF-8")
+            .envs(std::env::vars_os().filter(|(k, _)| passes(&k.to_string_lossy())));
+        command
+    }
+
+    /// Starts a long-running command in the machine; see [`Daemon`].
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn spawn(&self, argv: &[&str]) -> Result<Daemon> {
+        let (program, arguments) = argv.split_first().context("empty command")?;
+        let mut command = self.command(program);
+        command.args(arguments);
+        self.daemon(command)
+    }
+
+    /// Starts a command made by [`Machine::command`] as a [`Daemon`].
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn daemon(&self, command: Command) -> Result<Daemon> {
+        Daemon::start(self, command)
+    }
+
+    /// Runs a command to its end and returns its stdout.
+    ///
+    /// # Errors
+    /// If it fails or takes longer than two minutes; with the machine, the command, its status, stdout and stderr.
+    pub fn run(&self, argv: &[&str]) -> Result<String> {
+        self.run_with_stdin(argv, "")
+    }
+
+    /// [`Machine::run`] with a text for the command's stdin.
+    ///
+    /// # Errors
+    /// As for [`Machine::run`].
+    pub fn run_with_stdin(&self, argv: &[&str], stdin: &str) -> Result<String> {
+        let mut command = self.enter();
+        command.args(["timeout", "--foreground", COMMAND_SECONDS]).args(argv);
+        finish(command, &self.0.name, &argv.join(" "), stdin)
+    }
+
+    /// Runs a bash script, which ends at its first failing command, and returns its stdout.
+    ///
+    /// # Errors
+    /// As for [`Machine::run`].
+    pub fn sh(&self, script: &str) -> Result<String> {
+        let mut command = self.enter();
+        command.args(["timeout", "--foreground", COMMAND_SECONDS]);
+        command.args(["bash", "-euo", "pipefail", "-c", script]);
+        finish(command, &self.0.name, script, "")
+    }
+
+    /// Whether a bash script succeeds.
+    #[must_use]
+    pub fn ok(&self, script: &str) -> bool {
+        self.sh(script).is_ok()
+    }
+
+    /// Whether one ping is answered within a second.
+    #[must_use]
+    pub fn pings(&self, address: impl Into<IpAddr>) -> bool {
+        self.ping(address.into(), "1").is_ok()
+    }
+
+    /// Pings until an answer comes, at most for `within`.
+    #[must_use]
+    pub fn reaches(&self, address: impl Into<IpAddr>, within: Duration) -> bool {
+        let address = address.into();
+        eventually(within, || self.ping(address, "0.3")).is_ok()
+    }
+
+    fn ping(&self, address: IpAddr, seconds: &str) -> Result<String> {
+        self.run(&["ping", "-n", "-q", "-c", "1", "-W", seconds, &address.to_string()])
+    }
+}
+
+/// What a test process may tell the programs in the machines: how to trace, and where to put coverage.
+fn passes(variable: &str) -> bool {
+    variable.starts_with("RUST_") || variable == "LLVM_PROFILE_FILE"
+}
+
+/// Runs `command`, which shows as `shown` in errors, to its end.
+pub(crate) fn finish(mut command: Command, machine: &str, shown: &str, stdin: &str) -> Result<String> {
+    use std::io::Write;
+    if !stdin.is_empty() {
+        command.stdin(Stdio::piped());
+    }
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context("nsenter")?;
+    if let Some(mut pipe) = child.stdin.take() {
+        pipe.write_all(stdin.as_bytes()).with_context(|| format!("{machine}: stdin of `{shown}`"))?;
+    }
+    let output = child.wait_with_output()?;
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    if output.status.success() {
+        return Ok(stdout.into_owned());
+    }
+    let (status, stderr) = (meaning(output.status), String::from_utf8_lossy(&output.stderr));
+    bail!("{machine}: `{shown}` {status}\nstdout: {}\nstderr: {}", stdout.trim_end(), stderr.trim_end())
+}
+
+fn meaning(status: ExitStatus) -> String {
+    match status.code() {
+        Some(124) => format!("was ended after {COMMAND_SECONDS} s"),
+        Some(code) => format!("exited with {code}"),
+        None => status.to_string(),
+    }
+}
+
+/// A panic of another thread while it held the lock leaves nothing half done here.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,114 @@
+//! Cables between machines and LANs.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::machine::finish;
+use crate::{Daemon, Lan, Machine, image};
+
+/// Where a machine's link is plugged into a LAN.
+#[derive(Clone, Debug)]
+pub struct Port {
+    lan: Lan,
+    /// The LAN's end of the cable.
+    name: String,
+}
+
+impl Machine {
+    /// Makes a link with this name, plugged into a LAN and up, with these addresses (with prefix length). The
+    /// LAN's gateway becomes the default route of each family that has an address and no default route yet.
+    ///
+    /// # Errors
+    /// If the link exists or an address is wrong.
+    pub fn plug(&self, link: &str, lan: &Lan, addresses: &[&str]) -> Result<Port> {
+        let name = port_name(self, link);
+        // `netns PID` is resolved in the caller's PID namespace, so only the LAN's network is entered.
+        let mut command = std::process::Command::new("nsenter");
+        command.arg(format!("--target={}", lan.pid())).args(["--net", "ip", "-batch", "-"]);
+        let batch = format!(
+            "link add {name} type veth peer name {link} netns {}\nlink set {name} master br0 up\n",
+            self.pid()
+        );
+        finish(command, lan.name(), &batch, &batch)?;
+        // A host is long up when a test begins: no waiting for IPv6's duplicate address detection.
+        let conf = format!("/proc/sys/net/ipv6/conf/{link}");
+        let mut script = format!("echo 0 >{conf}/dad_transmits\necho 0 >{conf}/router_solicitation_delay\n");
+        script += &format!("ip link set {link} up\n");
+        for address in addresses {
+            let dad = if address.contains(':') { "nodad" } else { "" };
+            script += &format!("ip addr add {address} dev {link} {dad}\n");
+        }
+        for (v6, gateway) in
+            [(false, lan.gateway_v4().map(IpAddr::from)), (true, lan.gateway_v6().map(IpAddr::from))]
+        {
+            let Some(gateway) = gateway.filter(|_| addresses.iter().any(|a| a.contains(':') == v6)) else {
+                continue;
+            };
+            let ip = if v6 { "ip -6" } else { "ip" };
+            script += &format!(
+                "{ip} route | grep -q ^default || {ip} route add default via {gateway} dev {link} || \
+                 {ip} route | grep -q ^default # a router advertisement was faster\n"
+            );
+        }
+        self.sh(&script)?;
+        Ok(Port { lan: lan.clone(), name })
+    }
+
+    /// Runs a DHCPv4 client on a link and waits for its first lease. The client ends with the returned value.
+    ///
+    /// # Errors
+    /// If there is no lease within 10 s.
+    pub fn dhcp_client(&self, link: &str) -> Result<Daemon> {
+        std::fs::write(self.path("/run/lab/lease"), image::LEASE)?;
+        self.run(&["chmod", "755", "/run/lab/lease"])?;
+        let client = self.spawn(&[
+            "busybox",
+            "udhcpc",
+            "-f",
+            "-i",
+            link,
+            "-T",
+            "1",
+            "-A",
+            "1",
+            "-s",
+            "/run/lab/lease",
+        ])?;
+        client.wait_line("lease of", Duration::from_secs(10))?;
+        Ok(client)
+    }
+}
+
+impl Port {
+    /// Takes the carrier away from the machine's link, or gives it back.
+    ///
+    /// # Errors
+    /// If the cable is gone.
+    pub fn carrier(&self, on: bool) -> Result<()> {
+        self.lan.run(&["ip", "link", "set", &self.name, if on { "up" } else { "down" }])?;
+        Ok(())
+    }
+
+    /// Takes the machine's link away.
+    ///
+    /// # Errors
+    /// If the cable is gone.
+    pub fn unplug(self) -> Result<()> {
+        self.lan.run(&["ip", "link", "del", &self.name])?;
+        Ok(())
+    }
+
+    /// The name of the LAN's end of the cable.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// `host-link`, cut to what a link may be named; the PID keeps equal names apart.
+fn port_name(machine: &Machine, link: &str) -> String {
+    let name = format!("{}-{link}", machine.name());
+    if name.len() <= 15 { name } else { format!("p{}-{link}", machine.pid()).chars().take(15).collect() }
+}
