@@ -1,0 +1,114 @@
+//! Imports go one way: `main → commands → daemon → {kernel, hypervisor, reconcile, config} → model`.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot read the sources must fail")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A room, and the rooms that it may import from.
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("model", &[]),
+    ("config", &["model"]),
+    ("kernel", &["model"]),
+    ("hypervisor", &["model"]),
+    ("reconcile", &["config", "model"]),
+    ("daemon", &["kernel", "hypervisor", "reconcile", "config", "model"]),
+    ("cli", &["model"]),
+    ("commands", &["cli", "daemon", "kernel", "hypervisor", "reconcile", "config", "model"]),
+];
+
+/// Crates that must not leave one room.
+const CONFINED: &[(&str, &str)] = &[
+    ("netlink_packet_route", "kernel"),
+    ("netlink_packet_core", "kernel"),
+    ("netlink_sys", "kernel"),
+    ("rtnetlink", "kernel"),
+    ("tokio_tungstenite", "hypervisor"),
+    ("clap", "cli"),
+];
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+fn room_of(path: &Path) -> Option<String> {
+    let inside = path.strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap();
+    let first = inside.components().next()?.as_os_str().to_str()?;
+    let room = first.trim_end_matches(".rs");
+    (!["main", "lib"].contains(&room)).then(|| room.to_owned())
+}
+
+/// The rooms that a text names by `crate::room`.
+fn rooms_named(text: &str) -> BTreeSet<String> {
+    let names = text.match_indices("crate::").map(|(at, word)| {
+        let rest = &text[at + word.len()..];
+        rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>()
+    });
+    names.filter(|name| MAY_IMPORT.iter().any(|(room, _)| room == name)).collect()
+}
+
+fn code_of(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap();
+    let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    code.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn every_room_imports_only_from_the_rooms_below_it() {
+    let mut paths = Vec::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut paths);
+    assert!(paths.len() > 20, "the sources were not found");
+    for path in paths {
+        let Some(room) = room_of(&path) else { continue };
+        let (_, allowed) = MAY_IMPORT.iter().find(|(known, _)| *known == room).unwrap_or_else(|| {
+            panic!("{} is in the room {room}, which this test does not know", path.display())
+        });
+        for named in rooms_named(&code_of(&path)) {
+            let fine = named == room || allowed.contains(&named.as_str());
+            assert!(fine, "{} imports from {named}, which {room} must not", path.display());
+        }
+    }
+}
+
+#[test]
+fn netlink_stays_in_the_kernel_room_and_websockets_in_the_hypervisors() {
+    let mut paths = Vec::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut paths);
+    for path in paths {
+        let Some(room) = room_of(&path) else { continue };
+        let code = code_of(&path);
+        for (name, home) in CONFINED {
+            let uses = code.contains(&format!("{name}::"));
+            assert!(!uses || room == *home, "{} uses {name}, which belongs into {home}/", path.display());
+        }
+    }
+}
+
+#[test]
+fn deciding_does_no_input_or_output() {
+    let mut paths = Vec::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/reconcile"), &mut paths);
+    for path in paths {
+        let code = code_of(&path);
+        for banned in [
+            "std::fs",
+            "std::env",
+            "std::process",
+            "std::net::Tcp",
+            "tokio::",
+            "Instant::now",
+            "SystemTime",
+            "HashMap",
+        ] {
+            assert!(!code.contains(banned), "{} uses {banned}", path.display());
+        }
+    }
+}

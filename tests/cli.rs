@@ -1,0 +1,255 @@
+//! The real binary, where it needs neither root nor a daemon: usage, configuration, output, exit status.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on shall fail")]
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+/// What a run of the program left.
+#[derive(Debug)]
+struct Ran {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+fn program(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_macvlan-shim"));
+    command.args(arguments).env_remove("RUST_LOG").env_remove("NO_COLOR").env("RUST_BACKTRACE", "0");
+    command
+}
+
+fn run(arguments: &[&str]) -> Ran {
+    let Output { status, stdout, stderr } = program(arguments).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Ran { code: status.code(), out: text(stdout), err: text(stderr) }
+}
+
+/// A configuration file in a folder of its own.
+fn file(text: &str) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("c.toml");
+    std::fs::write(&path, text).unwrap();
+    (folder, path)
+}
+
+/// A daemon that answers one request with these words.
+fn daemon(code: &str, body: &'static str) -> (TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("control.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let head = format!("HTTP/1.1 {code}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = [0; 4096];
+        let length = stream.read(&mut request).unwrap();
+        assert!(request[..length].starts_with(b"GET /1.0/status HTTP/1.1\r\n"));
+        stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes())).unwrap();
+    });
+    let socket = shown(&socket).to_owned();
+    (folder, socket)
+}
+
+fn shown(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+mod usage {
+    use super::*;
+
+    #[test]
+    fn the_version_is_the_packages() {
+        let ran = run(&["--version"]);
+        assert_eq!(
+            (ran.code, ran.out.as_str()),
+            (Some(0), concat!("macvlan-shim ", env!("CARGO_PKG_VERSION"), "\n"))
+        );
+    }
+
+    #[test]
+    fn help_names_the_commands_and_the_exit_status() {
+        let ran = run(&["--help"]);
+        assert_eq!(ran.code, Some(0));
+        for word in [
+            "run",
+            "status",
+            "plan",
+            "cleanup",
+            "config",
+            "--config <FILE>",
+            "--socket <PATH>",
+            "Exit status:",
+        ] {
+            assert!(ran.out.contains(word), "{word}: {}", ran.out);
+        }
+    }
+
+    #[test]
+    fn wrong_usage_is_two() {
+        let wrong: [&[&str]; 6] = [
+            &[],
+            &["config"],
+            &["restart"],
+            &["status", "--jsn"],
+            &["status", "--json", "--watch"],
+            &["--config"],
+        ];
+        for arguments in wrong {
+            let ran = run(arguments);
+            assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""), "{arguments:?}");
+            assert!(ran.err.contains("--help"), "{}", ran.err);
+        }
+    }
+}
+
+mod configuration {
+    use super::*;
+
+    #[test]
+    fn a_good_file_is_ok() {
+        let (_folder, path) = file("[shim]\nkeep = true\n");
+        let ran = run(&["config", "check", "--config", shown(&path)]);
+        assert_eq!((ran.code, ran.out), (Some(0), format!("{}: ok\n", path.display())));
+    }
+
+    #[test]
+    fn a_bad_file_is_told_in_full_by_every_command_that_reads_it() {
+        let (_folder, path) = file("[shim]\naddresses = [\"192.168.1.5/24\"]\n\n[polcy]\n");
+        let name = path.display();
+        let expected = format!(
+            r#"macvlan-shim: {name}, line 2: shim.addresses: "192.168.1.5/24" has a prefix length; own addresses are written without prefix length
+  2 | addresses = ["192.168.1.5/24"]
+    |              ^^^^^^^^^^^^^^^^
+  hint: write "192.168.1.5"
+{name}, line 4: there is no section "polcy"
+  4 | [polcy]
+    |  ^^^^^
+  hint: did you mean [policy]? the sections are [[server]], [select], [shim], [[parent]], [policy]
+"#
+        );
+        for command in [&["config", "check"][..], &["config", "show"], &["plan"], &["run"]] {
+            let ran = run(&[command, &["--config", shown(&path)]].concat());
+            assert_eq!((ran.code, ran.err, ran.out.as_str()), (Some(2), expected.clone(), ""), "{command:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_named_must_exist() {
+        let ran = run(&["--config", "/nowhere/c.toml", "config", "check"]);
+        assert_eq!(ran.code, Some(2));
+        assert_eq!(ran.err, "macvlan-shim: /nowhere/c.toml: there is no such file\n");
+    }
+
+    #[test]
+    fn what_is_shown_is_a_file_that_shows_the_same() {
+        let (folder, path) = file("[[parent]]\nname = 'eth1'\nroutes = ['192.168.124.160/27']\n");
+        let shown_once = run(&["config", "show", "--config", shown(&path)]);
+        assert_eq!(shown_once.code, Some(0));
+        assert!(shown_once.out.contains("max_addresses = 32\n"), "{}", shown_once.out);
+        let again = folder.path().join("again.toml");
+        std::fs::write(&again, &shown_once.out).unwrap();
+        assert_eq!(run(&["config", "show", "--config", shown(&again)]).out, shown_once.out);
+    }
+
+    #[test]
+    fn a_reader_that_goes_away_is_no_error() {
+        let mut child =
+            program(&["config", "show"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let Output { status, stderr, .. } = child.wait_with_output().unwrap();
+        assert_eq!((status.code(), String::from_utf8_lossy(&stderr).as_ref()), (Some(0), ""));
+    }
+}
+
+mod status {
+    use super::*;
+
+    const NOTHING: &str = r#"{
+  "version": "0.1.0",
+  "ready": true,
+  "servers": [],
+  "shims": [],
+  "guests": [],
+  "unclaimed": [],
+  "problems": [],
+  "a_newer_key": 1
+}
+"#;
+
+    #[test]
+    fn without_a_daemon_it_is_three() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("control.sock");
+        let expected = format!(
+            "macvlan-shim: no daemon answers at {}\n  hint: is this the path that its --socket names?\n",
+            socket.display()
+        );
+        let ran = run(&["status", "--socket", shown(&socket)]);
+        assert_eq!((ran.code, ran.err, ran.out.as_str()), (Some(3), expected.clone(), ""));
+        // A dead daemon leaves its socket.
+        drop(UnixListener::bind(&socket).unwrap());
+        let ran = run(&["status", "--json", "--socket", shown(&socket)]);
+        assert_eq!((ran.code, ran.err, ran.out.as_str()), (Some(3), expected, ""));
+    }
+
+    #[test]
+    fn json_is_what_the_daemon_sends() {
+        let (_folder, socket) = daemon("200 OK", NOTHING);
+        let ran = run(&["status", "--json", "--socket", &socket]);
+        assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (Some(0), NOTHING, ""));
+    }
+
+    #[test]
+    fn people_get_words() {
+        let (_folder, socket) = daemon("200 OK", NOTHING);
+        let ran = run(&["status", "--socket", &socket]);
+        assert_eq!(ran.code, Some(0));
+        assert!(ran.out.starts_with("macvlan-shim 0.1.0, ready\n"), "{}", ran.out);
+        assert!(ran.out.ends_with("no guest with a macvlan NIC\n\nno problems\n"), "{}", ran.out);
+    }
+
+    #[test]
+    fn a_refusal_is_passed_on() {
+        let (_folder, socket) = daemon("503 Service Unavailable", r#"{"error": "the daemon is stopping"}"#);
+        let ran = run(&["status", "--socket", &socket]);
+        let expected =
+            format!("macvlan-shim: the daemon at {socket} refuses to answer\n  the daemon is stopping\n");
+        assert_eq!((ran.code, ran.err), (Some(1), expected));
+    }
+
+    #[test]
+    fn a_daemon_of_another_version_is_named() {
+        let (_folder, socket) = daemon("200 OK", r#"{"version": "9.0.0", "ready": "perhaps"}"#);
+        let ran = run(&["status", "--socket", &socket]);
+        assert_eq!(ran.code, Some(1));
+        let expected =
+            "macvlan-shim: the daemon (version 9.0.0) answers what this version does not understand\n";
+        assert!(ran.err.starts_with(expected), "{}", ran.err);
+        assert!(ran.err.contains("  hint: this is version "), "{}", ran.err);
+    }
+
+    #[test]
+    fn watching_goes_on_when_the_daemon_goes_and_comes() {
+        let (folder, socket) = daemon("200 OK", NOTHING);
+        let mut child =
+            program(&["status", "--watch", "--socket", &socket]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut out = child.stdout.take().unwrap();
+        let mut seen = String::new();
+        while !(seen.contains("no problems\n") && seen.contains("no daemon answers")) {
+            let mut some = [0; 4096];
+            let length = out.read(&mut some).unwrap();
+            assert_ne!(length, 0, "it ended: {seen}");
+            seen += std::str::from_utf8(&some[..length]).unwrap();
+        }
+        nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(child.id().cast_signed()),
+            nix::sys::signal::SIGINT,
+        )
+        .unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+        drop(folder);
+    }
+}

@@ -1,0 +1,709 @@
+//! Following a server, against a scripted stand-in on a unix socket.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on shall fail")]
+
+mod stand_in;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use macvlan_shim::hypervisor::{Follower, Limits, Surroundings, Target};
+use macvlan_shim::model::ServerId;
+use macvlan_shim::model::inventory::{
+    Guest, Mode, NicParent, OptOut, Power, Server, ServerKind, ServerState,
+};
+use serde_json::{Value, json};
+use stand_in::{Answer, StandIn, container, networked, until};
+use tempfile::TempDir;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+
+const MAC: &str = "00:16:3e:00:00:01";
+const MS: Duration = Duration::from_millis(1);
+
+/// Impatient where a test waits for it, patient where a slow machine must not matter.
+fn limits() -> Limits {
+    Limits {
+        follow_ups: [200 * MS, 300 * MS, 400 * MS],
+        spacing: 20 * MS,
+        resync: Duration::from_secs(600),
+        retry_first: 20 * MS,
+        retry_last: 100 * MS,
+        body: 1 << 20,
+        ..Limits::default()
+    }
+}
+
+/// A host without systemd.
+fn plain(folder: &Path) -> Surroundings {
+    Surroundings { systemd: folder.join("systemd"), proc: folder.join("proc") }
+}
+
+/// A host with systemd on which these processes run.
+fn systemd(folder: &Path, processes: &[(u32, &str)]) -> Surroundings {
+    let around = plain(folder);
+    fs::create_dir_all(&around.systemd).unwrap();
+    for (pid, command) in [(1, "init")].iter().chain(processes) {
+        let process = around.proc.join(pid.to_string());
+        fs::create_dir_all(&process).unwrap();
+        fs::write(process.join("cmdline"), command.replace(' ', "\0")).unwrap();
+    }
+    around
+}
+
+fn target(socket: &Path) -> Target {
+    Target {
+        id: ServerId("lxd".into()),
+        kind: Some(ServerKind::Lxd),
+        candidates: vec!["/nowhere/unix.socket".into(), socket.into()],
+    }
+}
+
+/// Who listens to a follower.
+struct Listener {
+    updates: mpsc::Receiver<(ServerId, Server)>,
+    newest: Option<Server>,
+    wake: Arc<Notify>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Listener {
+    fn new(socket: &Path, limits: Limits, around: Surroundings) -> Listener {
+        let (sender, updates) = mpsc::channel(1);
+        let wake = Arc::new(Notify::new());
+        let follower = Follower::new(target(socket), limits, around);
+        let task = tokio::spawn(follower.follow(sender, Arc::clone(&wake)));
+        Listener { updates, newest: None, wake, task }
+    }
+
+    /// Waits for a value of which this holds.
+    async fn until(&mut self, what: &str, holds: impl Fn(&Server) -> bool) -> Server {
+        let waiting = async {
+            loop {
+                if let Some(server) = self.newest.as_ref().filter(|server| holds(server)) {
+                    return server.clone();
+                }
+                let (id, server) = self.updates.recv().await.expect("the follower has ended");
+                assert_eq!(id.0, "lxd");
+                self.newest = Some(server);
+            }
+        };
+        let result = timeout(Duration::from_secs(20), waiting).await;
+        result.unwrap_or_else(|_| panic!("still not: {what}; the last value is {:#?}", self.newest))
+    }
+
+    async fn connected(&mut self) -> Server {
+        self.until("connected", |server| server.state == ServerState::Connected).await
+    }
+
+    async fn failed(&mut self) -> String {
+        let server = self.until("failed", |server| server.state == ServerState::Failed).await;
+        server.message.unwrap()
+    }
+
+    async fn absent(&mut self) -> String {
+        let server = self.until("absent", |server| server.state == ServerState::Absent).await;
+        server.message.unwrap()
+    }
+
+    async fn guests(&mut self, names: &[&str]) -> Server {
+        self.until(&format!("guests {names:?}"), |server| {
+            let guests = server.guests.iter().flatten();
+            server.state == ServerState::Connected
+                && guests.map(|guest| guest.name.as_str()).eq(names.iter().copied())
+        })
+        .await
+    }
+}
+
+async fn start() -> (TempDir, StandIn, Listener) {
+    let folder = tempfile::tempdir().unwrap();
+    let server = StandIn::start(folder.path());
+    let listener = Listener::new(&server.socket(), limits(), plain(folder.path()));
+    (folder, server, listener)
+}
+
+fn link(name: &str, vlan: Option<u16>) -> NicParent {
+    NicParent::Link { name: name.into(), vlan }
+}
+
+fn parent(server: &Server, guest: usize) -> NicParent {
+    server.guests.as_ref().unwrap()[guest].nics[0].parent.clone()
+}
+
+// ---- what the real ones say ----
+
+fn captured(name: &str) -> Value {
+    let path = format!("{}/tests/hypervisor/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    serde_json::from_slice::<Value>(&fs::read(path).unwrap()).unwrap()["metadata"].take()
+}
+
+/// What a real server said about: `c1` frozen, `c2` opted out and on the managed network `mvnet`, `c3` never started,
+/// `plain` without a NIC, and `web` of the project `shop` on the network too.
+async fn real(capture: &str, kind: ServerKind, version: &str) -> Vec<Guest> {
+    let (_folder, stand_in, mut listener) = {
+        let folder = tempfile::tempdir().unwrap();
+        let server = StandIn::start(folder.path());
+        server.change_server(|value| *value = captured(&format!("{capture}-server")));
+        server.set_instances(captured(&format!("{capture}-instances")));
+        for project in ["default", "shop"] {
+            let path = format!("/1.0/networks/mvnet?project={project}");
+            server.set_network(&path, captured(&format!("{capture}-network")));
+        }
+        let listener = Listener::new(&server.socket(), limits(), plain(folder.path()));
+        (folder, server, listener)
+    };
+    let server = listener.connected().await;
+    assert_eq!((server.kind, server.version.as_deref()), (Some(kind), Some(version)));
+    assert_eq!((server.name.as_deref(), server.message), (Some("host1"), None));
+    assert_eq!(server.socket, stand_in.socket());
+    let guests = server.guests.unwrap();
+    let names: Vec<_> = guests.iter().map(|guest| format!("{}/{}", guest.project, guest.name)).collect();
+    assert_eq!(names, ["default/c1", "default/c2", "default/c3", "shop/web"]);
+    for guest in &guests {
+        assert_eq!(guest.nics.len(), 1);
+        let nic = &guest.nics[0];
+        assert_eq!((nic.name.as_str(), &nic.parent, nic.mode), ("eth0", &link("eth0", None), Mode::Bridge));
+        assert!(nic.mac.is_some());
+    }
+    let powers: Vec<_> = guests.iter().map(|guest| guest.power).collect();
+    assert_eq!(powers, [Power::Running, Power::Running, Power::Stopped, Power::Running]);
+    let opts: Vec<_> = guests.iter().map(|guest| guest.opt.clone()).collect();
+    assert_eq!(opts, [OptOut::In, OptOut::Out, OptOut::In, OptOut::In]);
+    assert_eq!(guests[0].profiles, ["mv"]);
+    guests
+}
+
+#[tokio::test]
+async fn lxd_is_understood() {
+    let guests = real("lxd-5.0.2", ServerKind::Lxd, "5.0.2").await;
+    assert_eq!(guests[0].nics[0].mac, "00:16:3e:3a:58:a7".parse().ok());
+}
+
+#[tokio::test]
+async fn incus_is_understood() {
+    real("incus-6.0.4", ServerKind::Incus, "6.0.4").await;
+}
+
+// ---- listening ----
+
+#[tokio::test]
+async fn it_lists_only_after_the_first_ping() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = StandIn::start(folder.path());
+    server.greet(false);
+    let mut listener = Listener::new(&server.socket(), limits(), plain(folder.path()));
+    until("an event stream", || server.streams() == 1).await;
+    sleep(100 * MS).await;
+    assert_eq!(server.requests().len(), 1);
+    server.greet(true);
+    listener.connected().await;
+    assert_eq!(server.listings(), 1);
+}
+
+#[tokio::test]
+async fn an_event_makes_it_list_again_and_once_more_later() {
+    let (_folder, server, mut listener) = start().await;
+    listener.connected().await;
+    server.set_instances(json!([container("c1", MAC, "eth0")]));
+    server.happens("instance-started");
+    listener.guests(&["c1"]).await;
+    assert_eq!(server.listings(), 2);
+    until("the follow-up", || server.listings() == 3).await;
+    for noise in ["instance-exec", "instance-console", "image-created", "storage-volume-updated"] {
+        server.happens(noise);
+    }
+    sleep(400 * MS).await;
+    assert_eq!(server.listings(), 3);
+    assert_eq!(server.count("/1.0"), server.requests().len());
+    assert_eq!(server.requests().iter().filter(|path| *path == "/1.0").count(), 1);
+}
+
+#[tokio::test]
+async fn a_burst_of_events_costs_few_listings() {
+    let (_folder, server, mut listener) = start().await;
+    listener.connected().await;
+    for _ in 0..1000 {
+        server.happens("instance-updated");
+    }
+    server.set_instances(json!([container("c1", MAC, "eth0")]));
+    listener.guests(&["c1"]).await;
+    sleep(500 * MS).await;
+    assert!((3..=8).contains(&server.listings()), "{}", server.listings());
+}
+
+#[tokio::test]
+async fn an_event_that_is_not_understood_makes_it_list_again() {
+    let (_folder, server, mut listener) = start().await;
+    listener.connected().await;
+    server.set_instances(json!([container("c1", MAC, "eth0")]));
+    server.event("{\"type\":\"lifecycle\",\"metadata\":{\"act");
+    listener.guests(&["c1"]).await;
+    assert_eq!(server.streams(), 1);
+}
+
+#[tokio::test]
+async fn the_server_is_asked_again_who_it_is_when_its_configuration_changes() {
+    let (_folder, server, mut listener) = start().await;
+    listener.connected().await;
+    server.change_server(|value| value["environment"]["server_name"] = json!("renamed"));
+    server.happens("instance-started");
+    until("a listing", || server.listings() > 1).await;
+    assert_eq!(listener.connected().await.name.as_deref(), Some("host1"));
+    server.happens("config-updated");
+    listener.until("the new name", |server| server.name.as_deref() == Some("renamed")).await;
+}
+
+#[tokio::test]
+async fn events_are_read_and_pings_answered_while_it_lists() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = StandIn::start(folder.path());
+    server.ping_every(20 * MS);
+    server.answer("/1.0/instances", Answer::After(Duration::from_secs(2)));
+    let mut listener = Listener::new(&server.socket(), limits(), plain(folder.path()));
+    until("a listing", || server.listings() == 1).await;
+    let pongs = server.pongs();
+    // Far more than the socket's buffer takes.
+    for _ in 0..5000 {
+        server.happens("instance-updated");
+    }
+    until("pongs behind the events", || server.pongs() > pongs + 5).await;
+    assert_eq!(server.listings(), 1);
+    listener.connected().await;
+    server.answer_well();
+    until("a listing for what happened meanwhile", || server.listings() > 1).await;
+    assert_eq!((server.complaints(), server.streams()), (vec![], 1));
+}
+
+#[tokio::test]
+async fn it_lists_again_now_and_then() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = StandIn::start(folder.path());
+    let limits = Limits { resync: 50 * MS, ..limits() };
+    let mut listener = Listener::new(&server.socket(), limits, plain(folder.path()));
+    listener.connected().await;
+    server.set_instances(json!([container("c1", MAC, "eth0")]));
+    listener.guests(&["c1"]).await;
+}
+
+#[tokio::test]
+async fn no_connection_is_kept_but_the_event_stream() {
+    let (_folder, server, mut listener) = start().await;
+    server.set_instances(json!([container("c1", MAC, "eth0")]));
+    server.happens("instance-started");
+    listener.guests(&["c1"]).await;
+    until("only the event stream is open", || server.open() == 1).await;
+    sleep(300 * MS).await;
+    assert_eq!((server.open(), server.streams()), (1, 1));
+    assert_eq!(server.complaints(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn the_stand_in_holds_a_silent_connection_against_its_client() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = StandIn::start(folder.path());
+    let _silent = tokio::net::UnixStream::connect(server.socket()).await.unwrap();
+    until("a complaint", || server.complaints() == ["a connection sent only 0 bytes"]).await;
+}
+
+#[tokio::test]
+async fn it_ends_when_nobody_listens() {
+    let (_folder, _server, mut listener) = start().await;
+    listener.connected().await;
+    listener.updates.close();
+    timeout(Duration::from_secs(5), &mut listener.task).await.unwrap().unwrap();
+}
+
+// ---- trouble ----
+
+#[tokio::test]
+async fn a_cut_stream_is_opened_again_and_guests_are_kept_meanwhile() {
+    let (_folder, server, mut listener) = start().await;
+    server.set_instances(json!([container("c1", MAC, "eth0")]));
+    server.happens("instance-started");
+    listener.guests(&["c1"]).await;
+    server.greet(false);
+    server.cut();
+    let lost = listener.until("connecting", |server| server.state == ServerState::Connecting).await;
+    assert_eq!(lost.guests.unwrap().len(), 1);
+    assert_eq!(lost.message.unwrap(), "the server closed the event stream");
+    server.set_instances(json!([container("c2", MAC, "eth0")]));
+    server.greet(true);
+    listener.guests(&["c2"]).await;
+}
+
+#[tokio::test]
+async fn a_server_that_goes_and_comes_again_is_followed_again() {
+    let (_folder, mut server, mut listener) = start().await;
+    server.set_instances(json!([container("c1", MAC, "eth0")]));
+    server.happens("instance-started");
+    listener.guests(&["c1"]).await;
+    server.stop().await;
+    let message = listener.absent().await;
+    assert_eq!(message, format!("nothing listens at {}", server.socket().display()));
+    fs::remove_file(server.socket()).unwrap();
+    let gone =
+        listener.until("no socket", |server| server.message.as_ref().unwrap().starts_with("no socket")).await;
+    assert_eq!((gone.state, gone.guests.unwrap().len()), (ServerState::Absent, 1));
+    server.appear();
+    listener.guests(&["c1"]).await;
+}
+
+#[tokio::test]
+async fn a_missing_socket_is_found_when_it_appears() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = StandIn::absent(folder.path());
+    let mut listener = Listener::new(&server.socket(), limits(), plain(folder.path()));
+    let message = listener.absent().await;
+    assert_eq!(message, format!("no socket at /nowhere/unix.socket or {}", server.socket().display()));
+    server.appear();
+    let found = listener.connected().await;
+    assert_eq!(found.guests, Some(vec![]));
+}
+
+#[tokio::test]
+async fn waking_connects_at_once_and_lists_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = StandIn::absent(folder.path());
+    let hour = Duration::from_secs(3600);
+    let limits = Limits { retry_first: 50 * MS, retry_last: hour, ..limits() };
+    let mut listener = Listener::new(&server.socket(), limits, plain(folder.path()));
+    listener.absent().await;
+    // By now the pauses have become long.
+    sleep(1000 * MS).await;
+    server.appear();
+    listener.wake.notify_one();
+    let began = Instant::now();
+    listener.connected().await;
+    assert!(began.elapsed() < 300 * MS, "{:?}", began.elapsed());
+    server.set_instances(json!([container("c1", MAC, "eth0")]));
+    listener.wake.notify_one();
+    listener.guests(&["c1"]).await;
+}
+
+#[tokio::test]
+async fn a_silent_event_stream_is_given_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = StandIn::start(folder.path());
+    let limits = Limits { silence: 200 * MS, ..limits() };
+    let mut listener = Listener::new(&server.socket(), limits, plain(folder.path()));
+    listener.connected().await;
+    let lost = listener.until("lost", |server| server.state == ServerState::Connecting).await;
+    assert_eq!(lost.message.unwrap(), "the event stream was silent for 200ms");
+    listener.connected().await;
+    server.ping_every(50 * MS);
+    until("another stream", || server.streams() > 2).await;
+    listener.connected().await;
+    let streams = server.streams();
+    sleep(600 * MS).await;
+    assert_eq!(server.streams(), streams);
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_fails_after_a_while_and_keeps_its_guests() {
+    for hanging in ["/1.0/events", "/1.0", "/1.0/instances", "/"] {
+        let folder = tempfile::tempdir().unwrap();
+        let server = StandIn::start(folder.path());
+        server.set_instances(json!([container("c1", MAC, "eth0")]));
+        let limits = Limits { answer: 300 * MS, list: 300 * MS, ..limits() };
+        let mut listener = Listener::new(&server.socket(), limits, plain(folder.path()));
+        listener.guests(&["c1"]).await;
+        server.answer(hanging, Answer::Hang);
+        server.cut();
+        let message = listener.failed().await;
+        let wanted = if hanging == "/" { "/1.0/events" } else { hanging };
+        assert!(message.contains(&format!("GET {wanted}")) && message.contains("within 300ms"), "{message}");
+        assert_eq!(listener.newest.as_ref().unwrap().guests.as_ref().unwrap().len(), 1);
+        server.answer_well();
+        listener.guests(&["c1"]).await;
+    }
+}
+
+#[tokio::test]
+async fn whatever_a_server_answers_it_is_told_and_tried_again() {
+    let text = |status, body: &str| Answer::Status(status, body.to_owned());
+    let bytes = |bytes: &[u8]| Answer::Bytes(bytes.to_owned());
+    let error = r#"{"type":"error","error_code":500,"error":"database is locked","metadata":null}"#;
+    let huge = format!("{{\"type\":\"sync\",\"metadata\":[\"{}\"]}}", "x".repeat(2 << 20));
+    let untrusted = r#"{"type":"sync","metadata":{"auth":"untrusted","environment":{"server":"lxd"}}}"#;
+    let stranger = r#"{"type":"sync","metadata":{"auth":"trusted","environment":{"server":"docker"}}}"#;
+    for (path, answer, wanted) in [
+        ("/1.0/instances", text(200, "<html>"), "the answer begins \"<html>\""),
+        ("/1.0/instances", text(200, "{\"type\":\"sync\",\"metadata\":[{\"na"), "expected the JSON"),
+        ("/1.0/instances", text(200, ""), "the answer begins nothing"),
+        ("/1.0/instances", text(500, error), "the server says 500: database is locked"),
+        (
+            "/1.0/instances",
+            text(502, "\u{1b}[31mbad"),
+            "the server says 502; the answer begins \"\\u{1b}[31mbad\"",
+        ),
+        ("/1.0/instances", text(200, &huge), "the answer is longer than 1 MiB"),
+        ("/1.0/instances", text(200, r#"{"type":"sync","metadata":{}}"#), "expected a list of instances"),
+        ("/1.0/instances", text(200, r#"{"type":"async","metadata":{}}"#), "expected"),
+        ("/1.0/instances", Answer::Close, "GET /1.0/instances"),
+        ("/1.0/instances", bytes(b"\0\x01\x02\x03 not HTTP\r\n\r\n"), "GET /1.0/instances"),
+        (
+            "/1.0/instances",
+            bytes(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"ty"),
+            "GET /1.0/instances",
+        ),
+        ("/1.0", text(200, untrusted), "does not trust us (auth is \"untrusted\")"),
+        ("/1.0", text(200, stranger), "the server calls itself \"docker\""),
+        ("/1.0", text(200, r#"{"type":"sync","metadata":null}"#), "expected"),
+        (
+            "/1.0",
+            text(403, r#"{"type":"error","error":"not authorized"}"#),
+            "the server says 403: not authorized",
+        ),
+        ("/1.0/events", text(200, "{}"), "expected a WebSocket, but the server says 200"),
+        ("/1.0/events", text(403, r#"{"type":"error","error":"not authorized"}"#), "403: not authorized"),
+        ("/1.0/events", Answer::Close, "GET /1.0/events"),
+        ("/1.0/events", bytes(b"rubbish\r\n\r\n"), "GET /1.0/events"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let server = StandIn::start(folder.path());
+        server.answer(path, answer.clone());
+        let mut listener = Listener::new(&server.socket(), limits(), plain(folder.path()));
+        let message = listener.failed().await;
+        assert!(message.contains(wanted), "{path} {answer:?}: {message}");
+        assert!(message.len() < 700 && !message.contains(char::is_control), "{message}");
+        assert_eq!(listener.newest.as_ref().unwrap().guests, None);
+        server.answer_well();
+        listener.connected().await;
+        assert_eq!(server.complaints(), Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn strange_frames_end_the_stream_and_not_the_follower() {
+    for frame in [
+        &b"\x81\x7e\x01"[..],                           // half of a header
+        b"\x81\x05{\"ty",                               // half of an event
+        b"\xf1\x05hello",                               // reserved bits
+        b"\x81\x03\xff\xff\xff",                        // no UTF-8
+        b"\x81\x7f\x00\x00\x00\x01\x00\x00\x00\x00abc", // 4 GiB
+    ] {
+        let (_folder, server, mut listener) = start().await;
+        listener.connected().await;
+        server.raw(frame);
+        server.cut();
+        server.set_instances(json!([container("c1", MAC, "eth0")]));
+        listener.guests(&["c1"]).await;
+        assert!(server.streams() > 1);
+    }
+}
+
+/// This thread has the rights of nobody until it is dropped.
+struct Nobody;
+
+impl Nobody {
+    fn new() -> Nobody {
+        nix::unistd::setfsuid(65534.into());
+        Nobody
+    }
+}
+
+impl Drop for Nobody {
+    fn drop(&mut self) {
+        nix::unistd::setfsuid(nix::unistd::geteuid());
+    }
+}
+
+#[tokio::test]
+async fn lack_of_permission_is_told_with_the_cure() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = StandIn::start(folder.path());
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(server.socket(), fs::Permissions::from_mode(0o600)).unwrap();
+    if nix::unistd::geteuid().is_root() {
+        std::os::unix::fs::chown(server.socket(), None, Some(1)).unwrap();
+    } else {
+        fs::set_permissions(server.socket(), fs::Permissions::from_mode(0o000)).unwrap();
+    }
+    let nobody = Nobody::new();
+    let mut listener = Listener::new(&server.socket(), limits(), plain(folder.path()));
+    let message = listener.failed().await;
+    assert!(message.starts_with("no permission to connect to /"), "{message}");
+    assert!(message.contains("run as root or in the group "), "{message}");
+    drop(nobody);
+    fs::set_permissions(server.socket(), fs::Permissions::from_mode(0o660)).unwrap();
+    listener.connected().await;
+}
+
+// ---- guests ----
+
+#[tokio::test]
+async fn a_malformed_entry_is_told_and_spoils_neither_the_others_nor_its_guest() {
+    let (_folder, server, mut listener) = start().await;
+    server.set_instances(json!([container("a", MAC, "eth0"), container("b", MAC, "eth0")]));
+    server.happens("instance-started");
+    let whole = listener.guests(&["a", "b"]).await;
+    let mut broken = container("a", MAC, "eth1");
+    broken["expanded_devices"] = json!("what");
+    let mut stranger = broken.clone();
+    stranger["name"] = json!("c");
+    server.set_instances(json!([broken, stranger, container("d", MAC, "eth0")]));
+    server.happens("instance-started");
+    let rest = listener.guests(&["a", "d"]).await;
+    assert_eq!(rest.guests.unwrap()[0], whole.guests.unwrap()[0]);
+    let message = rest.message.unwrap();
+    assert!(message.contains("instance \"a\" cannot be read") && message.contains("\"c\""), "{message}");
+    server.set_instances(json!([container("d", MAC, "eth0")]));
+    server.happens("instance-deleted");
+    assert_eq!(listener.guests(&["d"]).await.message, None);
+}
+
+#[tokio::test]
+async fn managed_networks_are_resolved_once_each() {
+    let (_folder, server, mut listener) = start().await;
+    let path = |name: &str| format!("/1.0/networks/{name}?project=default");
+    server.set_network(&path("lan"), json!({"type": "macvlan", "config": {"parent": "eth0", "vlan": "12"}}));
+    server.set_network(&path("br%2F0"), json!({"type": "bridge", "config": {"parent": "eth0"}}));
+    server.set_network(&path("half"), json!({"type": "macvlan", "config": null}));
+    server.set_instances(json!([
+        networked("a", MAC, "lan"),
+        networked("b", MAC, "lan"),
+        networked("c", MAC, "br/0"),
+        networked("d", MAC, "half"),
+        networked("e", MAC, "gone"),
+    ]));
+    listener.connected().await;
+    let before = server.count("/1.0/networks/lan");
+    server.happens("network-updated");
+    let found = listener.guests(&["a", "b", "d", "e"]).await;
+    assert_eq!(parent(&found, 0), link("eth0", Some(12)));
+    assert_eq!(parent(&found, 1), link("eth0", Some(12)));
+    assert_eq!(parent(&found, 2), NicParent::Unknown("network \"half\": it names no parent".into()));
+    let NicParent::Unknown(why) = parent(&found, 3) else { panic!() };
+    assert!(why.contains("GET /1.0/networks/gone?project=default: the server says 404: Not found"), "{why}");
+    assert_eq!(found.message, Some(why));
+    until("another listing", || server.listings() > 1).await;
+    until("one request for each listing", || server.count("/1.0/networks/lan") == server.listings()).await;
+    assert!(before <= 1);
+    // Its server may stumble; a network that is in use does not go away.
+    server.answer("/1.0/networks/lan", Answer::Status(500, "{}".into()));
+    server.happens("network-updated");
+    let stumbled =
+        listener.until("a warning", |s| s.message.as_ref().is_some_and(|m| m.contains("500"))).await;
+    assert_eq!(parent(&stumbled, 0), link("eth0", Some(12)));
+}
+
+#[tokio::test]
+async fn a_guest_may_opt_out() {
+    let (_folder, server, mut listener) = start().await;
+    let with = |name: &str, value: &str| {
+        let mut instance = container(name, MAC, "eth0");
+        instance["expanded_config"]["user.macvlan-shim.enabled"] = json!(value);
+        instance
+    };
+    server.set_instances(json!([with("a", "False"), with("b", "yes"), with("c", "perhaps")]));
+    server.happens("instance-updated");
+    let found = listener.guests(&["a", "b", "c"]).await;
+    let opts: Vec<_> = found.guests.unwrap().into_iter().map(|guest| guest.opt).collect();
+    assert_eq!(opts, [OptOut::Out, OptOut::In, OptOut::Invalid("perhaps".into())]);
+}
+
+#[tokio::test]
+async fn in_a_cluster_only_the_guests_of_this_member_count() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = StandIn::start(folder.path());
+    server.change_server(|value| {
+        value["environment"]["server_clustered"] = json!(true);
+        value["environment"]["server_name"] = json!("m 1");
+    });
+    let at = |mut instance: Value, member: &str| {
+        instance["location"] = json!(member);
+        instance
+    };
+    // A member that cannot be reached is listed like this.
+    let lost = json!({"name": "lost", "project": "default", "location": "m3", "type": "", "status": "Error",
+        "status_code": 112, "expanded_config": null, "expanded_devices": null, "profiles": null});
+    let broken = json!({"name": "broken", "location": "m2", "expanded_devices": 1});
+    let local = at(networked("local", MAC, "lan"), "m 1");
+    server.set_instances(json!([at(container("other", MAC, "eth0"), "m2"), local, lost, broken]));
+    let network = json!({"type": "macvlan", "config": {"parent": "eth7"}});
+    server.set_network("/1.0/networks/lan?project=default&target=m%201", network);
+    let mut listener = Listener::new(&server.socket(), limits(), plain(folder.path()));
+    let found = listener.guests(&["local"]).await;
+    assert_eq!((parent(&found, 0), found.message), (link("eth7", None), None));
+    // Only events of this member, and those of guests that move, cost a listing.
+    let listings = server.listings();
+    server.happens_at("instance-started", "m2");
+    sleep(400 * MS).await;
+    assert_eq!(server.listings(), listings);
+    server.happens_at("instance-migrated", "m2");
+    until("listings for a while", || server.listings() == listings + 4).await;
+}
+
+// ---- systemd ----
+
+#[tokio::test]
+async fn a_stopped_server_of_systemd_is_waited_for_and_not_started() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = StandIn::start(folder.path());
+    let around = systemd(folder.path(), &[(7, "[lxc monitor] /var/lib/lxd/containers c1")]);
+    let mut listener = Listener::new(&server.socket(), limits(), around.clone());
+    assert_eq!(listener.absent().await, "lxd is stopped; waiting for it, not starting it");
+    let once = Follower::new(target(&server.socket()), limits(), around).read().await;
+    assert_eq!(once.state, ServerState::Absent);
+    sleep(300 * MS).await;
+    assert_eq!((server.requests().len(), server.open()), (0, 0));
+    systemd(folder.path(), &[(8, "/usr/bin/lxd --group lxd")]);
+    listener.connected().await;
+}
+
+#[tokio::test]
+async fn waking_asks_even_a_server_whose_process_is_not_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = StandIn::start(folder.path());
+    let mut listener = Listener::new(&server.socket(), limits(), systemd(folder.path(), &[]));
+    listener.absent().await;
+    listener.wake.notify_one();
+    listener.connected().await;
+}
+
+#[tokio::test]
+async fn a_server_of_systemd_that_hangs_up_is_given_time_to_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = StandIn::start(folder.path());
+    let around = systemd(folder.path(), &[(4_000_000, "lxd --group lxd")]);
+    let mut listener = Listener::new(&server.socket(), limits(), around.clone());
+    listener.connected().await;
+    let requests = server.requests().len();
+    server.cut();
+    sleep(300 * MS).await;
+    assert_eq!(server.requests().len(), requests);
+    fs::remove_dir_all(around.proc.join("4000000")).unwrap();
+    listener.absent().await;
+    assert_eq!(server.requests().len(), requests);
+    // It was only restarted.
+    server.stop().await;
+    server.appear();
+    systemd(folder.path(), &[(4_000_001, "lxd --group lxd")]);
+    listener.connected().await;
+}
+
+// ---- once ----
+
+#[tokio::test]
+async fn a_server_is_read_once_without_its_events() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = StandIn::start(folder.path());
+    server.set_instances(json!([container("c1", MAC, "eth0")]));
+    let follower = Follower::new(target(&server.socket()), limits(), plain(folder.path()));
+    let found = follower.read().await;
+    assert_eq!((found.state, found.guests.unwrap().len()), (ServerState::Connected, 1));
+    assert_eq!(server.requests(), ["/1.0", "/1.0/instances?recursion=1&all-projects=true"]);
+    server.stop().await;
+    let gone = follower.read().await;
+    assert_eq!((gone.state, gone.guests), (ServerState::Absent, None));
+}

@@ -1,0 +1,347 @@
+//! A kernel small enough to be read: a [`Snapshot`] that obeys the operations of a plan as Linux does, as far as it
+//! makes a difference to us. The numbers are facts of `facts/kernel.md`; a kernel test holds it against a real
+//! namespace by applying the same operations to both.
+//!
+//! Its rules:
+//!
+//! * **Links.** A new link gets an ifindex that no link had before. It is down, with `IFF_MULTICAST` and the
+//!   kernel's default sysctls. A name that is taken is refused. A macvlan on a macvlan hangs on the real parent;
+//!   one on a bridge port or beside a passthru sibling is refused (2), and so is an MTU above the parent's (3).
+//! * **Up.** Two links of one parent with the same MAC cannot both be up: the second fails (32), also where the
+//!   first is in a namespace that we cannot see ([`InMemoryKernel::hidden_macs`]).
+//! * **Down** takes a link's routes, its neighbours and proxies, and its IPv6 addresses; IPv4 addresses stay (8).
+//! * **Deleting** a link takes everything on it, and the macvlans and children upon it (10).
+//! * **Routes** need a link that is up, and a preferred source that is an address of the host. For IPv4 table,
+//!   destination and metric are the key, whatever the link. For IPv6 the link belongs to the key, but neither an
+//!   exclusive add nor a replace cares: the one fails on, the other takes away, a route through any link.
+//! * **Addresses.** When an address goes, IPv4 routes with it as preferred source go, IPv6 ones lose it (9). With
+//!   the last IPv4 address of a link all its IPv4 routes and neighbours go (14).
+//! * **Neighbours** are taken by a link that is down, too. A probe turns a stale one into one that is asked for (34).
+//! * **IPv6** switched off on a link takes all IPv6 from it, and none can be added.
+//! * "Exists already and is equal" and "gone already" are success; deletes touch nothing but what bears our mark.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use macvlan_shim::model::inventory::Mode;
+use macvlan_shim::model::names::{LINK_GROUP, TABLE};
+use macvlan_shim::model::snapshot::{
+    AddressKey, HostAddress, Link, LinkKind, Neighbour, NeighbourState, Route, RouteKey, Rule, Setting,
+    Snapshot,
+};
+use macvlan_shim::model::{Mac, Op, ShimRef};
+use macvlan_shim::reconcile::diff::metric;
+
+/// The kernel: what it shows, and what it hides.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct InMemoryKernel {
+    /// What it shows.
+    pub(crate) snapshot: Snapshot,
+    /// MACs of links in namespaces that we cannot see.
+    pub(crate) hidden_macs: BTreeSet<Mac>,
+    last_index: u32,
+}
+
+impl InMemoryKernel {
+    /// A kernel with these objects.
+    pub(crate) fn new(snapshot: Snapshot) -> InMemoryKernel {
+        let last_index = snapshot.links.keys().next_back().copied().unwrap_or(0);
+        InMemoryKernel { snapshot, hidden_macs: BTreeSet::new(), last_index }
+    }
+
+    /// Obeys one operation, or says why not by the name of the error.
+    pub(crate) fn apply(&mut self, op: &Op) -> Result<(), String> {
+        match op {
+            Op::CreateShim { shim, parent, mac, mtu, .. } => self.create(&shim.name, *parent, *mac, *mtu),
+            Op::SetMtu { shim, mtu } => self.set_mtu(shim, *mtu),
+            Op::MulticastOff { shim } => {
+                self.link_mut(shim)?.multicast = false;
+                Ok(())
+            }
+            Op::Set { shim, setting, value } => self.set(shim, *setting, *value),
+            Op::AddAddress { shim, address } => self.add_own_address(shim, *address),
+            Op::AddProxy { shim, address } => {
+                let link = self.index(shim)?;
+                self.needs_ipv6(link, true)?;
+                self.snapshot.proxies.insert((link, *address), true);
+                Ok(())
+            }
+            Op::SetNeighbour { shim, address, mac } => {
+                let link = self.index(shim)?;
+                self.needs_ipv6(link, address.is_ipv6())?;
+                let entry = Neighbour { mac: Some(*mac), state: NeighbourState::Permanent, ours: true };
+                self.snapshot.neighbours.insert((link, *address), entry);
+                Ok(())
+            }
+            Op::SetUp { shim } => self.set_up(shim),
+            Op::SetRoute { shim, destination, source, table, replace } => {
+                let link = self.index(shim)?;
+                let metric = metric(destination.addr().is_ipv6());
+                let key = RouteKey { table: *table, destination: *destination, metric, link };
+                self.set_route(key, Route { source: *source, ours: true, gateway: false }, *replace)
+            }
+            Op::AddRule { ipv6, priority } => {
+                self.snapshot.rules.insert(Rule {
+                    ipv6: *ipv6,
+                    priority: *priority,
+                    table: TABLE,
+                    ours: true,
+                });
+                Ok(())
+            }
+            Op::Probe { link, address, .. } => match self.snapshot.neighbours.get_mut(&(*link, *address)) {
+                None => Err("ENOENT".to_owned()),
+                Some(entry) => {
+                    entry.state = NeighbourState::Probing;
+                    Ok(())
+                }
+            },
+            Op::DeleteRule { ipv6, priority } => {
+                self.snapshot
+                    .rules
+                    .retain(|rule| !(rule.ours && rule.ipv6 == *ipv6 && rule.priority == *priority));
+                Ok(())
+            }
+            Op::DeleteRoute { link, destination, table, metric, .. } => {
+                let key = RouteKey { table: *table, destination: *destination, metric: *metric, link: *link };
+                self.snapshot.routes.retain(|at, route| !(*at == key && route.ours));
+                Ok(())
+            }
+            Op::DeleteNeighbour { link, address, .. } => {
+                self.snapshot.neighbours.retain(|at, entry| !(*at == (*link, *address) && entry.ours));
+                Ok(())
+            }
+            Op::DeleteProxy { link, address, .. } => {
+                self.snapshot.proxies.retain(|at, ours| !(*at == (*link, *address) && *ours));
+                Ok(())
+            }
+            Op::DeleteAddress { link, address, .. } => {
+                let key = AddressKey { link: *link, address: *address };
+                if self.snapshot.addresses.get(&key).is_some_and(|address| address.ours) {
+                    self.remove_address(key);
+                }
+                Ok(())
+            }
+            Op::DeleteShim { link, .. } => {
+                if self.snapshot.links.get(link).is_some_and(|link| link.group == LINK_GROUP) {
+                    self.remove_link(*link);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn create(&mut self, name: &str, parent: u32, mac: Mac, mtu: u32) -> Result<(), String> {
+        if self.snapshot.link_named(name).is_some() {
+            return Err("EEXIST".to_owned());
+        }
+        let links = &self.snapshot.links;
+        let mut parent = links.get(&parent).ok_or("ENODEV")?;
+        if let LinkKind::Macvlan(_) = parent.kind {
+            parent = parent.lower.and_then(|lower| links.get(&lower)).ok_or("EINVAL")?;
+        }
+        if parent
+            .master
+            .and_then(|master| links.get(&master))
+            .is_some_and(|master| master.kind == LinkKind::Bridge)
+        {
+            return Err("EBUSY".to_owned());
+        }
+        let siblings = self.snapshot.children.values().filter(|child| child.parent == parent.index);
+        if mtu > parent.mtu || siblings.into_iter().any(|child| child.mode == Mode::Passthru) {
+            return Err("EINVAL".to_owned());
+        }
+        let lower = Some(parent.index);
+        let index = self.next_index();
+        let link = Link {
+            index,
+            name: name.to_owned(),
+            kind: LinkKind::Macvlan(Mode::Bridge),
+            mac: Some(mac),
+            mtu,
+            up: false,
+            multicast: true,
+            group: LINK_GROUP,
+            lower,
+            master: None,
+            wireless: false,
+        };
+        self.snapshot.links.insert(index, link);
+        self.snapshot.settings.insert(index, default_settings(self.snapshot.host.ipv6));
+        Ok(())
+    }
+
+    /// An ifindex that no link had before.
+    pub(crate) fn next_index(&mut self) -> u32 {
+        let highest = self.snapshot.links.keys().next_back().copied().unwrap_or(0);
+        self.last_index = self.last_index.max(highest) + 1;
+        self.last_index
+    }
+
+    fn set_mtu(&mut self, shim: &ShimRef, mtu: u32) -> Result<(), String> {
+        let parent = self.link_mut(shim)?.lower.and_then(|lower| self.snapshot.links.get(&lower));
+        if parent.is_some_and(|parent| mtu > parent.mtu) {
+            return Err("EINVAL".to_owned());
+        }
+        self.link_mut(shim)?.mtu = mtu;
+        Ok(())
+    }
+
+    fn set(&mut self, shim: &ShimRef, setting: Setting, value: i64) -> Result<(), String> {
+        let link = self.index(shim)?;
+        let settings = self.snapshot.settings.entry(link).or_default();
+        *settings.get_mut(&setting).ok_or("ENOENT")? = value;
+        if (setting, value) == (Setting::Ipv6Disable, 1) {
+            self.flush(link, IpAddr::is_ipv6);
+            self.snapshot.addresses.retain(|key, _| key.link != link || key.address.addr().is_ipv4());
+        }
+        Ok(())
+    }
+
+    fn add_own_address(&mut self, shim: &ShimRef, address: IpAddr) -> Result<(), String> {
+        let link = self.index(shim)?;
+        self.needs_ipv6(link, address.is_ipv6())?;
+        let key = AddressKey { link, address: IpNet::from(address) };
+        let new = HostAddress { usable: true, deprecated: false, secondary: false, ours: true };
+        self.snapshot.addresses.entry(key).or_insert(new);
+        Ok(())
+    }
+
+    fn set_up(&mut self, shim: &ShimRef) -> Result<(), String> {
+        let link = self.link_mut(shim)?.clone();
+        let twin = |other: &&Link| {
+            other.index != link.index && other.up && other.lower == link.lower && other.mac == link.mac
+        };
+        let children = self.snapshot.children.values();
+        let mut macs = children.filter(|child| Some(child.parent) == link.lower).map(|child| child.mac);
+        let taken = macs.any(|mac| Some(mac) == link.mac)
+            || self.snapshot.links.values().any(|other| twin(&other))
+            || link.mac.is_some_and(|mac| self.hidden_macs.contains(&mac));
+        if taken {
+            return Err("EADDRINUSE".to_owned());
+        }
+        self.link_mut(shim)?.up = true;
+        Ok(())
+    }
+
+    /// `NLM_F_CREATE` with `NLM_F_EXCL`, or with `NLM_F_REPLACE`.
+    pub(crate) fn set_route(&mut self, key: RouteKey, route: Route, replace: bool) -> Result<(), String> {
+        if !self.snapshot.links.get(&key.link).ok_or("ENODEV")?.up {
+            return Err("ENETDOWN".to_owned());
+        }
+        self.needs_ipv6(key.link, key.destination.addr().is_ipv6())?;
+        if route.source.is_some_and(|source| !self.is_local(source)) {
+            return Err("EINVAL".to_owned());
+        }
+        let same =
+            |at: &RouteKey| (at.table, at.destination, at.metric) == (key.table, key.destination, key.metric);
+        let standing =
+            self.snapshot.routes.iter().find(|(at, _)| same(at)).map(|(at, stands)| (*at, *stands));
+        match standing {
+            Some((at, stands)) if at == key && stands == route => return Ok(()),
+            Some(_) if !replace => return Err("EEXIST".to_owned()),
+            Some((at, _)) => {
+                self.snapshot.routes.remove(&at);
+            }
+            None => {}
+        }
+        self.snapshot.routes.insert(key, route);
+        Ok(())
+    }
+
+    /// The host, or its DHCP client, takes an address away.
+    pub(crate) fn remove_address(&mut self, key: AddressKey) {
+        if self.snapshot.addresses.remove(&key).is_none() {
+            return;
+        }
+        let address = key.address.addr();
+        let mut on_link = self.snapshot.addresses.keys().filter(|other| other.link == key.link);
+        if address.is_ipv4() && !on_link.any(|other| other.address.addr().is_ipv4()) {
+            self.flush(key.link, IpAddr::is_ipv4);
+        }
+        if self.is_local(address) {
+            return;
+        }
+        self.snapshot.routes.retain(|_, route| address.is_ipv6() || route.source != Some(address));
+        for route in self.snapshot.routes.values_mut().filter(|route| route.source == Some(address)) {
+            route.source = None;
+        }
+    }
+
+    /// Somebody sets a link down.
+    pub(crate) fn set_down(&mut self, link: u32) {
+        if let Some(link) = self.snapshot.links.get_mut(&link) {
+            link.up = false;
+        }
+        self.flush(link, |_| true);
+        let ipv6: Vec<_> = self.snapshot.addresses.keys().filter(|key| key.link == link).copied().collect();
+        for key in ipv6.into_iter().filter(|key| key.address.addr().is_ipv6()) {
+            self.remove_address(key);
+        }
+    }
+
+    /// A link goes: deleted by somebody, pulled out, or with the link below it.
+    pub(crate) fn remove_link(&mut self, index: u32) {
+        self.last_index = self.last_index.max(index);
+        self.set_down(index);
+        let addresses: Vec<_> =
+            self.snapshot.addresses.keys().filter(|key| key.link == index).copied().collect();
+        addresses.into_iter().for_each(|key| self.remove_address(key));
+        self.snapshot.links.remove(&index);
+        self.snapshot.settings.remove(&index);
+        self.snapshot.children.retain(|_, child| child.parent != index);
+        let upon =
+            self.snapshot.links.values().filter(|link| link.lower == Some(index)).map(|link| link.index);
+        upon.collect::<Vec<_>>().into_iter().for_each(|link| self.remove_link(link));
+        let ports = self.snapshot.links.values_mut().filter(|link| link.master == Some(index));
+        ports.for_each(|link| link.master = None);
+    }
+
+    /// Takes the routes, neighbours and proxies of a family from a link.
+    fn flush(&mut self, link: u32, family: impl Fn(&IpAddr) -> bool) {
+        self.snapshot.routes.retain(|key, _| key.link != link || !family(&key.destination.addr()));
+        self.snapshot.neighbours.retain(|(at, address), _| *at != link || !family(address));
+        self.snapshot.proxies.retain(|(at, address), _| *at != link || !family(&IpAddr::V6(*address)));
+    }
+
+    fn is_local(&self, address: IpAddr) -> bool {
+        self.snapshot.addresses.keys().any(|key| key.address.addr() == address)
+    }
+
+    fn needs_ipv6(&self, link: u32, ipv6: bool) -> Result<(), String> {
+        let disabled =
+            self.snapshot.settings.get(&link).and_then(|settings| settings.get(&Setting::Ipv6Disable));
+        match ipv6 && (!self.snapshot.host.ipv6 || disabled == Some(&1)) {
+            true => Err("EACCES".to_owned()),
+            false => Ok(()),
+        }
+    }
+
+    /// By ifindex where it stands, else by name.
+    fn index(&self, shim: &ShimRef) -> Result<u32, String> {
+        let found = match shim.index {
+            Some(index) => self.snapshot.links.get(&index),
+            None => self.snapshot.link_named(&shim.name).filter(|link| link.shim_parent().is_some()),
+        };
+        found.map(|link| link.index).ok_or_else(|| "ENODEV".to_owned())
+    }
+
+    fn link_mut(&mut self, shim: &ShimRef) -> Result<&mut Link, String> {
+        let index = self.index(shim)?;
+        self.snapshot.links.get_mut(&index).ok_or_else(|| "ENODEV".to_owned())
+    }
+}
+
+/// What the kernel gives a new link.
+pub(crate) fn default_settings(ipv6: bool) -> BTreeMap<Setting, i64> {
+    let value = |setting| match setting {
+        Setting::AcceptRedirects | Setting::SendRedirects => 1,
+        Setting::RpFilter => 2,
+        Setting::Ipv6AcceptRa | Setting::Ipv6AcceptRedirects => 1,
+        Setting::Ipv6ProxyDelay => 80,
+        _ => 0,
+    };
+    let there = Setting::ALL.into_iter().filter(|setting| ipv6 || !setting.is_ipv6());
+    there.map(|setting| (setting, value(setting))).collect()
+}

@@ -1,0 +1,583 @@
+//! What must hold for every configuration, inventory and kernel state, by random ones against the in-memory
+//! kernel. The worlds are small and crowded, so that everything collides with everything.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+#[path = "in_memory_kernel/mod.rs"]
+mod in_memory_kernel;
+#[path = "laws/worlds.rs"]
+mod worlds;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
+use macvlan_shim::config::Config;
+use macvlan_shim::model::inventory::{Inventory, ServerState};
+use macvlan_shim::model::plan::When;
+use macvlan_shim::model::snapshot::{NeighbourState, Snapshot};
+use macvlan_shim::model::{Op, Plan};
+use macvlan_shim::reconcile::desire::Memory;
+use macvlan_shim::reconcile::schedule::{BREATH, Error, Round};
+use macvlan_shim::reconcile::{Decision, Desired, Schedule, desire, diff, express};
+use proptest::prelude::*;
+
+use in_memory_kernel::InMemoryKernel;
+use worlds::{Event, World, address_event, event, world};
+
+/// 256 cases each; PROPTEST_CASES asks for more.
+fn config() -> ProptestConfig {
+    ProptestConfig { failure_persistence: None, max_shrink_iters: 4000, ..ProptestConfig::default() }
+}
+
+/// Decides and plans, as a process does that has just started.
+fn plan(world: &World, kernel: &InMemoryKernel) -> (Desired, Plan) {
+    let desired = desire(&world.config, &world.inventory, &kernel.snapshot, &mut Memory::default());
+    let plan = diff(&desired, &kernel.snapshot);
+    (desired, plan)
+}
+
+/// Runs all of a plan, breath or not. In a consistent world every op must succeed.
+fn apply(kernel: &mut InMemoryKernel, plan: &Plan) {
+    for step in plan {
+        kernel
+            .apply(&step.op)
+            .unwrap_or_else(|error| panic!("{error}: {} ({})\n{}", step.op, step.why, shown(plan)));
+    }
+}
+
+fn shown(plan: &Plan) -> String {
+    plan.iter().map(|step| format!("{:?} {} — {}\n", step.when, step.op, step.why)).collect()
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn after_a_plan_nothing_is_left_to_do(world in world()) {
+        let mut kernel = world.kernel.clone();
+        let (_, first) = plan(&world, &kernel);
+        apply(&mut kernel, &first);
+        let (_, second) = plan(&world, &kernel);
+        prop_assert!(second.is_empty(), "first:\n{}second:\n{}", shown(&first), shown(&second));
+    }
+
+    #[test]
+    fn nothing_unmarked_is_ever_touched(world in world()) {
+        let mut kernel = world.kernel.clone();
+        let (_, plan) = plan(&world, &kernel);
+        let before = unmarked(&kernel.snapshot);
+        for step in &plan {
+            let _ = kernel.apply(&step.op);
+            let after = unmarked(&kernel.snapshot);
+            prop_assert!(before == after, "by {}\n{before:#?}\n{after:#?}", step.op);
+        }
+    }
+
+    #[test]
+    fn where_nothing_is_desired_exactly_ours_goes(world in world()) {
+        let mut kernel = world.kernel.clone();
+        let before = unmarked(&kernel.snapshot);
+        let nothing = Desired { settled: true, ..Desired::default() };
+        let plan = diff(&nothing, &kernel.snapshot);
+        apply(&mut kernel, &plan);
+        prop_assert_eq!(before, unmarked(&kernel.snapshot));
+        prop_assert_eq!(marked(&kernel.snapshot), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_crash_anywhere_is_safe_and_mends(world in world(), cut in any::<prop::sample::Index>()) {
+        let mut kernel = world.kernel.clone();
+        let (_, whole) = plan(&world, &kernel);
+        // A leftover that was unsafe before we came is not our doing.
+        let unsafe_before = unsafe_hosts(&kernel.snapshot);
+        for step in whole.iter().take(cut.index(whole.len() + 1)) {
+            kernel.apply(&step.op).unwrap();
+            let unsafe_now: Vec<_> = unsafe_hosts(&kernel.snapshot).difference(&unsafe_before).copied().collect();
+            prop_assert!(unsafe_now.is_empty(), "after {}: {unsafe_now:?} in\n{}", step.op, shown(&whole));
+            if let Op::SetUp { shim } = &step.op {
+                let desired = desire(&world.config, &world.inventory, &world.kernel.snapshot, &mut Memory::default());
+                let wanted = desired.shims.values().find(|one| one.shim == *shim).unwrap();
+                let link = kernel.snapshot.link_named(&shim.name).unwrap();
+                prop_assert!(!link.multicast);
+                for (setting, value) in &wanted.settings {
+                    prop_assert_eq!(kernel.snapshot.settings[&link.index].get(setting), Some(value));
+                }
+            }
+        }
+        let (_, rest) = plan(&world, &kernel);
+        apply(&mut kernel, &rest);
+        let (_, again) = plan(&world, &kernel);
+        prop_assert!(again.is_empty(), "whole:\n{}rest:\n{}again:\n{}", shown(&whole), shown(&rest), shown(&again));
+    }
+
+    #[test]
+    fn the_fast_lane_takes_no_step_that_the_full_decision_would_not(
+        world in world(), events in prop::collection::vec(address_event(), 1..5)
+    ) {
+        let (ahead, full) = fast_lane(&world, &events);
+        for step in &ahead {
+            prop_assert!(full.contains(step), "{} is not in\n{}", step.op, shown(&full));
+        }
+    }
+
+    #[test]
+    fn the_order_of_guests_is_irrelevant(world in world(), seed in any::<u64>()) {
+        let other = World { inventory: shuffled(&world.inventory, seed), ..world.clone() };
+        prop_assert_eq!(plan(&world, &world.kernel), plan(&other, &world.kernel));
+    }
+
+    #[test]
+    fn no_op_uses_a_link_before_it_is_made(world in world()) {
+        let (_, plan) = plan(&world, &world.kernel);
+        let mut there: BTreeMap<String, u32> =
+            world.kernel.snapshot.links.values().map(|link| (link.name.clone(), link.index)).collect();
+        for step in &plan {
+            match &step.op {
+                Op::CreateShim { shim, parent, .. } => {
+                    prop_assert!(world.kernel.snapshot.links.contains_key(parent));
+                    prop_assert_eq!(shim.index, None);
+                    prop_assert!(there.insert(shim.name.clone(), 0).is_none(), "{} made twice", shim);
+                }
+                Op::SetMtu { shim, .. } | Op::MulticastOff { shim } | Op::Set { shim, .. }
+                | Op::AddAddress { shim, .. } | Op::AddProxy { shim, .. } | Op::SetNeighbour { shim, .. }
+                | Op::SetUp { shim } | Op::SetRoute { shim, .. } => {
+                    prop_assert_eq!(there.get(&shim.name).copied(), Some(shim.index.unwrap_or(0)), "{}", step.op);
+                }
+                Op::DeleteShim { link_name, .. } => {
+                    there.remove(link_name);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn no_route_that_admission_forbids(world in world()) {
+        let (desired, plan) = plan(&world, &world.kernel);
+        let mut kernel = world.kernel.clone();
+        apply(&mut kernel, &plan);
+        let snapshot = &kernel.snapshot;
+        let ranges = configured_ranges(&world.config);
+        let hosts = snapshot.routes.iter().filter(|(key, route)| route.ours && is_host(&key.destination));
+        let mut routed: BTreeSet<(u32, IpAddr)> = BTreeSet::new();
+        for (key, _) in hosts.filter(|(key, _)| !ranges.contains(&key.destination)) {
+            let ip = key.destination.addr();
+            let shim = &snapshot.links[&key.link];
+            let parent = shim.lower.unwrap();
+            let mac = snapshot.neighbours[&(shim.index, ip)].mac.unwrap();
+            routed.insert((shim.index, ip));
+            let allowed = world.config.policy.allow.iter().any(|range| range.contains(&ip));
+            prop_assert!(!world.config.policy.deny.iter().any(|range| range.contains(&ip)), "{ip} denied");
+            prop_assert!(!snapshot.addresses.keys().any(|key| key.address.addr() == ip), "{ip} is the host's");
+            prop_assert!(allowed || !snapshot.next_hops.contains(&ip), "{ip} is a next hop");
+            prop_assert!(allowed || on_link(snapshot, parent, ip), "{ip} is off-link");
+            let on_lan = snapshot.neighbours.get(&(parent, ip));
+            let other = on_lan.filter(|entry| entry.mac.is_some_and(|holder| holder != mac));
+            prop_assert!(other.is_none_or(|entry| entry.state == NeighbourState::Unresolved), "{ip} is on the LAN");
+            // The kernel shows that very address on a child with that MAC there.
+            let shows = snapshot.children.values().any(|child| {
+                child.parent == parent && child.mac == mac && child.addresses.keys().any(|its| its.addr() == ip)
+            });
+            prop_assert!(shows, "nobody has {ip}");
+        }
+        let addresses: BTreeSet<IpAddr> = routed.iter().map(|(_, ip)| *ip).collect();
+        prop_assert_eq!(addresses.len(), routed.len(), "an address is routed twice");
+        let mut admitted: BTreeMap<IpAddr, u32> = BTreeMap::new();
+        for decision in desired.decisions.values() {
+            let Decision::Served { addresses, .. } = decision else { continue };
+            let its = addresses.iter().filter(|(_, verdict)| verdict.source().is_some());
+            prop_assert!(its.clone().count() <= world.config.policy.max_addresses);
+            its.for_each(|(ip, _)| *admitted.entry(*ip).or_default() += 1);
+        }
+        prop_assert!(admitted.values().all(|nics| *nics == 1), "admitted twice: {admitted:?}");
+    }
+
+    #[test]
+    fn every_admitted_address_is_routed(world in world()) {
+        let mut kernel = world.kernel.clone();
+        let (desired, plan) = plan(&world, &kernel);
+        apply(&mut kernel, &plan);
+        for decision in desired.decisions.values() {
+            let Decision::Served { parent, mac, addresses, .. } = decision else { continue };
+            let Some(shim) = desired.shims.get(parent).filter(|shim| shim.obstacle.is_none()) else { continue };
+            for (ip, verdict) in addresses {
+                let Some(source) = verdict.source() else { continue };
+                let link = kernel.snapshot.link_named(&shim.shim.name).unwrap();
+                let table = shim.tables[usize::from(ip.is_ipv6())];
+                let mut routes = kernel.snapshot.routes.iter();
+                prop_assert!(link.up);
+                prop_assert!(routes.any(|(key, route)| key.link == link.index && key.destination == IpNet::from(*ip)
+                    && key.table == table && route.ours && route.source == Some(source)));
+                prop_assert_eq!(kernel.snapshot.neighbours[&(link.index, *ip)].mac, Some(*mac));
+                let rules = kernel.snapshot.rules.iter().filter(|rule| rule.ipv6 == ip.is_ipv6());
+                prop_assert!(table == 254 || rules.clone().any(|rule| rule.ours));
+            }
+        }
+    }
+
+    #[test]
+    fn a_silent_server_changes_no_route(world in world()) {
+        // Settle, then a new process that no server has answered.
+        let mut kernel = world.kernel.clone();
+        let (_, settling) = plan(&world, &kernel);
+        apply(&mut kernel, &settling);
+        let ranges = configured_ranges(&world.config);
+        let mut silent = world.clone();
+        for state in [ServerState::Failed, ServerState::Absent] {
+            for server in silent.inventory.servers.values_mut() {
+                server.state = state;
+                server.guests = None;
+            }
+            let (_, mut plan) = plan(&silent, &kernel);
+            if state == ServerState::Absent {
+                // It may be gone for good, so what no guest's route needs is surplus.
+                plan.retain(|step| match step.op {
+                    Op::DeleteRoute { destination, .. } => is_host(&destination) && !ranges.contains(&destination),
+                    Op::DeleteNeighbour { .. } => true,
+                    _ => false,
+                });
+            }
+            prop_assert!(plan.is_empty(), "{}", shown(&plan));
+        }
+    }
+
+    #[test]
+    fn memory_only_helps(world in world(), events in prop::collection::vec(event(), 0..6)) {
+        // One process that lives through everything ends where it has nothing to do.
+        let mut kernel = world.kernel.clone();
+        let mut memory = Memory::default();
+        let mut world = world;
+        for event in &events {
+            let desired = desire(&world.config, &world.inventory, &kernel.snapshot, &mut memory);
+            let first = diff(&desired, &kernel.snapshot);
+            apply(&mut kernel, &first);
+            let desired = desire(&world.config, &world.inventory, &kernel.snapshot, &mut memory);
+            let second = diff(&desired, &kernel.snapshot);
+            prop_assert!(second.is_empty(), "first:\n{}second:\n{}", shown(&first), shown(&second));
+            event.happen(&mut kernel, &mut world.inventory);
+        }
+    }
+
+    #[test]
+    fn the_schedule_is_patient_fair_and_ends(
+        world in world(),
+        events in prop::collection::vec((event(), 0u64..400), 0..6),
+        failing in prop::collection::vec(any::<prop::sample::Index>(), 0..3),
+    ) {
+        let mut run = Run::new(world);
+        run.settle(&|_| false);
+        for (event, millis) in events {
+            run.now += Duration::from_millis(millis);
+            event.happen(&mut run.kernel, &mut run.world.inventory);
+            let (_, plan) = plan(&run.world, &run.kernel);
+            let fail: BTreeSet<Op> =
+                failing.iter().filter(|_| !plan.is_empty()).map(|index| plan[index.index(plan.len())].op.clone()).collect();
+            run.settle(&|op| fail.contains(op));
+        }
+        // All comes right once nothing fails any more.
+        for _ in 0..20 {
+            run.now += Duration::from_secs(5);
+            run.settle(&|_| false);
+        }
+        let left = desire(&run.world.config, &run.world.inventory, &run.kernel.snapshot, &mut run.memory);
+        let left = diff(&left, &run.kernel.snapshot);
+        prop_assert!(left.is_empty(), "{}", shown(&left));
+        prop_assert_eq!(run.schedule.failures().count(), 0);
+    }
+}
+
+/// A process in time.
+struct Run {
+    world: World,
+    kernel: InMemoryKernel,
+    memory: Memory,
+    schedule: Schedule,
+    now: Instant,
+    /// Since when each delete was planned without a break.
+    surplus: BTreeMap<Op, Instant>,
+}
+
+impl Run {
+    fn new(world: World) -> Run {
+        Run {
+            kernel: world.kernel.clone(),
+            world,
+            memory: Memory::default(),
+            schedule: Schedule::default(),
+            now: Instant::now(),
+            surplus: BTreeMap::new(),
+        }
+    }
+
+    /// Walks until nothing more is due.
+    fn settle(&mut self, fails: &dyn Fn(&Op) -> bool) {
+        let mut walks = String::new();
+        loop {
+            assert!(walks.matches("walk:").count() < 12, "it never ends:\n{walks}");
+            let desired =
+                desire(&self.world.config, &self.world.inventory, &self.kernel.snapshot, &mut self.memory);
+            let plan = diff(&desired, &self.kernel.snapshot);
+            walks += &format!("walk:\n{}", shown(&plan));
+            if !self.walk(&plan, fails) {
+                return;
+            }
+        }
+    }
+
+    fn walk(&mut self, plan: &Plan, fails: &dyn Fn(&Op) -> bool) -> bool {
+        let patient = |op: &Op| plan.iter().any(|step| step.op == *op && step.when == When::AfterBreath);
+        self.surplus.retain(|op, _| patient(op));
+        for step in plan.iter().filter(|step| step.when == When::AfterBreath) {
+            self.surplus.entry(step.op.clone()).or_insert(self.now);
+        }
+        let mut round = self.schedule.begin(plan, self.now);
+        let mut missing: Vec<&Op> = Vec::new();
+        let mut ran = false;
+        let unsafe_before = unsafe_hosts(&self.kernel.snapshot);
+        for step in plan {
+            let due = self.schedule.is_due(&mut round, step, self.now);
+            if !due {
+                missing.push(&step.op);
+                continue;
+            }
+            if let Some(since) = self.surplus.get(&step.op) {
+                assert!(self.now >= *since + BREATH, "no breath for {}", step.op);
+            }
+            ran = true;
+            let result =
+                if fails(&step.op) { Err("told to".to_owned()) } else { self.kernel.apply(&step.op) };
+            match &result {
+                Err(_) if fails(&step.op) => missing.push(&step.op),
+                Err(error) => panic!("{error}: {} ran without what it needs\nmissing: {missing:#?}", step.op),
+                Ok(()) => {}
+            }
+            let error = |message| Error { code: "failed", message, hint: None };
+            self.schedule.ran(&mut round, &step.op, self.now, result.map_err(error));
+            let unsafe_now = unsafe_hosts(&self.kernel.snapshot);
+            assert!(
+                unsafe_now.is_subset(&unsafe_before),
+                "{} is unsafe: {unsafe_now:?}\nmissing: {missing:#?}",
+                step.op
+            );
+        }
+        assert!(
+            missing.is_empty() || round.wake.is_some_and(|wake| wake > self.now),
+            "nobody wakes us: {missing:#?}"
+        );
+        assert!(self.schedule.failures().count() <= plan.len());
+        // What has nothing to do with what is missing was done.
+        for op in &missing {
+            let step = plan.iter().find(|step| step.op == **op).unwrap();
+            let waits = !self.schedule.is_due(&mut Round::default(), step, self.now);
+            let needs = missing.iter().any(|other| other != op && related(other, op));
+            assert!(waits || needs, "{op} waits for nothing");
+        }
+        ran
+    }
+}
+
+/// Whether one op may have to wait for another: they are about one shim or one address, or a rule and its routes.
+fn related(a: &Op, b: &Op) -> bool {
+    let shim = |op: &Op| match op {
+        Op::CreateShim { shim, .. }
+        | Op::SetMtu { shim, .. }
+        | Op::MulticastOff { shim }
+        | Op::Set { shim, .. }
+        | Op::AddAddress { shim, .. }
+        | Op::AddProxy { shim, .. }
+        | Op::SetNeighbour { shim, .. }
+        | Op::SetUp { shim }
+        | Op::SetRoute { shim, .. } => Some(shim.name.clone()),
+        Op::DeleteRoute { link_name, .. }
+        | Op::DeleteNeighbour { link_name, .. }
+        | Op::DeleteProxy { link_name, .. }
+        | Op::DeleteAddress { link_name, .. }
+        | Op::DeleteShim { link_name, .. } => Some(link_name.clone()),
+        Op::AddRule { .. } | Op::DeleteRule { .. } | Op::Probe { .. } => None,
+    };
+    let address = |op: &Op| match op {
+        Op::SetNeighbour { address, .. }
+        | Op::DeleteNeighbour { address, .. }
+        | Op::AddAddress { address, .. } => Some(*address),
+        Op::SetRoute { destination, .. } | Op::DeleteRoute { destination, .. } => Some(destination.addr()),
+        _ => None,
+    };
+    let rule = matches!(a, Op::SetRoute { .. }) && matches!(b, Op::DeleteRule { .. });
+    let source = matches!((a, b), (Op::AddAddress { address, .. }, Op::SetRoute { source, .. }) if Some(*address) == *source);
+    let same_address = address(a).is_some() && address(a) == address(b);
+    // On one shim, only what makes the shim holds back what concerns different addresses.
+    let makes = matches!(
+        a,
+        Op::CreateShim { .. }
+            | Op::SetUp { .. }
+            | Op::Set { .. }
+            | Op::MulticastOff { .. }
+            | Op::DeleteShim { .. }
+            | Op::DeleteRoute { .. }
+    );
+    let same_shim = makes
+        && shim(a) == shim(b)
+        && (!matches!(a, Op::DeleteRoute { .. }) || matches!(b, Op::DeleteShim { .. }));
+    rule || source || same_address || same_shim
+}
+
+#[test]
+fn a_guest_that_flips_through_addresses_does_not_fill_our_memory() {
+    let mut schedule = Schedule::default();
+    let mut now = Instant::now();
+    for round in 0..20_000u32 {
+        now += Duration::from_micros(50);
+        let address = IpAddr::from((0x0a00_0000 + round / 2).to_be_bytes());
+        let op = Op::DeleteNeighbour { link: 9, link_name: "mvs-eth0".to_owned(), address };
+        let plan = vec![macvlan_shim::model::Step { op: op.clone(), when: When::Now, why: String::new() }];
+        let mut walk = schedule.begin(&plan, now);
+        if schedule.is_due(&mut walk, &plan[0], now) {
+            schedule.ran(&mut walk, &op, now, Ok(()));
+        }
+    }
+    assert!(schedule.remembered() < 9_000, "{} ops remembered", schedule.remembered());
+}
+
+fn shuffled(inventory: &Inventory, seed: u64) -> Inventory {
+    let mut inventory = inventory.clone();
+    for guests in inventory.servers.values_mut().filter_map(|server| server.guests.as_mut()) {
+        guests.sort_by_key(|guest| {
+            guest.name.bytes().chain(guest.project.bytes()).fold(seed, |hash, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3).rotate_left(23)
+            })
+        });
+        for guest in guests {
+            if seed.is_multiple_of(2) {
+                guest.nics.reverse();
+            }
+        }
+    }
+    inventory
+}
+
+/// Host routes of ours that lead to a shim without a permanent neighbour entry of ours: the host would ask for the
+/// guest on the wire with the shim's MAC.
+fn unsafe_hosts(snapshot: &Snapshot) -> BTreeSet<(u32, IpAddr)> {
+    let ours = snapshot.routes.iter().filter(|(key, route)| route.ours && is_host(&key.destination));
+    let at = ours.map(|(key, _)| (key.link, key.destination.addr()));
+    at.filter(|at| {
+        let entry = snapshot.neighbours.get(at);
+        !entry.is_some_and(|entry| {
+            entry.ours && entry.mac.is_some() && entry.state == NeighbourState::Permanent
+        })
+    })
+    .filter(|(_, address)| !worlds::CONFIGURED_HOST_RANGES.contains(&address.to_string().as_str()))
+    .collect()
+}
+
+fn is_host(destination: &IpNet) -> bool {
+    destination.prefix_len() == destination.max_prefix_len()
+}
+
+fn configured_ranges(config: &Config) -> BTreeSet<IpNet> {
+    config.parents.values().flat_map(|parent| parent.routes.iter().copied()).collect()
+}
+
+fn on_link(snapshot: &Snapshot, parent: u32, ip: IpAddr) -> bool {
+    let addresses = snapshot.addresses.keys().filter(|key| key.link == parent && !is_host(&key.address));
+    let routes = snapshot.routes.iter().filter(|(key, route)| {
+        key.link == parent && !route.gateway && !route.ours && key.destination.prefix_len() > 0
+    });
+    addresses
+        .map(|key| key.address)
+        .chain(routes.map(|(key, _)| key.destination))
+        .any(|range| range.contains(&ip))
+}
+
+/// Everything that does not bear our mark, and is not on one of our shims.
+fn unmarked(snapshot: &Snapshot) -> Snapshot {
+    let shims: BTreeSet<u32> = snapshot.shims().map(|(_, link)| link.index).collect();
+    let mut rest = snapshot.clone();
+    rest.links.retain(|index, _| !shims.contains(index));
+    rest.settings.clear();
+    rest.addresses.retain(|key, address| !shims.contains(&key.link) && !address.ours);
+    rest.routes.retain(|key, route| !shims.contains(&key.link) && !route.ours);
+    rest.rules.retain(|rule| !rule.ours);
+    rest.neighbours.retain(|(link, _), entry| !shims.contains(link) && !entry.ours);
+    // Asking the LAN is not touching.
+    for entry in rest.neighbours.values_mut().filter(|entry| entry.state == NeighbourState::Probing) {
+        entry.state = NeighbourState::Stale;
+    }
+    rest.proxies.retain(|(link, _), ours| !shims.contains(link) && !*ours);
+    rest
+}
+
+/// Everything that bears our mark.
+fn marked(snapshot: &Snapshot) -> Vec<String> {
+    let links = snapshot.shims().map(|(_, link)| link.name.clone());
+    let addresses =
+        snapshot.addresses.iter().filter(|(_, address)| address.ours).map(|(key, _)| format!("{key:?}"));
+    let routes = snapshot.routes.iter().filter(|(_, route)| route.ours).map(|(key, _)| format!("{key:?}"));
+    let rules = snapshot.rules.iter().filter(|rule| rule.ours).map(|rule| format!("{rule:?}"));
+    let neighbours =
+        snapshot.neighbours.iter().filter(|(_, entry)| entry.ours).map(|(key, _)| format!("{key:?}"));
+    let proxies = snapshot.proxies.iter().filter(|(_, ours)| **ours).map(|(key, _)| format!("{key:?}"));
+    links.chain(addresses).chain(routes).chain(rules).chain(neighbours).chain(proxies).collect()
+}
+
+/// What the fast lane does after guests changed their addresses in a world that was settled, and what the full
+/// decision does.
+fn fast_lane(world: &World, events: &[Event]) -> (Plan, Plan) {
+    let mut kernel = world.kernel.clone();
+    let (_, first) = plan(world, &kernel);
+    apply(&mut kernel, &first);
+    let mut memory = Memory::default();
+    let desired = desire(&world.config, &world.inventory, &kernel.snapshot, &mut memory);
+    let before = kernel.snapshot.children.clone();
+    let mut inventory = world.inventory.clone();
+    for event in events {
+        event.happen(&mut kernel, &mut inventory);
+    }
+    let after = &kernel.snapshot.children;
+    let keys: BTreeSet<_> = before.keys().chain(after.keys()).copied().collect();
+    let changed = keys.into_iter().filter(|key| before.get(key) != after.get(key)).collect();
+    let ahead = express(&world.config, &kernel.snapshot, &desired, &changed);
+    let desired = desire(&world.config, &inventory, &kernel.snapshot, &mut memory);
+    (ahead, diff(&desired, &kernel.snapshot))
+}
+
+/// A law over worlds in which nothing happens says nothing.
+#[test]
+fn the_worlds_are_crowded() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut seen: BTreeMap<&str, u32> = BTreeMap::new();
+    for _ in 0..2000 {
+        let world = proptest::strategy::ValueTree::current(&world().new_tree(&mut runner).unwrap());
+        let (desired, plan) = plan(&world, &world.kernel);
+        let mut see = |what: &'static str, really: bool| *seen.entry(what).or_default() += u32::from(really);
+        see("a guest is routed", desired.shims.values().any(|shim| !shim.hosts.is_empty()));
+        see(
+            "a guest is unclaimed",
+            desired.shims.values().any(|shim| shim.hosts.values().any(|host| host.nic.is_none())),
+        );
+        see("an obstacle", desired.shims.values().any(|shim| shim.obstacle.is_some()));
+        see("our own table", !desired.rules.is_empty());
+        see("something waits", plan.iter().any(|step| step.when == When::AfterBreath));
+        see("a probe", !desired.probes.is_empty());
+        see(
+            "a replaced route",
+            plan.iter().any(|step| matches!(step.op, Op::SetRoute { replace: true, .. })),
+        );
+        see(
+            "a hand-over",
+            plan.iter()
+                .any(|step| step.when == When::AfterBreath && matches!(step.op, Op::SetNeighbour { .. })),
+        );
+        for reason in desired.refused.values() {
+            see(reason.code(), true);
+        }
+        let events = prop::collection::vec(address_event(), 1..5).new_tree(&mut runner).unwrap();
+        let (ahead, _) = fast_lane(&world, &proptest::strategy::ValueTree::current(&events));
+        see("the fast lane", !ahead.is_empty());
+    }
+    for (what, often) in &seen {
+        assert!(*often > 0, "{what}: never");
+    }
+}

@@ -1,0 +1,609 @@
+//! Random worlds. Few links, few MACs, few addresses: everything collides.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use macvlan_shim::config::{Config, Parent, Policy, Select, Shim};
+use macvlan_shim::model::inventory::{
+    Guest, GuestKind, Inventory, Mode, Nic, NicParent, OptOut, Power, Server, ServerId, ServerState,
+};
+use macvlan_shim::model::names::LINK_GROUP;
+use macvlan_shim::model::snapshot::{
+    AddressKey, Child, ChildKey, GuestAddress, HostAddress, Link, LinkKind, Neighbour, NeighbourState, Netns,
+    Route, RouteKey, Rule, Setting, Snapshot,
+};
+use macvlan_shim::model::{Mac, Op, ShimRef};
+use macvlan_shim::reconcile::desire::Memory;
+use macvlan_shim::reconcile::diff::metric;
+use macvlan_shim::reconcile::{desire, diff};
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use crate::in_memory_kernel::{InMemoryKernel, default_settings};
+
+/// Host addresses that a random configuration may route as ranges.
+pub(crate) const CONFIGURED_HOST_RANGES: [&str; 1] = ["10.0.0.4"];
+
+const PARENTS: [u32; 3] = [2, 3, 4];
+const NAMES: [&str; 3] = ["eth0", "eth1", "eth0.5"];
+const ADDRESSES: [&str; 14] = [
+    "10.0.0.0",
+    "10.0.0.1",
+    "10.0.0.2",
+    "10.0.0.3",
+    "10.0.0.4",
+    "10.0.0.254",
+    "10.0.0.255",
+    "10.0.1.2",
+    "192.0.2.9",
+    "fd00::1",
+    "fd00::2",
+    "fd00::3",
+    "fd01::9",
+    "fe80::2",
+];
+
+/// Everything that the decision stands on.
+#[derive(Clone, Debug)]
+pub(crate) struct World {
+    pub(crate) config: Config,
+    pub(crate) inventory: Inventory,
+    pub(crate) kernel: InMemoryKernel,
+}
+
+/// A world: a plain host with guests, often served by an earlier process already, and what happened since.
+pub(crate) fn world() -> impl Strategy<Value = World> {
+    let guests = prop::collection::vec((guest(Just("")), children()), 1..4);
+    let events = prop::collection::vec(event(), 0..16);
+    (config(), prop::bool::weighted(0.9), 0i64..2, guests, 0..3, events).prop_map(
+        |(config, ipv6, arp_ignore, guests, served, events)| {
+            let kernel = plain_host(ipv6, arp_ignore);
+            let mut world = World { config, inventory: Inventory::default(), kernel };
+            for ((mut guest, children), name) in guests.into_iter().zip(["a", "b", "c"]) {
+                guest.name = name.to_owned();
+                for (nic, mut child) in guest.nics.iter().zip(children) {
+                    if let Event::Child { mac, parent, .. } = &mut child {
+                        *mac = nic.mac.unwrap_or(*mac);
+                        *parent = if nic.parent.to_string() == "eth1" { 3 } else { 2 };
+                    }
+                    child.happen(&mut world.kernel, &mut world.inventory);
+                }
+                Event::Guest { server: "lxd", guest }.happen(&mut world.kernel, &mut world.inventory);
+            }
+            if served > 0 {
+                world.serve();
+            }
+            for event in events {
+                event.happen(&mut world.kernel, &mut world.inventory);
+            }
+            world
+        },
+    )
+}
+
+fn children() -> impl Strategy<Value = Vec<Event>> {
+    prop::collection::vec(child(prop_oneof![20 => Just(Mode::Bridge), 1 => Just(Mode::Private)]), 2)
+}
+
+impl World {
+    /// An earlier process did its work.
+    fn serve(&mut self) {
+        let desired = desire(&self.config, &self.inventory, &self.kernel.snapshot, &mut Memory::default());
+        for step in diff(&desired, &self.kernel.snapshot) {
+            let _ = self.kernel.apply(&step.op);
+        }
+    }
+}
+
+fn plain_host(ipv6: bool, arp_ignore: i64) -> InMemoryKernel {
+    let mut snapshot = Snapshot::default();
+    snapshot.host.ipv6 = ipv6;
+    snapshot.host.arp_ignore = arp_ignore;
+    for (index, name) in PARENTS.into_iter().zip(NAMES) {
+        snapshot.links.insert(index, link(index, name, LinkKind::Other(String::new())));
+    }
+    if let Some(vlan) = snapshot.links.get_mut(&4) {
+        vlan.kind = LinkKind::Vlan(5);
+        vlan.lower = Some(2);
+    }
+    for ipv6 in [false, true] {
+        for (priority, table) in [(0, 255), (32766, 254)] {
+            snapshot.rules.insert(Rule { ipv6, priority, table, ours: false });
+        }
+    }
+    let addresses = [(2, "10.0.0.1/24"), (2, "fd00::1/64"), (3, "10.0.0.200/24")];
+    for (link, address) in addresses.into_iter().filter(|(_, address)| ipv6 || !address.contains(':')) {
+        let key = AddressKey { link, address: address.parse().unwrap() };
+        snapshot
+            .addresses
+            .insert(key, HostAddress { usable: true, deprecated: false, secondary: false, ours: false });
+    }
+    InMemoryKernel::new(snapshot)
+}
+
+fn link(index: u32, name: &str, kind: LinkKind) -> Link {
+    Link {
+        index,
+        name: name.to_owned(),
+        kind,
+        mac: Some(Mac([0x52, 0x54, 0, 0, 0, u8::try_from(index).unwrap()])),
+        mtu: 1500,
+        up: true,
+        multicast: true,
+        group: 0,
+        lower: None,
+        master: None,
+        wireless: false,
+    }
+}
+
+fn config() -> impl Strategy<Value = Config> {
+    let own =
+        || prop::collection::vec(prop_oneof![Just("10.0.0.3"), Just("10.0.0.77"), Just("fd00::77")], 0..2);
+    let parent = (prop::option::of(own()), any::<bool>(), prop::option::of(any::<bool>()), any::<bool>());
+    let parents = prop::collection::btree_map(0usize..4, parent, 0..3);
+    let range = || select(vec!["10.0.0.0/24", "192.0.2.0/24", "10.0.0.2/32", "fd01::/64", "10.0.0.254/32"]);
+    let prefixes = || prop::collection::vec(range(), 0..2);
+    (own(), prop::bool::weighted(0.9), prop::bool::weighted(0.2), parents, prefixes(), prefixes(), 1usize..4)
+        .prop_map(|(own, ipv6, keep, parents, allow, deny, max_addresses)| {
+            let parse = |texts: Vec<&str>| {
+                texts.into_iter().map(|text| text.parse().unwrap()).collect::<Vec<IpAddr>>()
+            };
+            let mut ranges = vec!["10.9.0.0/24", "10.0.0.4/32", "fd09::/64"];
+            let parents = parents.into_iter().map(|(which, (own, routes, keep, _))| {
+                let routes = if routes { ranges.pop().map(|range| range.parse().unwrap()) } else { None };
+                let parent = Parent { addresses: own.map(parse), routes: routes.into_iter().collect(), keep };
+                (["eth0", "eth1", "eth0.5", "eth9"][which].to_owned(), parent)
+            });
+            let nets =
+                |texts: Vec<&str>| texts.into_iter().map(|text| text.parse::<IpNet>().unwrap()).collect();
+            Config {
+                servers: Vec::new(),
+                select: Select::default(),
+                parents: parents.collect(),
+                shim: Shim { addresses: parse(own), ipv6, keep },
+                policy: Policy {
+                    allow: nets(allow),
+                    deny: if max_addresses == 1 { nets(deny) } else { Vec::new() },
+                    max_addresses,
+                },
+            }
+        })
+}
+
+/// Something that happens to the host, a guest or a server, or that an older process of ours did.
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    Address {
+        link: u32,
+        address: IpNet,
+        usable: bool,
+    },
+    NoAddress {
+        link: u32,
+        address: IpNet,
+    },
+    Route {
+        link: u32,
+        destination: IpNet,
+        table: u32,
+        ours: bool,
+        source: Option<IpAddr>,
+        metric: Option<u32>,
+    },
+    Neighbour {
+        link: u32,
+        address: IpAddr,
+        mac: Mac,
+        state: NeighbourState,
+        ours: bool,
+    },
+    Proxy {
+        link: u32,
+        address: IpAddr,
+        ours: bool,
+    },
+    Rule {
+        ipv6: bool,
+        priority: u32,
+        ours: bool,
+        there: bool,
+    },
+    NextHop {
+        address: IpAddr,
+        there: bool,
+    },
+    Shim {
+        parent: u32,
+        name: &'static str,
+        mode: Mode,
+        marked: bool,
+        complete: bool,
+    },
+    Up {
+        link: u32,
+        up: bool,
+    },
+    Gone {
+        link: u32,
+    },
+    Orphan {
+        link: u32,
+    },
+    Mtu {
+        link: u32,
+        mtu: u32,
+    },
+    Wifi {
+        link: u32,
+    },
+    Drift {
+        link: u32,
+        setting: usize,
+    },
+    Child {
+        key: ChildKey,
+        parent: u32,
+        mac: Mac,
+        mode: Mode,
+        tap: bool,
+        addresses: BTreeMap<IpNet, GuestAddress>,
+    },
+    NoChild {
+        key: ChildKey,
+    },
+    Gets {
+        key: ChildKey,
+        address: IpNet,
+    },
+    Loses {
+        key: ChildKey,
+        address: IpNet,
+    },
+    OtherMac {
+        key: ChildKey,
+        mac: Mac,
+    },
+    Guest {
+        server: &'static str,
+        guest: Guest,
+    },
+    NoGuest {
+        server: &'static str,
+        name: &'static str,
+    },
+    Server {
+        server: &'static str,
+        state: ServerState,
+        read: bool,
+    },
+}
+
+/// What a guest can do to its addresses, and what the LAN may say of them.
+pub(crate) fn address_event() -> impl Strategy<Value = Event> {
+    let key = || (0i32..4).prop_map(|id| ChildKey { netns: Netns::Id(id), index: 10 });
+    let state = || select(vec![NeighbourState::Reachable, NeighbourState::Stale, NeighbourState::Unresolved]);
+    prop_oneof![
+        8 => (key(), good_net()).prop_map(|(key, address)| Event::Gets { key, address }),
+        3 => (key(), good_net()).prop_map(|(key, address)| Event::Loses { key, address }),
+        1 => key().prop_map(|key| Event::NoChild { key }),
+        2 => (2u32..4, good_net(), state()).prop_map(|(link, address, state)| {
+            let mac = Mac([2, 0, 0x5e, 0, 0, 9]);
+            Event::Neighbour { link, address: address.addr(), mac, state, ours: false }
+        }),
+    ]
+}
+
+pub(crate) fn event() -> impl Strategy<Value = Event> {
+    let parent = || select(PARENTS.to_vec());
+    // Parents, and what may stand upon them.
+    let any_link = || prop_oneof![2 => parent(), 3 => 5u32..9];
+    let ip = || select(ADDRESSES.to_vec()).prop_map(|text| text.parse::<IpAddr>().unwrap());
+    let net = || (ip(), any::<bool>()).prop_map(|(ip, wide)| wide_or_host(ip, wide));
+    let mac = || (1u8..6).prop_map(|last| Mac([0, 0x16, 0x3e, 0, 0, last]));
+    let lan_mac = || prop_oneof![4 => mac(), 1 => Just(Mac([2, 0, 0x5e, 0, 0, 9]))];
+    let state = || {
+        select(vec![
+            NeighbourState::Permanent,
+            NeighbourState::Reachable,
+            NeighbourState::Stale,
+            NeighbourState::Probing,
+            NeighbourState::Unresolved,
+        ])
+    };
+    let mode = || prop_oneof![8 => Just(Mode::Bridge), 1 => Just(Mode::Private), 1 => Just(Mode::Passthru)];
+    let key = || (0i32..4).prop_map(|id| ChildKey { netns: Netns::Id(id), index: 10 });
+    let server = || select(vec!["incus", "lxd"]);
+    let name = || select(vec!["a", "b", "c"]);
+    let rarely = |often: f64| prop::bool::weighted(often);
+    prop_oneof![
+        3 => (any_link(), net(), rarely(0.8)).prop_map(|(link, address, usable)| {
+            Event::Address { link, address, usable }
+        }),
+        2 => (any_link(), net()).prop_map(|(link, address)| Event::NoAddress { link, address }),
+        4 => (any_link(), net(), select(vec![254, 77]), rarely(0.7), prop::option::of(ip()),
+              prop::option::weighted(0.1, 1u32..3)).prop_map(|(link, destination, table, ours, source, metric)| {
+            Event::Route { link, destination: destination.trunc(), table, ours, source, metric }
+        }),
+        4 => (any_link(), ip(), lan_mac(), state(), rarely(0.5)).prop_map(|(link, address, mac, state, ours)| {
+            Event::Neighbour { link, address, mac, state, ours }
+        }),
+        1 => (any_link(), ip(), any::<bool>()).prop_map(|(link, address, ours)| Event::Proxy { link, address, ours }),
+        2 => (any::<bool>(), select(vec![0u32, 1, 99, 100, 101, 40000]), any::<bool>(), rarely(0.7)).prop_map(
+            |(ipv6, priority, ours, there)| Event::Rule { ipv6, priority, ours, there }),
+        1 => (ip(), any::<bool>()).prop_map(|(address, there)| Event::NextHop { address, there }),
+        3 => (parent(), select(vec!["mvs-eth0", "mvs-eth1", "mvs-eth0.5", "mvs-old"]), mode(), rarely(0.85),
+              any::<bool>()).prop_map(|(parent, name, mode, marked, complete)| {
+            Event::Shim { parent, name, mode, marked, complete }
+        }),
+        1 => (any_link(), any::<bool>()).prop_map(|(link, up)| Event::Up { link, up }),
+        1 => (prop_oneof![1 => parent(), 9 => 5u32..9], rarely(0.4)).prop_map(|(link, gone)| {
+            if gone { Event::Gone { link } } else { Event::Orphan { link } }
+        }),
+        1 => (any_link(), select(vec![1400u32, 1500, 9000])).prop_map(|(link, mtu)| Event::Mtu { link, mtu }),
+        1 => (5u32..9, 0usize..12).prop_map(|(link, setting)| Event::Drift { link, setting }),
+        1 => parent().prop_map(|link| Event::Wifi { link }),
+        8 => child(mode()),
+        1 => key().prop_map(|key| Event::NoChild { key }),
+        4 => (key(), good_net()).prop_map(|(key, address)| Event::Gets { key, address }),
+        4 => (key(), good_net()).prop_map(|(key, address)| Event::Loses { key, address }),
+        1 => (key(), mac()).prop_map(|(key, mac)| Event::OtherMac { key, mac }),
+        2 => (2u32..4, good_net(), state()).prop_map(|(link, address, state)| {
+            let mac = Mac([2, 0, 0x5e, 0, 0, 9]);
+            Event::Neighbour { link, address: address.addr(), mac, state, ours: false }
+        }),
+        8 => (server(), guest(name())).prop_map(|(server, guest)| Event::Guest { server, guest }),
+        1 => (server(), name()).prop_map(|(server, name)| Event::NoGuest { server, name }),
+        1 => (server(), select(vec![ServerState::Connected, ServerState::Absent, ServerState::Failed]), rarely(0.8))
+            .prop_map(|(server, state, read)| Event::Server { server, state, read }),
+    ]
+}
+
+fn child(mode: impl Strategy<Value = Mode>) -> impl Strategy<Value = Event> {
+    let key = (0i32..4).prop_map(|id| ChildKey { netns: Netns::Id(id), index: 10 });
+    let mac = (1u8..6).prop_map(|last| Mac([0, 0x16, 0x3e, 0, 0, last]));
+    let state = prop_oneof![
+        9 => Just(GuestAddress::Settled), 1 => Just(GuestAddress::Tentative), 1 => Just(GuestAddress::Duplicate)
+    ];
+    let ip = select(ADDRESSES.to_vec()).prop_map(|text| wide_or_host(text.parse().unwrap(), true));
+    let addresses = prop::collection::btree_map(prop_oneof![3 => good_net(), 1 => ip], state, 0..4);
+    (key, select(PARENTS.to_vec()), mac, mode, prop::bool::weighted(0.05), addresses).prop_map(
+        |(key, parent, mac, mode, tap, addresses)| Event::Child { key, parent, mac, mode, tap, addresses },
+    )
+}
+
+/// Addresses that may well be admitted.
+fn good_net() -> impl Strategy<Value = IpNet> {
+    let good = vec!["10.0.0.2", "10.0.0.3", "10.0.0.4", "fd00::2", "fd00::3"];
+    select(good).prop_map(|text| wide_or_host(text.parse().unwrap(), true))
+}
+
+fn wide_or_host(ip: IpAddr, wide: bool) -> IpNet {
+    let length = match (wide, ip.is_ipv4()) {
+        (true, true) => 24,
+        (true, false) => 64,
+        (false, true) => 32,
+        (false, false) => 128,
+    };
+    IpNet::new(ip, length).unwrap()
+}
+
+fn guest(name: impl Strategy<Value = &'static str>) -> impl Strategy<Value = Guest> {
+    let parent = prop_oneof![
+        9 => select(vec![("eth0", None), ("eth0", None), ("eth1", None), ("eth1", None), ("eth0", Some(5)), ("eth9", None)]).prop_map(|(name, vlan)| {
+            NicParent::Link { name: name.to_owned(), vlan }
+        }),
+        1 => Just(NicParent::Unknown("unknown".to_owned())),
+    ];
+    let mac = prop::option::weighted(0.9, (1u8..6).prop_map(|last| Mac([0, 0x16, 0x3e, 0, 0, last])));
+    let nic = (select(vec!["eth0", "eth1"]), mac, parent).prop_map(|(name, mac, parent)| {
+        (name.to_owned(), Nic { name: name.to_owned(), mac, parent, mode: Mode::Bridge })
+    });
+    let often = |yes: f64| prop::bool::weighted(yes);
+    (name, often(0.1), often(0.9), often(0.1), prop::collection::vec(nic, 1..3)).prop_map(
+        |(name, vm, runs, out, nics)| Guest {
+            project: "default".to_owned(),
+            name: name.to_owned(),
+            kind: if vm { GuestKind::VirtualMachine } else { GuestKind::Container },
+            power: if runs { Power::Running } else { Power::Stopped },
+            profiles: vec!["default".to_owned()],
+            opt: if out { OptOut::Out } else { OptOut::In },
+            nics: nics.into_iter().collect::<BTreeMap<_, _>>().into_values().collect(),
+        },
+    )
+}
+
+impl Event {
+    /// What the kernel would refuse does not happen.
+    pub(crate) fn happen(&self, kernel: &mut InMemoryKernel, inventory: &mut Inventory) {
+        let there = |link: &u32, kernel: &InMemoryKernel| kernel.snapshot.links.contains_key(link);
+        match self {
+            Event::Address { link, address, usable } if there(link, kernel) => {
+                // Nobody else gives our shims addresses, and ours are nowhere else.
+                let ours = &is_marked(kernel, *link);
+                let new = HostAddress { usable: *usable, deprecated: !usable, secondary: *ours, ours: *ours };
+                let possible = address.addr().is_ipv4() || kernel.snapshot.host.ipv6;
+                let twice = kernel
+                    .snapshot
+                    .addresses
+                    .keys()
+                    .any(|key| key.link == *link && key.address.addr() == address.addr());
+                if possible && !twice && (!ours || address.prefix_len() == address.max_prefix_len()) {
+                    kernel.snapshot.addresses.insert(AddressKey { link: *link, address: *address }, new);
+                }
+            }
+            Event::NoAddress { link, address } => {
+                kernel.remove_address(AddressKey { link: *link, address: *address });
+            }
+            Event::Route { link, destination, table, ours, source, metric: other } => {
+                // Nobody else routes through our shims, or from an address that may go.
+                let ours = &(*ours || is_marked(kernel, *link));
+                let source = source.filter(|_| *ours);
+                let metric = other.unwrap_or(metric(destination.addr().is_ipv6()));
+                let key = RouteKey { table: *table, destination: *destination, metric, link: *link };
+                let source = source.filter(|source| source.is_ipv4() == destination.addr().is_ipv4());
+                let _ = kernel.set_route(key, Route { source, ours: *ours, gateway: false }, false);
+            }
+            Event::Neighbour { link, address, mac, state, ours }
+                if there(link, kernel) && (address.is_ipv4() || kernel.snapshot.host.ipv6) =>
+            {
+                let mac = Some(*mac).filter(|_| *state != NeighbourState::Unresolved);
+                let entry = Neighbour { mac, state: *state, ours: *ours };
+                kernel.snapshot.neighbours.insert((*link, *address), entry);
+            }
+            Event::Proxy { link, address: IpAddr::V6(address), ours }
+                if there(link, kernel) && kernel.snapshot.host.ipv6 =>
+            {
+                kernel.snapshot.proxies.insert((*link, *address), *ours);
+            }
+            Event::Rule { ipv6, priority, ours, there } => {
+                let rules = &mut kernel.snapshot.rules;
+                rules.retain(|rule| {
+                    (rule.ipv6, rule.priority, rule.ours) != (*ipv6, *priority, *ours) || rule.table == 255
+                });
+                if *there {
+                    let table = if *ours { 77 } else { 100 };
+                    rules.insert(Rule { ipv6: *ipv6, priority: *priority, table, ours: *ours });
+                }
+            }
+            Event::NextHop { address, there: true } => {
+                kernel.snapshot.next_hops.insert(*address);
+            }
+            Event::NextHop { address, there: false } => {
+                kernel.snapshot.next_hops.remove(address);
+            }
+            Event::Shim { parent, name, mode, marked, complete }
+                if there(parent, kernel) && kernel.snapshot.link_named(name).is_none() =>
+            {
+                make_shim(kernel, *parent, name, *mode, *marked, *complete);
+            }
+            Event::Up { link, up: false } => kernel.set_down(*link),
+            Event::Up { link, up: true } => {
+                if let Some(link) = kernel.snapshot.links.get(link) {
+                    let shim = ShimRef { name: link.name.clone(), index: Some(link.index) };
+                    let _ = kernel.apply(&Op::SetUp { shim });
+                }
+            }
+            Event::Gone { link } => kernel.remove_link(*link),
+            Event::Orphan { link } => {
+                if let Some(link) = kernel.snapshot.links.get_mut(link).filter(|link| link.index > 4) {
+                    link.lower = None;
+                }
+            }
+            Event::Mtu { link, mtu } => {
+                if let Some(link) = kernel.snapshot.links.get_mut(link).filter(|link| link.index < 5) {
+                    link.mtu = *mtu;
+                }
+                let upon = kernel.snapshot.links.values_mut().filter(|upon| upon.lower == Some(*link));
+                upon.for_each(|upon| upon.mtu = upon.mtu.min(*mtu));
+            }
+            Event::Wifi { link } => {
+                if let Some(link) = kernel.snapshot.links.get_mut(link) {
+                    link.wireless = true;
+                }
+            }
+            Event::Drift { link, setting } => {
+                let settings = kernel.snapshot.settings.get_mut(link);
+                if let Some(value) = settings.and_then(|settings| settings.get_mut(&Setting::ALL[*setting])) {
+                    *value = i64::from(Setting::ALL[*setting] != Setting::Ipv6Disable) * 7;
+                }
+            }
+            Event::Child { key, parent, mac, mode, tap, addresses } if there(parent, kernel) => {
+                let children = &kernel.snapshot.children;
+                let twin = children
+                    .iter()
+                    .any(|(other, child)| other != key && (child.parent, child.mac) == (*parent, *mac));
+                let alone = children.iter().any(|(other, child)| {
+                    other != key
+                        && child.parent == *parent
+                        && (child.mode == Mode::Passthru || *mode == Mode::Passthru)
+                });
+                if twin || alone {
+                    return;
+                }
+                let child = Child {
+                    parent: *parent,
+                    mac: *mac,
+                    mode: *mode,
+                    name: "eth0".to_owned(),
+                    tap: *tap,
+                    addresses: addresses.clone(),
+                };
+                kernel.snapshot.children.insert(*key, child);
+            }
+            Event::Gets { key, address } => {
+                if let Some(child) = kernel.snapshot.children.get_mut(key) {
+                    child.addresses.insert(*address, GuestAddress::Settled);
+                }
+            }
+            Event::Loses { key, address } => {
+                if let Some(child) = kernel.snapshot.children.get_mut(key) {
+                    child.addresses.remove(address);
+                }
+            }
+            Event::OtherMac { key, mac } => {
+                let Some(child) = kernel.snapshot.children.get(key).cloned() else { return };
+                let twin = |other: &Child| (other.parent, other.mac) == (child.parent, *mac);
+                if !kernel.snapshot.children.values().any(twin) {
+                    kernel.snapshot.children.insert(*key, Child { mac: *mac, ..child });
+                }
+            }
+            Event::NoChild { key } => {
+                kernel.snapshot.children.remove(key);
+            }
+            Event::Guest { server, guest } => {
+                let guests = server_mut(inventory, server).guests.get_or_insert_default();
+                guests.retain(|other| other.name != guest.name);
+                guests.push(guest.clone());
+                guests.sort_by(|a, b| a.name.cmp(&b.name));
+            }
+            Event::NoGuest { server, name } => {
+                let guests = server_mut(inventory, server).guests.get_or_insert_default();
+                guests.retain(|guest| guest.name != *name);
+            }
+            Event::Server { server, state, read } => {
+                let server = server_mut(inventory, server);
+                server.state = *state;
+                if !read {
+                    server.guests = None;
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn is_marked(kernel: &InMemoryKernel, link: u32) -> bool {
+    kernel.snapshot.links.get(&link).is_some_and(|link| link.group == LINK_GROUP)
+}
+
+fn make_shim(kernel: &mut InMemoryKernel, parent: u32, name: &str, mode: Mode, marked: bool, complete: bool) {
+    let index = kernel.next_index();
+    let new = Link {
+        mac: Some(Mac([2, 0x77, 0, 0, 0, u8::try_from(index % 251).unwrap()])),
+        mtu: kernel.snapshot.links[&parent].mtu,
+        up: complete,
+        multicast: !complete,
+        group: if marked { LINK_GROUP } else { 0 },
+        lower: Some(parent),
+        ..link(0, name, LinkKind::Macvlan(mode))
+    };
+    kernel.snapshot.links.insert(index, Link { index, ..new });
+    if marked {
+        kernel.snapshot.settings.insert(index, default_settings(kernel.snapshot.host.ipv6));
+    }
+}
+
+fn server_mut<'a>(inventory: &'a mut Inventory, name: &str) -> &'a mut Server {
+    inventory.servers.entry(ServerId(name.to_owned())).or_insert_with(|| Server {
+        socket: PathBuf::from("/run").join(name),
+        kind: None,
+        version: None,
+        name: None,
+        state: ServerState::Connected,
+        message: None,
+        guests: Some(Vec::new()),
+    })
+}

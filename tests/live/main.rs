@@ -1,0 +1,17 @@
+//! The real binary with a real LXD and a real Incus, on LANs of the lab. Needs root and the packages of
+//! `tests/lab/setup.sh`, and fails where it does not have them.
+
+/// Runs each story on a real LXD and on a real Incus.
+macro_rules! on_lxd_and_incus {
+    ($($story:ident),* $(,)?) => {
+        mod lxd { $(#[test] fn $story() -> anyhow::Result<()> { super::$story(lab::Kind::Lxd) })* }
+        mod incus { $(#[test] fn $story() -> anyhow::Result<()> { super::$story(lab::Kind::Incus) })* }
+    };
+}
+
+mod guests;
+mod lan;
+mod node;
+mod operator;
+mod selection;
+mod shim;

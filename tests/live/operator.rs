@@ -1,0 +1,239 @@
+//! What an operator meets: the commands, and every fault that has an error of its own. On real servers.
+
+use std::io::Write;
+use std::net::IpAddr;
+use std::os::unix::net::UnixListener;
+use std::time::Duration;
+
+use crate::node::{BINARY, HOST, Node, PATIENCE, Site, ours, routes};
+use anyhow::{Result, ensure};
+use lab::{Kind, Machine, eventually};
+use serde_json::Value;
+
+/// Runs the binary on a machine: its exit status, stdout and stderr.
+fn shim(host: &Machine, arguments: &[&str]) -> Result<(i32, String, String)> {
+    let mut command = host.command(BINARY);
+    let output = command.args(arguments).output()?;
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Ok((output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr)))
+}
+
+fn problem<'a>(status: &'a Value, code: &str) -> Option<&'a Value> {
+    status["problems"].as_array()?.iter().find(|problem| problem["code"] == code)
+}
+
+#[test]
+fn plan_shows_what_run_would_do_and_cleanup_takes_it_away() -> Result<()> {
+    let site = Site::new(Kind::Lxd)?;
+    let guest = site.launch_static("c1", &["192.168.77.101/24"])?;
+    let before = ours(&site.host)?;
+    let (exit, plan, complaints) = shim(&site.host, &["plan"])?;
+    ensure!(exit == 0, "plan: {exit} {complaints}");
+    ensure!(plan.contains("create shim mvs-eth0 on eth0"), "{plan}");
+    ensure!(
+        plan.contains("add route 192.168.77.101/32 through mvs-eth0 from 192.168.77.11: lxd:c1 eth0"),
+        "{plan}"
+    );
+    ensure!(ours(&site.host)? == before, "plan changed something");
+    let (_, json, _) = shim(&site.host, &["plan", "--json"])?;
+    ensure!(serde_json::from_str::<Value>(&json)?.as_array().is_some_and(|steps| steps.len() > 10), "{json}");
+
+    let mut node = Node::start(&site.host)?;
+    node.wait_both_ways(&guest, "192.168.77.101".parse::<IpAddr>()?, HOST)?;
+    let (exit, plan, _) = shim(&site.host, &["plan"])?;
+    ensure!(exit == 0 && plan.starts_with("nothing to do"), "{plan}");
+    let (exit, table, _) = shim(&site.host, &["status"])?;
+    ensure!(exit == 0 && table.contains("192.168.77.101") && table.contains("mvs-eth0"), "{table}");
+
+    let (exit, _, complaint) = shim(&site.host, &["cleanup"])?;
+    ensure!(exit == 1 && complaint.contains("running"), "beside a daemon: {exit} {complaint}");
+    let (exit, _, complaint) = shim(&site.host, &["run"])?;
+    ensure!(
+        exit == 1 && complaint.contains("running") && complaint.contains("pid"),
+        "second daemon: {complaint}"
+    );
+
+    node.daemon.stop()?;
+    ensure!(site.host.pings("192.168.77.101".parse::<IpAddr>()?), "SIGTERM took the route away");
+    let (exit, _, complaint) = shim(&site.host, &["status"])?;
+    ensure!(exit == 3, "status without a daemon: {exit} {complaint}");
+
+    // What is not ours stays, also where it looks like ours.
+    site.host.sh("ip route add 192.168.77.200/32 dev eth0; ip neigh add 192.168.77.201 lladdr 02:00:00:00:00:01 dev eth0")?;
+    let (exit, would, _) = shim(&site.host, &["cleanup", "--dry-run"])?;
+    ensure!(exit == 0 && would.contains("would delete shim mvs-eth0"), "{would}");
+    ensure!(!routes(&site.host)?.is_empty(), "a dry run removed something");
+    let (exit, did, complaint) = shim(&site.host, &["cleanup"])?;
+    ensure!(exit == 0, "cleanup: {exit} {did} {complaint}");
+    ensure!(ours(&site.host)?.is_empty(), "left: {}", ours(&site.host)?);
+    let foreign = site.host.sh("ip route; ip neigh")?;
+    ensure!(foreign.contains("192.168.77.200") && foreign.contains("192.168.77.201"), "{foreign}");
+    let (exit, again, _) = shim(&site.host, &["cleanup"])?;
+    ensure!(exit == 0 && again.starts_with("nothing"), "{again}");
+    Ok(())
+}
+
+#[test]
+fn no_server_is_fine_and_a_server_that_comes_later_is_taken_up() -> Result<()> {
+    let lab = lab::Lab::new()?;
+    let lan = lab.lan("192.168.77.0/24", "fd77::/64")?;
+    lan.dhcp()?;
+    let host = lab.host("node")?;
+    host.plug("eth0", &lan, &["192.168.77.11/24"])?;
+    let node = Node::start(&host)?;
+    let status = node.status()?;
+    ensure!(
+        status["servers"].as_array().is_some_and(|all| all.iter().all(|s| s["state"] == "absent")),
+        "{status:#}"
+    );
+    let lxd = host.lxd()?;
+    lxd.macvlan_profile("mv", "eth0")?;
+    let guest = lxd.launch("c1", &["-p", "mv"])?;
+    node.wait_both_ways(&guest, guest.ipv4("eth0")?, HOST)
+}
+
+#[test]
+fn one_faulty_parent_or_server_never_stops_the_others() -> Result<()> {
+    let site = Site::new(Kind::Incus)?;
+    let second = site.lab.lan("10.88.0.0/24", "")?;
+    site.host.plug("eth1", &second, &["10.88.0.11/24"])?;
+    site.host.sh(
+        "ip link add br9 type bridge; ip link add p9 type veth peer name q9; ip link set p9 master br9 up; \
+         ip link add mvs-eth1 type bridge",
+    )?;
+    let foreign = site.host.sh("ip -o link show mvs-eth1")?;
+    // Something that is no LXD answers at LXD's socket.
+    let rubbish = UnixListener::bind(site.host.path("/var/lib/lxd/unix.socket"))?;
+    std::thread::spawn(move || {
+        for stream in rubbish.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let _ = stream.write_all(b"220 mail ready\r\n");
+        }
+    });
+    let config = "[[parent]]\nname = \"p9\"\nkeep = true\n\n[[parent]]\nname = \"nowhere\"\nkeep = true\n";
+    site.host.run_with_stdin(&["sh", "-c", "cat > /etc/macvlan-shim/config.toml"], config)?;
+    let node = Node { host: site.host.clone(), daemon: site.host.spawn(&[BINARY, "run"])? };
+    let good = site.launch_static("good", &["192.168.77.101/24"])?;
+    site.server.macvlan_profile("mv1", "eth1")?;
+    let bad = site.server.launch("bad", &["-p", "mv1", "-c", "environment.LAB_DHCP=none"])?;
+    bad.sh("ip addr add 10.88.0.101/24 dev eth0")?;
+
+    node.wait_both_ways(&good, "192.168.77.101".parse::<IpAddr>()?, HOST)?;
+    node.wait_nic(&bad, "eth0", "failed")?;
+    let status = node.wait("every fault is told", |status| {
+        ["parent-is-port", "parent-absent", "name-taken", "server-failed"]
+            .iter()
+            .all(|code| problem(status, code).is_some())
+    })?;
+    for problem in status["problems"].as_array().into_iter().flatten() {
+        for key in ["object", "message", "hint"] {
+            ensure!(problem[key].as_str().is_some_and(|text| !text.is_empty()), "no {key}: {problem}");
+        }
+    }
+    let taken = problem(&status, "name-taken").map(|p| p["message"].to_string()).unwrap_or_default();
+    ensure!(taken.contains("mvs-eth1") && taken.contains("not ours"), "{taken}");
+    ensure!(site.host.sh("ip -o link show mvs-eth1")? == foreign, "the foreign interface was touched");
+
+    // The foreign interface goes: the shim takes its place at once.
+    site.host.sh("ip link del mvs-eth1")?;
+    node.wait_both_ways(&bad, "10.88.0.101".parse::<IpAddr>()?, "10.88.0.11")
+}
+
+#[test]
+fn missing_rights_are_named() -> Result<()> {
+    let site = Site::new(Kind::Lxd)?;
+    let bare = [
+        "setpriv",
+        "--reuid=65534",
+        "--clear-groups",
+        "--bounding-set=-all",
+        "--inh-caps=-all",
+        BINARY,
+        "run",
+    ];
+    site.host.sh("mkdir -p /run/macvlan-shim && chown 65534 /run/macvlan-shim")?;
+    let output = site.host.command("env").args(bare).output()?;
+    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.status.code() == Some(1), "{complaint}");
+    ensure!(complaint.contains("CAP_NET_ADMIN"), "{complaint}");
+
+    // With the capabilities but without the group: the socket is the trouble, and is named.
+    let caps = "-all,+net_admin,+net_broadcast";
+    let ambient = format!("--ambient-caps={caps}");
+    let inherited = format!("--inh-caps={caps}");
+    let able = ["setpriv", "--reuid=65534", "--clear-groups", &inherited, &ambient, BINARY, "run"];
+    let node = Node { host: site.host.clone(), daemon: site.host.spawn(&able)? };
+    let status = node.wait("the server failed", |status| problem(status, "server-failed").is_some())?;
+    let message = problem(&status, "server-failed").map(|p| p["message"].to_string()).unwrap_or_default();
+    ensure!(message.contains("/var/lib/lxd/unix.socket") && message.contains("ermission"), "{message}");
+    Ok(())
+}
+
+#[test]
+fn a_foreign_route_in_the_way_is_told_and_kept() -> Result<()> {
+    let site = Site::new(Kind::Lxd)?;
+    site.host.sh("ip route add 192.168.77.101 dev eth0")?;
+    let node = Node::start(&site.host)?;
+    let guest = site.launch_static("c1", &["192.168.77.101/24", "192.168.77.102/24"])?;
+    node.wait_address(&guest, "192.168.77.102".parse::<IpAddr>()?, "routed")?;
+    ensure!(site.host.reaches("192.168.77.102".parse::<IpAddr>()?, PATIENCE), "the other address suffers");
+    let refused = node.wait_address(&guest, "192.168.77.101".parse::<IpAddr>()?, "refused")?;
+    ensure!(refused["reason"] == "route-taken", "{refused}");
+    let status = node.status()?;
+    let hint = problem(&status, "route-taken").map(|p| p["hint"].to_string()).unwrap_or_default();
+    ensure!(hint.contains("ip route delete 192.168.77.101/32 dev eth0"), "{hint}");
+    site.host.sh("ip route del 192.168.77.101 dev eth0")?;
+    node.wait_both_ways(&guest, "192.168.77.101".parse::<IpAddr>()?, HOST)
+}
+
+#[test]
+fn a_bad_reload_keeps_the_running_configuration() -> Result<()> {
+    let site = Site::new(Kind::Lxd)?;
+    let mut node = Node::start_with(&site.host, "[policy]\ndeny = [\"192.168.77.102/32\"]\n")?;
+    let guest = site.launch_static("c1", &["192.168.77.101/24", "192.168.77.102/24"])?;
+    node.wait_both_ways(&guest, "192.168.77.101".parse::<IpAddr>()?, HOST)?;
+    let refused = node.wait_address(&guest, "192.168.77.102".parse::<IpAddr>()?, "refused")?;
+    ensure!(refused["reason"] == "denied", "{refused}");
+    let shim = site.host.sh("ip -o link show mvs-eth0")?;
+
+    site.host.sh("echo 'nonsense = 1' > /etc/macvlan-shim/config.toml")?;
+    node.daemon.signal("HUP")?;
+    let status =
+        node.wait("the bad file is a problem", |status| problem(status, "config-rejected").is_some())?;
+    let message = problem(&status, "config-rejected").map(|p| p["message"].to_string()).unwrap_or_default();
+    ensure!(message.contains("nonsense"), "{message}");
+    node.wait_address(&guest, "192.168.77.102".parse::<IpAddr>()?, "refused")?;
+
+    site.host.sh("rm /etc/macvlan-shim/config.toml")?;
+    node.daemon.signal("HUP")?;
+    node.wait_both_ways(&guest, "192.168.77.102".parse::<IpAddr>()?, HOST)?;
+    node.wait("the problem is over", |status| problem(status, "config-rejected").is_none())?;
+    ensure!(site.host.sh("ip -o link show mvs-eth0")? == shim, "the shim was made anew");
+    Ok(())
+}
+
+#[test]
+fn the_routes_stay_while_the_server_is_down_and_the_daemon_restarts() -> Result<()> {
+    let site = Site::new(Kind::Lxd)?;
+    let mut node = Node::start(&site.host)?;
+    let guest = site.server.launch("c1", &["-p", "mv"])?;
+    let address = guest.ipv4("eth0")?;
+    node.wait_both_ways(&guest, address, HOST)?;
+    site.server.kill_daemon()?;
+    node.daemon.kill()?;
+    let node = Node::start(&site.host)?;
+    let status = node.wait("the route is unclaimed", |status| {
+        status["unclaimed"]
+            .as_array()
+            .is_some_and(|all| all.iter().any(|one| one["address"] == address.to_string()))
+    })?;
+    ensure!(site.host.pings(address), "the route went: {status:#}");
+    lab::stays(Duration::from_secs(1), "the host reaches its guest", || site.host.pings(address))?;
+    site.server.start_daemon()?;
+    node.wait_both_ways(&guest, address, HOST)?;
+    eventually(PATIENCE, || {
+        let status = node.status()?;
+        ensure!(status["unclaimed"] == serde_json::json!([]), "{status:#}");
+        Ok(())
+    })
+}

@@ -1,0 +1,191 @@
+//! What stands in the kernel for a guest, exactly, and when it goes. On a real LXD.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::node::{BINARY, HOST, HOST_V6, Node, PATIENCE, Site, ours, routes};
+use anyhow::{Result, ensure};
+use lab::{Kind, eventually};
+
+#[test]
+fn a_shim_is_exactly_as_designed() -> Result<()> {
+    let site = Site::new(Kind::Lxd)?;
+    let node = Node::start(&site.host)?;
+    ensure!(ours(&site.host)?.is_empty(), "a shim stands though no guest needs it");
+    let guest = site.launch_static("c1", &["192.168.77.101/24", "fd77::101/64"])?;
+    node.wait_both_ways(&guest, "192.168.77.101".parse::<IpAddr>()?, HOST)?;
+    node.wait_both_ways(&guest, "fd77::101".parse::<IpAddr>()?, HOST_V6)?;
+    let mac = guest.mac("eth0")?;
+
+    let link = site.host.sh("ip -d -o link show mvs-eth0")?;
+    for part in ["macvlan mode bridge", "group 7173", "addrgenmode none", "mtu 1500", "state UP"] {
+        ensure!(link.contains(part), "no {part:?} in {link}");
+    }
+    ensure!(!link.contains("MULTICAST"), "multicast is on: {link}");
+    let second_digit = link.split("link/ether ").nth(1).and_then(|mac| mac.chars().nth(1));
+    ensure!(
+        second_digit.is_some_and(|digit| "26ae".contains(digit)),
+        "the MAC is not locally administered: {link}"
+    );
+    ensure!(site.host.sh("ip -o addr show mvs-eth0")?.is_empty(), "the shim has an address");
+
+    let settings = site.host.sh(
+        "cd /proc/sys/net; for s in ipv4/conf/mvs-eth0/arp_filter ipv4/conf/mvs-eth0/rp_filter \
+         ipv4/conf/mvs-eth0/accept_redirects ipv4/conf/mvs-eth0/send_redirects \
+         ipv4/conf/mvs-eth0/accept_source_route ipv6/conf/mvs-eth0/forwarding ipv6/conf/mvs-eth0/proxy_ndp \
+         ipv6/conf/mvs-eth0/accept_ra ipv6/neigh/mvs-eth0/proxy_delay; do echo -n \"$(cat $s) \"; done",
+    )?;
+    ensure!(settings.trim() == "1 1 0 0 0 1 1 0 0", "the sysctls are {settings}");
+
+    ensure!(
+        routes(&site.host)?
+            == [
+                "192.168.77.101 dev mvs-eth0 scope link src 192.168.77.11 ",
+                "fd77::101 dev mvs-eth0 src fd77::11 metric 1024 pref medium "
+            ],
+        "the routes are {:#?}",
+        routes(&site.host)?
+    );
+    let neighbours = site.host.sh("ip neigh show dev mvs-eth0 proto 77 | sort")?;
+    let expected = format!("192.168.77.101 lladdr {mac} PERMANENT \nfd77::101 lladdr {mac} PERMANENT");
+    let flat = |text: &str| text.replace("proto 77", "").split_whitespace().collect::<Vec<_>>().join(" ");
+    ensure!(flat(&neighbours) == flat(&expected), "the neighbours are {neighbours}");
+    let proxies = site.host.sh("ip -6 neigh show proxy dev mvs-eth0")?;
+    ensure!(proxies.starts_with("fd77::11 ") && proxies.contains("proto 77"), "the proxies are {proxies}");
+
+    // An address goes: its route and neighbour go with it, the rest stays.
+    guest.sh("ip addr del fd77::101/64 dev eth0")?;
+    node.wait_gone("fd77::101".parse::<IpAddr>()?)?;
+    eventually(PATIENCE, || {
+        let left = site.host.sh("ip neigh show dev mvs-eth0 proto 77")?;
+        ensure!(left.lines().count() == 1, "neighbours are left: {left}");
+        Ok(())
+    })?;
+    // The last guest goes: the shim goes.
+    guest.stop_hard()?;
+    eventually(PATIENCE, || {
+        let left = ours(&site.host)?;
+        ensure!(left.is_empty(), "left: {left}");
+        Ok(())
+    })?;
+    // It comes back with the same MAC.
+    let mac_of =
+        |link: &str| link.split("link/ether ").nth(1).map(|rest| rest.chars().take(17).collect::<String>());
+    guest.start()?;
+    let again = eventually(PATIENCE, || site.host.sh("ip -d -o link show mvs-eth0"))?;
+    ensure!(mac_of(&again) == mac_of(&link), "the MAC changed from {link} to {again}");
+    Ok(())
+}
+
+#[test]
+fn the_parents_mtu_is_followed_down_and_up() -> Result<()> {
+    let site = Site::new(Kind::Lxd)?;
+    let node = Node::start(&site.host)?;
+    let guest = site.launch_static("c1", &["192.168.77.101/24"])?;
+    node.wait_both_ways(&guest, "192.168.77.101".parse::<IpAddr>()?, HOST)?;
+    for mtu in [1400, 1500] {
+        site.host.sh(&format!("ip link set eth0 mtu {mtu}"))?;
+        eventually(PATIENCE, || {
+            let link = site.host.sh("ip -o link show mvs-eth0")?;
+            ensure!(link.contains(&format!("mtu {mtu} ")), "{link}");
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn own_addresses_are_the_cure_where_the_host_has_none() -> Result<()> {
+    let site = Site::new(Kind::Lxd)?;
+    let bare = site.lab.lan("10.88.0.0/24", "fd88::/64")?;
+    bare.dhcp()?;
+    site.host.plug("eth1", &bare, &[])?;
+    let config = "[[parent]]\nname = \"eth1\"\naddresses = [\"10.88.0.72\", \"fd88::72\"]\n\
+                  [policy]\nallow = [\"10.88.0.0/24\", \"fd88::/64\"]\n";
+    let node = Node::start_with(&site.host, config)?;
+    site.server.macvlan_profile("mv1", "eth1")?;
+    let guest = site.server.launch("c1", &["-p", "mv1"])?;
+    let (v4, v6) = (guest.ipv4("eth0")?, guest.ipv6("eth0")?);
+    node.wait_both_ways(&guest, v4, "10.88.0.72")?;
+    node.wait_both_ways(&guest, v6, "fd88::72")?;
+    let status = node.status()?;
+    ensure!(status["shims"][0]["addresses"] == serde_json::json!(["10.88.0.72", "fd88::72"]), "{status:#}");
+    Ok(())
+}
+
+#[test]
+fn a_kept_shim_and_configured_ranges_stand_without_a_guest() -> Result<()> {
+    let site = Site::new(Kind::Lxd)?;
+    let config = "[[parent]]\nname = \"eth0\"\nkeep = true\nroutes = [\"192.168.124.160/27\"]\n";
+    let mut node = Node::start_with(&site.host, config)?;
+    eventually(PATIENCE, || {
+        let routes = routes(&site.host)?;
+        ensure!(
+            routes == ["192.168.124.160/27 dev mvs-eth0 scope link src 192.168.77.11 "],
+            "the routes are {routes:#?}"
+        );
+        Ok(())
+    })?;
+    site.host.sh("rm /etc/macvlan-shim/config.toml")?;
+    node.daemon.signal("HUP")?;
+    eventually(PATIENCE, || {
+        let left = ours(&site.host)?;
+        ensure!(left.is_empty(), "left: {left}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_restart_adopts_everything_and_writes_nothing() -> Result<()> {
+    let site = Site::new(Kind::Lxd)?;
+    let mut node = Node::start(&site.host)?;
+    let guest = site.server.launch("c1", &["-p", "mv"])?;
+    let (v4, v6) = (guest.ipv4("eth0")?, guest.ipv6("eth0")?);
+    node.wait_both_ways(&guest, v4, HOST)?;
+    node.wait_both_ways(&guest, v6, HOST_V6)?;
+    let before = (ours(&site.host)?, routes(&site.host)?);
+    node.daemon.kill()?;
+    ensure!(site.host.pings(v4) && site.host.pings(v6), "the death of the daemon takes the guest away");
+    let watch = site.host.spawn(&["ip", "monitor", "link", "address", "route", "rule"])?;
+    let node = Node::start(&site.host)?;
+    node.wait_address(&guest, v4, "routed")?;
+    node.wait_address(&guest, v6, "routed")?;
+    ensure!((ours(&site.host)?, routes(&site.host)?) == before, "something changed over a restart");
+    ensure!(watch.output().is_empty(), "the kernel was written to: {:#?}", watch.output());
+    Ok(())
+}
+
+/// Each of these takes something of ours away, some of it without an event of its own.
+#[test]
+fn what_others_or_the_kernel_take_away_comes_back_at_once() -> Result<()> {
+    let site = Site::new(Kind::Lxd)?;
+    let node = Node::start(&site.host)?;
+    let guest = site.launch_static("c1", &["192.168.77.101/24", "fd77::101/64"])?;
+    let (v4, v6): (IpAddr, IpAddr) = ("192.168.77.101".parse()?, "fd77::101".parse()?);
+    node.wait_both_ways(&guest, v4, HOST)?;
+    node.wait_both_ways(&guest, v6, HOST_V6)?;
+    for fault in [
+        "ip route del 192.168.77.101; ip -6 route del fd77::101",
+        "ip neigh del 192.168.77.101 dev mvs-eth0",
+        "ip neigh replace fd77::101 lladdr 02:00:00:00:00:99 dev mvs-eth0 nud permanent",
+        "ip -6 neigh del proxy fd77::11 dev mvs-eth0",
+        "ip link set mvs-eth0 down",
+        "ip link del mvs-eth0",
+        "echo 0 > /proc/sys/net/ipv6/conf/mvs-eth0/proxy_ndp",
+        "echo 1 > /proc/sys/net/ipv6/conf/all/forwarding; echo 0 > /proc/sys/net/ipv6/conf/all/forwarding",
+        "ip addr del 192.168.77.11/24 dev eth0; ip addr add 192.168.77.11/24 dev eth0",
+        // The kernel drops the shim's proxy entries with its carrier, and the host's IPv6 addresses.
+        "ip link set eth0 down; ip link set eth0 up; ip addr add fd77::11/64 dev eth0 nodad",
+    ] {
+        site.host.sh(fault)?;
+        eventually(Duration::from_secs(5), || {
+            let plan = site.host.run(&[BINARY, "plan"])?;
+            ensure!(plan.starts_with("nothing to do"), "after {fault}: {plan}");
+            Ok(())
+        })?;
+        // A new proxy entry helps a guest that asks again; a failed answer is remembered for a while.
+        let reached = |address| site.host.reaches(address, Duration::from_secs(5));
+        ensure!(reached(v4) && reached(v6), "after {fault}\n{}", node.picture()?);
+    }
+    Ok(())
+}

@@ -1,0 +1,149 @@
+//! Stories as text: `tests/scenarios/*.txt`. Each says what there is, and after `=>` what is decided and done.
+//!
+//! `UPDATE_SCENARIOS=1 cargo test --test scenarios` writes what the code does after every `=>`. Read it then: the
+//! expected part must be what DESIGN.md demands, not what the code happens to do.
+//!
+//! A story has a title, a blank line, and lines that say what exists (`scenarios/world.rs` has the syntax). After
+//! `=>` stands the plan, line by line, then the decisions. `then`, or `then after 200ms`, goes on: the plan has
+//! been obeyed by the in-memory kernel, so far as it was due, and something happens. Before an op may stand:
+//!
+//! * `(after a breath)` it waits, for its object must have been surplus for 200 ms; `(a breath is over)` it runs now;
+//! * `(held)` something that it needs has not happened; `(backs off)` it failed before and waits;
+//! * `(EBUSY)` it was tried, and the kernel refused it.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+#[path = "in_memory_kernel/mod.rs"]
+mod in_memory_kernel;
+#[path = "scenarios/show.rs"]
+mod show;
+#[path = "scenarios/world.rs"]
+mod world;
+
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use macvlan_shim::model::Op;
+use macvlan_shim::model::plan::When;
+use macvlan_shim::reconcile::schedule::{Error, Round};
+use macvlan_shim::reconcile::{desire, diff};
+
+use world::World;
+
+#[test]
+fn every_story_goes_as_it_is_told() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+    let files = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> =
+        files.filter(|path| path.extension().is_some_and(|end| end == "txt")).collect();
+    files.sort();
+    assert!(!files.is_empty(), "no stories in {}", folder.display());
+    let update = std::env::var_os("UPDATE_SCENARIOS").is_some();
+    let mut wrong = String::new();
+    for file in files {
+        let name = file.file_name().unwrap().to_string_lossy();
+        let told = fs::read_to_string(&file).unwrap();
+        let went = retell(&told).unwrap_or_else(|error| panic!("{name}: {error}"));
+        if went == told {
+            continue;
+        }
+        if update {
+            fs::write(&file, went).unwrap();
+        } else {
+            write!(wrong, "\n{name}\n{}", show::difference(&told, &went)).unwrap();
+        }
+    }
+    assert!(wrong.is_empty(), "stories went otherwise (-: told, +: went):\n{wrong}");
+}
+
+/// The same text with what really happens after every `=>`.
+fn retell(told: &str) -> Result<String, String> {
+    let mut went = String::new();
+    let mut world = World::new();
+    let mut report = String::new();
+    let mut lines = told.lines().enumerate().peekable();
+    // The title.
+    for (_, line) in lines.by_ref() {
+        writeln!(went, "{line}").unwrap();
+        if line.is_empty() {
+            break;
+        }
+    }
+    while let Some((number, line)) = lines.next() {
+        writeln!(went, "{line}").unwrap();
+        if line != "=>" {
+            let error = |error| format!("line {}: {line:?}: {error}", number + 1);
+            if let Some(after) = line.strip_prefix("then") {
+                world.wait(after.trim()).map_err(error)?;
+            } else {
+                world.hear(line).map_err(error)?;
+            }
+            continue;
+        }
+        went.push_str(&obey(&mut world));
+        let new = show::decisions(&world);
+        if new != report {
+            went.push('\n');
+            went.push_str(if new.is_empty() { "no guest\n" } else { &new });
+            report = new;
+        }
+        while lines.next_if(|(_, line)| !line.starts_with("then")).is_some() {}
+        if lines.peek().is_some() {
+            went.push('\n');
+        }
+    }
+    Ok(went)
+}
+
+/// Plans and obeys what is due, until nothing more is; says how it went.
+fn obey(world: &mut World) -> String {
+    let mut went = String::new();
+    for walk in 0.. {
+        assert!(walk < 8, "no end of it:\n{went}");
+        world.read_config();
+        world.desired = desire(&world.config, &world.inventory, &world.kernel.snapshot, &mut world.memory);
+        let plan = diff(&world.desired, &world.kernel.snapshot);
+        let mut round = world.schedule.begin(&plan, world.now);
+        let mut ran = false;
+        let mut told = Vec::new();
+        for step in &plan {
+            if !world.schedule.is_due(&mut round, step, world.now) {
+                let waits = !world.schedule.is_due(&mut Round::default(), step, world.now);
+                let mark = match (step.when, waits) {
+                    (When::AfterBreath, _) => "(after a breath) ",
+                    (When::Now, true) => "(backs off) ",
+                    (When::Now, false) => "(held) ",
+                };
+                if walk == 0 {
+                    told.push((mark.to_owned(), step));
+                }
+                continue;
+            }
+            ran = true;
+            let result = world.apply(&step.op);
+            let mark = match (&result, step.when) {
+                (Err(error), _) => format!("({error}) "),
+                (Ok(()), When::AfterBreath) => "(a breath is over) ".to_owned(),
+                (Ok(()), When::Now) => String::new(),
+            };
+            if let (Op::SetUp { shim }, Err("EADDRINUSE")) =
+                (&step.op, result.as_ref().map_err(String::as_str))
+            {
+                let mac = world.kernel.snapshot.link_named(&shim.name).and_then(|link| link.mac);
+                world.memory.refused_macs.extend(mac);
+            }
+            let result = result.map_err(|message| Error { code: "failed", message, hint: None });
+            world.schedule.ran(&mut round, &step.op, world.now, result);
+            told.push((mark, step));
+        }
+        if walk > 0 && ran {
+            went.push_str("and then\n");
+        }
+        went.push_str(&show::steps(&told, world.in_full));
+        if !ran {
+            break;
+        }
+    }
+    if went.is_empty() { "nothing to do\n".to_owned() } else { went }
+}

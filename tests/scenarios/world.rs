@@ -1,0 +1,587 @@
+//! What a story may say. Each line is one thing; a later line about the same thing changes it, `no …` takes it away.
+//!
+//! ```text
+//! config:                                        the lines below it, indented, are the file
+//! link eth0 [mac M] [mtu N] [name N] [up|down] [wifi|bridge|vlan N on L|macvlan on L] [port of L]
+//!           [private|passthru] [marked] [no ethernet]
+//! address eth0 192.168.100.62/24 [tentative|deprecated|temporary|secondary|ours]
+//! route 10.0.0.0/8 dev eth0 [src A] [metric N] [table N] [via gateway] [ours]
+//! next hop 192.168.100.1
+//! rule 100 [v6] [lookup N] [ours]                policy rules
+//! neighbour eth0 192.168.100.9 lan:09 reachable|stale|probing|failed|permanent [ours]
+//! proxy eth0 2001:db8::1 [ours]
+//! sysctl mvs-eth0 ipv4.arp_filter 0
+//! host without ipv6 | host arp_ignore 1
+//! hidden 00:16:3e:00:00:01                       a MAC in a namespace that we cannot see
+//! server lxd [connected|connecting|absent|failed|unread]
+//! guest lxd:web [vm] [stopped] [profiles a,b] [enabled X]: eth0 :01 on eth0 [vlan N] [private]; eth1 …
+//! child 1:7 :01 on eth0 [private|passthru] [tap]: 192.168.100.9/24, 2001:db8::9/64 tentative
+//! restart                                        a new process: it remembers nothing
+//! reload                                         SIGHUP: waiting is forgotten
+//! refuse set neighbour: EPERM                    the kernel fails every op that reads so; `refuse nothing`
+//! in full                                        show the sysctls of a new shim one by one
+//! ```
+//!
+//! A MAC may be short: `:01` is 00:16:3e:00:00:01, a guest's; `lan:09` is 02:00:5e:00:00:09, a machine's on the LAN.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
+use macvlan_shim::config::Config;
+use macvlan_shim::model::inventory::{
+    Guest, GuestKey, GuestKind, Inventory, Mode, Nic, NicParent, OptOut, Power, Server, ServerId, ServerState,
+};
+use macvlan_shim::model::names::LINK_GROUP;
+use macvlan_shim::model::snapshot::{
+    AddressKey, Child, ChildKey, GuestAddress, HostAddress, Link, LinkKind, Neighbour, NeighbourState, Netns,
+    Route, RouteKey, Rule, Setting, Snapshot,
+};
+use macvlan_shim::model::{Mac, Op};
+use macvlan_shim::reconcile::desire::Memory;
+use macvlan_shim::reconcile::diff::metric;
+use macvlan_shim::reconcile::{Desired, Schedule};
+
+use crate::in_memory_kernel::{InMemoryKernel, default_settings};
+
+/// Everything in a story.
+pub(crate) struct World {
+    pub(crate) kernel: InMemoryKernel,
+    pub(crate) inventory: Inventory,
+    pub(crate) config: Config,
+    pub(crate) memory: Memory,
+    pub(crate) schedule: Schedule,
+    pub(crate) desired: Desired,
+    pub(crate) now: Instant,
+    pub(crate) in_full: bool,
+    config_text: String,
+    in_config: bool,
+    refused: Vec<(String, String)>,
+}
+
+type Said<T = ()> = Result<T, String>;
+
+impl World {
+    /// Nothing but a host.
+    pub(crate) fn new() -> World {
+        let mut snapshot = Snapshot::default();
+        snapshot.host.ipv6 = true;
+        snapshot.host.machine_id = "a story".to_owned();
+        // The kernel's own.
+        for ipv6 in [false, true] {
+            for (priority, table) in [(0, 255), (32766, 254)] {
+                snapshot.rules.insert(Rule { ipv6, priority, table, ours: false });
+            }
+        }
+        let lo = Link {
+            index: 1,
+            name: "lo".to_owned(),
+            kind: LinkKind::Other(String::new()),
+            mac: None,
+            mtu: 65536,
+            up: true,
+            multicast: false,
+            group: 0,
+            lower: None,
+            master: None,
+            wireless: false,
+        };
+        snapshot.links.insert(1, lo);
+        World {
+            kernel: InMemoryKernel::new(snapshot),
+            inventory: Inventory::default(),
+            config: Config::default(),
+            memory: Memory::default(),
+            schedule: Schedule::default(),
+            desired: Desired::default(),
+            now: Instant::now(),
+            in_full: false,
+            config_text: String::new(),
+            in_config: false,
+            refused: Vec::new(),
+        }
+    }
+
+    /// Takes in the configuration that was told.
+    pub(crate) fn read_config(&mut self) {
+        self.config =
+            Config::parse(&self.config_text, Path::new("story")).unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    /// Time goes by: `after 200ms`, or nothing.
+    pub(crate) fn wait(&mut self, after: &str) -> Said {
+        let Some(time) = after.strip_prefix("after ") else {
+            return if after.is_empty() { Ok(()) } else { Err("expected: then [after 200ms]".to_owned()) };
+        };
+        let (number, unit) = time.split_at(time.find(|c: char| !c.is_ascii_digit()).unwrap_or(time.len()));
+        let number: u64 = parse(number)?;
+        self.now += match unit {
+            "ms" => Duration::from_millis(number),
+            "s" => Duration::from_secs(number),
+            _ => return Err("expected ms or s".to_owned()),
+        };
+        Ok(())
+    }
+
+    /// The in-memory kernel, or the refusal that was told.
+    pub(crate) fn apply(&mut self, op: &Op) -> Result<(), String> {
+        let shown = op.to_string();
+        match self.refused.iter().find(|(prefix, _)| shown.starts_with(prefix)) {
+            Some((_, error)) => Err(error.clone()),
+            None => self.kernel.apply(op),
+        }
+    }
+
+    /// One line.
+    pub(crate) fn hear(&mut self, line: &str) -> Said {
+        if self.in_config && (line.starts_with(' ') || line.is_empty()) {
+            self.config_text.push_str(line.trim());
+            self.config_text.push('\n');
+            return Ok(());
+        }
+        self.in_config = false;
+        let line = line.split('#').next().unwrap_or("").trim();
+        if line.is_empty() {
+            return Ok(());
+        }
+        let (line, list) = match line.split_once(": ") {
+            Some((line, list)) => (line, list),
+            None => (line.strip_suffix(':').unwrap_or(line), ""),
+        };
+        let mut words = Words(line.split_whitespace().collect());
+        let (no, verb) = match words.next()? {
+            "no" => (true, words.next()?),
+            verb => (false, verb),
+        };
+        match (no, verb) {
+            (false, "config") => {
+                self.config_text.clear();
+                self.in_config = true;
+            }
+            (false, "link") => self.link(&mut words)?,
+            (true, "link") => {
+                let link = self.index(words.next()?)?;
+                self.kernel.remove_link(link);
+            }
+            (no, "address") => self.address(no, &mut words)?,
+            (no, "route") => self.route(no, &mut words)?,
+            (no, "next") => {
+                words.expect("hop")?;
+                let hop: IpAddr = parse(words.next()?)?;
+                let hops = &mut self.kernel.snapshot.next_hops;
+                if no {
+                    hops.remove(&hop)
+                } else {
+                    hops.insert(hop)
+                };
+            }
+            (no, "rule") => {
+                let rule = Rule {
+                    priority: parse(words.next()?)?,
+                    ipv6: words.has("v6"),
+                    table: words.after("lookup")?.map_or(Ok(100), parse)?,
+                    ours: words.has("ours"),
+                };
+                let rules = &mut self.kernel.snapshot.rules;
+                if no {
+                    rules.retain(|other| (other.ipv6, other.priority) != (rule.ipv6, rule.priority));
+                } else {
+                    rules.insert(rule);
+                }
+            }
+            (no, "neighbour") => self.neighbour(no, &mut words)?,
+            (no, "proxy") => {
+                let key = (self.index(words.next()?)?, parse(words.next()?)?);
+                let proxies = &mut self.kernel.snapshot.proxies;
+                if no {
+                    proxies.remove(&key)
+                } else {
+                    proxies.insert(key, words.has("ours"))
+                };
+            }
+            (false, "sysctl") => {
+                let (name, key) = (words.next()?, words.next()?);
+                let (family, key) = key.split_once('.').ok_or("expected ipv4.… or ipv6.…")?;
+                let mut all = Setting::ALL.into_iter();
+                let setting = all.find(|setting| {
+                    setting.path(name).starts_with(family) && setting.path(name).ends_with(&format!("/{key}"))
+                });
+                let link = self.index(name)?;
+                let settings = self.kernel.snapshot.settings.entry(link).or_default();
+                settings.insert(setting.ok_or("no such sysctl")?, parse(words.next()?)?);
+            }
+            (false, "host") => match words.next()? {
+                "without" => {
+                    words.expect("ipv6")?;
+                    self.kernel.snapshot.host.ipv6 = false;
+                }
+                "arp_ignore" => self.kernel.snapshot.host.arp_ignore = parse(words.next()?)?,
+                _ => return Err("expected: without ipv6, arp_ignore N".to_owned()),
+            },
+            (no, "hidden") => {
+                let mac = mac(words.next()?)?;
+                let hidden = &mut self.kernel.hidden_macs;
+                if no {
+                    hidden.remove(&mac)
+                } else {
+                    hidden.insert(mac)
+                };
+            }
+            (no, "server") => self.server(no, &mut words)?,
+            (no, "guest") => self.guest(no, &mut words, list)?,
+            (no, "child") => self.child(no, &mut words, list)?,
+            (false, "restart") => {
+                self.memory = Memory::default();
+                self.schedule = Schedule::default();
+            }
+            (false, "reload") => self.schedule.retry(),
+            (false, "refuse") => match words.rest().as_str() {
+                "nothing" => self.refused.clear(),
+                prefix => self.refused.push((prefix.to_owned(), list.to_owned())),
+            },
+            (false, "in") => {
+                words.expect("full")?;
+                self.in_full = true;
+            }
+            _ => return Err("no such line".to_owned()),
+        }
+        words.done()
+    }
+
+    fn index(&self, name: &str) -> Said<u32> {
+        Ok(self.kernel.snapshot.link_named(name).ok_or_else(|| format!("no link {name}"))?.index)
+    }
+
+    fn link(&mut self, words: &mut Words<'_>) -> Said {
+        let name = words.next()?;
+        let old = self.kernel.snapshot.link_named(name).cloned();
+        let new = old.is_none();
+        let mut link = match old {
+            Some(link) => link,
+            None => {
+                let index = self.kernel.next_index();
+                Link {
+                    index,
+                    name: name.to_owned(),
+                    kind: LinkKind::Other(String::new()),
+                    mac: Some(Mac([0x52, 0x54, 0, 0, 0, u8::try_from(index).unwrap_or(0)])),
+                    mtu: 1500,
+                    up: true,
+                    multicast: true,
+                    group: 0,
+                    lower: None,
+                    master: None,
+                    wireless: false,
+                }
+            }
+        };
+        let mode = if words.has("private") {
+            Mode::Private
+        } else if words.has("passthru") {
+            Mode::Passthru
+        } else {
+            Mode::Bridge
+        };
+        if let Some(id) = words.after("vlan")? {
+            link.kind = LinkKind::Vlan(parse(id)?);
+        }
+        if words.has("macvlan") {
+            link.kind = LinkKind::Macvlan(mode);
+        }
+        if words.has("bridge") {
+            link.kind = LinkKind::Bridge;
+        }
+        if let Some(lower) = words.after("on")? {
+            link.lower = if lower == "nothing" { None } else { Some(self.index(lower)?) };
+        }
+        if words.has("port") {
+            link.master = words.after("of")?.map(|master| self.index(master)).transpose()?;
+        }
+        if words.has("wifi") {
+            link.wireless = true;
+        }
+        if words.has("marked") {
+            link.group = LINK_GROUP;
+            self.kernel
+                .snapshot
+                .settings
+                .insert(link.index, default_settings(self.kernel.snapshot.host.ipv6));
+        }
+        if words.has("no") {
+            words.expect("ethernet")?;
+            link.mac = None;
+        }
+        if let Some(text) = words.after("mac")? {
+            link.mac = Some(mac(text)?);
+        }
+        if let Some(mtu) = words.after("mtu")? {
+            link.mtu = parse(mtu)?;
+            for upon in self.kernel.snapshot.links.values_mut().filter(|upon| upon.lower == Some(link.index))
+            {
+                upon.mtu = upon.mtu.min(link.mtu);
+            }
+        }
+        if let Some(name) = words.after("name")? {
+            link.name = name.to_owned();
+        }
+        let index = link.index;
+        if words.has("up") {
+            link.up = true;
+        }
+        self.kernel.snapshot.links.insert(index, link);
+        if words.has("down") {
+            self.kernel.set_down(index);
+        }
+        if new && self.kernel.snapshot.links.values().filter(|other| other.name == name).count() > 1 {
+            return Err("the name is taken".to_owned());
+        }
+        Ok(())
+    }
+
+    fn address(&mut self, no: bool, words: &mut Words<'_>) -> Said {
+        let key = AddressKey { link: self.index(words.next()?)?, address: parse(words.next()?)? };
+        if no {
+            self.kernel.remove_address(key);
+            return Ok(());
+        }
+        let address = HostAddress {
+            usable: !words.has("tentative"),
+            deprecated: words.has("deprecated"),
+            secondary: words.has("temporary") || words.has("secondary"),
+            ours: words.has("ours"),
+        };
+        self.kernel.snapshot.addresses.insert(key, address);
+        Ok(())
+    }
+
+    fn route(&mut self, no: bool, words: &mut Words<'_>) -> Said {
+        let destination: IpNet = parse(words.next()?)?;
+        words.expect("dev")?;
+        let key = RouteKey {
+            destination,
+            link: self.index(words.next()?)?,
+            metric: words.after("metric")?.map_or(Ok(metric(destination.addr().is_ipv6())), parse)?,
+            table: words.after("table")?.map_or(Ok(254), parse)?,
+        };
+        let source = words.after("src")?.map(parse).transpose()?;
+        let gateway = words.has("via");
+        if gateway {
+            words.expect("gateway")?;
+        }
+        if no {
+            self.kernel.snapshot.routes.remove(&key).ok_or("there is no such route")?;
+            return Ok(());
+        }
+        self.kernel.set_route(key, Route { source, ours: words.has("ours"), gateway }, false)
+    }
+
+    fn neighbour(&mut self, no: bool, words: &mut Words<'_>) -> Said {
+        let key = (self.index(words.next()?)?, parse(words.next()?)?);
+        let neighbours = &mut self.kernel.snapshot.neighbours;
+        if no {
+            neighbours.remove(&key).ok_or("there is no such neighbour")?;
+            return Ok(());
+        }
+        let mac = mac(words.next()?)?;
+        let state = match words.next()? {
+            "reachable" => NeighbourState::Reachable,
+            "stale" => NeighbourState::Stale,
+            "probing" => NeighbourState::Probing,
+            "failed" => NeighbourState::Unresolved,
+            "permanent" => NeighbourState::Permanent,
+            other => return Err(format!("no state {other}")),
+        };
+        let mac = Some(mac).filter(|_| state != NeighbourState::Unresolved);
+        neighbours.insert(key, Neighbour { mac, state, ours: words.has("ours") });
+        Ok(())
+    }
+
+    fn server(&mut self, no: bool, words: &mut Words<'_>) -> Said {
+        let id = ServerId(words.next()?.to_owned());
+        if no {
+            self.inventory.servers.remove(&id);
+            return Ok(());
+        }
+        let server = self.server_mut(&id);
+        match words.next().unwrap_or("connected") {
+            "connected" => {
+                server.state = ServerState::Connected;
+                server.guests.get_or_insert_default();
+            }
+            "connecting" => server.state = ServerState::Connecting,
+            "absent" => server.state = ServerState::Absent,
+            "failed" => server.state = ServerState::Failed,
+            "unread" => {
+                server.state = ServerState::Connecting;
+                server.guests = None;
+            }
+            other => return Err(format!("no state {other}")),
+        }
+        Ok(())
+    }
+
+    fn server_mut(&mut self, id: &ServerId) -> &mut Server {
+        self.inventory.servers.entry(id.clone()).or_insert_with(|| Server {
+            socket: PathBuf::from("/var/lib").join(&id.0).join("unix.socket"),
+            kind: None,
+            version: None,
+            name: None,
+            state: ServerState::Connecting,
+            message: None,
+            guests: None,
+        })
+    }
+
+    fn guest(&mut self, no: bool, words: &mut Words<'_>, nics: &str) -> Said {
+        let key = guest_key(words.next()?)?;
+        let server = self.server_mut(&key.server);
+        server.state = if server.guests.is_none() { ServerState::Connected } else { server.state };
+        let guests = server.guests.get_or_insert_default();
+        guests.retain(|guest| (&guest.project, &guest.name) != (&key.project, &key.name));
+        if no {
+            return Ok(());
+        }
+        let guest = Guest {
+            project: key.project,
+            name: key.name,
+            kind: if words.has("vm") { GuestKind::VirtualMachine } else { GuestKind::Container },
+            power: if words.has("stopped") { Power::Stopped } else { Power::Running },
+            profiles: words
+                .after("profiles")?
+                .map_or("default", |list| list)
+                .split(',')
+                .map(str::to_owned)
+                .collect(),
+            opt: match words.after("enabled")? {
+                None | Some("true") => OptOut::In,
+                Some("false") => OptOut::Out,
+                Some(other) => OptOut::Invalid(other.to_owned()),
+            },
+            nics: nics.split(';').filter(|nic| !nic.trim().is_empty()).map(nic).collect::<Said<_>>()?,
+        };
+        guests.push(guest);
+        guests.sort_by(|a, b| (&a.project, &a.name).cmp(&(&b.project, &b.name)));
+        Ok(())
+    }
+
+    fn child(&mut self, no: bool, words: &mut Words<'_>, addresses: &str) -> Said {
+        let (netns, index) = words.next()?.split_once(':').ok_or("expected netns:ifindex")?;
+        let netns = if netns == "host" { Netns::Host } else { Netns::Id(parse(netns)?) };
+        let key = ChildKey { netns, index: parse(index)? };
+        let children = &mut self.kernel.snapshot.children;
+        if no {
+            children.remove(&key).ok_or("there is no such child")?;
+            return Ok(());
+        }
+        let mac = mac(words.next()?)?;
+        words.expect("on")?;
+        let parent = words.next()?;
+        let child = Child {
+            parent: self.index(parent)?,
+            mac,
+            mode: mode(words),
+            name: "eth0".to_owned(),
+            tap: words.has("tap"),
+            addresses: addresses
+                .split(',')
+                .map(str::trim)
+                .filter(|text| !text.is_empty())
+                .map(guest_address)
+                .collect::<Said<_>>()?,
+        };
+        self.kernel.snapshot.children.insert(key, child);
+        Ok(())
+    }
+}
+
+fn guest_address(text: &str) -> Said<(IpNet, GuestAddress)> {
+    match text.split_once(' ') {
+        None => Ok((parse(text)?, GuestAddress::Settled)),
+        Some((address, "tentative")) => Ok((parse(address)?, GuestAddress::Tentative)),
+        Some((address, "duplicate")) => Ok((parse(address)?, GuestAddress::Duplicate)),
+        Some((_, other)) => Err(format!("no state {other}")),
+    }
+}
+
+/// `eth0 :01 on eth0 vlan 5 private`
+fn nic(text: &str) -> Said<Nic> {
+    let mut words = Words(text.split_whitespace().collect());
+    let name = words.next()?.to_owned();
+    let mac = Some(words.next()?).filter(|text| *text != "-").map(mac).transpose()?;
+    words.expect("on")?;
+    let parent = match words.next()? {
+        "network" => NicParent::Unknown(format!("its network {} is not known", words.next()?)),
+        link => NicParent::Link { name: link.to_owned(), vlan: words.after("vlan")?.map(parse).transpose()? },
+    };
+    let nic = Nic { name, mac, parent, mode: mode(&mut words) };
+    words.done()?;
+    Ok(nic)
+}
+
+fn mode(words: &mut Words<'_>) -> Mode {
+    match () {
+        () if words.has("private") => Mode::Private,
+        () if words.has("passthru") => Mode::Passthru,
+        () => Mode::Bridge,
+    }
+}
+
+fn guest_key(text: &str) -> Said<GuestKey> {
+    let (server, guest) = text.split_once(':').ok_or("expected server:guest")?;
+    let (project, name) = guest.split_once('/').unwrap_or(("default", guest));
+    Ok(GuestKey { server: ServerId(server.to_owned()), project: project.to_owned(), name: name.to_owned() })
+}
+
+fn mac(text: &str) -> Said<Mac> {
+    match (text.strip_prefix(':'), text.strip_prefix("lan:")) {
+        (Some(last), _) => parse(&format!("00:16:3e:00:00:{last}")),
+        (_, Some(last)) => parse(&format!("02:00:5e:00:00:{last}")),
+        _ => parse(text),
+    }
+}
+
+fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Said<T> {
+    text.parse().map_err(|error| format!("{text:?}: {error}"))
+}
+
+/// The words of a line; each is taken once.
+struct Words<'a>(Vec<&'a str>);
+
+impl<'a> Words<'a> {
+    fn next(&mut self) -> Said<&'a str> {
+        if self.0.is_empty() {
+            Err("something is missing at the end".to_owned())
+        } else {
+            Ok(self.0.remove(0))
+        }
+    }
+
+    fn expect(&mut self, word: &str) -> Said {
+        if self.has(word) { Ok(()) } else { Err(format!("expected {word:?}")) }
+    }
+
+    fn has(&mut self, word: &str) -> bool {
+        let at = self.0.iter().position(|other| *other == word);
+        at.map(|at| self.0.remove(at)).is_some()
+    }
+
+    /// The word behind a word.
+    fn after(&mut self, word: &str) -> Said<Option<&'a str>> {
+        let Some(at) = self.0.iter().position(|other| *other == word) else { return Ok(None) };
+        self.0.remove(at);
+        if at == self.0.len() {
+            Err(format!("expected more after {word}"))
+        } else {
+            Ok(Some(self.0.remove(at)))
+        }
+    }
+
+    fn rest(&mut self) -> String {
+        self.0.drain(..).collect::<Vec<_>>().join(" ")
+    }
+
+    fn done(&self) -> Said {
+        if self.0.is_empty() { Ok(()) } else { Err(format!("left over: {}", self.0.join(" "))) }
+    }
+}
