@@ -1,0 +1,32 @@
+# Two commands do everything on a fresh Debian 12, as root, with Rust by rustup: `make demo`, `make test`.
+
+.PHONY: help setup build demo test lint clean
+
+help:
+	@echo 'make demo   a LAN with a real LXD, a guest that cannot reach its host, the daemon, and then it can'
+	@echo 'make test   every test, those with a real LXD and a real Incus included'
+	@echo 'make build  the release binary: target/release/macvlan-shim'
+	@echo 'make lint   formatting, clippy, documentation'
+
+# The packages that the demo and the tests need. Quick where they are there.
+setup:
+	@tests/lab/setup.sh
+
+build: setup
+	cargo build --release --locked
+
+demo: setup
+	@cargo build --release --locked --quiet
+	@cargo run --locked --quiet -p macvlan-shim-lab --bin demo -- target/release/macvlan-shim
+
+test: export RUST_LIB_BACKTRACE = 0
+test: setup
+	cargo test --workspace --locked
+
+lint: setup
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
+
+clean:
+	cargo clean
