@@ -18,7 +18,7 @@ use macvlan_shim::model::inventory::{Inventory, ServerState};
 use macvlan_shim::model::plan::When;
 use macvlan_shim::model::snapshot::{NeighbourState, Snapshot};
 use macvlan_shim::model::{Op, Plan};
-use macvlan_shim::reconcile::desire::Memory;
+use macvlan_shim::reconcile::desired::Memory;
 use macvlan_shim::reconcile::schedule::{BREATH, Error, Round};
 use macvlan_shim::reconcile::{Decision, Desired, Schedule, desire, diff, express};
 use proptest::prelude::*;

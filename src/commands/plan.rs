@@ -10,7 +10,7 @@ use crate::hypervisor;
 use crate::kernel::Kernel;
 use crate::model::Inventory;
 use crate::model::plan::When;
-use crate::reconcile::desire::Memory;
+use crate::reconcile::desired::Memory;
 use crate::reconcile::{desire, diff};
 
 /// One step, as `--json` shows it.

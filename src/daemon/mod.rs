@@ -26,7 +26,7 @@ use crate::model::inventory::ServerState;
 use crate::model::snapshot::ChildKey;
 use crate::model::status::{Problem, Status};
 use crate::model::{Inventory, Mac, Op, Plan};
-use crate::reconcile::desire::Memory;
+use crate::reconcile::desired::Memory;
 use crate::reconcile::schedule::{Error, Round};
 use crate::reconcile::{Desired, Schedule, desire, diff, express};
 

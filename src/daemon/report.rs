@@ -14,7 +14,7 @@ use crate::model::status::{
 };
 use crate::model::{Mac, NicKey, Op, Snapshot};
 use crate::reconcile::admit::Verdict;
-use crate::reconcile::desire::Shim;
+use crate::reconcile::desired::Shim;
 use crate::reconcile::diff::metric;
 use crate::reconcile::schedule::Error;
 use crate::reconcile::{Decision, Desired, Schedule};

@@ -10,7 +10,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::desire::{Decision, Desired, Shim, verdicts};
+use super::desire::verdicts;
+use super::desired::{Decision, Desired, Shim};
 use super::diff::metric;
 use super::ground::Ground;
 use crate::config::Config;

@@ -50,7 +50,7 @@ struct Source {
 }
 
 impl Facts {
-    /// Gathers them. `refused_macs`: see [`super::desire::Memory`].
+    /// Gathers them. `refused_macs`: see [`super::desired::Memory`].
     pub fn gather(config: &Config, snapshot: &Snapshot, refused_macs: &BTreeSet<Mac>) -> Facts {
         let given = config.parents.values().filter_map(|parent| parent.addresses.as_ref());
         let given = given.chain([&config.shim.addresses]).flatten().copied();

@@ -12,16 +12,20 @@
 //! ```
 
 pub mod admit;
+mod claims;
 pub mod desire;
+pub mod desired;
 pub mod diff;
 pub mod express;
 pub mod ground;
 pub mod join;
+mod place;
 pub mod schedule;
 mod select;
 mod shim;
 
-pub use desire::{Decision, Desired, desire};
+pub use desire::desire;
+pub use desired::{Decision, Desired};
 pub use diff::diff;
 pub use express::express;
 pub use schedule::Schedule;

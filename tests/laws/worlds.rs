@@ -15,7 +15,7 @@ use macvlan_shim::model::snapshot::{
     Route, RouteKey, Rule, Setting, Snapshot,
 };
 use macvlan_shim::model::{Mac, Op, ShimRef};
-use macvlan_shim::reconcile::desire::Memory;
+use macvlan_shim::reconcile::desired::Memory;
 use macvlan_shim::reconcile::diff::metric;
 use macvlan_shim::reconcile::{desire, diff};
 use proptest::prelude::*;

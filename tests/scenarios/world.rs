@@ -39,7 +39,7 @@ use macvlan_shim::model::snapshot::{
     Route, RouteKey, Rule, Setting, Snapshot,
 };
 use macvlan_shim::model::{Mac, Op};
-use macvlan_shim::reconcile::desire::Memory;
+use macvlan_shim::reconcile::desired::Memory;
 use macvlan_shim::reconcile::diff::metric;
 use macvlan_shim::reconcile::{Desired, Schedule};
 

@@ -1,0 +1,193 @@
+//! What exists and should not: ours only, routes before their neighbours, all before their shim.
+
+use std::net::IpAddr;
+
+use super::{Steps, is_host, metric};
+use crate::model::names::{LINK_GROUP, TABLE};
+use crate::model::plan::When;
+use crate::model::snapshot::{Link, LinkKind, RouteKey, Rule};
+use crate::model::{Op, Step};
+use crate::reconcile::desired::Shim;
+
+impl Steps<'_> {
+    /// Adds all deletes.
+    pub(super) fn delete_surplus(&mut self) {
+        self.delete_rules();
+        self.delete_routes();
+        self.delete_neighbours();
+        self.delete_proxies();
+        self.delete_addresses();
+        self.delete_shims();
+    }
+
+    fn delete_rules(&mut self) {
+        let surplus = |rule: &&Rule| rule.ours && self.desired.rules.get(&rule.ipv6) != Some(&rule.priority);
+        let surplus: Vec<_> = self.snapshot.rules.iter().filter(surplus).copied().collect();
+        for rule in surplus {
+            let op = Op::DeleteRule { ipv6: rule.ipv6, priority: rule.priority };
+            let why = "nothing needs it any more".to_owned();
+            self.plan.push(Step { op, when: When::AfterBreath, why });
+        }
+    }
+
+    fn delete_routes(&mut self) {
+        for (key, _) in self.snapshot.routes.iter().filter(|(_, route)| route.ours) {
+            if self.gone.contains(&key.link) {
+                continue;
+            }
+            let ipv6 = key.destination.addr().is_ipv6();
+            let shim = self.desired_on(key.link);
+            let host = is_host(&key.destination);
+            let wanted = shim.is_some_and(|shim| {
+                let host = host && shim.hosts.contains_key(&key.destination.addr());
+                host || shim.ranges.contains_key(&key.destination)
+            });
+            let here = shim.map(|shim| shim.tables[usize::from(ipv6)]);
+            if wanted && here == Some(key.table) && key.metric == metric(ipv6) {
+                continue;
+            }
+            // A route that this very plan replaces through another shim is not there any more.
+            if self.replaced_elsewhere(key) {
+                continue;
+            }
+            let op = Op::DeleteRoute {
+                link: key.link,
+                link_name: self.link_name(key.link),
+                destination: key.destination,
+                table: key.table,
+                metric: key.metric,
+            };
+            let (when, why) = if wanted {
+                let table = if here == Some(TABLE) { "77" } else { "main" };
+                (When::Now, format!("it belongs into table {table}"))
+            } else if host {
+                self.surplus_host(key.link, key.destination.addr())
+            } else {
+                (When::Now, "the configuration no longer has it".to_owned())
+            };
+            self.plan.push(Step { op, when, why });
+        }
+    }
+
+    /// IPv4 knows one route for a destination, table and metric, whatever its link; IPv6 knows several.
+    fn replaced_elsewhere(&self, key: &RouteKey) -> bool {
+        let ipv4 = key.destination.addr().is_ipv4();
+        ipv4 && self.plan.iter().any(|step| match &step.op {
+            Op::SetRoute { destination, table, replace: true, .. } => {
+                *destination == key.destination && *table == key.table && key.metric == metric(false)
+            }
+            _ => false,
+        })
+    }
+
+    /// When the route to a guest's address that nobody desires may go, and why.
+    fn surplus_host(&self, link: u32, address: IpAddr) -> (When, String) {
+        let parent = self.snapshot.links.get(&link).and_then(Link::shim_parent);
+        let mac = self.snapshot.neighbours.get(&(link, address)).and_then(|entry| entry.mac);
+        let Some((parent, mac)) = parent.zip(mac) else {
+            return (When::Now, "it is a leftover".to_owned());
+        };
+        if let Some(reason) = self.desired.refused.get(&(parent, address, mac)) {
+            let when = if reason.is_urgent() { When::Now } else { When::AfterBreath };
+            return (when, format!("{address} is refused: {reason}"));
+        }
+        let twin = self.desired.shims.get(&parent).filter(|shim| shim.obstacle.is_none());
+        if let Some(twin) = twin.filter(|twin| twin.hosts.get(&address).is_some_and(|host| host.mac == mac)) {
+            return (When::Now, format!("it is reached through {}", twin.shim));
+        }
+        let mut children = self.children_at(link, mac).peekable();
+        if children.peek().is_none() {
+            return (When::Now, "its guest is gone".to_owned());
+        }
+        let still_there = children.any(|child| child.addresses.keys().any(|its| its.addr() == address));
+        let why = match still_there {
+            true => format!("the guest that has {address} takes no part"),
+            false => format!("the guest no longer has {address}"),
+        };
+        (When::AfterBreath, why)
+    }
+
+    fn delete_neighbours(&mut self) {
+        for ((link, address), _) in self.snapshot.neighbours.iter().filter(|(_, entry)| entry.ours) {
+            let desired = self.desired_on(*link);
+            if desired.is_some_and(|shim| shim.hosts.contains_key(address)) || self.gone.contains(link) {
+                continue;
+            }
+            let (when, why) = self.surplus_host(*link, *address);
+            let link_name = self.link_name(*link);
+            self.plan.push(Step {
+                op: Op::DeleteNeighbour { link: *link, link_name, address: *address },
+                when,
+                why,
+            });
+        }
+    }
+
+    fn delete_proxies(&mut self) {
+        for ((link, address), _) in self.snapshot.proxies.iter().filter(|(_, ours)| **ours) {
+            let Some(desired) = self.desired_on(*link) else {
+                // It goes with its shim; on any other link it is a leftover.
+                if !self.is_shim(*link) {
+                    let op =
+                        Op::DeleteProxy { link: *link, link_name: self.link_name(*link), address: *address };
+                    self.plan.push(Step { op, when: When::Now, why: "it is a leftover".to_owned() });
+                }
+                continue;
+            };
+            if !desired.proxies.contains(address) {
+                let op = Op::DeleteProxy { link: *link, link_name: self.link_name(*link), address: *address };
+                let why = format!("{} no longer has it", desired.parent);
+                self.plan.push(Step { op, when: When::AfterBreath, why });
+            }
+        }
+    }
+
+    fn delete_addresses(&mut self) {
+        for desired in self.desired.shims.values() {
+            if !self.is_flushed(desired) {
+                self.delete_addresses_of(desired);
+            }
+        }
+        for (key, _) in self.snapshot.addresses.iter().filter(|(_, address)| address.ours) {
+            // It goes with its shim; on any other link it is a leftover.
+            if !self.is_shim(key.link) {
+                let link_name = self.link_name(key.link);
+                self.now(
+                    Op::DeleteAddress { link: key.link, link_name, address: key.address },
+                    "it is a leftover",
+                );
+            }
+        }
+    }
+
+    pub(super) fn delete_addresses_of(&mut self, desired: &Shim) {
+        let on_it = self.snapshot.addresses.iter().filter(|(key, _)| Some(key.link) == desired.shim.index);
+        for (key, _) in on_it.filter(|(_, address)| address.ours) {
+            if !desired.addresses.contains(&key.address.addr()) {
+                let link_name = self.link_name(key.link);
+                let op = Op::DeleteAddress { link: key.link, link_name, address: key.address };
+                self.now(op, "the configuration no longer gives it");
+            }
+        }
+    }
+
+    fn delete_shims(&mut self) {
+        let marked = |link: &&Link| link.group == LINK_GROUP && matches!(link.kind, LinkKind::Macvlan(_));
+        for link in self.snapshot.links.values().filter(marked) {
+            let surplus = self.desired_on(link.index).is_none() && !self.gone.contains(&link.index);
+            if !surplus || !self.desired.settled {
+                continue;
+            }
+            let op = Op::DeleteShim { link: link.index, link_name: link.name.clone() };
+            let parent = link.lower.and_then(|parent| self.snapshot.links.get(&parent));
+            let why = match parent {
+                None => "its parent is gone".to_owned(),
+                Some(parent) if self.desired.shims.contains_key(&parent.index) => {
+                    format!("another shim serves {}", parent.name)
+                }
+                Some(_) => "no guest of this host needs it".to_owned(),
+            };
+            self.plan.push(Step { op, when: When::AfterBreath, why });
+        }
+    }
+}

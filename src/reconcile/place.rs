@@ -1,0 +1,189 @@
+//! Which shims should stand, and what should stand upon each.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::admit::{Reason, Verdict};
+use super::claims::Unclaimed;
+use super::desired::{Decision, Desired, Host, Shim};
+use super::ground::Ground;
+use super::select::left_out;
+use super::shim::{self, Obstacle};
+use crate::model::inventory::{Guest, GuestKind, Inventory, Mode, NicParent};
+use crate::model::names::shim_name;
+use crate::model::snapshot::{Link, NeighbourState};
+use crate::model::status::Problem;
+use crate::model::{GuestKey, Mac, ShimRef};
+
+/// Makes the shims that the decisions ask for, and puts every admitted address upon its shim.
+pub(super) fn place_shims(
+    ground: &Ground<'_>,
+    inventory: &Inventory,
+    desired: &mut Desired,
+    unclaimed: &[Unclaimed],
+    refused_macs: &BTreeSet<Mac>,
+) {
+    let mut shims: BTreeMap<u32, Shim> = BTreeMap::new();
+    let wanted = wanted_parents(ground, inventory, desired, unclaimed);
+    let parents: BTreeSet<u32> = wanted.keys().copied().collect();
+    for (parent, why) in wanted {
+        if let Some(link) = ground.snapshot.links.get(&parent) {
+            let obstacle = shim::obstacle(ground, link, &parents);
+            shims.insert(parent, new_shim(ground, link, why, obstacle, refused_macs));
+        }
+    }
+    let claimed = desired.decisions.iter().filter_map(|(key, decision)| match decision {
+        Decision::Served { parent, mac, addresses, .. } => {
+            Some((Some(key), *parent, *mac, addresses.clone()))
+        }
+        _ => None,
+    });
+    let standing = unclaimed
+        .iter()
+        .map(|one| (None, one.parent, one.mac, BTreeMap::from([(one.address, one.verdict.clone())])));
+    for (key, parent, mac, addresses) in claimed.chain(standing) {
+        for (address, verdict) in &addresses {
+            if let Verdict::Refused(refusal) = verdict {
+                desired.refused.insert((parent, *address, mac), refusal.reason);
+                if refusal.reason == Reason::RouteTaken {
+                    desired.problems.extend(ground.route_in_the_way(IpNet::from(*address)));
+                }
+            }
+        }
+        let Some(shim) = shims.get_mut(&parent) else { continue };
+        shim.macs.insert(mac);
+        for (address, verdict) in addresses {
+            match verdict {
+                Verdict::Admitted { source } => {
+                    shim.hosts.insert(address, Host { mac, source, nic: key.cloned() });
+                }
+                Verdict::Refused(refusal) => {
+                    let ask = refusal.reason == Reason::HeldOnLan && shim.obstacle.is_none();
+                    if ask && is_stale(ground, parent, address) {
+                        desired.probes.insert((parent, shim.parent.clone(), address));
+                    }
+                }
+            }
+        }
+    }
+    // A destination leads through one shim. Where a guest is known to be goes before a range of one address.
+    let standing = shims.values().filter(|shim| shim.obstacle.is_none());
+    let hosts = standing.flat_map(|shim| shim.hosts.keys().copied().map(IpNet::from));
+    let hosts: BTreeSet<IpNet> = hosts.collect();
+    for shim in shims.values_mut() {
+        shim.ranges.retain(|range, _| !hosts.contains(range));
+        desired.problems.extend(shim.ranges.keys().filter_map(|range| ground.route_in_the_way(*range)));
+        shim.ranges.retain(|range, _| ground.route_in_the_way(*range).is_none());
+        if let Some(obstacle) = &shim.obstacle {
+            desired.problems.push(Problem {
+                code: obstacle.code.to_owned(),
+                object: shim.parent.clone(),
+                message: obstacle.message.clone(),
+                hint: obstacle.hint.clone(),
+            });
+        }
+    }
+    desired.shims = shims;
+}
+
+fn is_stale(ground: &Ground<'_>, parent: u32, address: IpAddr) -> bool {
+    let entry = ground.snapshot.neighbours.get(&(parent, address));
+    entry.is_some_and(|entry| entry.state == NeighbourState::Stale)
+}
+
+/// The parents on which a shim should stand, each with the reason.
+fn wanted_parents(
+    ground: &Ground<'_>,
+    inventory: &Inventory,
+    desired: &mut Desired,
+    unclaimed: &[Unclaimed],
+) -> BTreeMap<u32, String> {
+    let mut wanted: BTreeMap<u32, String> = BTreeMap::new();
+    for (key, decision) in &desired.decisions {
+        if let Decision::Served { parent, .. } = decision {
+            wanted.entry(*parent).or_insert_with(|| format!("{key} is on it"));
+        }
+    }
+    for one in unclaimed.iter().filter(|one| one.verdict.source().is_some()) {
+        wanted.entry(one.parent).or_insert_with(|| format!("{} still has {}", one.mac, one.address));
+    }
+    if !desired.settled {
+        for (parent, link) in ground.shims() {
+            wanted
+                .entry(parent)
+                .or_insert_with(|| format!("{} stands, and a server is still to be read", link.name));
+        }
+    }
+    let general_keep = ground.config.shim.keep;
+    let guests: BTreeMap<GuestKey, &Guest> = inventory.guests().filter(|_| general_keep).collect();
+    for (key, guest) in guests {
+        if left_out(&ground.config.select, guest).is_some() || guest.kind == GuestKind::VirtualMachine {
+            continue;
+        }
+        for nic in guest.nics.iter().filter(|nic| nic.mode == Mode::Bridge) {
+            let NicParent::Link { name, vlan } = &nic.parent else { continue };
+            if let Some(link) = ground.resolve(name, *vlan) {
+                wanted.entry(link.index).or_insert_with(|| format!("[shim] keep, and {key} uses it"));
+            }
+        }
+    }
+    for (name, parent) in &ground.config.parents {
+        match ground.resolve(name, None) {
+            Some(link) if parent.keep.unwrap_or(general_keep) => {
+                wanted.entry(link.index).or_insert_with(|| format!("[[parent]] {name} keep"));
+            }
+            Some(_) => {}
+            None => desired.problems.push(Problem {
+                code: "parent-absent".to_owned(),
+                object: name.clone(),
+                message: format!(
+                    "the configuration has [[parent]] name = {name:?}, and there is no such interface"
+                ),
+                hint: "correct the name, or wait until the interface appears: it is then taken up at once"
+                    .to_owned(),
+            }),
+        }
+    }
+    let never: BTreeSet<u32> = (ground.config.parents.iter())
+        .filter(|(_, parent)| parent.keep == Some(false))
+        .filter_map(|(name, _)| Some(ground.resolve(name, None)?.index))
+        .collect();
+    wanted.retain(|parent, why| !(why.starts_with("[shim] keep") && never.contains(parent)));
+    wanted
+}
+
+fn new_shim(
+    ground: &Ground<'_>,
+    parent: &Link,
+    why: String,
+    obstacle: Option<Obstacle>,
+    refused_macs: &BTreeSet<Mac>,
+) -> Shim {
+    let standing = ground.shim(parent.index);
+    let name = standing.map_or_else(|| shim_name(&parent.name), |link| link.name.clone());
+    let mac = standing.and_then(|link| link.mac).unwrap_or_else(|| shim::mac(ground, parent, refused_macs));
+    let proxies = ground.host_addresses(parent.index).filter_map(|address| match address {
+        IpAddr::V6(address) if ground.ipv6() => Some(address),
+        _ => None,
+    });
+    let ranges =
+        ground.config.parents.get(&parent.name).map(|parent| parent.routes.as_slice()).unwrap_or_default();
+    let ranges = ranges.iter().filter(|range| ground.ipv6() || range.addr().is_ipv4());
+    Shim {
+        shim: ShimRef { name, index: standing.map(|link| link.index) },
+        parent: parent.name.clone(),
+        mac,
+        mtu: parent.mtu,
+        why,
+        obstacle,
+        settings: shim::settings(ground),
+        addresses: ground.own_addresses(&parent.name).collect(),
+        proxies: proxies.collect(),
+        hosts: BTreeMap::new(),
+        ranges: ranges.map(|range| (*range, ground.source(parent, range.addr()))).collect(),
+        tables: [ground.table(false), ground.table(true)],
+        macs: BTreeSet::new(),
+    }
+}
