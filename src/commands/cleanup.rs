@@ -29,7 +29,7 @@ pub fn cleanup(dry_run: bool) -> Result<u8, Failure> {
             Ok(()) => super::say(format_args!("{}", step.op))?,
             Err(error) => {
                 failed += 1;
-                eprintln!("macvlan-shim: could not {}: {}", step.op, error.message);
+                eprintln!("macvlan-shim: {}", error.message);
                 if let Some(hint) = error.hint {
                     eprintln!("  hint: {hint}");
                 }

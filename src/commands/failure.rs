@@ -15,7 +15,7 @@ use crate::model::names;
 /// ```text
 /// macvlan-shim: cannot make the control socket /run/x/control.sock
 ///   Permission denied (os error 13)
-///   hint: run it as root
+///   hint: run it as root, or let its user write to that folder
 /// ```
 #[derive(Debug, PartialEq)]
 pub struct Failure {
@@ -159,7 +159,9 @@ impl From<BindError> for Failure {
 impl Failure {
     fn hint_if_denied(self, error: &io::Error) -> Failure {
         match error.kind() {
-            io::ErrorKind::PermissionDenied => self.hint("run it as root"),
+            io::ErrorKind::PermissionDenied => {
+                self.hint("run it as root, or let its user write to that folder")
+            }
             _ => self,
         }
     }
@@ -181,7 +183,7 @@ mod tests {
         let expected = "\
 cannot make the control socket /run/x/control.sock
   Permission denied (os error 13)
-  hint: run it as root";
+  hint: run it as root, or let its user write to that folder";
         assert_eq!(failure.to_string(), expected);
         assert_eq!(failure.exit, FAILED);
     }

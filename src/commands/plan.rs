@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::hypervisor;
 use crate::kernel::Kernel;
 use crate::model::Inventory;
+use crate::model::inventory::{Server, ServerState};
 use crate::model::plan::When;
 use crate::reconcile::desired::Memory;
 use crate::reconcile::{desire, diff};
@@ -38,7 +39,10 @@ pub fn plan(config_file: Option<PathBuf>, json: bool) -> Result<u8, Failure> {
         super::say(format_args!("{}", serde_json::to_string_pretty(&view)?))?;
         return Ok(0);
     }
-    for (id, server) in inventory.servers.iter().filter(|(_, server)| server.guests.is_none()) {
+    let none_read = inventory.servers.values().all(|server| server.guests.is_none());
+    let untold =
+        |server: &Server| server.guests.is_none() && (none_read || server.state != ServerState::Absent);
+    for (id, server) in inventory.servers.iter().filter(|(_, server)| untold(server)) {
         if let Some(message) = &server.message {
             eprintln!("macvlan-shim: {id}: {message}");
         }

@@ -43,10 +43,8 @@ impl Chatter {
         }
         match result {
             Ok(()) => tracing::info!("{}: {}", step.op, step.why),
-            Err(error) => match &error.hint {
-                Some(hint) => tracing::warn!("could not {}: {}; {hint}", step.op, error.message),
-                None => tracing::warn!("could not {}: {}", step.op, error.message),
-            },
+            Err(Error { message, hint: Some(hint), .. }) => tracing::warn!("{message}; {hint}"),
+            Err(Error { message, hint: None, .. }) => tracing::warn!("{message}"),
         }
     }
 

@@ -23,7 +23,7 @@ use self::servers::Servers;
 use crate::config::Config;
 use crate::kernel::{ErrorCode, Kernel, OpError};
 use crate::model::inventory::ServerState;
-use crate::model::snapshot::ChildKey;
+use crate::model::snapshot::{ChildKey, Netns};
 use crate::model::status::{Problem, Status};
 use crate::model::{Inventory, Mac, Op, Plan};
 use crate::reconcile::desired::Memory;
@@ -127,7 +127,7 @@ impl Daemon {
     fn settle(&mut self, servers: &Servers) {
         for _ in 0..MAX_ROUNDS {
             let changes = self.kernel.drain();
-            if changes.new_child {
+            if changes.new_child && changes.children.iter().any(|child| self.is_strange(child)) {
                 servers.wake();
             }
             if !self.dirty && changes.is_empty() {
@@ -147,6 +147,13 @@ impl Daemon {
         // A storm: let the control socket and the servers have their turn, then go on.
         self.dirty = true;
         self.wake = Some(Instant::now());
+    }
+
+    /// No server has told us of the guest that this child belongs to.
+    fn is_strange(&self, child: &ChildKey) -> bool {
+        let first = ChildKey { netns: child.netns, index: 0 };
+        let last = ChildKey { netns: child.netns, index: u32::MAX };
+        child.netns == Netns::Host || self.desired.served.range(first..=last).next().is_none()
     }
 
     /// Puts in at once what is beyond doubt after a change of these children; says how many ops ran. A full
@@ -182,11 +189,13 @@ impl Daemon {
                 message: error.message,
                 hint: error.hint,
             });
+            let repeated =
+                result.as_ref().err().is_some_and(|now| self.schedule.error_of(&step.op) == Some(now));
             self.schedule.ran(round, &step.op, Instant::now(), result.clone());
-            ran.push((step, result));
+            ran.push((step, result, repeated));
         }
-        // The log comes last: a write to it takes as long as a route does.
-        for (step, result) in &ran {
+        // The log comes last: a write to it takes as long as a route does. An error that is known is told once.
+        for (step, result, _) in ran.iter().filter(|(_, _, repeated)| !repeated) {
             self.chatter.ran(step, result);
         }
         ran.len()

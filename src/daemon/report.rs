@@ -7,7 +7,7 @@ use std::time::Instant;
 use ipnet::IpNet;
 
 use crate::model::inventory::{Guest, Inventory, NicParent, ServerState};
-use crate::model::snapshot::{ChildKey, RouteKey};
+use crate::model::snapshot::RouteKey;
 use crate::model::status::{
     AddressState, AddressStatus, GuestStatus, NicState, NicStatus, Problem, ServerStatus, ShimState,
     ShimStatus, Status, UnclaimedStatus,
@@ -133,21 +133,14 @@ impl Facts<'_> {
                 because(&mut status, NicState::Unsupported, code, message)
             }
             Some(Decision::Unseen(message)) => because(&mut status, NicState::Waiting, "not-seen", message),
-            Some(Decision::Served { child, parent, mac, addresses }) => {
-                self.served(&mut status, *child, *parent, *mac, addresses);
+            Some(Decision::Served { parent, mac, addresses, .. }) => {
+                self.served(&mut status, *parent, *mac, addresses);
             }
         }
         status
     }
 
-    fn served(
-        &self,
-        status: &mut NicStatus,
-        child: ChildKey,
-        parent: u32,
-        mac: Mac,
-        addresses: &BTreeMap<IpAddr, Verdict>,
-    ) {
+    fn served(&self, status: &mut NicStatus, parent: u32, mac: Mac, addresses: &BTreeMap<IpAddr, Verdict>) {
         if let Some(link) = self.snapshot.links.get(&parent) {
             status.parent.clone_from(&link.name);
         }
@@ -168,7 +161,7 @@ impl Facts<'_> {
             status.message = Some(obstacle.message.clone());
         } else if status.state == NicState::Waiting {
             status.reason = Some("no-address".to_owned());
-            status.message = Some(format!("it has no address of global scope yet ({})", child.netns));
+            status.message = Some("it has no address of global scope yet".to_owned());
         }
     }
 
@@ -279,7 +272,7 @@ impl Facts<'_> {
         for (op, error) in failures.iter().take(MAX_FAILURES) {
             problems.push(Problem {
                 code: error.code.to_owned(),
-                object: op.to_string(),
+                object: about(op),
                 message: error.message.clone(),
                 hint: error.hint.clone().unwrap_or_else(|| "it is tried again with back-off".to_owned()),
             });
@@ -295,12 +288,19 @@ impl Facts<'_> {
         for (op, history) in self.schedule.fights(self.now) {
             problems.push(Problem {
                 code: "undone-by-others".to_owned(),
-                object: op.to_string(),
-                message: format!("done {} times in a row: another program keeps undoing it", history.rounds),
+                object: about(op),
+                message: format!("had to {op} {} times in a row: another program keeps undoing it", history.rounds),
                 hint: "`ip monitor` shows it happen; make that program leave mvs-* interfaces and protocol 77 alone"
                     .to_owned(),
             });
         }
         problems
+    }
+}
+
+fn about(op: &Op) -> String {
+    match op.object() {
+        ("", _) => "policy rules".to_owned(),
+        (link, _) => link.to_owned(),
     }
 }

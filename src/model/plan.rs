@@ -88,6 +88,47 @@ pub enum Op {
     DeleteShim { link: u32, link_name: String },
 }
 
+impl Op {
+    /// The link that it is about, by name, and the destination upon it if it is about one; rules are about none.
+    pub fn object(&self) -> (&str, Option<IpNet>) {
+        match self {
+            Op::CreateShim { shim, .. }
+            | Op::SetMtu { shim, .. }
+            | Op::MulticastOff { shim }
+            | Op::Set { shim, .. }
+            | Op::SetUp { shim } => (&shim.name, None),
+            Op::AddAddress { shim, address } | Op::SetNeighbour { shim, address, .. } => {
+                (&shim.name, Some(IpNet::from(*address)))
+            }
+            Op::AddProxy { shim, address } => (&shim.name, Some(IpNet::from(IpAddr::from(*address)))),
+            Op::SetRoute { shim, destination, .. } => (&shim.name, Some(*destination)),
+            Op::Probe { link_name, address, .. } | Op::DeleteNeighbour { link_name, address, .. } => {
+                (link_name, Some(IpNet::from(*address)))
+            }
+            Op::DeleteRoute { link_name, destination, .. } => (link_name, Some(*destination)),
+            Op::DeleteProxy { link_name, address, .. } => {
+                (link_name, Some(IpNet::from(IpAddr::from(*address))))
+            }
+            Op::DeleteAddress { link_name, address, .. } => (link_name, Some(IpNet::from(address.addr()))),
+            Op::DeleteShim { link_name, .. } => (link_name, None),
+            Op::AddRule { .. } | Op::DeleteRule { .. } => ("", None),
+        }
+    }
+
+    /// It takes something away.
+    pub fn deletes(&self) -> bool {
+        matches!(
+            self,
+            Op::DeleteRule { .. }
+                | Op::DeleteRoute { .. }
+                | Op::DeleteNeighbour { .. }
+                | Op::DeleteProxy { .. }
+                | Op::DeleteAddress { .. }
+                | Op::DeleteShim { .. }
+        )
+    }
+}
+
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

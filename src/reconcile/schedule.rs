@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
+
 use crate::model::plan::When;
 use crate::model::{Op, Plan, Step};
 
@@ -32,6 +34,8 @@ const MAX_HISTORY: usize = 8192;
 pub struct Schedule {
     surplus: BTreeMap<Op, Instant>,
     history: BTreeMap<Op, History>,
+    /// What we made or deleted since the last plan: link, destination, and whether it was a delete.
+    turned: BTreeSet<(String, Option<IpNet>, bool)>,
 }
 
 /// What became of an op so far.
@@ -94,6 +98,7 @@ impl Schedule {
         for op in waiting {
             self.surplus.entry(op.clone()).or_insert(now);
         }
+        self.forget_what_we_turned();
         let planned: BTreeSet<&Op> = plan.iter().map(|step| &step.op).collect();
         let crowded = self.history.len() > MAX_HISTORY;
         self.history.retain(|op, history| match history.error {
@@ -133,8 +138,30 @@ impl Schedule {
         if failed {
             round.hold(op);
             round.wake = Some(round.wake.map_or(not_before, |wake| wake.min(not_before)));
+        } else {
+            let (link, destination) = op.object();
+            self.turned.insert((link.to_owned(), destination, op.deletes()));
         }
         self.history.insert(op.clone(), History { rounds, last: now, not_before, error: result.err() });
+    }
+
+    /// What we deleted ourselves and make anew, or the other way round, nobody else undid.
+    fn forget_what_we_turned(&mut self) {
+        let turned = std::mem::take(&mut self.turned);
+        if turned.is_empty() {
+            return;
+        }
+        self.history.retain(|op, _| {
+            let (link, destination) = op.object();
+            let other = !op.deletes();
+            let link_gone = other && turned.contains(&(link.to_owned(), None, true));
+            !link_gone && !turned.contains(&(link.to_owned(), destination, other))
+        });
+    }
+
+    /// The error of an op's last try, if that failed.
+    pub fn error_of(&self, op: &Op) -> Option<&Error> {
+        self.history.get(op).and_then(|history| history.error.as_ref())
     }
 
     /// Forgets all waiting: the next plan is tried at once.
@@ -232,5 +259,59 @@ impl Round {
             | Op::DeleteProxy { .. }
             | Op::DeleteAddress { .. } => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ShimRef;
+
+    fn add() -> Step {
+        let shim = ShimRef { name: "mvs-eth0".to_owned(), index: Some(7) };
+        let destination = "192.168.100.253/32".parse().unwrap();
+        let op = Op::SetRoute { shim, destination, source: None, table: 254, replace: false };
+        Step { op, when: When::Now, why: String::new() }
+    }
+
+    fn delete() -> Step {
+        let destination = "192.168.100.253/32".parse().unwrap();
+        let op =
+            Op::DeleteRoute { link: 7, link_name: "mvs-eth0".to_owned(), destination, table: 254, metric: 0 };
+        Step { op, when: When::Now, why: String::new() }
+    }
+
+    /// Runs a plan of one step, if it is due.
+    fn run(schedule: &mut Schedule, step: &Step, now: Instant) -> bool {
+        let mut round = schedule.begin(&vec![step.clone()], now);
+        let due = schedule.is_due(&mut round, step, now);
+        if due {
+            schedule.ran(&mut round, &step.op, now, Ok(()));
+        }
+        due
+    }
+
+    #[test]
+    fn a_guest_that_restarts_again_and_again_is_no_fight() {
+        let (mut schedule, mut now) = (Schedule::default(), Instant::now());
+        for _ in 0..30 {
+            for step in [add(), delete()] {
+                now += Duration::from_millis(100);
+                assert!(run(&mut schedule, &step, now));
+                assert_eq!(schedule.fights(now).count(), 0);
+            }
+        }
+    }
+
+    #[test]
+    fn what_others_undo_again_and_again_is_done_once_a_second() {
+        let (mut schedule, mut now) = (Schedule::default(), Instant::now());
+        let mut ran = 0;
+        for _ in 0..1000 {
+            now += Duration::from_millis(10);
+            ran += u32::from(run(&mut schedule, &add(), now));
+        }
+        assert!((13..=16).contains(&ran), "{ran} times in 10 s");
+        assert_eq!(schedule.fights(now).count(), 1);
     }
 }
