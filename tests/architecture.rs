@@ -55,9 +55,13 @@ fn rooms_named(text: &str) -> BTreeSet<String> {
     names.filter(|name| MAY_IMPORT.iter().any(|(room, _)| room == name)).collect()
 }
 
+/// Without comments, and without the unit tests that stand last in a file.
 fn code_of(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap();
-    let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let code = text
+        .lines()
+        .take_while(|line| *line != "#[cfg(test)]")
+        .filter(|line| !line.trim_start().starts_with("//"));
     code.collect::<Vec<_>>().join("\n")
 }
 

@@ -19,22 +19,25 @@ pub fn cleanup(dry_run: bool) -> Result<u8, Failure> {
         super::say(format_args!("nothing of macvlan-shim is left in this network namespace"))?;
         return Ok(0);
     }
-    let mut failed = 0;
+    let mut failed = false;
+    // Who reads this may go away; that must not end the work halfway.
+    let mut told = Ok(());
     for step in &plan {
         if dry_run {
-            super::say(format_args!("would {}", step.op))?;
+            told = told.and_then(|()| super::say(format_args!("would {}", step.op)));
             continue;
         }
         match kernel.apply(&step.op) {
-            Ok(()) => super::say(format_args!("{}", step.op))?,
+            Ok(()) => told = told.and_then(|()| super::say(format_args!("{}", step.op))),
             Err(error) => {
-                failed += 1;
-                eprintln!("macvlan-shim: {}", error.message);
-                if let Some(hint) = error.hint {
-                    eprintln!("  hint: {hint}");
-                }
+                failed = true;
+                let hint = error.hint.map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
+                super::complain(format_args!("{}{hint}", error.message));
             }
         }
     }
-    Ok(u8::from(failed > 0))
+    if failed {
+        return Ok(super::FAILED);
+    }
+    told.map(|()| super::GOOD)
 }

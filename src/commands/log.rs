@@ -5,17 +5,25 @@ use std::io::{self, IsTerminal};
 use std::os::unix::fs::MetadataExt;
 
 use tracing::{Event, Level, Subscriber};
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::{Compact, Format, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// Starts the log. Under systemd's journal, lines carry their priority and no time of their own.
-pub(super) fn start() {
+/// So many lines wait for whoever reads stderr; further ones are dropped, for the daemon waits for nobody.
+const WAITING: usize = 1024;
+
+/// Starts the log. Under systemd's journal, lines carry their priority and no time of their own. A thread of its
+/// own writes them; what waits is written when the value is dropped.
+pub(super) fn start() -> WorkerGuard {
+    let (writer, guard) = NonBlockingBuilder::default().buffered_lines_limit(WAITING).finish(io::stderr());
     let filter =
         EnvFilter::builder().with_default_directive(tracing::level_filters::LevelFilter::INFO.into());
     let log = tracing_subscriber::fmt()
-        .with_writer(io::stderr)
+        .with_writer(writer)
+        // It would be told on stderr, which is what fails.
+        .log_internal_errors(false)
         .with_env_filter(filter.from_env_lossy())
         .with_ansi(io::stderr().is_terminal());
     let format = Format::default().compact().with_target(false);
@@ -25,6 +33,7 @@ pub(super) fn start() {
     };
     // A second start keeps the first log.
     let _ = started;
+    guard
 }
 
 /// Whether stderr is the stream that `JOURNAL_STREAM` names, as systemd.exec(5) tells it.

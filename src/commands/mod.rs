@@ -41,7 +41,7 @@ pub fn execute(cli: Cli) -> Result<u8, Failure> {
     let Files { config, socket } = cli.files;
     match cli.command {
         Command::Run => {
-            log::start();
+            let _log = log::start();
             run::run(config, &socket)
         }
         Command::Status(arguments) => status::status(&socket, arguments),
@@ -54,6 +54,11 @@ pub fn execute(cli: Cli) -> Result<u8, Failure> {
 /// Prints a line of the result.
 fn say(line: fmt::Arguments<'_>) -> Result<(), Failure> {
     writeln!(io::stdout().lock(), "{line}").map_err(|error| Failure::output(&error))
+}
+
+/// Tells of something that is wrong and does not end the command. Nobody is left to tell if that fails.
+fn complain(line: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr().lock(), "{}: {line}", crate::model::names::PROGRAM);
 }
 
 /// Runs one task on this thread.

@@ -29,6 +29,17 @@ pub fn plan(config_file: Option<PathBuf>, json: bool) -> Result<u8, Failure> {
     let kernel = Kernel::open()?;
     let desired = desire(&config, &inventory, kernel.snapshot(), &mut Memory::default());
     let plan = diff(&desired, kernel.snapshot());
+    let none_read = inventory.servers.values().all(|server| server.guests.is_none());
+    let untold =
+        |server: &Server| server.guests.is_none() && (none_read || server.state != ServerState::Absent);
+    for (id, server) in inventory.servers.iter().filter(|(_, server)| untold(server)) {
+        if let Some(message) = &server.message {
+            super::complain(format_args!("{id}: {message}"));
+        }
+    }
+    for problem in &desired.problems {
+        super::complain(format_args!("{}: {}\n  hint: {}", problem.object, problem.message, problem.hint));
+    }
     if json {
         let view = plan.iter().map(|step| StepView {
             op: step.op.to_string(),
@@ -38,17 +49,6 @@ pub fn plan(config_file: Option<PathBuf>, json: bool) -> Result<u8, Failure> {
         let view: Vec<StepView> = view.collect();
         super::say(format_args!("{}", serde_json::to_string_pretty(&view)?))?;
         return Ok(0);
-    }
-    let none_read = inventory.servers.values().all(|server| server.guests.is_none());
-    let untold =
-        |server: &Server| server.guests.is_none() && (none_read || server.state != ServerState::Absent);
-    for (id, server) in inventory.servers.iter().filter(|(_, server)| untold(server)) {
-        if let Some(message) = &server.message {
-            eprintln!("macvlan-shim: {id}: {message}");
-        }
-    }
-    for problem in &desired.problems {
-        eprintln!("macvlan-shim: {}: {}\n  hint: {}", problem.object, problem.message, problem.hint);
     }
     if plan.is_empty() {
         super::say(format_args!("nothing to do: the kernel's state is as it should be"))?;

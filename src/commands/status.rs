@@ -64,7 +64,7 @@ async fn table(socket: &Path, look: Look) -> Result<String, Failure> {
         Failure::new(format!("the daemon{version} answers what this version does not understand"))
             .because(&error)
             .hint(format!(
-                "this is version {}; restart the daemon (systemctl restart macvlan-shim), \
+                "this is version {}; restart the daemon, \
                  which leaves every route in place, or use --json",
                 env!("CARGO_PKG_VERSION")
             ))
@@ -95,18 +95,16 @@ fn unreachable(socket: &Path, error: &reqwest::Error) -> Failure {
         Some(io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
             let failure = Failure::new(format!("no daemon answers at {path}")).exit(NO_DAEMON);
             match socket == Path::new(names::CONTROL_SOCKET) {
-                true => failure.hint(
-                    "start it with \"systemctl start macvlan-shim\"; \
-                     if it does not stay, \"journalctl -u macvlan-shim\" tells why",
-                ),
+                true => failure.hint("start it: macvlan-shim run"),
                 false => failure.hint("is this the path that its --socket names?"),
             }
         }
         Some(io::ErrorKind::PermissionDenied) => {
             Failure::new(format!("you may not ask the daemon at {path}")).hint(who_may(socket))
         }
-        _ if error.is_timeout() => Failure::new(format!("the daemon at {path} does not answer in time"))
-            .hint("\"journalctl -u macvlan-shim\" may tell why"),
+        _ if error.is_timeout() => {
+            Failure::new(format!("the daemon at {path} does not answer in time")).hint("its log may tell why")
+        }
         _ => Failure::new(format!("cannot ask the daemon at {path}")).because(error),
     }
 }

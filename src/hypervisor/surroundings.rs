@@ -67,6 +67,10 @@ fn is_missing(path: &Path) -> bool {
 /// The daemons are `lxd --group lxd …` and `incusd --group …`, while `lxd forkproxy …`, `lxd activateifneeded` and
 /// `[lxc monitor] …` are not.
 fn is_server(process: &Path, target: &Target) -> bool {
+    // A guest's process first of all: reading its command line reads its memory, and it can make us wait for that.
+    if is_inside_a_guest(process) {
+        return false;
+    }
     let Ok(command) = fs::read(process.join("cmdline")) else { return false };
     let command = String::from_utf8_lossy(&command);
     let mut arguments = command.trim_end_matches('\0').split('\0');
@@ -79,7 +83,7 @@ fn is_server(process: &Path, target: &Target) -> bool {
     let is_daemon = arguments.next().is_none_or(|argument| argument.starts_with('-'));
     // Debian's LXD may be stopped while the snap's runs.
     let of_snap = target.id.0 == "lxd" && command.contains("/snap/");
-    is_daemon && !of_snap && target.kind.is_none_or(|wanted| wanted == kind) && !is_inside_a_guest(process)
+    is_daemon && !of_snap && target.kind.is_none_or(|wanted| wanted == kind)
 }
 
 /// A server inside of a container is in a PID namespace below ours: it has more than one PID.

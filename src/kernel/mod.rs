@@ -109,7 +109,10 @@ impl Kernel {
         kernel.mark_all();
         while kernel.take_in_and_read() {}
         match kernel.state.marks.problem_of_host() {
-            Some(message) => Err(KernelError { message, hint: "see `macvlan-shim doctor`".to_owned() }),
+            Some(message) => Err(KernelError {
+                message,
+                hint: "run it as root, in the network namespace of the host".to_owned(),
+            }),
             None => {
                 kernel.state.changes = Changes::default();
                 Ok(kernel)
@@ -137,6 +140,8 @@ impl Kernel {
     /// time enabled.
     pub async fn changed(&mut self) -> Result<(), KernelError> {
         if self.state.marks.pending() {
+            // A long sweep goes in turns; the others shall have theirs.
+            tokio::task::yield_now().await;
             return Ok(());
         }
         let due = self.state.marks.due();

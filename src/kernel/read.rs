@@ -143,7 +143,10 @@ impl State {
             Some(child) => with_addresses(requests, id, index, child, AddressFamily::Unspec)?,
             None => None,
         };
-        self.put_child(ChildKey { netns: Netns::Id(id), index }, child);
+        let key = ChildKey { netns: Netns::Id(id), index };
+        let known = self.snapshot.children.contains_key(&key);
+        let child = child.filter(|_| known || self.children_in(id).count() < CHILDREN);
+        self.put_child(key, child);
         Ok(())
     }
 

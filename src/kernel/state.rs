@@ -173,7 +173,7 @@ impl State {
         ids
     }
 
-    fn children_in(&self, id: i32) -> impl Iterator<Item = &ChildKey> {
+    pub(super) fn children_in(&self, id: i32) -> impl Iterator<Item = &ChildKey> {
         let netns = Netns::Id(id);
         let all = ChildKey { netns, index: 0 }..=ChildKey { netns, index: u32::MAX };
         self.snapshot.children.range(all).map(|(key, _)| key)

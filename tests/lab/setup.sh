@@ -106,7 +106,11 @@ install_packages() {
   apt update
   if ! has_candidate incus-base; then
     add_backports "$codename"
-    apt update
+    # A source that apt cannot read must not stay: it would break every later run, and the user's own apt.
+    apt update || {
+      rm -f /etc/apt/sources.list.d/macvlan-shim-lab.sources /etc/apt/preferences.d/macvlan-shim-lab
+      die "apt cannot read ${codename}-backports: add that suite of a Debian archive yourself and run this again"
+    }
   fi
   for p in "$@"; do
     case $p in
@@ -118,7 +122,7 @@ install_packages() {
   say "done; no service was started"
 }
 
-[ "$(id -u)" = 0 ] || die "must run as root: sudo make setup"
+[ "$(id -u)" = 0 ] || die "must run as root, with rustup's cargo in root's PATH"
 command -v dpkg-query >/dev/null && command -v apt-get >/dev/null || die "needs Debian (12 or newer): dpkg and apt-get are not here"
 check_rust
 release_services   # left over only if an earlier run was killed
