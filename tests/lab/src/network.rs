@@ -47,10 +47,9 @@ impl Machine {
                 continue;
             };
             let ip = if v6 { "ip -6" } else { "ip" };
-            script += &format!(
-                "{ip} route | grep -q ^default || {ip} route add default via {gateway} dev {link} || \
-                 {ip} route | grep -q ^default # a router advertisement was faster\n"
-            );
+            let there = format!("[ -n \"$({ip} route show default)\" ]");
+            // A router advertisement may be faster.
+            script += &format!("{there} || {ip} route add default via {gateway} dev {link} || {there}\n");
         }
         self.sh(&script)?;
         Ok(Port { lan: lan.clone(), name })
