@@ -1,7 +1,5 @@
 //! Every name and number by which an object in the kernel or a file is known to be ours.
 
-use std::net::Ipv4Addr;
-
 /// The program, its package, its unit.
 pub const PROGRAM: &str = "macvlan-shim";
 
@@ -34,9 +32,6 @@ pub const CONTROL_SOCKET: &str = "/run/macvlan-shim/control.sock";
 
 /// Longest name that the kernel allows an interface, in bytes (`IFNAMSIZ - 1`).
 pub const MAX_LINK_NAME: usize = 15;
-
-/// The limited broadcast address, never a guest's.
-pub const BROADCAST: Ipv4Addr = Ipv4Addr::BROADCAST;
 
 /// The name of the shim on a parent: `mvs-<parent>`, or `mvs-` and eight hex digits of a hash of the
 /// parent's name where that would not fit.

@@ -117,6 +117,10 @@ fn wanted_parents(
         }
     }
     let general_keep = ground.config.shim.keep;
+    let not_kept: BTreeSet<u32> = (ground.config.parents.iter())
+        .filter(|(_, parent)| parent.keep == Some(false))
+        .filter_map(|(name, _)| Some(ground.resolve(name, None)?.index))
+        .collect();
     let guests: BTreeMap<GuestKey, &Guest> = inventory.guests().filter(|_| general_keep).collect();
     for (key, guest) in guests {
         if left_out(&ground.config.select, guest).is_some() || guest.kind == GuestKind::VirtualMachine {
@@ -124,7 +128,7 @@ fn wanted_parents(
         }
         for nic in guest.nics.iter().filter(|nic| nic.mode == Mode::Bridge) {
             let NicParent::Link { name, vlan } = &nic.parent else { continue };
-            if let Some(link) = ground.resolve(name, *vlan) {
+            if let Some(link) = ground.resolve(name, *vlan).filter(|link| !not_kept.contains(&link.index)) {
                 wanted.entry(link.index).or_insert_with(|| format!("[shim] keep, and {key} uses it"));
             }
         }
@@ -146,11 +150,6 @@ fn wanted_parents(
             }),
         }
     }
-    let never: BTreeSet<u32> = (ground.config.parents.iter())
-        .filter(|(_, parent)| parent.keep == Some(false))
-        .filter_map(|(name, _)| Some(ground.resolve(name, None)?.index))
-        .collect();
-    wanted.retain(|parent, why| !(why.starts_with("[shim] keep") && never.contains(parent)));
     wanted
 }
 
