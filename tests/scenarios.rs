@@ -25,9 +25,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use macvlan_shim::model::Op;
-use macvlan_shim::model::plan::When;
+use macvlan_shim::model::plan::{Scope, When};
 use macvlan_shim::reconcile::schedule::{Error, Round};
-use macvlan_shim::reconcile::{desire, diff};
+use macvlan_shim::reconcile::{amend, desire, diff};
 
 use world::World;
 
@@ -96,15 +96,26 @@ fn retell(told: &str) -> Result<String, String> {
     Ok(went)
 }
 
+/// Decides anew; where only the kernel has changed, amending the last decision must come to the same.
+fn decide(world: &mut World, amends: bool) {
+    let World { config, kernel, .. } = world;
+    let changes = kernel.changes_since(&world.seen);
+    let mut amended = std::mem::take(&mut world.desired);
+    let is_amended = amends && amend(&mut amended, config, &kernel.snapshot, &changes).is_some();
+    world.desired = desire(config, &world.inventory, &kernel.snapshot, &mut world.memory);
+    assert!(!is_amended || amended == world.desired, "amended: {amended:#?}\ndecided: {:#?}", world.desired);
+    world.seen = kernel.snapshot.clone();
+}
+
 /// Plans and obeys what is due, until nothing more is; says how it went.
 fn obey(world: &mut World) -> String {
     let mut went = String::new();
     for walk in 0.. {
         assert!(walk < 8, "no end of it:\n{went}");
         world.read_config();
-        world.desired = desire(&world.config, &world.inventory, &world.kernel.snapshot, &mut world.memory);
+        decide(world, walk > 0);
         let plan = diff(&world.desired, &world.kernel.snapshot);
-        let mut round = world.schedule.begin(&plan, world.now);
+        let mut round = world.schedule.begin(&plan, &Scope::All, world.now);
         let mut ran = false;
         let mut told = Vec::new();
         for step in &plan {

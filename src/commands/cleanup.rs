@@ -5,16 +5,11 @@ use crate::daemon::lock;
 use crate::kernel::Kernel;
 use crate::reconcile::{Desired, diff};
 
-/// What is desired when nothing is.
-fn nothing() -> Desired {
-    Desired { settled: true, ..Desired::default() }
-}
-
 /// Runs it. It refuses beside a running daemon, which would put everything back.
 pub fn cleanup(dry_run: bool) -> Result<u8, Failure> {
     let _lock = if dry_run { None } else { Some(lock::acquire()?) };
     let mut kernel = Kernel::open()?;
-    let plan = diff(&nothing(), kernel.snapshot());
+    let plan = diff(&Desired::nothing(kernel.snapshot()), kernel.snapshot());
     if plan.is_empty() {
         super::say(format_args!("nothing of macvlan-shim is left in this network namespace"))?;
         return Ok(0);

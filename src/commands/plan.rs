@@ -37,7 +37,7 @@ pub fn plan(config_file: Option<PathBuf>, json: bool) -> Result<u8, Failure> {
             super::complain(format_args!("{id}: {message}"));
         }
     }
-    for problem in &desired.problems {
+    for problem in desired.all_problems() {
         super::complain(format_args!("{}: {}\n  hint: {}", problem.object, problem.message, problem.hint));
     }
     if json {

@@ -8,7 +8,6 @@ mod notify;
 pub mod report;
 mod servers;
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,12 +22,13 @@ use self::servers::Servers;
 use crate::config::Config;
 use crate::kernel::{ErrorCode, Kernel, OpError};
 use crate::model::inventory::ServerState;
+use crate::model::plan::Scope;
 use crate::model::snapshot::{ChildKey, Netns};
 use crate::model::status::{Problem, Status};
-use crate::model::{Inventory, Mac, Op, Plan};
+use crate::model::{Changes, Inventory, Mac, Op, Plan};
 use crate::reconcile::desired::Memory;
 use crate::reconcile::schedule::{Error, Round};
-use crate::reconcile::{Desired, Schedule, desire, diff, express};
+use crate::reconcile::{Desired, Schedule, amend, desire, diff, diff_at};
 
 /// The slow resync that catches what sends no event; ± a fifth, so that a cluster does not do it in step.
 const RESYNC: Duration = Duration::from_secs(30);
@@ -56,13 +56,13 @@ pub async fn run(config: Config, config_file: Option<PathBuf>, socket: &Path) ->
     let mut resync = tokio::time::Instant::now() + jittered(RESYNC);
     loop {
         notifier.status(&daemon.summary());
-        let wake = daemon.wake.map(tokio::time::Instant::from_std);
+        let wake = daemon.wake().map(tokio::time::Instant::from_std);
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             readable = daemon.kernel.changed() => readable.context("waiting for the kernel's events")?,
             () = servers.heard(&mut daemon.inventory) => daemon.dirty = true,
-            () = sleep_until(wake) => daemon.dirty = true,
+            () = sleep_until(wake) => {}
             Some(answer) = asked.recv() => {
                 // An asker that went away does not matter.
                 let _ = answer.send(Arc::new(daemon.report()));
@@ -98,8 +98,6 @@ struct Daemon {
     schedule: Schedule,
     /// Something other than the kernel asks for a new decision.
     dirty: bool,
-    /// When a step that has to wait is due.
-    wake: Option<Instant>,
     /// Every present server was read, and the plan applied, once.
     ready: bool,
     chatter: Chatter,
@@ -117,60 +115,56 @@ impl Daemon {
             desired: Desired::default(),
             schedule: Schedule::default(),
             dirty: true,
-            wake: None,
             ready: false,
             chatter: Chatter::default(),
         }
     }
 
+    /// When there is something to do though nothing happens.
+    fn wake(&self) -> Option<Instant> {
+        if self.dirty { Some(Instant::now()) } else { self.schedule.wake() }
+    }
+
     /// Reads, decides and writes until there is nothing to do now.
     fn settle(&mut self, servers: &Servers) {
         for _ in 0..MAX_ROUNDS {
-            let changes = self.kernel.drain();
-            if changes.new_child && changes.children.iter().any(|child| self.is_strange(child)) {
+            let mut changes = self.kernel.drain();
+            if changes.new_children.iter().any(|child| self.is_strange(child)) {
                 servers.wake();
             }
-            if !self.dirty && changes.is_empty() {
+            changes.merge(self.schedule.due(Instant::now()));
+            changes.all |= std::mem::take(&mut self.dirty);
+            if changes.is_empty() {
                 return;
             }
-            let confined = !self.dirty && !changes.beyond_neighbours;
-            if confined && self.express(&changes.children) > 0 {
-                self.dirty = true;
-                continue;
-            }
-            self.dirty = false;
-            if self.round() == 0 {
+            if self.round(&changes) == 0 {
                 self.ready |= self.inventory.settled();
                 return;
             }
         }
         // A storm: let the control socket and the servers have their turn, then go on.
         self.dirty = true;
-        self.wake = Some(Instant::now());
     }
 
     /// No server has told us of the guest that this child belongs to.
     fn is_strange(&self, child: &ChildKey) -> bool {
         let first = ChildKey { netns: child.netns, index: 0 };
         let last = ChildKey { netns: child.netns, index: u32::MAX };
-        child.netns == Netns::Host || self.desired.served.range(first..=last).next().is_none()
+        child.netns == Netns::Host || self.desired.parties.served.range(first..=last).next().is_none()
     }
 
-    /// Puts in at once what is beyond doubt after a change of these children; says how many ops ran. A full
-    /// decision has to follow, once their echo is taken in.
-    fn express(&mut self, changed: &BTreeSet<ChildKey>) -> usize {
-        let plan = express(&self.config, self.kernel.snapshot(), &self.desired, changed);
-        if plan.is_empty() { 0 } else { self.run(&plan, &mut Round::default()) }
-    }
-
-    /// Decides once and runs what is due; says how many ops ran.
-    fn round(&mut self) -> usize {
-        self.desired = desire(&self.config, &self.inventory, self.kernel.snapshot(), &mut self.memory);
-        let plan = diff(&self.desired, self.kernel.snapshot());
-        let mut round = self.schedule.begin(&plan, Instant::now());
-        let ran = self.run(&plan, &mut round);
-        self.wake = round.wake;
-        ran
+    /// Decides on what has changed and runs what is due; says how many ops ran.
+    fn round(&mut self, changes: &Changes) -> usize {
+        let snapshot = self.kernel.snapshot();
+        let (plan, scope) = match amend(&mut self.desired, &self.config, snapshot, changes) {
+            Some(addresses) => (diff_at(&self.desired, snapshot, &addresses), Scope::Addresses(addresses)),
+            None => {
+                self.desired = desire(&self.config, &self.inventory, snapshot, &mut self.memory);
+                (diff(&self.desired, snapshot), Scope::All)
+            }
+        };
+        let mut round = self.schedule.begin(&plan, &scope, Instant::now());
+        self.run(&plan, &mut round)
     }
 
     /// Runs the steps that are due, in order; says how many.
@@ -183,6 +177,7 @@ impl Daemon {
             let result = self.kernel.apply(&step.op);
             if let Err(OpError { code: ErrorCode::MacTaken, .. }) = &result {
                 self.memory.refused_macs.extend(self.mac_meant_by(&step.op));
+                self.dirty = true;
             }
             let result = result.map_err(|error| Error {
                 code: error.code.as_str(),
@@ -260,8 +255,7 @@ impl Daemon {
         if names.is_empty() {
             return "waiting for an LXD or Incus server".to_owned();
         }
-        let routes: usize = self.desired.shims.values().map(|shim| shim.hosts.len()).sum();
-        format!("{} addresses of guests of {} routed", routes, names.join(" and "))
+        format!("{} addresses of guests of {} routed", self.desired.hosts.len(), names.join(" and "))
     }
 }
 

@@ -1,13 +1,12 @@
 //! The one report that `status`, and later metrics and explanations, are views of.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Instant;
 
 use ipnet::IpNet;
 
 use crate::model::inventory::{Guest, Inventory, NicParent, ServerState};
-use crate::model::snapshot::RouteKey;
+use crate::model::snapshot::{ChildKey, RouteKey};
 use crate::model::status::{
     AddressState, AddressStatus, GuestStatus, NicState, NicStatus, Problem, ServerStatus, ShimState,
     ShimStatus, Status, UnclaimedStatus,
@@ -133,21 +132,20 @@ impl Facts<'_> {
                 because(&mut status, NicState::Unsupported, code, message)
             }
             Some(Decision::Unseen(message)) => because(&mut status, NicState::Waiting, "not-seen", message),
-            Some(Decision::Served { parent, mac, addresses, .. }) => {
-                self.served(&mut status, *parent, *mac, addresses);
-            }
+            Some(Decision::Served { child, parent, mac }) => self.served(&mut status, child, *parent, *mac),
         }
         status
     }
 
-    fn served(&self, status: &mut NicStatus, parent: u32, mac: Mac, addresses: &BTreeMap<IpAddr, Verdict>) {
+    fn served(&self, status: &mut NicStatus, child: &ChildKey, parent: u32, mac: Mac) {
         if let Some(link) = self.snapshot.links.get(&parent) {
             status.parent.clone_from(&link.name);
         }
         status.mac = Some(mac);
         let shim = self.desired.shims.get(&parent);
-        let addresses = addresses.iter().map(|(address, verdict)| self.address(shim, *address, mac, verdict));
-        status.addresses = addresses.collect();
+        let verdicts = self.desired.verdicts(child);
+        status.addresses =
+            verdicts.map(|(address, verdict)| self.address(shim, address, mac, &verdict)).collect();
         let any = |state| status.addresses.iter().any(|address| address.state == state);
         status.state = match () {
             () if any(AddressState::Routed) => NicState::Reachable,
@@ -207,7 +205,7 @@ impl Facts<'_> {
         };
         let route =
             self.snapshot.routes.get(&key).is_some_and(|route| route.ours && route.source == Some(source));
-        let neighbour = self.snapshot.neighbours.get(&(index, address));
+        let neighbour = self.snapshot.neighbours.get(&(address, index));
         let neighbour = neighbour.is_some_and(|entry| entry.ours && entry.mac == Some(mac));
         let up = self.snapshot.links.get(&index).is_some_and(|link| link.up);
         if route && neighbour && up {
@@ -220,7 +218,7 @@ impl Facts<'_> {
     }
 
     fn failure_of_shim(&self, shim: &str) -> Option<&Error> {
-        self.schedule.failures().find_map(|(op, error)| match op {
+        self.schedule.failures_at(None).find_map(|(op, error)| match op {
             Op::CreateShim { shim: at, .. }
             | Op::SetMtu { shim: at, .. }
             | Op::MulticastOff { shim: at }
@@ -231,28 +229,21 @@ impl Facts<'_> {
     }
 
     fn failure_of_address(&self, shim: &str, address: IpAddr) -> Option<&Error> {
-        self.schedule.failures().find_map(|(op, error)| match op {
-            Op::SetNeighbour { shim: at, address: to, .. } => {
-                (at.name == shim && *to == address).then_some(error)
-            }
-            Op::SetRoute { shim: at, destination, .. } => {
-                (at.name == shim && *destination == IpNet::from(address)).then_some(error)
+        self.schedule.failures_at(Some(address)).find_map(|(op, error)| match op {
+            Op::SetNeighbour { shim: at, .. } | Op::SetRoute { shim: at, .. } => {
+                (at.name == shim).then_some(error)
             }
             _ => None,
         })
     }
 
     fn unclaimed(&self) -> Vec<UnclaimedStatus> {
-        let hosts =
-            self.desired.shims.values().flat_map(|shim| shim.hosts.iter().map(move |host| (shim, host)));
-        let unclaimed = hosts.filter(|(_, (_, host))| host.nic.is_none());
-        unclaimed
-            .map(|(shim, (address, host))| UnclaimedStatus {
-                address: *address,
-                shim: shim.shim.name.clone(),
-                mac: host.mac,
-            })
-            .collect()
+        let unclaimed = self.desired.hosts.iter().filter(|(_, host)| host.nic.is_none());
+        let shown = unclaimed.filter_map(|(address, host)| {
+            let shim = self.desired.shims.get(&host.parent)?.shim.name.clone();
+            Some(UnclaimedStatus { address: *address, shim, mac: host.mac })
+        });
+        shown.collect()
     }
 
     fn all_problems(&self) -> Vec<Problem> {
@@ -267,7 +258,7 @@ impl Facts<'_> {
                 });
             }
         }
-        problems.extend(self.desired.problems.iter().cloned());
+        problems.extend(self.desired.all_problems());
         let failures: Vec<_> = self.schedule.failures().collect();
         for (op, error) in failures.iter().take(MAX_FAILURES) {
             problems.push(Problem {

@@ -84,8 +84,10 @@ impl State {
         let Some(seen) = route::read(message)? else { return Ok(()) };
         self.marks.touched(Slice::Routes);
         if message.kind == libc::RTM_DELROUTE {
-            let removed = seen.is_kept() && self.snapshot.routes.remove(&seen.key).is_some();
-            self.changes.host(removed);
+            if seen.is_kept() {
+                let old = self.snapshot.routes.remove(&seen.key);
+                self.changes.route(&seen.key, old.as_ref(), None);
+            }
             // Another route may have the same key, or the same gateway.
             if !seen.value.ours {
                 self.marks.defer(Slice::Routes, State::GATEWAYS);
@@ -100,15 +102,14 @@ impl State {
             self.replaced(&seen);
         }
         let routes = &mut self.snapshot.routes;
-        let changed = if seen.is_kept() {
-            routes.insert(seen.key, seen.value) != Some(seen.value)
-        } else {
-            routes.remove(&seen.key).is_some()
+        let new = seen.is_kept().then_some(seen.value);
+        let old = match new {
+            Some(value) => routes.insert(seen.key, value),
+            None => routes.remove(&seen.key),
         };
-        self.changes.host(changed);
+        self.changes.route(&seen.key, old.as_ref(), new.as_ref());
         for gateway in seen.gateways {
-            let new = self.snapshot.next_hops.insert(gateway);
-            self.changes.host(new);
+            self.changes.all |= self.snapshot.next_hops.insert(gateway);
         }
         Ok(())
     }
@@ -137,8 +138,7 @@ impl State {
         let Some(rule) = rule::read(message)? else { return Ok(()) };
         self.marks.touched(Slice::Rules);
         if message.kind == libc::RTM_NEWRULE {
-            let new = self.snapshot.rules.insert(rule);
-            self.changes.host(new);
+            self.changes.all |= self.snapshot.rules.insert(rule);
         } else {
             // Two rules may look the same to us.
             self.marks.mark(Slice::Rules);
@@ -157,12 +157,13 @@ impl State {
             self.marks.mark(Slice::Neighbours);
             return Ok(());
         }
-        let (key, neighbours) = ((seen.link, seen.address), &mut self.snapshot.neighbours);
-        let changed = match message.kind {
-            libc::RTM_NEWNEIGH => neighbours.insert(key, seen.value) != Some(seen.value),
-            _ => neighbours.remove(&key).is_some(),
+        let (key, neighbours) = ((seen.address, seen.link), &mut self.snapshot.neighbours);
+        let new = (message.kind == libc::RTM_NEWNEIGH).then_some(seen.value);
+        let old = match new {
+            Some(value) => neighbours.insert(key, value),
+            None => neighbours.remove(&key),
         };
-        self.changes.neighbour(seen.address, changed);
+        self.changes.neighbour(seen.address, old.as_ref(), new.as_ref());
         Ok(())
     }
 

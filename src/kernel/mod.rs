@@ -12,14 +12,13 @@
 //! | `event` | what an event means for it |
 //! | `slice`, `marks`, `read` | the parts that are read on their own, which are to be read again, and how |
 //! | `apply`, `failure` | an operation of a plan as orders to the kernel, and why it failed |
-//! | `changes`, `error` | what callers get back |
+//! | `error` | what callers get back |
 //!
 //! A dump that fails changes nothing of what is known: its slice is read again a second later, and
 //! [`Kernel::problems`] says so until then.
 
 mod address;
 mod apply;
-mod changes;
 mod error;
 mod event;
 mod failure;
@@ -38,14 +37,13 @@ mod slice;
 mod state;
 mod wire;
 
-pub use changes::Changes;
 pub use error::{ErrorCode, KernelError, OpError};
 
 use std::time::{Duration, Instant};
 
 use nix::libc;
 
-use crate::model::Snapshot;
+use crate::model::{Changes, Snapshot};
 use monitor::{Heard, Monitor};
 use request::Requests;
 use slice::Slice;

@@ -73,11 +73,11 @@ fn state_of(state: u16) -> NeighbourState {
 }
 
 /// All neighbour entries of the host.
-pub(super) fn dump(requests: &mut Requests) -> Result<BTreeMap<(u32, IpAddr), Neighbour>, Fault> {
+pub(super) fn dump(requests: &mut Requests) -> Result<BTreeMap<(IpAddr, u32), Neighbour>, Fault> {
     let message = RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default());
     requests.dump(message, |list: &mut BTreeMap<_, _>, message| {
         let seen = read(message)?.filter(|seen| !seen.proxy);
-        list.extend(seen.map(|seen| ((seen.link, seen.address), seen.value)));
+        list.extend(seen.map(|seen| ((seen.address, seen.link), seen.value)));
         Ok(())
     })
 }

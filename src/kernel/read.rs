@@ -25,14 +25,14 @@ impl State {
             Slice::Routes => self.read_routes(requests),
             Slice::Rules => {
                 let rules = rule::dump(requests)?;
-                self.changes.host(rules != self.snapshot.rules);
+                self.changes.all |= rules != self.snapshot.rules;
                 self.snapshot.rules = rules;
                 Ok(())
             }
             Slice::Neighbours => self.read_neighbours(requests),
             Slice::Proxies => {
                 let proxies = neighbour::dump_proxies(requests)?;
-                self.changes.host(proxies != self.snapshot.proxies);
+                self.changes.all |= proxies != self.snapshot.proxies;
                 self.snapshot.proxies = proxies;
                 Ok(())
             }
@@ -54,7 +54,7 @@ impl State {
 
     fn read_host(&mut self) -> Result<(), Fault> {
         let host = setting::host().map_err(|error| Fault::Broken(error.to_string()))?;
-        self.changes.host(host != self.snapshot.host);
+        self.changes.all |= host != self.snapshot.host;
         self.snapshot.host = host;
         Ok(())
     }
@@ -82,7 +82,7 @@ impl State {
             return Ok(());
         }
         self.snapshot.addresses = addresses;
-        self.changes.host(true);
+        self.changes.all = true;
         let links: Vec<u32> = self.snapshot.links.keys().copied().collect();
         links.into_iter().for_each(|index| self.host_child(index));
         Ok(())
@@ -91,8 +91,14 @@ impl State {
     fn read_routes(&mut self, requests: &mut Requests) -> Result<(), Fault> {
         let route::Table { routes, next_hops, .. } = route::dump(requests)?;
         let snapshot = &mut self.snapshot;
-        self.changes.host(routes != snapshot.routes || next_hops != snapshot.next_hops);
-        snapshot.routes = routes;
+        let old = std::mem::replace(&mut snapshot.routes, routes);
+        for (key, new) in &snapshot.routes {
+            self.changes.route(key, old.get(key), Some(new));
+        }
+        for (key, old) in old.iter().filter(|(key, _)| !snapshot.routes.contains_key(key)) {
+            self.changes.route(key, Some(old), None);
+        }
+        self.changes.all |= next_hops != snapshot.next_hops;
         snapshot.next_hops = next_hops;
         Ok(())
     }
@@ -100,11 +106,11 @@ impl State {
     fn read_neighbours(&mut self, requests: &mut Requests) -> Result<(), Fault> {
         let found = neighbour::dump(requests)?;
         let old = std::mem::take(&mut self.snapshot.neighbours);
-        for (key, value) in &found {
-            self.changes.neighbour(key.1, old.get(key) != Some(value));
+        for (key, new) in &found {
+            self.changes.neighbour(key.0, old.get(key), Some(new));
         }
-        for key in old.keys().filter(|key| !found.contains_key(key)) {
-            self.changes.neighbour(key.1, true);
+        for (key, old) in old.iter().filter(|(key, _)| !found.contains_key(key)) {
+            self.changes.neighbour(key.0, Some(old), None);
         }
         self.snapshot.neighbours = found;
         Ok(())
@@ -116,7 +122,7 @@ impl State {
             let values = setting::read_all(&shim.name).map_err(|error| Fault::Broken(error.to_string()))?;
             settings.insert(shim.index, values);
         }
-        self.changes.host(settings != self.snapshot.settings);
+        self.changes.all |= settings != self.snapshot.settings;
         self.snapshot.settings = settings;
         Ok(())
     }

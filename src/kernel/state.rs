@@ -5,13 +5,12 @@
 
 use std::collections::BTreeMap;
 
-use super::changes::Changes;
 use super::marks::Marks;
 use super::slice::Slice;
 use super::{address, link, setting};
-use crate::model::Snapshot;
 use crate::model::names::LINK_GROUP;
 use crate::model::snapshot::{AddressKey, Child, ChildKey, GuestAddress, HostAddress, Link, LinkKind, Netns};
+use crate::model::{Changes, Snapshot};
 
 /// What is known, what has changed, and what must be read again.
 #[derive(Debug, Default)]
@@ -47,7 +46,7 @@ impl State {
             self.lost_silently();
         }
         self.snapshot.links.insert(index, link);
-        self.changes.host(true);
+        self.changes.all = true;
         self.host_child(index);
     }
 
@@ -57,10 +56,10 @@ impl State {
         if snapshot.links.remove(&index).is_none() {
             return;
         }
-        self.changes.host(true);
+        self.changes.all = true;
         snapshot.addresses.retain(|key, _| key.link != index);
         snapshot.routes.retain(|key, _| key.link != index);
-        snapshot.neighbours.retain(|(link, _), _| *link != index);
+        snapshot.neighbours.retain(|(_, link), _| *link != index);
         snapshot.proxies.retain(|(link, _), _| *link != index);
         snapshot.settings.remove(&index);
         self.marks.defer(Slice::Routes, Self::GATEWAYS);
@@ -71,7 +70,7 @@ impl State {
     pub(super) fn put_address(&mut self, seen: address::Seen) {
         let value = self.host_address(&seen);
         if self.snapshot.addresses.insert(seen.key, value) != Some(value) {
-            self.changes.host(true);
+            self.changes.all = true;
             self.host_child(seen.key.link);
         }
     }
@@ -80,7 +79,7 @@ impl State {
     pub(super) fn drop_address(&mut self, key: AddressKey) {
         self.lost_silently();
         if self.snapshot.addresses.remove(&key).is_some() {
-            self.changes.host(true);
+            self.changes.all = true;
             self.host_child(key.link);
         }
     }
@@ -137,12 +136,9 @@ impl State {
     /// A child is as given, or gone.
     pub(super) fn put_child(&mut self, key: ChildKey, child: Option<Child>) {
         let children = &mut self.snapshot.children;
-        if children.get(&key) == child.as_ref() {
-            return;
-        }
-        self.changes.children.insert(key);
+        self.changes.child(key, children.get(&key), child.as_ref());
         match child {
-            Some(child) => self.changes.new_child |= children.insert(key, child).is_none(),
+            Some(child) => drop(children.insert(key, child)),
             None => drop(children.remove(&key)),
         }
     }

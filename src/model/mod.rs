@@ -5,10 +5,12 @@
 //! | [`names`] | every name and number that marks an object as ours |
 //! | [`mac`] | a MAC address |
 //! | [`inventory`] | what the servers say exists: servers, guests, NICs |
+//! | [`changes`] | what a look at the kernel has changed in it |
 //! | [`snapshot`] | what the kernel says exists: links, addresses, routes, …, the guests' children |
 //! | [`plan`] | the operations that turn a snapshot into what is desired |
 //! | [`status`] | the contract of `status --json` |
 
+pub mod changes;
 pub mod inventory;
 pub mod mac;
 pub mod names;
@@ -16,6 +18,7 @@ pub mod plan;
 pub mod snapshot;
 pub mod status;
 
+pub use changes::Changes;
 pub use inventory::{Guest, GuestKey, Inventory, Nic, NicKey, ServerId};
 pub use mac::Mac;
 pub use plan::{Op, Plan, ShimRef, Step};

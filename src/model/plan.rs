@@ -1,5 +1,6 @@
 //! The operations that turn a snapshot into what is desired. Each is one write to the kernel.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -11,6 +12,15 @@ use super::snapshot::Setting;
 
 /// The ordered difference between what should exist and what exists.
 pub type Plan = Vec<Step>;
+
+/// What a plan is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Everything.
+    All,
+    /// These addresses of guests.
+    Addresses(BTreeSet<IpAddr>),
+}
 
 /// One operation of a plan, and when it may run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,6 +122,20 @@ impl Op {
             Op::DeleteAddress { link_name, address, .. } => (link_name, Some(IpNet::from(address.addr()))),
             Op::DeleteShim { link_name, .. } => (link_name, None),
             Op::AddRule { .. } | Op::DeleteRule { .. } => ("", None),
+        }
+    }
+
+    /// The guest's address that it is about, if it is about one alone.
+    pub fn address(&self) -> Option<IpAddr> {
+        match self {
+            Op::SetNeighbour { address, .. }
+            | Op::Probe { address, .. }
+            | Op::DeleteNeighbour { address, .. } => Some(*address),
+            Op::SetRoute { destination, .. } | Op::DeleteRoute { destination, .. } => {
+                let host = destination.prefix_len() == destination.max_prefix_len();
+                host.then(|| destination.addr())
+            }
+            _ => None,
         }
     }
 

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 
 use super::Mac;
 use super::inventory::Mode;
+use super::names::{TABLE, TABLE_MAIN};
 
 /// The kernel's state, as far as we need it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -25,8 +26,8 @@ pub struct Snapshot {
     pub next_hops: BTreeSet<IpAddr>,
     /// The policy rules of both families.
     pub rules: BTreeSet<Rule>,
-    /// The neighbour tables of the host's links.
-    pub neighbours: BTreeMap<(u32, IpAddr), Neighbour>,
+    /// The neighbour tables of the host's links: by the neighbour's address and the link's ifindex.
+    pub neighbours: BTreeMap<(IpAddr, u32), Neighbour>,
     /// The proxy neighbour entries of the host's links; the value tells whether they bear our mark.
     pub proxies: BTreeMap<(u32, Ipv6Addr), bool>,
     /// The sysctls of our shims, by ifindex. A setting that the kernel does not have is not in the map.
@@ -143,6 +144,14 @@ pub struct RouteKey {
     pub metric: u32,
     /// The outgoing link's ifindex; 0 for a multipath route.
     pub link: u32,
+}
+
+impl RouteKey {
+    /// The address, if this is a host route in a table that ours go to: the kernel's main table or our own.
+    pub fn host(&self) -> Option<IpAddr> {
+        let host = self.destination.prefix_len() == self.destination.max_prefix_len();
+        (host && (self.table == TABLE_MAIN || self.table == TABLE)).then(|| self.destination.addr())
+    }
 }
 
 /// A route of the host.
@@ -267,6 +276,13 @@ pub struct ChildKey {
     pub index: u32,
 }
 
+impl ChildKey {
+    /// Before all others.
+    pub const FIRST: ChildKey = ChildKey { netns: Netns::Host, index: 0 };
+    /// After all others.
+    pub const LAST: ChildKey = ChildKey { netns: Netns::Id(i32::MAX), index: u32::MAX };
+}
+
 /// A network namespace, as the host's namespace numbers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Netns {
@@ -300,6 +316,14 @@ pub struct Child {
     pub tap: bool,
     /// Its addresses, each with the length of its prefix, with what hinders its use.
     pub addresses: BTreeMap<IpNet, GuestAddress>,
+}
+
+impl Child {
+    /// The two differ in nothing but their addresses.
+    pub fn is_same_but_for_addresses(&self, other: &Child) -> bool {
+        let Child { parent, mac, mode, name, tap, addresses: _ } = self;
+        (parent, mac, mode, name, tap) == (&other.parent, &other.mac, &other.mode, &other.name, &other.tap)
+    }
 }
 
 /// An address on a child.

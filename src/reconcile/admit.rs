@@ -73,6 +73,8 @@ pub struct Refusal {
     pub reason: Reason,
     /// What is wrong and what to do, for people.
     pub message: String,
+    /// What to do, where this is a problem of the host rather than of the guest.
+    pub hint: Option<String>,
 }
 
 /// The verdict on one address of one NIC.
@@ -98,7 +100,7 @@ impl Verdict {
 
     /// A refusal.
     pub fn refused(reason: Reason, message: impl Into<String>) -> Verdict {
-        Verdict::Refused(Refusal { reason, message: message.into() })
+        Verdict::Refused(Refusal { reason, message: message.into(), hint: None })
     }
 }
 
@@ -109,7 +111,7 @@ pub fn admit(ground: &Ground<'_>, parent: &Link, mac: Mac, address: IpNet, state
     let ip = address.addr();
     let link = &parent.name;
     let policy = &ground.config.policy;
-    let refused = |reason: R, message: String| Verdict::Refused(Refusal { reason, message });
+    let refused = |reason: R, message: String| Verdict::refused(reason, message);
 
     if !is_global_unicast(ip) {
         return refused(R::NotGlobal, format!("{ip} is no global unicast address"));
@@ -152,7 +154,8 @@ pub fn admit(ground: &Ground<'_>, parent: &Link, mac: Mac, address: IpNet, state
         return verdict;
     }
     if let Some(problem) = ground.route_in_the_way(IpNet::from(ip)) {
-        return refused(R::RouteTaken, problem.message);
+        let hint = Some(problem.hint);
+        return Verdict::Refused(Refusal { reason: R::RouteTaken, message: problem.message, hint });
     }
     match ground.source(parent, ip) {
         Some(source) => Verdict::Admitted { source },
@@ -183,7 +186,7 @@ fn off_link(ground: &Ground<'_>, parent: &Link, ip: IpAddr) -> String {
 
 /// The parent's neighbour table knows another machine with that address.
 fn held_on_lan(ground: &Ground<'_>, parent: &Link, mac: Mac, ip: IpAddr) -> Option<Verdict> {
-    let entry = ground.snapshot.neighbours.get(&(parent.index, ip))?;
+    let entry = ground.snapshot.neighbours.get(&(ip, parent.index))?;
     // One of ours on a parent is a leftover, no knowledge.
     let holder = entry.mac.filter(|holder| *holder != mac && !entry.ours)?;
     let link = &parent.name;

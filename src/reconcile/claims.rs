@@ -1,111 +1,116 @@
-//! Who holds an address that several claim, and what stands though no server vouches for it.
+//! Who claims which address, and who holds it.
+//!
+//! A child claims the addresses that it has. The verdict on each claim stands on that child alone; where several
+//! claims to an address are admitted, one child holds it. So one address is settled without a look at others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::admit::{Reason, Verdict};
-use super::desire::verdicts;
-use super::desired::Decision;
+use super::admit::{Reason, Verdict, admit};
+use super::desired::Host;
 use super::ground::Ground;
-use super::join::Joins;
-use super::shim;
-use crate::model::inventory::{Inventory, Mode};
-use crate::model::snapshot::ChildKey;
-use crate::model::{Mac, NicKey};
+use crate::model::NicKey;
+use crate::model::snapshot::{Child, ChildKey};
 
-/// A standing route whose guest the kernel still shows, though no server vouches for it.
-pub(super) struct Unclaimed {
-    pub(super) parent: u32,
-    pub(super) address: IpAddr,
-    pub(super) mac: Mac,
-    pub(super) verdict: Verdict,
+/// Who takes part.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Parties {
+    /// The NICs that are served, by their child.
+    pub served: BTreeMap<ChildKey, NicKey>,
+    /// The children that no server vouches for. They may keep what they hold, and claim nothing new.
+    pub orphans: BTreeSet<ChildKey>,
+    /// The parents on which no shim can stand, by ifindex: nobody can hold anything there.
+    pub blocked: BTreeSet<u32>,
 }
 
-pub(super) fn unclaimed(ground: &Ground<'_>, inventory: &Inventory, joins: &Joins) -> Vec<Unclaimed> {
-    let owned: BTreeSet<Mac> =
-        inventory.guests().flat_map(|(_, guest)| guest.nics.iter().filter_map(|nic| nic.mac)).collect();
-    let joined: BTreeSet<&ChildKey> = joins.values().collect();
-    let mut found = Vec::new();
-    for (key, child) in &ground.snapshot.children {
-        if owned.contains(&child.mac) || joined.contains(key) || child.mode != Mode::Bridge || child.tap {
-            continue;
-        }
-        for (address, verdict) in verdicts(ground, child) {
-            if ground.holds(child.parent, child.mac, address) {
-                found.push(Unclaimed { parent: child.parent, address, mac: child.mac, verdict });
-            }
-        }
+/// The claims of all children.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Claims {
+    verdicts: BTreeMap<ChildKey, BTreeMap<IpAddr, Verdict>>,
+    /// The same, by address.
+    claimants: BTreeSet<(IpAddr, ChildKey)>,
+}
+
+impl Claims {
+    /// The verdicts on a child's addresses by the rules that concern it alone.
+    pub fn of(&self, child: &ChildKey) -> impl Iterator<Item = (IpAddr, &Verdict)> {
+        self.verdicts.get(child).into_iter().flatten().map(|(address, verdict)| (*address, verdict))
     }
-    found
-}
 
-/// Where several NICs claim an address, one holds it and the others are refused. The holder is the one that our
-/// neighbour entry names: there where it is now, else on another parent. Where there is no holder yet, it is the
-/// first in the order of keys. Where no shim can stand nobody can hold anything.
-pub(super) fn settle_claims(
-    ground: &Ground<'_>,
-    decisions: &mut BTreeMap<NicKey, Decision>,
-    unclaimed: &mut [Unclaimed],
-) {
-    let served = |decision: &Decision| match decision {
-        Decision::Served { parent, .. } => Some(*parent),
-        _ => None,
-    };
-    let parents: BTreeSet<u32> = decisions.values().filter_map(served).collect();
-    let blocked = |parent: &u32| {
-        let link = ground.snapshot.links.get(parent);
-        link.is_none_or(|link| shim::obstacle(ground, link, &parents).is_some())
-    };
-    let blocked: BTreeSet<u32> = parents.iter().copied().filter(blocked).collect();
-    let mut claims: BTreeMap<IpAddr, BTreeSet<Claim>> = BTreeMap::new();
-    let mut claim = |address: IpAddr, parent: u32, mac: Mac, nic: Option<&NicKey>| {
-        let claim = Claim {
-            blocked: blocked.contains(&parent),
-            holds_not_here: !ground.holds(parent, mac, address),
-            holds_nowhere: !ground.holds_anywhere(mac, address),
-            unclaimed: nic.is_none(),
-            nic: nic.cloned(),
-            parent,
-            mac,
+    /// The verdict on one of them.
+    pub fn verdict(&self, child: &ChildKey, address: IpAddr) -> Option<&Verdict> {
+        self.verdicts.get(child)?.get(&address)
+    }
+
+    /// The children that claim an address.
+    pub fn claimants(&self, address: IpAddr) -> impl Iterator<Item = &ChildKey> {
+        let all = (address, ChildKey::FIRST)..=(address, ChildKey::LAST);
+        self.claimants.range(all).map(|(_, child)| child)
+    }
+
+    /// The claimed addresses, each once.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let mut last = None;
+        self.claimants
+            .iter()
+            .map(|(address, _)| *address)
+            .filter(move |address| last.replace(*address) != Some(*address))
+    }
+
+    /// Weighs the claims of a child as it is now. Returns the addresses on which the verdict is another than before.
+    pub(super) fn weigh(&mut self, ground: &Ground<'_>, key: ChildKey) -> Vec<IpAddr> {
+        let now = ground.snapshot.children.get(&key).map(|child| verdicts(ground, child)).unwrap_or_default();
+        let before = self.verdicts.remove(&key).unwrap_or_default();
+        let gone = before.keys().filter(|address| !now.contains_key(address));
+        let other = now.iter().filter(|(address, verdict)| before.get(address) != Some(verdict));
+        let changed = gone.chain(other.map(|(address, _)| address)).copied().collect();
+        for address in before.keys().filter(|address| !now.contains_key(address)) {
+            self.claimants.remove(&(*address, key));
+        }
+        self.claimants.extend(
+            now.keys().filter(|address| !before.contains_key(address)).map(|address| (*address, key)),
+        );
+        if !now.is_empty() {
+            self.verdicts.insert(key, now);
+        }
+        changed
+    }
+
+    /// Who holds an address: of all whose claims are admitted the one that our neighbour entry names, there where it
+    /// is now, else on another parent. Where there is no holder yet, it is the first in the order of keys.
+    pub(super) fn holder(&self, ground: &Ground<'_>, parties: &Parties, address: IpAddr) -> Option<Host> {
+        let claim = |key: &ChildKey| {
+            let source = self.verdicts.get(key)?.get(&address)?.source()?;
+            let child = ground.snapshot.children.get(key)?;
+            let (parent, mac, nic) = (child.parent, child.mac, parties.served.get(key));
+            let holds = ground.holds(parent, mac, address);
+            if nic.is_none() && !(holds && parties.orphans.contains(key)) {
+                return None;
+            }
+            let elsewhere = !holds && !ground.holds_anywhere(mac, address);
+            let rank =
+                (parties.blocked.contains(&parent), !holds, elsewhere, nic.is_none(), nic, parent, mac, *key);
+            Some((rank, Host { child: *key, parent, mac, source, nic: nic.cloned() }))
         };
-        claims.entry(address).or_default().insert(claim);
-    };
-    for (key, decision) in decisions.iter() {
-        let Decision::Served { parent, mac, addresses, .. } = decision else { continue };
-        for (address, _) in addresses.iter().filter(|(_, verdict)| verdict.source().is_some()) {
-            claim(*address, *parent, *mac, Some(key));
-        }
-    }
-    for one in unclaimed.iter().filter(|one| one.verdict.source().is_some()) {
-        claim(one.address, one.parent, one.mac, None);
-    }
-    for (address, claims) in claims {
-        let mut claims = claims.into_iter();
-        let Some(winner) = claims.next() else { continue };
-        let by = winner.nic.map_or_else(|| winner.mac.to_string(), |nic| nic.to_string());
-        let refusal = Verdict::refused(Reason::Held, format!("{by} holds {address}"));
-        for loser in claims {
-            let decision = loser.nic.and_then(|nic| decisions.get_mut(&nic));
-            if let Some(Decision::Served { addresses, .. }) = decision {
-                addresses.insert(address, refusal.clone());
-            } else {
-                let same = |one: &&mut Unclaimed| {
-                    (one.address, one.parent, one.mac) == (address, loser.parent, loser.mac)
-                };
-                unclaimed.iter_mut().filter(same).for_each(|one| one.verdict = refusal.clone());
-            }
-        }
+        self.claimants(address).filter_map(claim).min_by(|(a, _), (b, _)| a.cmp(b)).map(|(_, host)| host)
     }
 }
 
-/// One NIC's claim to an address; the best sorts first.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Claim {
-    blocked: bool,
-    holds_not_here: bool,
-    holds_nowhere: bool,
-    unclaimed: bool,
-    nic: Option<NicKey>,
-    parent: u32,
-    mac: Mac,
+fn verdicts(ground: &Ground<'_>, child: &Child) -> BTreeMap<IpAddr, Verdict> {
+    let Some(parent) = ground.snapshot.links.get(&child.parent) else { return BTreeMap::new() };
+    let mut verdicts: BTreeMap<IpAddr, Verdict> = BTreeMap::new();
+    for (address, state) in &child.addresses {
+        verdicts.insert(address.addr(), admit(ground, parent, child.mac, *address, *state));
+    }
+    let max = ground.config.policy.max_addresses;
+    let mut admitted: Vec<IpAddr> =
+        verdicts.iter().filter(|(_, verdict)| verdict.source().is_some()).map(|(ip, _)| *ip).collect();
+    if admitted.len() > max {
+        admitted.sort_by_key(|ip| (!ground.holds(child.parent, child.mac, *ip), *ip));
+        for ip in admitted.into_iter().skip(max) {
+            let message = format!("this NIC has {max} addresses routed already (policy.max_addresses)");
+            verdicts.insert(ip, Verdict::refused(Reason::Limit, message));
+        }
+    }
+    verdicts
 }

@@ -1,20 +1,20 @@
 //! Decides what should exist, each object with its reason.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::admit::{Reason, Verdict, admit};
-use super::claims::{settle_claims, unclaimed};
-use super::desired::{Decision, Desired, Memory};
+use super::claims::Parties;
+use super::desired::{Decision, Desired, Host, Memory, Shim};
 use super::ground::{Facts, Ground};
-use super::join::join;
+use super::join::{Joins, join};
 use super::place::place_shims;
 use super::select::left_out;
+use super::shim;
 use crate::config::Config;
 use crate::model::inventory::{Guest, GuestKind, Inventory, Mode, Nic, NicParent, OptOut, Power};
-use crate::model::snapshot::{Child, ChildKey};
+use crate::model::snapshot::ChildKey;
 use crate::model::status::Problem;
-use crate::model::{NicKey, Snapshot};
+use crate::model::{Mac, NicKey, Snapshot};
 
 /// Decides. `memory` is what the last call left, updated to what the next one needs.
 pub fn desire(config: &Config, inventory: &Inventory, snapshot: &Snapshot, memory: &mut Memory) -> Desired {
@@ -36,24 +36,17 @@ pub fn desire(config: &Config, inventory: &Inventory, snapshot: &Snapshot, memor
         for nic in &guest.nics {
             let nic_key = NicKey { guest: key.clone(), nic: nic.name.clone() };
             let decision = decide(&ground, guest, nic, memory.joins.get(&nic_key));
-            if let Decision::Served { child, .. } = &decision {
-                desired.served.insert(*child, nic_key.clone());
-            }
             desired.decisions.insert(nic_key, decision);
         }
     }
-    let mut unclaimed = unclaimed(&ground, inventory, &memory.joins);
-    settle_claims(&ground, &mut desired.decisions, &mut unclaimed);
-    place_shims(&ground, inventory, &mut desired, &unclaimed, &memory.refused_macs);
-    for ipv6 in [false, true] {
-        let table_used = desired.shims.values().filter(|shim| shim.obstacle.is_none()).any(|shim| {
-            let hosts = shim.hosts.keys().any(|address| address.is_ipv6() == ipv6);
-            hosts || shim.ranges.keys().any(|range| range.addr().is_ipv6() == ipv6)
-        });
-        if let (true, Some(priority)) = (table_used, ground.rule(ipv6)) {
-            desired.rules.insert(ipv6, priority);
-        }
+    desired.parties = parties(&ground, inventory, &memory.joins, &desired.decisions);
+    for child in snapshot.children.keys() {
+        desired.claims.weigh(&ground, *child);
     }
+    let holder = |address| Some((address, desired.claims.holder(&ground, &desired.parties, address)?));
+    desired.hosts = desired.claims.addresses().filter_map(holder).collect();
+    place_shims(&ground, inventory, &mut desired, &memory.refused_macs);
+    desired.rules = rules(&ground, &desired.shims, &desired.hosts);
     desired.problems.sort();
     desired.problems.dedup();
     desired.facts = facts;
@@ -78,12 +71,7 @@ fn decide(ground: &Ground<'_>, guest: &Guest, nic: &Nic, child: Option<&ChildKey
         return Decision::Unsupported("mode", message);
     }
     match (seen, &nic.parent) {
-        (Some((key, child)), _) => Decision::Served {
-            child: key,
-            parent: child.parent,
-            mac: child.mac,
-            addresses: verdicts(ground, child),
-        },
+        (Some((key, child)), _) => Decision::Served { child: key, parent: child.parent, mac: child.mac },
         (None, NicParent::Unknown(why)) => Decision::Unseen(why.clone()),
         (None, NicParent::Link { name, vlan }) => Decision::Unseen(match ground.resolve(name, *vlan) {
             None => format!("its parent {} does not exist on this host", nic.parent),
@@ -92,20 +80,50 @@ fn decide(ground: &Ground<'_>, guest: &Guest, nic: &Nic, child: Option<&ChildKey
     }
 }
 
-/// The verdicts on a child's addresses by the rules that concern it alone, and its limit.
-pub(super) fn verdicts(ground: &Ground<'_>, child: &Child) -> BTreeMap<IpAddr, Verdict> {
-    let Some(parent) = ground.snapshot.links.get(&child.parent) else { return BTreeMap::new() };
-    let mut verdicts: BTreeMap<IpAddr, Verdict> = BTreeMap::new();
-    for (address, state) in &child.addresses {
-        verdicts.insert(address.addr(), admit(ground, parent, child.mac, *address, *state));
+fn parties(
+    ground: &Ground<'_>,
+    inventory: &Inventory,
+    joins: &Joins,
+    decisions: &BTreeMap<NicKey, Decision>,
+) -> Parties {
+    let mut parties = Parties::default();
+    let mut parents: BTreeSet<u32> = BTreeSet::new();
+    for (nic, decision) in decisions {
+        if let Decision::Served { child, parent, .. } = decision {
+            parties.served.insert(*child, nic.clone());
+            parents.insert(*parent);
+        }
     }
-    let max = ground.config.policy.max_addresses;
-    let mut admitted: Vec<IpAddr> =
-        verdicts.iter().filter(|(_, verdict)| verdict.source().is_some()).map(|(ip, _)| *ip).collect();
-    admitted.sort_by_key(|ip| (!ground.holds(child.parent, child.mac, *ip), *ip));
-    for ip in admitted.into_iter().skip(max) {
-        let message = format!("this NIC has {max} addresses routed already (policy.max_addresses)");
-        verdicts.insert(ip, Verdict::refused(Reason::Limit, message));
-    }
-    verdicts
+    let owned: BTreeSet<Mac> =
+        inventory.guests().flat_map(|(_, guest)| guest.nics.iter().filter_map(|nic| nic.mac)).collect();
+    let joined: BTreeSet<&ChildKey> = joins.values().collect();
+    let orphans = ground.snapshot.children.iter().filter(|(key, child)| {
+        let apt = child.mode == Mode::Bridge && !child.tap;
+        apt && !owned.contains(&child.mac) && !joined.contains(key)
+    });
+    parties.orphans = orphans.map(|(key, _)| *key).collect();
+    let blocked = |parent: &u32| {
+        let link = ground.snapshot.links.get(parent);
+        link.is_none_or(|link| shim::obstacle(ground, link, &parents).is_some())
+    };
+    parties.blocked = parents.iter().copied().filter(blocked).collect();
+    parties
+}
+
+/// The rules that must stand: where our own table is used by any route.
+pub(super) fn rules(
+    ground: &Ground<'_>,
+    shims: &BTreeMap<u32, Shim>,
+    hosts: &BTreeMap<IpAddr, Host>,
+) -> BTreeMap<bool, u32> {
+    let stands = |parent| shims.get(parent).is_some_and(|shim: &Shim| shim.obstacle.is_none());
+    let is_used = |ipv6: &bool| {
+        let ranges =
+            shims.values().filter(|shim| shim.obstacle.is_none()).flat_map(|shim| shim.ranges.keys());
+        let mut hosts =
+            hosts.iter().filter(|(address, host)| address.is_ipv6() == *ipv6 && stands(&host.parent));
+        ranges.map(|range| range.addr().is_ipv6()).any(|of| of == *ipv6) || hosts.next().is_some()
+    };
+    let needed = |ipv6| Some((ipv6, ground.rule(ipv6)?));
+    [false, true].into_iter().filter_map(needed).filter(|(ipv6, _)| is_used(ipv6)).collect()
 }

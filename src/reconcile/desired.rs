@@ -1,17 +1,20 @@
 //! What should exist, and every decision on the way there: plain data.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-use super::admit::{Reason, Verdict};
+use super::admit::{Reason, Refusal, Verdict};
+use super::claims::{Claims, Parties};
 use super::ground::Facts;
 use super::join::Joins;
 use super::shim::Obstacle;
-use crate::model::snapshot::{ChildKey, Setting};
+use crate::config::Config;
+use crate::model::snapshot::{Child, ChildKey, Setting};
 use crate::model::status::Problem;
-use crate::model::{Mac, NicKey, ShimRef};
+use crate::model::{Mac, NicKey, ShimRef, Snapshot};
 
 /// What this process remembers beside the kernel's state. Losing it costs time, never correctness.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -22,24 +25,25 @@ pub struct Memory {
     pub refused_macs: BTreeSet<Mac>,
 }
 
-/// Everything that should exist, and every decision on the way there.
+/// Everything that should exist, and every decision on the way there. `claims` and `hosts` follow the addresses of
+/// guests one by one ([`super::amend()`]); all else stands until everything is decided anew.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Desired {
     /// By the parent's ifindex.
     pub shims: BTreeMap<u32, Shim>,
     /// The rules that must stand: for IPv4 and IPv6, the priority of each.
     pub rules: BTreeMap<bool, u32>,
-    /// Addresses that the LAN has to be asked for: the parent's ifindex and name, the address.
-    pub probes: BTreeSet<(u32, String, IpAddr)>,
     /// The decision on every macvlan NIC.
     pub decisions: BTreeMap<NicKey, Decision>,
-    /// The served NICs, by their child.
-    pub served: BTreeMap<ChildKey, NicKey>,
-    /// Why a child's address is refused: by parent, address and the child's MAC.
-    pub refused: BTreeMap<(u32, IpAddr, Mac), Reason>,
+    /// Who may claim addresses.
+    pub parties: Parties,
+    /// Who claims which.
+    pub claims: Claims,
+    /// Who holds which: the guests' addresses that should be routed, on whatever shim.
+    pub hosts: BTreeMap<IpAddr, Host>,
     /// False while servers are still to be read: then no shim is surplus.
     pub settled: bool,
-    /// What is wrong.
+    /// What is wrong with the host or the configuration.
     pub problems: Vec<Problem>,
     /// The host's facts that all this stands on.
     pub facts: Facts,
@@ -66,20 +70,20 @@ pub struct Shim {
     pub addresses: BTreeSet<IpAddr>,
     /// The host's addresses that it answers for.
     pub proxies: BTreeSet<Ipv6Addr>,
-    /// The guests' addresses.
-    pub hosts: BTreeMap<IpAddr, Host>,
     /// The configured ranges, with their preferred source.
     pub ranges: BTreeMap<IpNet, Option<IpAddr>>,
     /// The tables for IPv4 and IPv6 routes.
     pub tables: [u32; 2],
-    /// The MACs of the guests that use it; the filter lets these pass.
-    pub macs: BTreeSet<Mac>,
 }
 
 /// A guest's address that should be routed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Host {
-    /// The guest's MAC.
+    /// The child that has it.
+    pub child: ChildKey,
+    /// The child's parent, by ifindex.
+    pub parent: u32,
+    /// The child's MAC.
     pub mac: Mac,
     /// The preferred source.
     pub source: IpAddr,
@@ -98,7 +102,7 @@ pub enum Decision {
     Unsupported(&'static str, String),
     /// It is ours to serve, but the kernel does not show it.
     Unseen(String),
-    /// It is served.
+    /// It is served. [`Desired::verdicts`] has those on its addresses.
     Served {
         /// Where the kernel shows it.
         child: ChildKey,
@@ -106,7 +110,68 @@ pub enum Decision {
         parent: u32,
         /// Its MAC, by the kernel's word.
         mac: Mac,
-        /// The verdicts on its addresses.
-        addresses: BTreeMap<IpAddr, Verdict>,
     },
+}
+
+impl Desired {
+    /// That nothing of ours should exist.
+    pub fn nothing(snapshot: &Snapshot) -> Desired {
+        let facts = Facts::gather(&Config::default(), snapshot, &BTreeSet::new());
+        Desired { settled: true, facts, ..Desired::default() }
+    }
+
+    /// A child takes part as far as an address is concerned: a server vouches for it, or it holds the address.
+    pub fn takes_part(&self, snapshot: &Snapshot, key: &ChildKey, address: IpAddr) -> bool {
+        let holds = |child: &Child| self.facts.holds(snapshot, child.parent, child.mac, address);
+        self.parties.served.contains_key(key)
+            || (self.parties.orphans.contains(key) && snapshot.children.get(key).is_some_and(holds))
+    }
+
+    /// The verdicts on the addresses of a child that takes part, what others claim being weighed too.
+    pub fn verdicts(&self, child: &ChildKey) -> impl Iterator<Item = (IpAddr, Cow<'_, Verdict>)> {
+        self.claims.of(child).map(|(address, own)| (address, self.weighed(child, address, own)))
+    }
+
+    /// Why an address of a child that takes part is refused, if it is.
+    pub fn refusal(&self, child: &ChildKey, address: IpAddr) -> Option<Reason> {
+        match &*self.weighed(child, address, self.claims.verdict(child, address)?) {
+            Verdict::Refused(refusal) => Some(refusal.reason),
+            Verdict::Admitted { .. } => None,
+        }
+    }
+
+    fn weighed<'a>(&'a self, child: &ChildKey, address: IpAddr, own: &'a Verdict) -> Cow<'a, Verdict> {
+        match self.hosts.get(&address) {
+            Some(host) if own.source().is_some() && host.child != *child => {
+                let by = host.nic.as_ref().map_or_else(|| host.mac.to_string(), ToString::to_string);
+                Cow::Owned(Verdict::refused(Reason::Held, format!("{by} holds {address}")))
+            }
+            _ => Cow::Borrowed(own),
+        }
+    }
+
+    /// The shim that an address should be routed through: if it has a holder, and a shim can stand there.
+    pub fn shim_of(&self, address: IpAddr) -> Option<(&Shim, &Host)> {
+        let host = self.hosts.get(&address)?;
+        let shim = self.shims.get(&host.parent).filter(|shim| shim.obstacle.is_none())?;
+        Some((shim, host))
+    }
+
+    /// What is wrong, with the host, the configuration and the addresses of guests.
+    pub fn all_problems(&self) -> BTreeSet<Problem> {
+        let mut problems: BTreeSet<Problem> = self.problems.iter().cloned().collect();
+        for child in self.parties.served.keys() {
+            for (address, verdict) in self.claims.of(child) {
+                if let Verdict::Refused(Refusal { reason, message, hint: Some(hint) }) = verdict {
+                    problems.insert(Problem {
+                        code: reason.code().to_owned(),
+                        object: IpNet::from(address).to_string(),
+                        message: message.clone(),
+                        hint: hint.clone(),
+                    });
+                }
+            }
+        }
+        problems
+    }
 }

@@ -11,7 +11,7 @@ use super::diff::metric;
 use crate::config::Config;
 use crate::model::inventory::Mode;
 use crate::model::names::{MAIN_RULE_PRIORITY, TABLE, TABLE_LOCAL, TABLE_MAIN, shim_name};
-use crate::model::snapshot::{Link, LinkKind, RouteKey, Rule};
+use crate::model::snapshot::{ChildKey, Link, LinkKind, RouteKey, Rule};
 use crate::model::status::Problem;
 use crate::model::{Mac, Snapshot};
 
@@ -26,8 +26,7 @@ pub struct Ground<'a> {
     pub facts: &'a Facts,
 }
 
-/// The host's facts, gathered once for all verdicts. They hold while nothing of the host changes but neighbour
-/// entries.
+/// The host's facts, gathered once for all verdicts. They hold until [`crate::model::Changes::all`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Facts {
     /// Every address of the host, on any link, and every one that the configuration gives to a shim.
@@ -38,6 +37,8 @@ pub struct Facts {
     sources: BTreeMap<u32, Vec<Source>>,
     /// The ifindex of the standing shim of each parent.
     shims: BTreeMap<u32, u32>,
+    /// The children by their MAC.
+    by_mac: BTreeSet<(Mac, ChildKey)>,
 }
 
 /// An address that packets to a guest may come from.
@@ -60,6 +61,7 @@ impl Facts {
         let mut facts = Facts {
             own: theirs.map(|(key, _)| key.address.addr()).chain(given).collect(),
             shims: standing_shims(snapshot, refused_macs),
+            by_mac: snapshot.children.iter().map(|(key, child)| (child.mac, *key)).collect(),
             ..Facts::default()
         };
         for (key, address) in &snapshot.addresses {
@@ -88,6 +90,22 @@ impl Facts {
         }
         facts
     }
+
+    /// The children with a MAC.
+    pub fn children_with(&self, mac: Mac) -> impl Iterator<Item = &ChildKey> {
+        let all = (mac, ChildKey::FIRST)..=(mac, ChildKey::LAST);
+        self.by_mac.range(all).map(|(_, child)| child)
+    }
+
+    /// Our neighbour entry on the shim of that very parent names this MAC.
+    pub fn holds(&self, snapshot: &Snapshot, parent: u32, mac: Mac, address: IpAddr) -> bool {
+        self.shims.get(&parent).is_some_and(|shim| names(snapshot, *shim, mac, address))
+    }
+}
+
+fn names(snapshot: &Snapshot, shim: u32, mac: Mac, address: IpAddr) -> bool {
+    let entry = snapshot.neighbours.get(&(address, shim));
+    entry.is_some_and(|entry| entry.ours && entry.mac == Some(mac))
 }
 
 impl<'a> Ground<'a> {
@@ -104,17 +122,12 @@ impl<'a> Ground<'a> {
 
     /// Our neighbour entry on the shim of that very parent names this MAC.
     pub fn holds(&self, parent: u32, mac: Mac, address: IpAddr) -> bool {
-        self.facts.shims.get(&parent).is_some_and(|shim| self.names(*shim, mac, address))
+        self.facts.holds(self.snapshot, parent, mac, address)
     }
 
     /// Our neighbour entry on any shim names this MAC.
     pub fn holds_anywhere(&self, mac: Mac, address: IpAddr) -> bool {
-        self.facts.shims.values().any(|shim| self.names(*shim, mac, address))
-    }
-
-    fn names(&self, shim: u32, mac: Mac, address: IpAddr) -> bool {
-        let entry = self.snapshot.neighbours.get(&(shim, address));
-        entry.is_some_and(|entry| entry.ours && entry.mac == Some(mac))
+        self.facts.shims.values().any(|shim| names(self.snapshot, *shim, mac, address))
     }
 
     /// The on-link ranges of a parent that contain an address.

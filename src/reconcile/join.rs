@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ground::Ground;
+use crate::model::NicKey;
 use crate::model::inventory::{Guest, GuestKind, Inventory, Nic, NicParent, Power};
 use crate::model::snapshot::ChildKey;
-use crate::model::{Mac, NicKey};
 
 /// The children of NICs.
 pub type Joins = BTreeMap<NicKey, ChildKey>;
@@ -15,10 +15,6 @@ pub type Joins = BTreeMap<NicKey, ChildKey>;
 /// of the last time: what is joined stays joined while both sides are there.
 pub fn join(ground: &Ground<'_>, inventory: &Inventory, before: &Joins) -> Joins {
     let children = &ground.snapshot.children;
-    let mut by_mac: BTreeMap<Mac, BTreeSet<ChildKey>> = BTreeMap::new();
-    for (key, child) in children {
-        by_mac.entry(child.mac).or_default().insert(*key);
-    }
     let mut nics: Vec<(NicKey, &Guest, &Nic)> = running_nics(inventory).collect();
     nics.sort_by(|(a, ..), (b, ..)| a.cmp(b));
     let mut joins = Joins::new();
@@ -36,10 +32,10 @@ pub fn join(ground: &Ground<'_>, inventory: &Inventory, before: &Joins) -> Joins
             let seen = &children[*child];
             Some(seen.parent) == parent && seen.tap == (guest.kind == GuestKind::VirtualMachine)
         };
-        let same_mac = nic.mac.and_then(|mac| by_mac.get(&mac));
-        let mut found = same_mac.into_iter().flatten().filter(fits);
-        let standing = before.get(key).filter(|child| found.clone().any(|one| one == *child));
-        if let Some(child) = standing.or_else(|| found.next()) {
+        let same_mac = nic.mac.into_iter().flat_map(|mac| ground.facts.children_with(mac));
+        let found: Vec<&ChildKey> = same_mac.filter(fits).collect();
+        let standing = before.get(key).filter(|child| found.contains(child));
+        if let Some(child) = standing.or(found.first().copied()) {
             take(&mut joins, key, *child);
         }
     }
@@ -52,7 +48,7 @@ pub fn join(ground: &Ground<'_>, inventory: &Inventory, before: &Joins) -> Joins
     // By MAC alone: the kernel's word on the parent counts, not the configuration's.
     for (key, guest, nic) in &nics {
         let same_kind = |child: &&ChildKey| children[*child].tap == (guest.kind == GuestKind::VirtualMachine);
-        let same_mac = nic.mac.and_then(|mac| by_mac.get(&mac)).into_iter().flatten().filter(same_kind);
+        let same_mac = nic.mac.into_iter().flat_map(|mac| ground.facts.children_with(mac)).filter(same_kind);
         if let &[child] = same_mac.collect::<Vec<_>>().as_slice() {
             take(&mut joins, key, *child);
         }

@@ -4,19 +4,22 @@
 //! ```text
 //! config, inventory, snapshot ── join ──▶ which child is which NIC
 //!                             ── ground ─▶ what the host's own network allows
-//!                             ── admit ──▶ a verdict on every address, with its reason
+//!                             ── claims ─▶ a verdict on every address, with its reason, and who holds it
 //!                             ── desire ─▶ Desired: shims, neighbours, routes, rules
 //! desired, snapshot           ── diff ───▶ Plan
 //! now, plan                   ── schedule ▶ the ops that are due
-//! desired, one changed child  ── express ──▶ the part of the next plan that is beyond doubt, ahead of it
 //! ```
+//!
+//! Where only some addresses of guests have changed, `amend` brings [`Desired`] up to date and [`diff_at`] makes
+//! the part of the plan that is about them: the same as a full decision, at a cost that does not grow with the
+//! number of guests.
 
 pub mod admit;
-mod claims;
+mod amend;
+pub mod claims;
 pub mod desire;
 pub mod desired;
 pub mod diff;
-pub mod express;
 pub mod ground;
 pub mod join;
 mod place;
@@ -24,8 +27,8 @@ pub mod schedule;
 mod select;
 mod shim;
 
+pub use amend::amend;
 pub use desire::desire;
 pub use desired::{Decision, Desired};
-pub use diff::diff;
-pub use express::express;
+pub use diff::{diff, diff_at};
 pub use schedule::Schedule;

@@ -1,32 +1,29 @@
-//! Which shims should stand, and what should stand upon each.
+//! Which shims should stand, and what each should be.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::admit::{Reason, Verdict};
-use super::claims::Unclaimed;
-use super::desired::{Decision, Desired, Host, Shim};
+use super::desired::{Decision, Desired, Shim};
 use super::ground::Ground;
 use super::select::left_out;
 use super::shim::{self, Obstacle};
 use crate::model::inventory::{Guest, GuestKind, Inventory, Mode, NicParent};
 use crate::model::names::shim_name;
-use crate::model::snapshot::{Link, NeighbourState};
+use crate::model::snapshot::Link;
 use crate::model::status::Problem;
 use crate::model::{GuestKey, Mac, ShimRef};
 
-/// Makes the shims that the decisions ask for, and puts every admitted address upon its shim.
+/// Makes the shims that the decisions ask for.
 pub(super) fn place_shims(
     ground: &Ground<'_>,
     inventory: &Inventory,
     desired: &mut Desired,
-    unclaimed: &[Unclaimed],
     refused_macs: &BTreeSet<Mac>,
 ) {
     let mut shims: BTreeMap<u32, Shim> = BTreeMap::new();
-    let wanted = wanted_parents(ground, inventory, desired, unclaimed);
+    let wanted = wanted_parents(ground, inventory, desired);
     let parents: BTreeSet<u32> = wanted.keys().copied().collect();
     for (parent, why) in wanted {
         if let Some(link) = ground.snapshot.links.get(&parent) {
@@ -34,50 +31,20 @@ pub(super) fn place_shims(
             shims.insert(parent, new_shim(ground, link, why, obstacle, refused_macs));
         }
     }
-    let claimed = desired.decisions.iter().filter_map(|(key, decision)| match decision {
-        Decision::Served { parent, mac, addresses, .. } => {
-            Some((Some(key), *parent, *mac, addresses.clone()))
-        }
-        _ => None,
-    });
-    let standing = unclaimed
-        .iter()
-        .map(|one| (None, one.parent, one.mac, BTreeMap::from([(one.address, one.verdict.clone())])));
-    for (key, parent, mac, addresses) in claimed.chain(standing) {
-        for (address, verdict) in &addresses {
-            if let Verdict::Refused(refusal) = verdict {
-                desired.refused.insert((parent, *address, mac), refusal.reason);
-                if refusal.reason == Reason::RouteTaken {
-                    desired.problems.extend(ground.route_in_the_way(IpNet::from(*address)));
-                }
-            }
-        }
-        let Some(shim) = shims.get_mut(&parent) else { continue };
-        shim.macs.insert(mac);
-        for (address, verdict) in addresses {
-            match verdict {
-                Verdict::Admitted { source } => {
-                    shim.hosts.insert(address, Host { mac, source, nic: key.cloned() });
-                }
-                Verdict::Refused(refusal) => {
-                    let ask = refusal.reason == Reason::HeldOnLan && shim.obstacle.is_none();
-                    if ask && is_stale(ground, parent, address) {
-                        desired.probes.insert((parent, shim.parent.clone(), address));
-                    }
-                }
-            }
-        }
-    }
     // A destination leads through one shim. Where a guest is known to be goes before a range of one address.
-    let standing = shims.values().filter(|shim| shim.obstacle.is_none());
-    let hosts = standing.flat_map(|shim| shim.hosts.keys().copied().map(IpNet::from));
-    let hosts: BTreeSet<IpNet> = hosts.collect();
+    let standing: BTreeSet<u32> =
+        shims.iter().filter(|(_, shim)| shim.obstacle.is_none()).map(|(parent, _)| *parent).collect();
+    let Desired { hosts, problems, .. } = desired;
+    let is_host = |range: &IpNet| {
+        let host = hosts.get(&range.addr()).filter(|_| *range == IpNet::from(range.addr()));
+        host.is_some_and(|host| standing.contains(&host.parent))
+    };
     for shim in shims.values_mut() {
-        shim.ranges.retain(|range, _| !hosts.contains(range));
-        desired.problems.extend(shim.ranges.keys().filter_map(|range| ground.route_in_the_way(*range)));
+        shim.ranges.retain(|range, _| !is_host(range));
+        problems.extend(shim.ranges.keys().filter_map(|range| ground.route_in_the_way(*range)));
         shim.ranges.retain(|range, _| ground.route_in_the_way(*range).is_none());
         if let Some(obstacle) = &shim.obstacle {
-            desired.problems.push(Problem {
+            problems.push(Problem {
                 code: obstacle.code.to_owned(),
                 object: shim.parent.clone(),
                 message: obstacle.message.clone(),
@@ -88,17 +55,11 @@ pub(super) fn place_shims(
     desired.shims = shims;
 }
 
-fn is_stale(ground: &Ground<'_>, parent: u32, address: IpAddr) -> bool {
-    let entry = ground.snapshot.neighbours.get(&(parent, address));
-    entry.is_some_and(|entry| entry.state == NeighbourState::Stale)
-}
-
 /// The parents on which a shim should stand, each with the reason.
 fn wanted_parents(
     ground: &Ground<'_>,
     inventory: &Inventory,
     desired: &mut Desired,
-    unclaimed: &[Unclaimed],
 ) -> BTreeMap<u32, String> {
     let mut wanted: BTreeMap<u32, String> = BTreeMap::new();
     for (key, decision) in &desired.decisions {
@@ -106,8 +67,8 @@ fn wanted_parents(
             wanted.entry(*parent).or_insert_with(|| format!("{key} is on it"));
         }
     }
-    for one in unclaimed.iter().filter(|one| one.verdict.source().is_some()) {
-        wanted.entry(one.parent).or_insert_with(|| format!("{} still has {}", one.mac, one.address));
+    for (address, host) in desired.hosts.iter().filter(|(_, host)| host.nic.is_none()) {
+        wanted.entry(host.parent).or_insert_with(|| format!("{} still has {address}", host.mac));
     }
     if !desired.settled {
         for (parent, link) in ground.shims() {
@@ -180,9 +141,7 @@ fn new_shim(
         settings: shim::settings(ground),
         addresses: ground.own_addresses(&parent.name).collect(),
         proxies: proxies.collect(),
-        hosts: BTreeMap::new(),
         ranges: ranges.map(|range| (*range, ground.source(parent, range.addr()))).collect(),
         tables: [ground.table(false), ground.table(true)],
-        macs: BTreeSet::new(),
     }
 }

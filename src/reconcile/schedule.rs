@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
-use crate::model::plan::When;
-use crate::model::{Op, Plan, Step};
+use crate::model::plan::{Scope, When};
+use crate::model::{Changes, Op, Plan, Step};
 
 /// How long an object must be surplus before it is deleted.
 pub const BREATH: Duration = Duration::from_millis(200);
@@ -26,16 +26,31 @@ const FIGHT_ROUNDS: u32 = 5;
 const FIGHT_PAUSE: Duration = Duration::from_secs(1);
 /// An op that was not needed for so long, beyond twice its back-off, starts from the beginning.
 const QUIET: Duration = Duration::from_secs(1);
-/// So many ops are remembered at most. A guest that flips through addresses must not fill our memory.
-const MAX_HISTORY: usize = 8192;
+/// So many addresses may have a history before it is looked through for what is over. A guest that flips through
+/// addresses must not fill our memory.
+const CROWD: usize = 2048;
 
 /// What the schedule remembers between plans.
 #[derive(Debug, Default)]
 pub struct Schedule {
-    surplus: BTreeMap<Op, Instant>,
-    history: BTreeMap<Op, History>,
+    /// By what the ops are about ([`Op::address`]).
+    tracks: BTreeMap<Option<IpAddr>, BTreeMap<Op, Track>>,
+    /// When the next step that had to wait is due, by what it is about.
+    alarms: BTreeMap<Option<IpAddr>, Instant>,
+    /// What is held back by steps that are about no single address.
+    held: Holds,
     /// What we made or deleted since the last plan: link, destination, and whether it was a delete.
     turned: BTreeSet<(String, Option<IpNet>, bool)>,
+    /// The next number of addresses that is a crowd.
+    crowd: usize,
+}
+
+/// What is remembered of one op.
+#[derive(Debug, Default)]
+struct Track {
+    /// Since when its object was surplus without a break, if it waits for a breath.
+    surplus: Option<Instant>,
+    history: Option<History>,
 }
 
 /// What became of an op so far.
@@ -74,59 +89,82 @@ pub struct Error {
 /// became of it.
 #[derive(Debug, Default)]
 pub struct Round {
+    held: Holds,
+}
+
+/// What must not happen because something that must come before it has not.
+#[derive(Debug, Clone, Default)]
+struct Holds {
     /// Shims that are not there, or not up.
-    held_shims: BTreeSet<String>,
+    shims: BTreeSet<String>,
     /// Shims that are not complete, and so must not go up.
     incomplete: BTreeSet<String>,
     /// Own addresses of shims that are not there.
-    held_sources: BTreeSet<IpAddr>,
+    sources: BTreeSet<IpAddr>,
     /// Addresses whose route still leads where it should no longer.
-    held_moves: BTreeSet<IpAddr>,
-    held_hosts: BTreeSet<(String, IpAddr)>,
-    held_routes: BTreeSet<bool>,
-    /// When the next step that had to wait is due.
-    pub wake: Option<Instant>,
+    moves: BTreeSet<IpAddr>,
+    hosts: BTreeSet<(String, IpAddr)>,
+    /// Families with routes that are not there, or not gone.
+    routes: BTreeSet<bool>,
 }
 
 impl Schedule {
-    /// Takes in a new plan: what is no longer surplus loses its waiting time, and what has long been quiet
-    /// its history.
-    pub fn begin(&mut self, plan: &Plan, now: Instant) -> Round {
-        let waiting: BTreeSet<&Op> =
-            plan.iter().filter(|step| step.when == When::AfterBreath).map(|step| &step.op).collect();
-        self.surplus.retain(|op, _| waiting.contains(op));
-        for op in waiting {
-            self.surplus.entry(op.clone()).or_insert(now);
-        }
+    /// Takes in a new plan, which is all that has to be done for its scope: what is no longer surplus there loses its
+    /// waiting time, and what has long been quiet its history.
+    pub fn begin(&mut self, plan: &Plan, scope: &Scope, now: Instant) -> Round {
         self.forget_what_we_turned();
-        let planned: BTreeSet<&Op> = plan.iter().map(|step| &step.op).collect();
-        let crowded = self.history.len() > MAX_HISTORY;
-        self.history.retain(|op, history| match history.error {
-            Some(_) => planned.contains(op),
-            None => !history.is_over(now) && (!crowded || history.rounds > FIGHT_ROUNDS),
-        });
-        Round::default()
+        let mut planned: BTreeMap<Option<IpAddr>, BTreeMap<&Op, When>> = BTreeMap::new();
+        for step in plan {
+            planned.entry(step.op.address()).or_default().insert(&step.op, step.when);
+        }
+        let subjects: Vec<Option<IpAddr>> = match scope {
+            Scope::All => self.tracks.keys().copied().collect(),
+            Scope::Addresses(addresses) => addresses.iter().copied().map(Some).collect(),
+        };
+        let nothing = BTreeMap::new();
+        for subject in subjects {
+            self.alarms.remove(&subject);
+            self.take_stock(subject, planned.get(&subject).unwrap_or(&nothing), now);
+        }
+        let waiting = plan.iter().filter(|step| step.when == When::AfterBreath);
+        for Step { op, .. } in waiting {
+            let tracks = self.tracks.entry(op.address()).or_default();
+            tracks.entry(op.clone()).or_default().surplus.get_or_insert(now);
+        }
+        if self.tracks.len() > self.crowd.max(CROWD) {
+            self.forget_what_is_over(now);
+            self.crowd = self.tracks.len() * 2;
+        }
+        match scope {
+            Scope::All => {
+                self.held = Holds::default();
+                Round::default()
+            }
+            Scope::Addresses(_) => Round { held: self.held.clone() },
+        }
     }
 
     /// True if a step may run now. If not, what depends on it is held back too.
-    pub fn is_due(&self, round: &mut Round, step: &Step, now: Instant) -> bool {
-        if round.is_held(&step.op) {
-            round.hold(&step.op);
+    pub fn is_due(&mut self, round: &mut Round, step: &Step, now: Instant) -> bool {
+        if round.held.hold_back(&step.op) {
+            self.hold(round, &step.op);
             return false;
         }
-        let breath = self.surplus.get(&step.op).map(|since| *since + BREATH);
-        let back_off = self.history.get(&step.op).map(|history| history.not_before);
+        let track = self.track(&step.op);
+        let breath = track.and_then(|track| track.surplus).map(|since| since + BREATH);
+        let back_off = track.and_then(|track| track.history.as_ref()).map(|history| history.not_before);
         let due = breath.into_iter().chain(back_off).max().filter(|due| *due > now);
         if let Some(due) = due {
-            round.wake = Some(round.wake.map_or(due, |wake| wake.min(due)));
-            round.hold(&step.op);
+            self.set_alarm(&step.op, due);
+            self.hold(round, &step.op);
         }
         due.is_none()
     }
 
     /// Remembers what became of a step that ran.
     pub fn ran(&mut self, round: &mut Round, op: &Op, now: Instant, result: Result<(), Error>) {
-        let before = self.history.get(op).filter(|history| !history.is_over(now));
+        let before =
+            self.track(op).and_then(|track| track.history.as_ref()).filter(|history| !history.is_over(now));
         let rounds = before.map_or(1, |history| history.rounds.saturating_add(1));
         let failed = result.is_err();
         let pause = match (failed, rounds > FIGHT_ROUNDS) {
@@ -136,54 +174,142 @@ impl Schedule {
         };
         let not_before = now + pause;
         if failed {
-            round.hold(op);
-            round.wake = Some(round.wake.map_or(not_before, |wake| wake.min(not_before)));
+            self.hold(round, op);
+            self.set_alarm(op, not_before);
         } else {
             let (link, destination) = op.object();
             self.turned.insert((link.to_owned(), destination, op.deletes()));
         }
-        self.history.insert(op.clone(), History { rounds, last: now, not_before, error: result.err() });
+        let tracks = self.tracks.entry(op.address()).or_default();
+        tracks.entry(op.clone()).or_default().history =
+            Some(History { rounds, last: now, not_before, error: result.err() });
+    }
+
+    /// When something that had to wait is due.
+    pub fn wake(&self) -> Option<Instant> {
+        self.alarms.values().min().copied()
+    }
+
+    /// What has to be looked at again because something that had to wait is due.
+    pub fn due(&self, now: Instant) -> Changes {
+        let due = || self.alarms.iter().filter(|(_, due)| **due <= now).map(|(subject, _)| *subject);
+        Changes {
+            all: due().any(|subject| subject.is_none()),
+            addresses: due().flatten().collect(),
+            ..Changes::default()
+        }
+    }
+
+    fn track(&self, op: &Op) -> Option<&Track> {
+        self.tracks.get(&op.address())?.get(op)
+    }
+
+    fn set_alarm(&mut self, op: &Op, due: Instant) {
+        let alarm = self.alarms.entry(op.address()).or_insert(due);
+        *alarm = due.min(*alarm);
+    }
+
+    /// Holds back what must come after an op that has not happened. What is about no single address lasts until the
+    /// next plan of all.
+    fn hold(&mut self, round: &mut Round, op: &Op) {
+        round.held.add(op);
+        if op.address().is_none() {
+            self.held.add(op);
+        }
+    }
+
+    /// Of the ops about one thing, keeps what still counts, given those that are planned.
+    fn take_stock(&mut self, subject: Option<IpAddr>, planned: &BTreeMap<&Op, When>, now: Instant) {
+        let Some(tracks) = self.tracks.get_mut(&subject) else { return };
+        tracks.retain(|op, track| {
+            let plan = planned.get(op);
+            track.surplus = track.surplus.filter(|_| plan == Some(&When::AfterBreath));
+            track.history = track.history.take().filter(|history| match history.error {
+                Some(_) => plan.is_some(),
+                None => !history.is_over(now),
+            });
+            track.surplus.is_some() || track.history.is_some()
+        });
+        if tracks.is_empty() {
+            self.tracks.remove(&subject);
+        }
+    }
+
+    /// Keeps what waits, what failed and what is a fight.
+    fn forget_what_is_over(&mut self, now: Instant) {
+        self.tracks.retain(|_, tracks| {
+            tracks.retain(|_, track| {
+                let counts = |history: &History| {
+                    history.error.is_some() || (history.rounds > FIGHT_ROUNDS && !history.is_over(now))
+                };
+                track.surplus.is_some() || track.history.as_ref().is_some_and(counts)
+            });
+            !tracks.is_empty()
+        });
     }
 
     /// What we deleted ourselves and make anew, or the other way round, nobody else undid.
     fn forget_what_we_turned(&mut self) {
-        let turned = std::mem::take(&mut self.turned);
-        if turned.is_empty() {
-            return;
+        for (link, destination, deletes) in std::mem::take(&mut self.turned) {
+            let undone = |op: &Op| op.deletes() != deletes && op.object() == (link.as_str(), destination);
+            let upon_it = |op: &Op| deletes && !op.deletes() && op.object().0 == link;
+            match destination {
+                Some(destination) => {
+                    for subject in [None, Some(destination.addr())] {
+                        forget(self.tracks.get_mut(&subject), undone);
+                    }
+                }
+                None => self
+                    .tracks
+                    .values_mut()
+                    .for_each(|tracks| forget(Some(tracks), |op| undone(op) || upon_it(op))),
+            }
         }
-        self.history.retain(|op, _| {
-            let (link, destination) = op.object();
-            let other = !op.deletes();
-            let link_gone = other && turned.contains(&(link.to_owned(), None, true));
-            !link_gone && !turned.contains(&(link.to_owned(), destination, other))
-        });
     }
 
     /// The error of an op's last try, if that failed.
     pub fn error_of(&self, op: &Op) -> Option<&Error> {
-        self.history.get(op).and_then(|history| history.error.as_ref())
+        self.track(op)?.history.as_ref()?.error.as_ref()
     }
 
     /// Forgets all waiting: the next plan is tried at once.
     pub fn retry(&mut self) {
-        self.history.clear();
+        self.tracks.values_mut().flat_map(BTreeMap::values_mut).for_each(|track| track.history = None);
     }
 
     /// How many ops it remembers. A guest that flips through addresses cannot make this grow without bound.
     pub fn remembered(&self) -> usize {
-        self.surplus.len() + self.history.len()
+        self.tracks.values().map(BTreeMap::len).sum()
     }
 
     /// The ops that fail now, each with its last error.
     pub fn failures(&self) -> impl Iterator<Item = (&Op, &Error)> {
-        self.history.iter().filter_map(|(op, history)| Some((op, history.error.as_ref()?)))
+        self.histories().filter_map(|(op, history)| Some((op, history.error.as_ref()?)))
+    }
+
+    /// Those of them that are about one address, or about none.
+    pub fn failures_at(&self, address: Option<IpAddr>) -> impl Iterator<Item = (&Op, &Error)> {
+        let tracks = self.tracks.get(&address).into_iter().flatten();
+        tracks.filter_map(|(op, track)| Some((op, track.history.as_ref()?.error.as_ref()?)))
     }
 
     /// The ops that somebody else keeps undoing.
     pub fn fights(&self, now: Instant) -> impl Iterator<Item = (&Op, &History)> {
-        self.history.iter().filter(move |(_, history)| {
+        self.histories().filter(move |(_, history)| {
             history.error.is_none() && history.rounds > FIGHT_ROUNDS && !history.is_over(now)
         })
+    }
+
+    fn histories(&self) -> impl Iterator<Item = (&Op, &History)> {
+        let tracks = self.tracks.values().flatten();
+        tracks.filter_map(|(op, track)| Some((op, track.history.as_ref()?)))
+    }
+}
+
+/// Forgets the history of ops.
+fn forget(tracks: Option<&mut BTreeMap<Op, Track>>, which: impl Fn(&Op) -> bool) {
+    for (_, track) in tracks.into_iter().flatten().filter(|(op, _)| which(op)) {
+        track.history = None;
     }
 }
 
@@ -192,11 +318,11 @@ fn back_off(failures: u32) -> Duration {
     BACK_OFF.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(MAX_BACK_OFF)
 }
 
-impl Round {
+impl Holds {
     /// True if something that must come before this op has not happened.
-    fn is_held(&self, op: &Op) -> bool {
-        let shim = |name: &String| self.held_shims.contains(name);
-        let host = |name: &String, address: &IpAddr| self.held_hosts.contains(&(name.clone(), *address));
+    fn hold_back(&self, op: &Op) -> bool {
+        let shim = |name: &String| self.shims.contains(name);
+        let host = |name: &String, address: &IpAddr| self.hosts.contains(&(name.clone(), *address));
         match op {
             Op::Probe { .. } | Op::AddRule { .. } => false,
             Op::CreateShim { shim: at, .. }
@@ -208,47 +334,47 @@ impl Round {
             Op::SetUp { shim: at } => shim(&at.name) || self.incomplete.contains(&at.name),
             Op::SetNeighbour { shim: at, address, .. } => shim(&at.name) || host(&at.name, address),
             Op::SetRoute { shim: at, destination, source, .. } => {
-                let source = source.is_some_and(|source| self.held_sources.contains(&source));
+                let source = source.is_some_and(|source| self.sources.contains(&source));
                 shim(&at.name) || host(&at.name, &destination.addr()) || source
             }
-            Op::DeleteRule { ipv6, .. } => self.held_routes.contains(ipv6),
+            Op::DeleteRule { ipv6, .. } => self.routes.contains(ipv6),
             Op::DeleteRoute { link_name, destination, .. } => host(link_name, &destination.addr()),
             Op::DeleteNeighbour { link_name, address, .. } => {
-                host(link_name, address) || self.held_moves.contains(address)
+                host(link_name, address) || self.moves.contains(address)
             }
             Op::DeleteProxy { .. } | Op::DeleteAddress { .. } => false,
             Op::DeleteShim { link_name, .. } => shim(link_name),
         }
     }
 
-    /// Holds back what must come after an op that has not happened.
-    fn hold(&mut self, op: &Op) {
+    /// Adds what must come after an op that has not happened.
+    fn add(&mut self, op: &Op) {
         match op {
             Op::CreateShim { shim, .. } | Op::SetUp { shim } => {
-                self.held_shims.insert(shim.name.clone());
+                self.shims.insert(shim.name.clone());
             }
             Op::MulticastOff { shim } | Op::Set { shim, .. } => {
                 self.incomplete.insert(shim.name.clone());
             }
             Op::AddAddress { address, .. } => {
-                self.held_sources.insert(*address);
+                self.sources.insert(*address);
             }
             Op::SetNeighbour { shim, address, .. } => {
-                self.held_hosts.insert((shim.name.clone(), *address));
+                self.hosts.insert((shim.name.clone(), *address));
             }
             Op::SetRoute { shim, destination, replace, .. } => {
-                self.held_hosts.insert((shim.name.clone(), destination.addr()));
+                self.hosts.insert((shim.name.clone(), destination.addr()));
                 if *replace {
-                    self.held_moves.insert(destination.addr());
+                    self.moves.insert(destination.addr());
                 }
-                self.held_routes.insert(destination.addr().is_ipv6());
+                self.routes.insert(destination.addr().is_ipv6());
             }
             Op::DeleteRoute { link_name, destination, .. } => {
-                self.held_hosts.insert((link_name.clone(), destination.addr()));
-                self.held_shims.insert(link_name.clone());
+                self.hosts.insert((link_name.clone(), destination.addr()));
+                self.shims.insert(link_name.clone());
             }
             Op::DeleteShim { link_name, .. } => {
-                self.held_shims.insert(link_name.clone());
+                self.shims.insert(link_name.clone());
             }
             Op::SetMtu { .. }
             | Op::DeleteNeighbour { .. }
@@ -283,7 +409,7 @@ mod tests {
 
     /// Runs a plan of one step, if it is due.
     fn run(schedule: &mut Schedule, step: &Step, now: Instant) -> bool {
-        let mut round = schedule.begin(&vec![step.clone()], now);
+        let mut round = schedule.begin(&vec![step.clone()], &Scope::All, now);
         let due = schedule.is_due(&mut round, step, now);
         if due {
             schedule.ran(&mut round, &step.op, now, Ok(()));

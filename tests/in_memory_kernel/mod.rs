@@ -30,7 +30,7 @@ use macvlan_shim::model::snapshot::{
     AddressKey, HostAddress, Link, LinkKind, Neighbour, NeighbourState, Route, RouteKey, Rule, Setting,
     Snapshot,
 };
-use macvlan_shim::model::{Mac, Op, ShimRef};
+use macvlan_shim::model::{Changes, Mac, Op, ShimRef};
 use macvlan_shim::reconcile::diff::metric;
 
 /// The kernel: what it shows, and what it hides.
@@ -48,6 +48,28 @@ impl InMemoryKernel {
     pub(crate) fn new(snapshot: Snapshot) -> InMemoryKernel {
         let last_index = snapshot.links.keys().next_back().copied().unwrap_or(0);
         InMemoryKernel { snapshot, hidden_macs: BTreeSet::new(), last_index }
+    }
+
+    /// What has changed in what it shows, as [`macvlan_shim::kernel::Kernel::drain`] tells.
+    pub(crate) fn changes_since(&self, old: &Snapshot) -> Changes {
+        let new = &self.snapshot;
+        let host = |it: &Snapshot| Snapshot {
+            routes: BTreeMap::new(),
+            neighbours: BTreeMap::new(),
+            children: BTreeMap::new(),
+            ..it.clone()
+        };
+        let mut changes = Changes { all: host(old) != host(new), ..Changes::default() };
+        for key in both(&old.routes, &new.routes) {
+            changes.route(key, old.routes.get(key), new.routes.get(key));
+        }
+        for key in both(&old.neighbours, &new.neighbours) {
+            changes.neighbour(key.0, old.neighbours.get(key), new.neighbours.get(key));
+        }
+        for key in both(&old.children, &new.children) {
+            changes.child(*key, old.children.get(key), new.children.get(key));
+        }
+        changes
     }
 
     /// Obeys one operation, or says why not by the name of the error.
@@ -71,7 +93,7 @@ impl InMemoryKernel {
                 let link = self.index(shim)?;
                 self.needs_ipv6(link, address.is_ipv6())?;
                 let entry = Neighbour { mac: Some(*mac), state: NeighbourState::Permanent, ours: true };
-                self.snapshot.neighbours.insert((link, *address), entry);
+                self.snapshot.neighbours.insert((*address, link), entry);
                 Ok(())
             }
             Op::SetUp { shim } => self.set_up(shim),
@@ -90,7 +112,7 @@ impl InMemoryKernel {
                 });
                 Ok(())
             }
-            Op::Probe { link, address, .. } => match self.snapshot.neighbours.get_mut(&(*link, *address)) {
+            Op::Probe { link, address, .. } => match self.snapshot.neighbours.get_mut(&(*address, *link)) {
                 None => Err("ENOENT".to_owned()),
                 Some(entry) => {
                     entry.state = NeighbourState::Probing;
@@ -109,7 +131,7 @@ impl InMemoryKernel {
                 Ok(())
             }
             Op::DeleteNeighbour { link, address, .. } => {
-                self.snapshot.neighbours.retain(|at, entry| !(*at == (*link, *address) && entry.ours));
+                self.snapshot.neighbours.retain(|at, entry| !(*at == (*address, *link) && entry.ours));
                 Ok(())
             }
             Op::DeleteProxy { link, address, .. } => {
@@ -301,7 +323,7 @@ impl InMemoryKernel {
     /// Takes the routes, neighbours and proxies of a family from a link.
     fn flush(&mut self, link: u32, family: impl Fn(&IpAddr) -> bool) {
         self.snapshot.routes.retain(|key, _| key.link != link || !family(&key.destination.addr()));
-        self.snapshot.neighbours.retain(|(at, address), _| *at != link || !family(address));
+        self.snapshot.neighbours.retain(|(address, at), _| *at != link || !family(address));
         self.snapshot.proxies.retain(|(at, address), _| *at != link || !family(&IpAddr::V6(*address)));
     }
 
@@ -344,4 +366,8 @@ pub(crate) fn default_settings(ipv6: bool) -> BTreeMap<Setting, i64> {
     };
     let there = Setting::ALL.into_iter().filter(|setting| ipv6 || !setting.is_ipv6());
     there.map(|setting| (setting, value(setting))).collect()
+}
+
+fn both<'a, K: Ord, V>(old: &'a BTreeMap<K, V>, new: &'a BTreeMap<K, V>) -> BTreeSet<&'a K> {
+    old.keys().chain(new.keys()).collect()
 }

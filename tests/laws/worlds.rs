@@ -451,7 +451,7 @@ impl Event {
             {
                 let mac = Some(*mac).filter(|_| *state != NeighbourState::Unresolved);
                 let entry = Neighbour { mac, state: *state, ours: *ours };
-                kernel.snapshot.neighbours.insert((*link, *address), entry);
+                kernel.snapshot.neighbours.insert((*address, *link), entry);
             }
             Event::Proxy { link, address: IpAddr::V6(address), ours }
                 if there(link, kernel) && kernel.snapshot.host.ipv6 =>

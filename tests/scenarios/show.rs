@@ -42,12 +42,13 @@ pub(crate) fn decisions(world: &World) -> String {
             Decision::Unselected(code, why) => writeln!(text, "{key}: unselected, {code}: {why}"),
             Decision::Unsupported(code, why) => writeln!(text, "{key}: unsupported, {code}: {why}"),
             Decision::Unseen(why) => writeln!(text, "{key}: unseen: {why}"),
-            Decision::Served { parent, mac, addresses, .. } => {
+            Decision::Served { child, parent, mac } => {
+                let addresses: Vec<_> = world.desired.verdicts(child).collect();
                 let parent = links.get(parent).map_or("?", |link| link.name.as_str());
                 let empty = if addresses.is_empty() { ", no address" } else { "" };
                 writeln!(text, "{key}: {mac} on {parent}{empty}").unwrap();
                 for (address, verdict) in addresses {
-                    match verdict {
+                    match &*verdict {
                         Verdict::Admitted { source } => writeln!(text, "  {address} admitted, from {source}"),
                         Verdict::Refused(refusal) => {
                             writeln!(text, "  {address} refused, {}: {}", refusal.reason, refusal.message)
@@ -60,12 +61,11 @@ pub(crate) fn decisions(world: &World) -> String {
         }
         .unwrap();
     }
-    for shim in world.desired.shims.values() {
-        for (address, host) in shim.hosts.iter().filter(|(_, host)| host.nic.is_none()) {
-            writeln!(text, "unclaimed: {address} at {} on {}", host.mac, shim.parent).unwrap();
-        }
+    for (address, host) in world.desired.hosts.iter().filter(|(_, host)| host.nic.is_none()) {
+        let parent = links.get(&host.parent).map_or("?", |link| link.name.as_str());
+        writeln!(text, "unclaimed: {address} at {} on {parent}", host.mac).unwrap();
     }
-    for problem in &world.desired.problems {
+    for problem in world.desired.all_problems() {
         writeln!(
             text,
             "problem {} of {}: {} → {}",

@@ -53,6 +53,8 @@ pub(crate) struct World {
     pub(crate) memory: Memory,
     pub(crate) schedule: Schedule,
     pub(crate) desired: Desired,
+    /// What the kernel showed when that was decided.
+    pub(crate) seen: Snapshot,
     pub(crate) now: Instant,
     pub(crate) in_full: bool,
     config_text: String,
@@ -95,6 +97,7 @@ impl World {
             memory: Memory::default(),
             schedule: Schedule::default(),
             desired: Desired::default(),
+            seen: Snapshot::default(),
             now: Instant::now(),
             in_full: false,
             config_text: String::new(),
@@ -377,7 +380,8 @@ impl World {
     }
 
     fn neighbour(&mut self, no: bool, words: &mut Words<'_>) -> Said {
-        let key = (self.index(words.next()?)?, parse(words.next()?)?);
+        let link = self.index(words.next()?)?;
+        let key = (parse(words.next()?)?, link);
         let neighbours = &mut self.kernel.snapshot.neighbours;
         if no {
             neighbours.remove(&key).ok_or("there is no such neighbour")?;

@@ -7,16 +7,19 @@
 
 mod surplus;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::desired::{Desired, Shim};
+use super::admit::Reason;
+use super::desired::{Desired, Host, Shim};
 use crate::model::inventory::Mode;
 use crate::model::plan::When;
-use crate::model::snapshot::{Child, GuestAddress, Link, LinkKind, NeighbourState, RouteKey};
-use crate::model::{Mac, NicKey, Op, Plan, ShimRef, Snapshot, Step};
+use crate::model::snapshot::{
+    Child, ChildKey, GuestAddress, Link, LinkKind, Neighbour, NeighbourState, RouteKey,
+};
+use crate::model::{Mac, Op, Plan, ShimRef, Snapshot, Step};
 
 /// The metric of our routes, as the kernel shows it: IPv6 turns 0 into 1024.
 pub fn metric(ipv6: bool) -> u32 {
@@ -25,43 +28,70 @@ pub fn metric(ipv6: bool) -> u32 {
 
 /// What has to be done.
 pub fn diff(desired: &Desired, snapshot: &Snapshot) -> Plan {
-    let mut steps = Steps { plan: Plan::new(), gone: BTreeSet::new(), desired, snapshot };
-    let shims = || desired.shims.values().filter(|shim| shim.obstacle.is_none());
-    for shim in shims() {
-        steps.complete(shim);
+    let mut steps = Steps::new(desired, snapshot);
+    let mut hosts: BTreeMap<u32, Vec<IpAddr>> = BTreeMap::new();
+    for (address, host) in &desired.hosts {
+        hosts.entry(host.parent).or_default().push(*address);
     }
-    for shim in shims() {
-        steps.route(shim);
+    let shims = || desired.shims.iter().filter(|(_, shim)| shim.obstacle.is_none());
+    let hosts_on = |parent| hosts.get(parent).into_iter().flatten();
+    for (parent, shim) in shims() {
+        steps.complete(shim, hosts_on(parent));
+    }
+    for (parent, shim) in shims() {
+        hosts_on(parent).for_each(|address| steps.route_host(*address));
+        steps.route_ranges(shim);
     }
     steps.add_rules();
-    for (link, link_name, address) in &desired.probes {
-        let op = Op::Probe { link: *link, link_name: link_name.clone(), address: *address };
-        steps.now(op, "somebody on the LAN was known to hold it");
-    }
+    desired.claims.addresses().for_each(|address| steps.probe(address));
     steps.delete_surplus();
+    steps.plan
+}
+
+/// What has to be done for these addresses of guests: the part of [`diff`] that is about them.
+pub fn diff_at(desired: &Desired, snapshot: &Snapshot, addresses: &BTreeSet<IpAddr>) -> Plan {
+    let mut steps = Steps::new(desired, snapshot);
+    addresses.iter().for_each(|address| steps.neighbour(*address));
+    addresses.iter().for_each(|address| steps.route_host(*address));
+    addresses.iter().for_each(|address| steps.probe(*address));
+    addresses.iter().for_each(|address| steps.delete_routes_to(*address));
+    addresses.iter().for_each(|address| steps.delete_neighbours_at(*address));
     steps.plan
 }
 
 struct Steps<'a> {
     plan: Plan,
-    /// Links that the plan has deleted, with all that is on them.
+    /// Links that make way for new shims, with all that is on them.
     gone: BTreeSet<u32>,
+    /// Table and destination of the IPv4 routes that the plan has replaced.
+    replaced: BTreeSet<(u32, IpNet)>,
+    /// The standing shims that lose their last IPv4 address.
+    flushed: BTreeSet<u32>,
     desired: &'a Desired,
     snapshot: &'a Snapshot,
 }
 
-impl Steps<'_> {
+impl<'a> Steps<'a> {
+    fn new(desired: &'a Desired, snapshot: &'a Snapshot) -> Steps<'a> {
+        let standing = desired.shims.values().filter_map(|shim| Some((shim.shim.index?, shim)));
+        let flushed = standing.filter(|(link, shim)| is_flushed(snapshot, *link, shim)).map(|(link, _)| link);
+        let flushed = flushed.collect();
+        let new = desired.shims.values().filter(|shim| shim.obstacle.is_none() && shim.shim.index.is_none());
+        let gone = new.filter_map(|shim| in_the_way(snapshot, shim)).map(|link| link.index).collect();
+        Steps { plan: Plan::new(), gone, replaced: BTreeSet::new(), flushed, desired, snapshot }
+    }
+
     fn now(&mut self, op: Op, why: impl Into<String>) {
         self.plan.push(Step { op, when: When::Now, why: why.into() });
     }
 
     /// The shim itself, and all upon it but its routes.
-    fn complete(&mut self, desired: &Shim) {
+    fn complete<'b>(&mut self, desired: &Shim, hosts: impl Iterator<Item = &'b IpAddr>) {
         let shim = &desired.shim;
         let standing = shim.index.and_then(|index| self.snapshot.links.get(&index));
         if standing.is_none() {
             let parent = self.snapshot.link_named(&desired.parent).map_or(0, |link| link.index);
-            self.make_way(&shim.name, parent);
+            self.make_way(desired, parent);
             let op = Op::CreateShim {
                 shim: shim.clone(),
                 parent,
@@ -87,7 +117,7 @@ impl Steps<'_> {
                 self.now(op, "a shim is quiet and deaf to strangers");
             }
         }
-        if self.is_flushed(desired) {
+        if self.is_flushed(shim) {
             self.delete_addresses_of(desired);
         }
         for address in &desired.addresses {
@@ -106,70 +136,70 @@ impl Steps<'_> {
                 self.now(Op::AddProxy { shim: shim.clone(), address: *address }, why);
             }
         }
-        for (address, host) in &desired.hosts {
-            let flushed = address.is_ipv4() && self.is_flushed(desired);
-            if flushed || !self.has_neighbour(shim, *address, host.mac) {
-                let op = Op::SetNeighbour { shim: shim.clone(), address: *address, mac: host.mac };
-                let (when, why) = match self.holder_may_return(shim, *address, host.mac) {
-                    true => (
-                        When::AfterBreath,
-                        format!("{}, and its last holder no longer", reason(host.nic.as_ref())),
-                    ),
-                    false => (When::Now, reason(host.nic.as_ref())),
-                };
-                self.plan.push(Step { op, when, why });
-            }
-        }
+        hosts.for_each(|address| self.neighbour(*address));
         if standing.is_none_or(|link| !link.up) {
             self.now(Op::SetUp { shim: shim.clone() }, "it is complete");
         }
     }
 
-    /// A marked link of that name that nobody desires: a new one needs its name.
-    fn make_way(&mut self, name: &str, parent: u32) {
-        let in_the_way = self.snapshot.link_named(name).filter(|link| link.shim_parent().is_some());
-        let Some(link) = in_the_way else { return };
+    /// The entry for a guest's address.
+    fn neighbour(&mut self, address: IpAddr) {
+        let Some((Shim { shim, .. }, host)) = self.desired.shim_of(address) else { return };
+        let flushed = address.is_ipv4() && self.is_flushed(shim);
+        if !flushed && self.has_neighbour(shim, address, host.mac) {
+            return;
+        }
+        let op = Op::SetNeighbour { shim: shim.clone(), address, mac: host.mac };
+        let why = reason(host);
+        if self.holder_may_return(shim, address, host.mac) {
+            let why = format!("{why}, and its last holder no longer");
+            self.plan.push(Step { op, when: When::AfterBreath, why });
+        } else {
+            self.now(op, why);
+        }
+    }
+
+    fn make_way(&mut self, shim: &Shim, parent: u32) {
+        let Some(link) = in_the_way(self.snapshot, shim) else { return };
         let why = match (&link.kind, link.lower) {
             (_, None) => "its parent is gone".to_owned(),
             (LinkKind::Macvlan(mode), _) if *mode != Mode::Bridge => format!("its mode is {mode}"),
             (_, Some(lower)) if lower == parent => "it cannot go up: another machine has its MAC".to_owned(),
             _ => "no guest of this host needs it".to_owned(),
         };
-        self.gone.insert(link.index);
         self.now(Op::DeleteShim { link: link.index, link_name: link.name.clone() }, why);
     }
 
-    /// The kernel drops all IPv4 routes and neighbours of a link with its last IPv4 address, used or not. So
-    /// where that is due it comes first, and all else is made anew.
-    fn is_flushed(&self, desired: &Shim) -> bool {
-        let on_it = self.snapshot.addresses.iter();
-        let mut on_it =
-            on_it.filter(|(key, _)| Some(key.link) == desired.shim.index && key.address.addr().is_ipv4());
-        let some = on_it.clone().next().is_some();
-        let all_go =
-            on_it.all(|(key, address)| address.ours && !desired.addresses.contains(&key.address.addr()));
-        some && all_go && !desired.addresses.iter().any(IpAddr::is_ipv4)
+    fn is_flushed(&self, shim: &ShimRef) -> bool {
+        shim.index.is_some_and(|index| self.flushed.contains(&index))
     }
 
     /// Our neighbour entry names another holder, whose address may be away for a moment only (a renewal): nobody
     /// may snatch it then.
     fn holder_may_return(&self, shim: &ShimRef, address: IpAddr, mac: Mac) -> bool {
-        let ours = self.snapshot.neighbours.iter().filter(|((_, to), entry)| *to == address && entry.ours);
-        let mut others = ours.filter_map(|((link, _), entry)| Some((*link, entry.mac?)));
+        let ours = self.entries(address).filter(|(_, entry)| entry.ours);
+        let mut others = ours.filter_map(|(link, entry)| Some((link, entry.mac?)));
         others.any(|(link, holder)| {
             (Some(link), holder) != (shim.index, mac)
-                && self.children_at(link, holder).any(|child| {
+                && self.children_at(link, holder).any(|(_, child)| {
                     let mut its = child.addresses.iter().filter(|(its, _)| its.addr() == address);
                     its.all(|(_, state)| *state == GuestAddress::Tentative)
                 })
         })
     }
 
+    /// The neighbour entries for an address, by their link.
+    fn entries(&self, address: IpAddr) -> impl Iterator<Item = (u32, &'a Neighbour)> + use<'a> {
+        let all = self.snapshot.neighbours.range((address, 0)..=(address, u32::MAX));
+        all.map(|((_, link), entry)| (*link, entry))
+    }
+
     /// The children with that MAC on the parent of a shim.
-    fn children_at(&self, link: u32, mac: Mac) -> impl Iterator<Item = &Child> {
+    fn children_at(&self, link: u32, mac: Mac) -> impl Iterator<Item = (&'a ChildKey, &'a Child)> + use<'a> {
         let parent = self.snapshot.links.get(&link).and_then(Link::shim_parent);
-        let children = self.snapshot.children.values();
-        children.filter(move |child| Some(child.parent) == parent && child.mac == mac)
+        let (keys, snapshot) = (self.desired.facts.children_with(mac), self.snapshot);
+        let children = keys.filter_map(|key| Some((key, snapshot.children.get(key)?)));
+        children.filter(move |(_, child)| Some(child.parent) == parent)
     }
 
     fn has_address(&self, shim: &ShimRef, address: IpAddr) -> bool {
@@ -178,32 +208,40 @@ impl Steps<'_> {
     }
 
     fn has_neighbour(&self, shim: &ShimRef, address: IpAddr, mac: Mac) -> bool {
-        let entry = shim.index.and_then(|index| self.snapshot.neighbours.get(&(index, address)));
+        let entry = shim.index.and_then(|index| self.snapshot.neighbours.get(&(address, index)));
         entry.is_some_and(|entry| {
             entry.ours && entry.mac == Some(mac) && entry.state == NeighbourState::Permanent
         })
     }
 
-    fn route(&mut self, desired: &Shim) {
-        let hosts = desired.hosts.iter();
-        let hosts = hosts.map(|(ip, host)| (IpNet::from(*ip), Some(host.source), reason(host.nic.as_ref())));
-        let ranges = desired.ranges.iter().map(|(range, source)| {
-            (*range, *source, format!("[[parent]] name = {:?} has it in routes", desired.parent))
-        });
-        let flushed = self.is_flushed(desired);
-        for (destination, source, why) in hosts.chain(ranges) {
-            let ipv6 = destination.addr().is_ipv6();
-            let table = desired.tables[usize::from(ipv6)];
-            let shim = desired.shim.clone();
-            match self.standing_route(&desired.shim, destination, table) {
-                Some((link, stands))
-                    if Some(link) == shim.index && stands == source && (ipv6 || !flushed) => {}
-                standing => {
-                    let replace = standing.is_some();
-                    self.now(Op::SetRoute { shim, destination, source, table, replace }, why);
-                }
-            }
+    /// The route to a guest's address.
+    fn route_host(&mut self, address: IpAddr) {
+        if let Some((shim, host)) = self.desired.shim_of(address) {
+            self.route(shim, IpNet::from(address), Some(host.source), || reason(host));
         }
+    }
+
+    fn route_ranges(&mut self, shim: &Shim) {
+        for (range, source) in &shim.ranges {
+            let why = || format!("[[parent]] name = {:?} has it in routes", shim.parent);
+            self.route(shim, *range, *source, why);
+        }
+    }
+
+    fn route(&mut self, to: &Shim, destination: IpNet, source: Option<IpAddr>, why: impl FnOnce() -> String) {
+        let ipv6 = destination.addr().is_ipv6();
+        let table = to.tables[usize::from(ipv6)];
+        let shim = to.shim.clone();
+        let standing = self.standing_route(&shim, destination, table);
+        let flushed = !ipv6 && self.is_flushed(&shim);
+        if standing.is_some_and(|(link, stands)| Some(link) == shim.index && stands == source && !flushed) {
+            return;
+        }
+        let replace = standing.is_some();
+        if replace && !ipv6 {
+            self.replaced.insert((table, destination));
+        }
+        self.now(Op::SetRoute { shim, destination, source, table, replace }, why());
     }
 
     /// Our route with that key, wherever it leads: its link and its preferred source.
@@ -226,6 +264,24 @@ impl Steps<'_> {
         }
     }
 
+    /// Asks the LAN about an address that a guest claims, and that another machine was known to hold.
+    fn probe(&mut self, address: IpAddr) {
+        let takes_part = |child: &&ChildKey| self.desired.takes_part(self.snapshot, child, address);
+        for child in self.desired.claims.claimants(address).filter(takes_part) {
+            let Some(Child { parent, .. }) = self.snapshot.children.get(child) else { continue };
+            let shim = self.desired.shims.get(parent).filter(|shim| shim.obstacle.is_none());
+            let entry = self.snapshot.neighbours.get(&(address, *parent));
+            let stale = entry.is_some_and(|entry| entry.state == NeighbourState::Stale);
+            if let (Some(shim), true) = (shim, stale)
+                && self.desired.refusal(child, address) == Some(Reason::HeldOnLan)
+            {
+                let op = Op::Probe { link: *parent, link_name: shim.parent.clone(), address };
+                self.now(op, "somebody on the LAN was known to hold it");
+                return;
+            }
+        }
+    }
+
     /// The desired shim that stands as this link.
     fn desired_on(&self, link: u32) -> Option<&Shim> {
         self.desired.shims.values().find(|shim| shim.shim.index == Some(link))
@@ -244,6 +300,22 @@ fn is_host(destination: &IpNet) -> bool {
     destination.prefix_len() == destination.max_prefix_len()
 }
 
-fn reason(nic: Option<&NicKey>) -> String {
+fn reason(host: &Host) -> String {
+    let nic = host.nic.as_ref();
     nic.map_or_else(|| "the guest is still there".to_owned(), |nic| format!("{nic} has it"))
+}
+
+/// A marked link with the name of a shim that is to be made, and that nobody desires: the new one needs its name.
+fn in_the_way<'a>(snapshot: &'a Snapshot, shim: &Shim) -> Option<&'a Link> {
+    snapshot.link_named(&shim.shim.name).filter(|link| link.shim_parent().is_some())
+}
+
+/// The kernel drops all IPv4 routes and neighbours of a link with its last IPv4 address, used or not. So where that
+/// is due it comes first, and all else is made anew.
+fn is_flushed(snapshot: &Snapshot, link: u32, desired: &Shim) -> bool {
+    let on_it = snapshot.addresses.iter();
+    let mut on_it = on_it.filter(|(key, _)| key.link == link && key.address.addr().is_ipv4());
+    let some = on_it.clone().next().is_some();
+    let all_go = on_it.all(|(key, address)| address.ours && !desired.addresses.contains(&key.address.addr()));
+    some && all_go && !desired.addresses.iter().any(IpAddr::is_ipv4)
 }

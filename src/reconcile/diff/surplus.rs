@@ -2,10 +2,12 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use super::{Steps, is_host, metric};
-use crate::model::names::{LINK_GROUP, TABLE};
+use crate::model::names::{LINK_GROUP, TABLE, TABLE_MAIN};
 use crate::model::plan::When;
-use crate::model::snapshot::{Link, LinkKind, RouteKey, Rule};
+use crate::model::snapshot::{Child, Link, LinkKind, RouteKey, Rule};
 use crate::model::{Op, Step};
 use crate::reconcile::desired::Shim;
 
@@ -32,75 +34,87 @@ impl Steps<'_> {
 
     fn delete_routes(&mut self) {
         for (key, _) in self.snapshot.routes.iter().filter(|(_, route)| route.ours) {
-            if self.gone.contains(&key.link) {
-                continue;
-            }
-            let ipv6 = key.destination.addr().is_ipv6();
-            let shim = self.desired_on(key.link);
-            let host = is_host(&key.destination);
-            let wanted = shim.is_some_and(|shim| {
-                let host = host && shim.hosts.contains_key(&key.destination.addr());
-                host || shim.ranges.contains_key(&key.destination)
-            });
-            let here = shim.map(|shim| shim.tables[usize::from(ipv6)]);
-            if wanted && here == Some(key.table) && key.metric == metric(ipv6) {
-                continue;
-            }
-            // A route that this very plan replaces through another shim is not there any more.
-            if self.replaced_elsewhere(key) {
-                continue;
-            }
-            let op = Op::DeleteRoute {
-                link: key.link,
-                link_name: self.link_name(key.link),
-                destination: key.destination,
-                table: key.table,
-                metric: key.metric,
-            };
-            let (when, why) = if wanted {
-                let table = if here == Some(TABLE) { "77" } else { "main" };
-                (When::Now, format!("it belongs into table {table}"))
-            } else if host {
-                self.surplus_host(key.link, key.destination.addr())
-            } else {
-                (When::Now, "the configuration no longer has it".to_owned())
-            };
-            self.plan.push(Step { op, when, why });
+            self.delete_route(key);
         }
     }
 
-    /// IPv4 knows one route for a destination, table and metric, whatever its link; IPv6 knows several.
-    fn replaced_elsewhere(&self, key: &RouteKey) -> bool {
-        let ipv4 = key.destination.addr().is_ipv4();
-        ipv4 && self.plan.iter().any(|step| match &step.op {
-            Op::SetRoute { destination, table, replace: true, .. } => {
-                *destination == key.destination && *table == key.table && key.metric == metric(false)
+    /// The surplus routes to a guest's address.
+    pub(super) fn delete_routes_to(&mut self, address: IpAddr) {
+        let key = |table, metric, link| RouteKey { table, destination: IpNet::from(address), metric, link };
+        for table in [TABLE, TABLE_MAIN] {
+            let all = key(table, 0, 0)..=key(table, u32::MAX, u32::MAX);
+            for (key, _) in self.snapshot.routes.range(all).filter(|(_, route)| route.ours) {
+                self.delete_route(key);
             }
-            _ => false,
-        })
+        }
+    }
+
+    fn delete_route(&mut self, key: &RouteKey) {
+        let ipv4 = key.destination.addr().is_ipv4();
+        let metric = metric(!ipv4);
+        // IPv4 knows one route for a destination, table and metric, whatever its link; IPv6 knows several. What this
+        // very plan replaces through another shim is not there any more.
+        let replaced = key.metric == metric && self.replaced.contains(&(key.table, key.destination));
+        if replaced || self.gone.contains(&key.link) {
+            return;
+        }
+        let shim = self.desired_on(key.link);
+        let host = is_host(&key.destination);
+        let wanted = shim.is_some_and(|shim| {
+            let address = key.destination.addr();
+            (host && self.is_host_on(shim, address)) || shim.ranges.contains_key(&key.destination)
+        });
+        let here = shim.map(|shim| shim.tables[usize::from(!ipv4)]);
+        if wanted && here == Some(key.table) && key.metric == metric {
+            return;
+        }
+        let op = Op::DeleteRoute {
+            link: key.link,
+            link_name: self.link_name(key.link),
+            destination: key.destination,
+            table: key.table,
+            metric: key.metric,
+        };
+        let (when, why) = if wanted {
+            let table = if here == Some(TABLE) { "77" } else { "main" };
+            (When::Now, format!("it belongs into table {table}"))
+        } else if host {
+            self.surplus_host(key.link, key.destination.addr())
+        } else {
+            (When::Now, "the configuration no longer has it".to_owned())
+        };
+        self.plan.push(Step { op, when, why });
+    }
+
+    /// An address is desired on that shim.
+    fn is_host_on(&self, shim: &Shim, address: IpAddr) -> bool {
+        let host = self.desired.hosts.get(&address);
+        host.and_then(|host| self.desired.shims.get(&host.parent)).is_some_and(|its| its.shim == shim.shim)
     }
 
     /// When the route to a guest's address that nobody desires may go, and why.
     fn surplus_host(&self, link: u32, address: IpAddr) -> (When, String) {
         let parent = self.snapshot.links.get(&link).and_then(Link::shim_parent);
-        let mac = self.snapshot.neighbours.get(&(link, address)).and_then(|entry| entry.mac);
+        let mac = self.snapshot.neighbours.get(&(address, link)).and_then(|entry| entry.mac);
         let Some((parent, mac)) = parent.zip(mac) else {
             return (When::Now, "it is a leftover".to_owned());
         };
-        if let Some(reason) = self.desired.refused.get(&(parent, address, mac)) {
+        let its = || self.children_at(link, mac);
+        let takes_part = |key| self.desired.takes_part(self.snapshot, key, address);
+        let refusal = |key| self.desired.refusal(key, address).filter(|_| takes_part(key));
+        if let Some(reason) = its().find_map(|(key, _)| refusal(key)) {
             let when = if reason.is_urgent() { When::Now } else { When::AfterBreath };
             return (when, format!("{address} is refused: {reason}"));
         }
-        let twin = self.desired.shims.get(&parent).filter(|shim| shim.obstacle.is_none());
-        if let Some(twin) = twin.filter(|twin| twin.hosts.get(&address).is_some_and(|host| host.mac == mac)) {
+        let twin = self.desired.shim_of(address).filter(|(_, host)| host.parent == parent && host.mac == mac);
+        if let Some((twin, _)) = twin {
             return (When::Now, format!("it is reached through {}", twin.shim));
         }
-        let mut children = self.children_at(link, mac).peekable();
-        if children.peek().is_none() {
+        if its().next().is_none() {
             return (When::Now, "its guest is gone".to_owned());
         }
-        let still_there = children.any(|child| child.addresses.keys().any(|its| its.addr() == address));
-        let why = match still_there {
+        let has = |child: &Child| child.addresses.keys().any(|its| its.addr() == address);
+        let why = match its().any(|(_, child)| has(child)) {
             true => format!("the guest that has {address} takes no part"),
             false => format!("the guest no longer has {address}"),
         };
@@ -108,19 +122,26 @@ impl Steps<'_> {
     }
 
     fn delete_neighbours(&mut self) {
-        for ((link, address), _) in self.snapshot.neighbours.iter().filter(|(_, entry)| entry.ours) {
-            let desired = self.desired_on(*link);
-            if desired.is_some_and(|shim| shim.hosts.contains_key(address)) || self.gone.contains(link) {
-                continue;
-            }
-            let (when, why) = self.surplus_host(*link, *address);
-            let link_name = self.link_name(*link);
-            self.plan.push(Step {
-                op: Op::DeleteNeighbour { link: *link, link_name, address: *address },
-                when,
-                why,
-            });
+        for ((address, link), _) in self.snapshot.neighbours.iter().filter(|(_, entry)| entry.ours) {
+            self.delete_neighbour(*link, *address);
         }
+    }
+
+    /// The surplus entries for a guest's address.
+    pub(super) fn delete_neighbours_at(&mut self, address: IpAddr) {
+        for (link, _) in self.entries(address).filter(|(_, entry)| entry.ours) {
+            self.delete_neighbour(link, address);
+        }
+    }
+
+    fn delete_neighbour(&mut self, link: u32, address: IpAddr) {
+        let shim = self.desired_on(link);
+        if shim.is_some_and(|shim| self.is_host_on(shim, address)) || self.gone.contains(&link) {
+            return;
+        }
+        let (when, why) = self.surplus_host(link, address);
+        let op = Op::DeleteNeighbour { link, link_name: self.link_name(link), address };
+        self.plan.push(Step { op, when, why });
     }
 
     fn delete_proxies(&mut self) {
@@ -144,7 +165,7 @@ impl Steps<'_> {
 
     fn delete_addresses(&mut self) {
         for desired in self.desired.shims.values() {
-            if !self.is_flushed(desired) {
+            if !self.is_flushed(&desired.shim) {
                 self.delete_addresses_of(desired);
             }
         }

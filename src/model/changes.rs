@@ -1,0 +1,71 @@
+//! What a look at the kernel has changed in the snapshot: which decisions have to be taken anew.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use super::snapshot::{Child, ChildKey, Neighbour, Route, RouteKey};
+
+/// What is not as it was, by value: events that repeat what is known change nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Something that any decision may stand on: links, addresses, foreign routes, rules and sysctls of the host,
+    /// or which children there are and what they are.
+    pub all: bool,
+    /// The addresses with another neighbour entry, on any link of the host, or another host route of ours.
+    pub addresses: BTreeSet<IpAddr>,
+    /// The children with other addresses. What else of a child changes is in `all`.
+    pub children: BTreeSet<ChildKey>,
+    /// The children that were not there: the servers are worth asking.
+    pub new_children: BTreeSet<ChildKey>,
+}
+
+impl Changes {
+    /// Nothing has changed.
+    pub fn is_empty(&self) -> bool {
+        !self.all && self.addresses.is_empty() && self.children.is_empty()
+    }
+
+    /// Adds what another look has changed.
+    pub fn merge(&mut self, other: Changes) {
+        self.all |= other.all;
+        self.addresses.extend(other.addresses);
+        self.children.extend(other.children);
+        self.new_children.extend(other.new_children);
+    }
+
+    /// Takes in that a neighbour entry for `address` is no longer `old` but `new`.
+    pub fn neighbour(&mut self, address: IpAddr, old: Option<&Neighbour>, new: Option<&Neighbour>) {
+        if old != new {
+            self.addresses.insert(address);
+        }
+    }
+
+    /// Takes in that a route is no longer `old` but `new`.
+    pub fn route(&mut self, key: &RouteKey, old: Option<&Route>, new: Option<&Route>) {
+        if old == new {
+            return;
+        }
+        match key.host().filter(|_| [old, new].into_iter().flatten().all(|route| route.ours)) {
+            Some(address) => drop(self.addresses.insert(address)),
+            None => self.all = true,
+        }
+    }
+
+    /// Takes in that a child is no longer `old` but `new`.
+    pub fn child(&mut self, key: ChildKey, old: Option<&Child>, new: Option<&Child>) {
+        match (old, new) {
+            (None, None) => {}
+            (Some(old), Some(new)) if old.is_same_but_for_addresses(new) => {
+                if old != new {
+                    self.children.insert(key);
+                }
+            }
+            _ => {
+                self.all = true;
+                if old.is_none() {
+                    self.new_children.insert(key);
+                }
+            }
+        }
+    }
+}
