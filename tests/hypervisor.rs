@@ -1,21 +1,19 @@
 //! Following a server, against a scripted stand-in on a unix socket.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on shall fail")]
 
-mod stand_in;
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lab::stand_in::{Answer, StandIn, container, networked};
 use macvlan_shim::hypervisor::{Follower, Limits, Surroundings, Target};
 use macvlan_shim::model::ServerId;
 use macvlan_shim::model::inventory::{
     Guest, Mode, NicParent, OptOut, Power, Server, ServerKind, ServerState,
 };
 use serde_json::{Value, json};
-use stand_in::{Answer, StandIn, container, networked, until};
 use tempfile::TempDir;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
@@ -125,9 +123,19 @@ impl Listener {
     }
 }
 
+/// Waits until it holds; panics after 10 s.
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let waiting = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    timeout(Duration::from_secs(10), waiting).await.unwrap_or_else(|_| panic!("still not: {what}"));
+}
+
 async fn start() -> (TempDir, StandIn, Listener) {
     let folder = tempfile::tempdir().unwrap();
-    let server = StandIn::start(folder.path());
+    let server = StandIn::start(folder.path()).unwrap();
     let listener = Listener::new(&server.socket(), limits(), plain(folder.path()));
     (folder, server, listener)
 }
@@ -152,7 +160,7 @@ fn captured(name: &str) -> Value {
 async fn real(capture: &str, kind: ServerKind, version: &str) -> Vec<Guest> {
     let (_folder, stand_in, mut listener) = {
         let folder = tempfile::tempdir().unwrap();
-        let server = StandIn::start(folder.path());
+        let server = StandIn::start(folder.path()).unwrap();
         server.change_server(|value| *value = captured(&format!("{capture}-server")));
         server.set_instances(captured(&format!("{capture}-instances")));
         for project in ["default", "shop"] {
@@ -199,7 +207,7 @@ async fn incus_is_understood() {
 #[tokio::test]
 async fn it_lists_only_after_the_first_ping() {
     let folder = tempfile::tempdir().unwrap();
-    let server = StandIn::start(folder.path());
+    let server = StandIn::start(folder.path()).unwrap();
     server.greet(false);
     let mut listener = Listener::new(&server.socket(), limits(), plain(folder.path()));
     until("an event stream", || server.streams() == 1).await;
@@ -266,7 +274,7 @@ async fn the_server_is_asked_again_who_it_is_when_its_configuration_changes() {
 #[tokio::test]
 async fn events_are_read_and_pings_answered_while_it_lists() {
     let folder = tempfile::tempdir().unwrap();
-    let server = StandIn::start(folder.path());
+    let server = StandIn::start(folder.path()).unwrap();
     server.ping_every(20 * MS);
     server.answer("/1.0/instances", Answer::After(Duration::from_secs(2)));
     let mut listener = Listener::new(&server.socket(), limits(), plain(folder.path()));
@@ -287,7 +295,7 @@ async fn events_are_read_and_pings_answered_while_it_lists() {
 #[tokio::test]
 async fn it_lists_again_now_and_then() {
     let folder = tempfile::tempdir().unwrap();
-    let server = StandIn::start(folder.path());
+    let server = StandIn::start(folder.path()).unwrap();
     let limits = Limits { resync: 50 * MS, ..limits() };
     let mut listener = Listener::new(&server.socket(), limits, plain(folder.path()));
     listener.connected().await;
@@ -310,7 +318,7 @@ async fn no_connection_is_kept_but_the_event_stream() {
 #[tokio::test]
 async fn the_stand_in_holds_a_silent_connection_against_its_client() {
     let folder = tempfile::tempdir().unwrap();
-    let server = StandIn::start(folder.path());
+    let server = StandIn::start(folder.path()).unwrap();
     let _silent = tokio::net::UnixStream::connect(server.socket()).await.unwrap();
     until("a complaint", || server.complaints() == ["a connection sent only 0 bytes"]).await;
 }
@@ -354,7 +362,7 @@ async fn a_server_that_goes_and_comes_again_is_followed_again() {
     let gone =
         listener.until("no socket", |server| server.message.as_ref().unwrap().starts_with("no socket")).await;
     assert_eq!((gone.state, gone.guests.unwrap().len()), (ServerState::Absent, 1));
-    server.appear();
+    server.appear().unwrap();
     listener.guests(&["c1"]).await;
 }
 
@@ -365,7 +373,7 @@ async fn a_missing_socket_is_found_when_it_appears() {
     let mut listener = Listener::new(&server.socket(), limits(), plain(folder.path()));
     let message = listener.absent().await;
     assert_eq!(message, format!("no socket at /nowhere/unix.socket or {}", server.socket().display()));
-    server.appear();
+    server.appear().unwrap();
     let found = listener.connected().await;
     assert_eq!(found.guests, Some(vec![]));
 }
@@ -380,7 +388,7 @@ async fn waking_connects_at_once_and_lists_again() {
     listener.absent().await;
     // By now the pauses have become long.
     sleep(1000 * MS).await;
-    server.appear();
+    server.appear().unwrap();
     listener.wake.notify_one();
     let began = Instant::now();
     listener.connected().await;
@@ -393,7 +401,7 @@ async fn waking_connects_at_once_and_lists_again() {
 #[tokio::test]
 async fn a_silent_event_stream_is_given_up() {
     let folder = tempfile::tempdir().unwrap();
-    let server = StandIn::start(folder.path());
+    let server = StandIn::start(folder.path()).unwrap();
     let limits = Limits { silence: 200 * MS, ..limits() };
     let mut listener = Listener::new(&server.socket(), limits, plain(folder.path()));
     listener.connected().await;
@@ -412,7 +420,7 @@ async fn a_silent_event_stream_is_given_up() {
 async fn a_server_that_hangs_fails_after_a_while_and_keeps_its_guests() {
     for hanging in ["/1.0/events", "/1.0", "/1.0/instances", "/"] {
         let folder = tempfile::tempdir().unwrap();
-        let server = StandIn::start(folder.path());
+        let server = StandIn::start(folder.path()).unwrap();
         server.set_instances(json!([container("c1", MAC, "eth0")]));
         let limits = Limits { answer: 300 * MS, list: 300 * MS, ..limits() };
         let mut listener = Listener::new(&server.socket(), limits, plain(folder.path()));
@@ -470,7 +478,7 @@ async fn whatever_a_server_answers_it_is_told_and_tried_again() {
         ("/1.0/events", bytes(b"rubbish\r\n\r\n"), "GET /1.0/events"),
     ] {
         let folder = tempfile::tempdir().unwrap();
-        let server = StandIn::start(folder.path());
+        let server = StandIn::start(folder.path()).unwrap();
         server.answer(path, answer.clone());
         let mut listener = Listener::new(&server.socket(), limits(), plain(folder.path()));
         let message = listener.failed().await;
@@ -521,7 +529,7 @@ impl Drop for Nobody {
 #[tokio::test]
 async fn lack_of_permission_is_told_with_the_cure() {
     let folder = tempfile::tempdir().unwrap();
-    let server = StandIn::start(folder.path());
+    let server = StandIn::start(folder.path()).unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     fs::set_permissions(server.socket(), fs::Permissions::from_mode(0o600)).unwrap();
     if nix::unistd::geteuid().is_root() {
@@ -615,7 +623,7 @@ async fn a_guest_may_opt_out() {
 #[tokio::test]
 async fn in_a_cluster_only_the_guests_of_this_member_count() {
     let folder = tempfile::tempdir().unwrap();
-    let server = StandIn::start(folder.path());
+    let server = StandIn::start(folder.path()).unwrap();
     server.change_server(|value| {
         value["environment"]["server_clustered"] = json!(true);
         value["environment"]["server_name"] = json!("m 1");
@@ -649,7 +657,7 @@ async fn in_a_cluster_only_the_guests_of_this_member_count() {
 #[tokio::test]
 async fn a_stopped_server_of_systemd_is_waited_for_and_not_started() {
     let folder = tempfile::tempdir().unwrap();
-    let server = StandIn::start(folder.path());
+    let server = StandIn::start(folder.path()).unwrap();
     let around = systemd(folder.path(), &[(7, "[lxc monitor] /var/lib/lxd/containers c1")]);
     let mut listener = Listener::new(&server.socket(), limits(), around.clone());
     assert_eq!(listener.absent().await, "lxd is stopped; waiting for it, not starting it");
@@ -664,7 +672,7 @@ async fn a_stopped_server_of_systemd_is_waited_for_and_not_started() {
 #[tokio::test]
 async fn waking_asks_even_a_server_whose_process_is_not_seen() {
     let folder = tempfile::tempdir().unwrap();
-    let server = StandIn::start(folder.path());
+    let server = StandIn::start(folder.path()).unwrap();
     let mut listener = Listener::new(&server.socket(), limits(), systemd(folder.path(), &[]));
     listener.absent().await;
     listener.wake.notify_one();
@@ -674,7 +682,7 @@ async fn waking_asks_even_a_server_whose_process_is_not_seen() {
 #[tokio::test]
 async fn a_server_of_systemd_that_hangs_up_is_given_time_to_end() {
     let folder = tempfile::tempdir().unwrap();
-    let mut server = StandIn::start(folder.path());
+    let mut server = StandIn::start(folder.path()).unwrap();
     let around = systemd(folder.path(), &[(4_000_000, "lxd --group lxd")]);
     let mut listener = Listener::new(&server.socket(), limits(), around.clone());
     listener.connected().await;
@@ -687,7 +695,7 @@ async fn a_server_of_systemd_that_hangs_up_is_given_time_to_end() {
     assert_eq!(server.requests().len(), requests);
     // It was only restarted.
     server.stop().await;
-    server.appear();
+    server.appear().unwrap();
     systemd(folder.path(), &[(4_000_001, "lxd --group lxd")]);
     listener.connected().await;
 }
@@ -697,7 +705,7 @@ async fn a_server_of_systemd_that_hangs_up_is_given_time_to_end() {
 #[tokio::test]
 async fn a_server_is_read_once_without_its_events() {
     let folder = tempfile::tempdir().unwrap();
-    let mut server = StandIn::start(folder.path());
+    let mut server = StandIn::start(folder.path()).unwrap();
     server.set_instances(json!([container("c1", MAC, "eth0")]));
     let follower = Follower::new(target(&server.socket()), limits(), plain(folder.path()));
     let found = follower.read().await;

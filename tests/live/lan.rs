@@ -1,13 +1,11 @@
 //! The LAN notices nothing: packet captures on its bridge while a guest and its host talk.
 
-use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::time::Duration;
 
 use crate::node::{HOST, HOST_V6, Node, PATIENCE, Site};
 use anyhow::{Context, Result, ensure};
 use lab::{Kind, Machine, eventually};
-use nix::sched::{CloneFlags, setns};
 
 const GUEST: &str = "192.168.77.101";
 const GUEST_V6: &str = "fd77::101";
@@ -20,18 +18,6 @@ fn mac_of(machine: &Machine, link: &str) -> Result<String> {
 
 fn set_rp_filter(machine: &Machine, value: u8) -> Result<()> {
     machine.sh(&format!("echo {value} > /proc/sys/net/ipv4/conf/all/rp_filter")).map(drop)
-}
-
-/// Runs something in the network namespace of a machine, on a thread of its own.
-fn within<T: Send>(machine: &Machine, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-    let netns = File::open(format!("/proc/{}/ns/net", machine.pid()))?;
-    std::thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            setns(&netns, CloneFlags::CLONE_NEWNET)?;
-            work()
-        });
-        thread.join().map_err(|_| anyhow::anyhow!("the thread panicked"))?
-    })
 }
 
 #[test]
@@ -90,7 +76,7 @@ fn services_of_the_host_send_and_receive_what_they_did_before() -> Result<()> {
 
     for rp_filter in [0, 1, 2] {
         set_rp_filter(&site.host, rp_filter)?;
-        let (bound, joined) = within(&site.host, || {
+        let (bound, joined) = site.host.within(|| {
             let bound = UdpSocket::bind((HOST_IP, 5000))?;
             let joined = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 5001))?;
             joined.join_multicast_v4(&GROUP, &HOST_IP)?;
@@ -98,7 +84,7 @@ fn services_of_the_host_send_and_receive_what_they_did_before() -> Result<()> {
         })?;
         let capture = site.lan.capture("udp port 6000 or udp port 5000 or udp port 5001")?;
 
-        within(&site.peer, || {
+        site.peer.within(|| {
             let sender = UdpSocket::bind(("192.168.77.12", 0))?;
             sender.send_to(b"to the host", (HOST_IP, 5000))?;
             sender.send_to(b"to the group", (GROUP, 5001))?;

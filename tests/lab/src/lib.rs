@@ -3,7 +3,8 @@
 //! A [`Machine`] is a process tree with its own PID, mount, network and host name spaces: it looks like a
 //! freshly installed Debian with LXD and Incus at their default paths. A [`Lan`] is a machine that holds a
 //! bridge, owns the first address of its subnets and may run DHCP and router advertisements. A [`Server`] is a
-//! real LXD or Incus daemon in a machine, a [`Guest`] one of its containers.
+//! real LXD or Incus daemon in a machine, a [`Guest`] one of its containers. Where a server must misbehave, or
+//! have a thousand guests, a [`stand_in`] takes its place.
 //!
 //! Nothing outlives the process that made a [`Lab`], however that process ends, and nothing of it can be seen
 //! from the real host except processes and cgroups named `mvlab-*`, which end with it. Labs of several
@@ -42,6 +43,7 @@ mod machine;
 mod network;
 mod rest;
 mod server;
+pub mod stand_in;
 
 pub use capture::Capture;
 pub use daemon::Daemon;

@@ -1,6 +1,7 @@
 //! One machine: how it begins, how it ends, and how commands run in it.
 
 use std::fmt;
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -8,7 +9,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use nix::sched::{CloneFlags, setns};
 
 use crate::{Daemon, eventually};
 
@@ -125,6 +127,21 @@ impl Machine {
             .env("LANG", "C.UTF-8")
             .envs(std::env::vars_os().filter(|(k, _)| passes(&k.to_string_lossy())));
         command
+    }
+
+    /// Does something in the network namespace of the machine, on a thread of its own.
+    ///
+    /// # Errors
+    /// If the machine has ended, and those of `work`.
+    pub fn within<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        let netns = File::open(format!("/proc/{}/ns/net", self.0.pid))?;
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                setns(&netns, CloneFlags::CLONE_NEWNET)?;
+                work()
+            });
+            thread.join().map_err(|_| anyhow!("{}: the thread panicked", self.0.name))?
+        })
     }
 
     /// Starts a long-running command in the machine; see [`Daemon`].

@@ -2,17 +2,20 @@
 //! misbehaves. It is as touchy as the real ones: like them it accepts nobody else while a new connection has not sent
 //! its first eight bytes, and it holds against a client that kept it waiting ([`StandIn::complaints`]).
 //!
-//! ```ignore
-//! mod stand_in;
-//! let server = StandIn::start(folder.path());          // listens at folder/unix.socket
-//! server.set_instances(json!([stand_in::container("c1", "00:16:3e:00:00:01", "eth0")]));
+//! ```no_run
+//! # async fn story(folder: &std::path::Path) -> std::io::Result<()> {
+//! use lab::stand_in::{Answer, StandIn, container};
+//! let server = StandIn::start(folder)?;                      // listens at folder/unix.socket
+//! server.set_instances(serde_json::json!([container("c1", "00:16:3e:00:00:01", "eth0")]));
 //! server.happens("instance-started");                        // an event; says nothing of the guest
 //! server.answer("/1.0/instances", Answer::Hang);             // from now on
+//! # Ok(())
+//! # }
 //! ```
 
-#![allow(dead_code, reason = "each test file uses a part")]
-
 use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -29,12 +32,14 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
+use crate::machine::lock;
+
 /// A client that has not sent eight bytes after so long is complained of.
 const SILENT: Duration = Duration::from_millis(300);
 
 /// How a request is answered, other than well.
 #[derive(Clone, Debug)]
-pub(crate) enum Answer {
+pub enum Answer {
     /// Never; the connection stays open.
     Hang,
     /// The connection is closed without a word.
@@ -58,7 +63,8 @@ enum Order {
 #[derive(Default)]
 struct State {
     server: Value,
-    instances: Value,
+    /// As text: a thousand of them are not to be written anew for each request.
+    instances: String,
     networks: BTreeMap<String, Value>,
     answers: BTreeMap<String, Answer>,
     requests: Vec<String>,
@@ -75,10 +81,16 @@ struct Shared {
 }
 
 /// The stand-in. Ends when it is dropped. Must live in a tokio runtime.
-pub(crate) struct StandIn {
+pub struct StandIn {
     socket: PathBuf,
     shared: Arc<Shared>,
     task: Option<JoinHandle<()>>,
+}
+
+impl fmt::Debug for StandIn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StandIn({})", self.socket.display())
+    }
 }
 
 impl Drop for StandIn {
@@ -91,19 +103,22 @@ impl Drop for StandIn {
 
 impl StandIn {
     /// Listens at `folder/unix.socket` as an LXD 5.0.2 that is not clustered, without instances.
-    pub(crate) fn start(folder: &Path) -> StandIn {
+    ///
+    /// # Errors
+    /// As for [`StandIn::appear`].
+    pub fn start(folder: &Path) -> io::Result<StandIn> {
         let mut stand_in = StandIn::absent(folder);
-        stand_in.appear();
-        stand_in
+        stand_in.appear()?;
+        Ok(stand_in)
     }
 
     /// Does not listen yet.
-    pub(crate) fn absent(folder: &Path) -> StandIn {
+    pub fn absent(folder: &Path) -> StandIn {
         let environment = json!({"server": "lxd", "server_version": "5.0.2", "server_name": "host1",
             "server_clustered": false, "server_pid": 4_000_000});
         let state = State {
             server: json!({"auth": "trusted", "api_version": "1.0", "environment": environment}),
-            instances: json!([]),
+            instances: "[]".to_owned(),
             ..State::default()
         };
         let shared = Shared {
@@ -116,14 +131,18 @@ impl StandIn {
     }
 
     /// Begins to listen, as by the start of the daemon.
-    pub(crate) fn appear(&mut self) {
+    ///
+    /// # Errors
+    /// If there is no such folder.
+    pub fn appear(&mut self) -> io::Result<()> {
         let _ = std::fs::remove_file(&self.socket);
-        let listener = UnixListener::bind(&self.socket).unwrap();
+        let listener = UnixListener::bind(&self.socket)?;
         self.task = Some(tokio::spawn(accept(listener, Arc::clone(&self.shared))));
+        Ok(())
     }
 
     /// Stops to listen and closes the event streams. The file of the socket stays, as after SIGKILL.
-    pub(crate) async fn stop(&mut self) {
+    pub async fn stop(&mut self) {
         if let Some(task) = self.task.take() {
             task.abort();
             let _ = task.await;
@@ -131,43 +150,43 @@ impl StandIn {
     }
 
     /// Where it listens.
-    pub(crate) fn socket(&self) -> PathBuf {
+    pub fn socket(&self) -> PathBuf {
         self.socket.clone()
     }
 
     /// The metadata of `GET /1.0` is changed by this.
-    pub(crate) fn change_server(&self, change: impl FnOnce(&mut Value)) {
+    pub fn change_server(&self, change: impl FnOnce(&mut Value)) {
         change(&mut self.state().server);
     }
 
     /// What it lists from now on. No event is sent.
-    pub(crate) fn set_instances(&self, instances: Value) {
-        self.state().instances = instances;
+    pub fn set_instances(&self, instances: Value) {
+        self.state().instances = instances.to_string();
     }
 
     /// A managed network, by the path and query that it is asked for, such as `/1.0/networks/mv?project=default`.
-    pub(crate) fn set_network(&self, path: &str, network: Value) {
+    pub fn set_network(&self, path: &str, network: Value) {
         self.state().networks.insert(path.to_owned(), network);
     }
 
     /// Answers requests whose path begins so in this way; the longest beginning counts. `/1.0` stands for itself
     /// alone, `/` for all.
-    pub(crate) fn answer(&self, path: &str, answer: Answer) {
+    pub fn answer(&self, path: &str, answer: Answer) {
         self.state().answers.insert(path.to_owned(), answer);
     }
 
     /// Answers all requests well again.
-    pub(crate) fn answer_well(&self) {
+    pub fn answer_well(&self) {
         self.state().answers.clear();
     }
 
     /// Sends an event with this action.
-    pub(crate) fn happens(&self, action: &str) {
+    pub fn happens(&self, action: &str) {
         self.happens_at(action, "none");
     }
 
     /// Sends an event with this action of a cluster member.
-    pub(crate) fn happens_at(&self, action: &str, location: &str) {
+    pub fn happens_at(&self, action: &str, location: &str) {
         let metadata = json!({"action": action, "source": "/1.0/instances/c1"});
         let event = json!({"type": "lifecycle", "timestamp": "2026-11-21T09:12:30.333757081Z", "location": location,
             "project": "default", "metadata": metadata});
@@ -175,72 +194,72 @@ impl StandIn {
     }
 
     /// Sends this text as an event.
-    pub(crate) fn event(&self, text: &str) {
+    pub fn event(&self, text: &str) {
         let _ = self.shared.orders.send(Order::Text(text.to_owned()));
     }
 
     /// Puts these bytes on the event streams, frame or no frame.
-    pub(crate) fn raw(&self, bytes: &[u8]) {
+    pub fn raw(&self, bytes: &[u8]) {
         let _ = self.shared.orders.send(Order::Raw(bytes.to_owned()));
     }
 
     /// Closes the event streams without a word.
-    pub(crate) fn cut(&self) {
+    pub fn cut(&self) {
         let _ = self.shared.orders.send(Order::Cut);
     }
 
     /// Whether new event streams get their first ping.
-    pub(crate) fn greet(&self, greets: bool) {
+    pub fn greet(&self, greets: bool) {
         self.shared.greets.send_replace(greets);
     }
 
     /// The pause between pings on event streams opened from now on.
-    pub(crate) fn ping_every(&self, pause: Duration) {
+    pub fn ping_every(&self, pause: Duration) {
         self.shared.pings.send_replace(pause);
     }
 
     /// The paths of all requests so far.
-    pub(crate) fn requests(&self) -> Vec<String> {
+    pub fn requests(&self) -> Vec<String> {
         self.state().requests.clone()
     }
 
     /// How many requests had a path that begins so.
-    pub(crate) fn count(&self, path: &str) -> usize {
+    pub fn count(&self, path: &str) -> usize {
         self.state().requests.iter().filter(|request| request.starts_with(path)).count()
     }
 
     /// How many listings there were.
-    pub(crate) fn listings(&self) -> usize {
+    pub fn listings(&self) -> usize {
         self.count("/1.0/instances")
     }
 
     /// How many event streams were asked for.
-    pub(crate) fn streams(&self) -> usize {
+    pub fn streams(&self) -> usize {
         self.count("/1.0/events")
     }
 
     /// How many pings were answered.
-    pub(crate) fn pongs(&self) -> usize {
+    pub fn pongs(&self) -> usize {
         self.state().pongs
     }
 
     /// How many connections are open, the event stream among them.
-    pub(crate) fn open(&self) -> usize {
+    pub fn open(&self) -> usize {
         self.state().open
     }
 
     /// What clients did that would harm a real server: silent connections, data on the event stream.
-    pub(crate) fn complaints(&self) -> Vec<String> {
+    pub fn complaints(&self) -> Vec<String> {
         self.state().complaints.clone()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.shared.state.lock().unwrap()
+        self.shared.state()
     }
 }
 
 /// A running container with one macvlan NIC, `eth0`, as the servers list it.
-pub(crate) fn container(name: &str, mac: &str, parent: &str) -> Value {
+pub fn container(name: &str, mac: &str, parent: &str) -> Value {
     json!({"name": name, "project": "default", "type": "container", "location": "none", "status": "Running",
         "status_code": 103, "profiles": ["default"], "expanded_config": {"volatile.eth0.hwaddr": mac},
         "expanded_devices": {"eth0": {"type": "nic", "nictype": "macvlan", "parent": parent},
@@ -248,27 +267,17 @@ pub(crate) fn container(name: &str, mac: &str, parent: &str) -> Value {
 }
 
 /// [`container`] with its NIC on a managed network.
-pub(crate) fn networked(name: &str, mac: &str, network: &str) -> Value {
+pub fn networked(name: &str, mac: &str, network: &str) -> Value {
     let mut instance = container(name, mac, "");
     instance["expanded_devices"]["eth0"] = json!({"type": "nic", "network": network});
     instance
-}
-
-/// Waits until it holds; panics after 10 s.
-pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let waiting = async {
-        while !holds() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    timeout(Duration::from_secs(10), waiting).await.unwrap_or_else(|_| panic!("still not: {what}"));
 }
 
 async fn accept(listener: UnixListener, shared: Arc<Shared>) {
     // Dropped with this task, and with it all connections.
     let mut connections = tokio::task::JoinSet::new();
     loop {
-        let (mut stream, _) = listener.accept().await.unwrap();
+        let Ok((mut stream, _)) = listener.accept().await else { return };
         let mut start = Vec::new();
         let peek = async {
             while start.len() < 8 {
@@ -281,7 +290,7 @@ async fn accept(listener: UnixListener, shared: Arc<Shared>) {
         let silent = timeout(SILENT, peek).await.is_err();
         if silent || start.len() < 8 {
             let complaint = format!("a connection sent only {} bytes", start.len());
-            shared.state.lock().unwrap().complaints.push(complaint);
+            shared.state().complaints.push(complaint);
             continue;
         }
         connections.spawn(serve(stream, start, Arc::clone(&shared)));
@@ -292,22 +301,24 @@ struct Open(Arc<Shared>);
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.state.lock().unwrap().open -= 1;
+        self.0.state().open -= 1;
     }
 }
 
 async fn serve(mut stream: UnixStream, mut head: Vec<u8>, shared: Arc<Shared>) {
-    shared.state.lock().unwrap().open += 1;
+    shared.state().open += 1;
     let _open = Open(Arc::clone(&shared));
     while !head.windows(4).any(|bytes| bytes == b"\r\n\r\n") {
         if stream.read_buf(&mut head).await.unwrap_or(0) == 0 {
             return;
         }
     }
-    let head = String::from_utf8(head).unwrap();
-    let path = head.split(' ').nth(1).unwrap().to_owned();
+    let head = String::from_utf8_lossy(&head).into_owned();
+    let Some(path) = head.split(' ').nth(1).map(str::to_owned) else {
+        return shared.complain("a request without a path");
+    };
     let answer = {
-        let mut state = shared.state.lock().unwrap();
+        let mut state = shared.state();
         state.requests.push(path.clone());
         if head.to_ascii_lowercase().contains("\r\norigin:") {
             state.complaints.push("a request with an Origin".to_owned());
@@ -329,24 +340,27 @@ async fn serve(mut stream: UnixStream, mut head: Vec<u8>, shared: Arc<Shared>) {
     if path.starts_with("/1.0/events") {
         return stream_events(stream, &head, shared).await;
     }
-    let (status, body) = shared.state.lock().unwrap().respond(&path);
-    send(stream, status, &body.to_string()).await;
+    let (status, body) = shared.state().respond(&path);
+    send(stream, status, &body).await;
 }
 
 impl State {
-    fn respond(&self, path: &str) -> (u16, Value) {
+    fn respond(&self, path: &str) -> (u16, String) {
         let metadata = match path {
-            "/1.0" => Some(&self.server),
-            "/1.0/instances?recursion=1&all-projects=true" => Some(&self.instances),
-            path => self.networks.get(path),
+            "/1.0" => Some(self.server.to_string()),
+            "/1.0/instances?recursion=1&all-projects=true" => Some(self.instances.clone()),
+            path => self.networks.get(path).map(Value::to_string),
         };
         match metadata {
-            Some(metadata) => {
-                (200, json!({"type": "sync", "status": "Success", "status_code": 200, "metadata": metadata}))
-            }
-            None => {
-                (404, json!({"type": "error", "error_code": 404, "error": "Not found", "metadata": null}))
-            }
+            Some(metadata) => (
+                200,
+                format!(r#"{{"type":"sync","status":"Success","status_code":200,"metadata":{metadata}}}"#),
+            ),
+            None => (
+                404,
+                json!({"type": "error", "error_code": 404, "error": "Not found", "metadata": null})
+                    .to_string(),
+            ),
         }
     }
 }
@@ -368,8 +382,10 @@ async fn until_closed(mut stream: UnixStream) {
 
 async fn stream_events(mut stream: UnixStream, head: &str, shared: Arc<Shared>) {
     let is_key = |line: &&str| line.to_ascii_lowercase().starts_with("sec-websocket-key:");
-    let key = head.lines().find(is_key).unwrap().split_once(':').unwrap().1.trim();
-    let accept = derive_accept_key(key.as_bytes());
+    let Some((_, key)) = head.lines().find(is_key).and_then(|line| line.split_once(':')) else {
+        return shared.complain("an event stream without a key");
+    };
+    let accept = derive_accept_key(key.trim().as_bytes());
     let upgrade = format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
     );
@@ -405,7 +421,7 @@ async fn stream_events(mut stream: UnixStream, head: &str, shared: Arc<Shared>) 
                 }
             }
             message = socket.next() => match message {
-                Some(Ok(Message::Pong(_))) => shared.state.lock().unwrap().pongs += 1,
+                Some(Ok(Message::Pong(_))) => shared.state().pongs += 1,
                 Some(Ok(Message::Text(_) | Message::Binary(_))) => return shared.complain("data on the event stream"),
                 Some(Ok(_)) => {}
                 Some(Err(_)) | None => return,
@@ -415,7 +431,11 @@ async fn stream_events(mut stream: UnixStream, head: &str, shared: Arc<Shared>) 
 }
 
 impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
     fn complain(&self, what: &str) {
-        self.state.lock().unwrap().complaints.push(what.to_owned());
+        self.state().complaints.push(what.to_owned());
     }
 }
