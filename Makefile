@@ -1,10 +1,11 @@
-# Two commands do everything on a fresh Debian 12, as root, with Rust by rustup: `make demo`, `make test`.
+# Each command does everything on a fresh Debian 12, as root, with Rust by rustup: `make demo`, `make test`, `make bench`.
 
-.PHONY: help setup build demo test lint clean
+.PHONY: help setup build demo test bench lint clean
 
 help:
 	@echo 'make demo   a LAN with a real LXD, a guest that cannot reach its host, the daemon, and then it can'
 	@echo 'make test   every test, those with a real LXD and a real Incus included'
+	@echo 'make bench  how fast and how light it is; BENCH="latency heal --guests 100" for a part, BENCH=--help'
 	@echo 'make build  the release binary: target/release/macvlan-shim'
 	@echo 'make lint   formatting, clippy, documentation'
 
@@ -22,6 +23,10 @@ demo: setup
 test: export RUST_LIB_BACKTRACE = 0
 test: setup
 	cargo test --workspace --locked
+
+# All of it takes about ten minutes. The bench is built on its own, so that the binary is what users get.
+bench: build
+	cargo run --release --locked --quiet -p macvlan-shim-bench -- $(BENCH)
 
 lint: setup
 	cargo fmt --all --check

@@ -1,0 +1,123 @@
+//! From the start of the daemon to readiness.
+
+use std::os::unix::net::UnixDatagram;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::netlink::Event;
+use crate::options::{Options, Section};
+use crate::report::{Report, Row};
+use crate::statistics::{Sample, millis};
+use crate::watch::{EVERYTHING, Watch};
+use crate::world::{self, LINK_GROUP, PATIENCE, SHIM, World, all_routed};
+
+/// What one start took, in milliseconds.
+#[derive(Default)]
+struct Times {
+    /// `READY=1` came.
+    up: Vec<f64>,
+    /// The last route was seen.
+    routes: Vec<f64>,
+    /// The status is ready and each guest reached.
+    ready: Vec<f64>,
+}
+
+/// Measures starts with nothing of ours in the kernel and with everything in place, in turns.
+pub(crate) fn measure(world: &mut World, options: &Options, report: &mut Report) -> Result<()> {
+    let size = world.guests.len() as u32;
+    let watch = world.watch(EVERYTHING)?;
+    let (mut cold, mut adopting, mut seen) = (Times::default(), Times::default(), 0);
+    for _ in 0..options.rounds.div_ceil(2) {
+        world.stop()?;
+        world.wipe()?;
+        let start = Instant::now();
+        watch.forget();
+        one(world, start, &mut cold)?;
+        let last = all_routed(&watch, world.addresses(), world::PROTOCOL).with_context(|| world.output())?;
+        cold.routes.push(millis(last - start));
+        world.settle()?;
+        world.stop()?;
+        let shim = world.index(SHIM)?;
+        watch.forget();
+        one(world, Instant::now(), &mut adopting)?;
+        world.settle()?;
+        seen += count_ours(&watch, shim);
+    }
+    for (what, times) in [("cold", cold), ("adopting", adopting)] {
+        let Times { up, routes, ready } = times;
+        let row = |label: &str, values: Vec<f64>| {
+            let sample = Sample::new(values)?;
+            Some(Row::sample(Section::Start, format!("{what}: {label}"), "ms", &sample).with(size))
+        };
+        row("kernel read, READY=1", up).into_iter().for_each(|row| report.add(row));
+        row("last route seen", routes).into_iter().for_each(|row| report.add(row));
+        let ready = row("status ready, all guests reached", ready).context("no rounds")?;
+        report.add(ready.aim(200.0));
+    }
+    let writes = f64::from(seen);
+    report.add(
+        Row::value(Section::Start, "adopting: events of our objects in the kernel", "", writes)
+            .with(size)
+            .aim(0.0),
+    );
+    Ok(())
+}
+
+/// Starts the daemon and waits until it is ready. What it tells systemd says when it is worth while to ask for its
+/// status, which takes it a while with many guests.
+fn one(world: &mut World, start: Instant, times: &mut Times) -> Result<()> {
+    const NOTIFY: &str = "/run/bench.notify";
+    let place = world.host.path(NOTIFY);
+    let _ = std::fs::remove_file(&place);
+    let notify = UnixDatagram::bind(&place)?;
+    notify.set_read_timeout(Some(PATIENCE))?;
+    let mut command = world.command();
+    command.env("NOTIFY_SOCKET", NOTIFY);
+    let heard = std::thread::spawn(move || listen(&notify));
+    let daemon = world.host.daemon(command)?;
+    world.adopt(daemon);
+    let (up, served) = heard.join().map_err(|_| anyhow::anyhow!("the listener panicked"))??;
+    times.up.push(millis(up - start));
+    let mut ready = served;
+    while !world.is_complete(&world.status()?) {
+        ready = Instant::now();
+        if start.elapsed() > PATIENCE {
+            bail!("not ready after {PATIENCE:?}: {}", world.output());
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    times.ready.push(millis(ready - start));
+    Ok(())
+}
+
+/// When `READY=1` came, and when a status said that guests are served.
+fn listen(notify: &UnixDatagram) -> Result<(Instant, Instant)> {
+    let mut up = None;
+    let mut buffer = [0; 4096];
+    loop {
+        let length = notify.recv(&mut buffer).context("waiting for what systemd is told")?;
+        let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        if text.contains("READY=1") {
+            up = Some(Instant::now());
+        }
+        // "1000 addresses of guests of lxd routed"
+        let routes =
+            text.strip_prefix("STATUS=").and_then(|text| text.split(' ').next()?.parse::<u32>().ok());
+        if let (Some(up), Some(1..)) = (up, routes) {
+            return Ok((up, Instant::now()));
+        }
+    }
+}
+
+/// How many events told of something of ours.
+fn count_ours(watch: &Watch, shim: u32) -> u32 {
+    let ours = |event: &Event| match *event {
+        Event::Route { protocol, link, .. } | Event::Neighbour { protocol, link, .. } => {
+            protocol == world::PROTOCOL || link == shim
+        }
+        Event::Link { index, group, .. } => group == LINK_GROUP || index == shim,
+        Event::Address { link, .. } | Event::Other { link } => link == shim,
+    };
+    watch.seen().iter().filter(|event| ours(event)).count() as u32
+}
