@@ -20,10 +20,10 @@ pub(crate) fn measure(world: &mut World, options: &Options, report: &mut Report)
     let pid = world.pid()?;
     let before = usage(pid)?;
     std::thread::sleep(time);
-    tell(report, world, "idle", before, usage(pid)?, time);
+    tell(report, world, "idle", &before, &usage(pid)?, time);
     let before = usage(pid)?;
     load(world, time)?;
-    tell(report, world, "100 changes a second", before, usage(pid)?, time);
+    tell(report, world, "100 changes a second", &before, &usage(pid)?, time);
     world.settle()
 }
 
@@ -48,7 +48,7 @@ fn load(world: &mut World, time: Duration) -> Result<()> {
     Ok(())
 }
 
-fn tell(report: &mut Report, world: &World, what: &str, before: Usage, after: Usage, time: Duration) {
+fn tell(report: &mut Report, world: &World, what: &str, before: &Usage, after: &Usage, time: Duration) {
     let size = world.guests.len() as u32;
     let mut add = |label: &str, unit, value: f64, aim: Option<f64>| {
         let row = Row::value(Section::Footprint, format!("{what}: {label}"), unit, value).with(size);
@@ -64,8 +64,8 @@ fn tell(report: &mut Report, world: &World, what: &str, before: Usage, after: Us
     // Shown with one decimal: a tick in a minute is 0.017 %.
     let ticks = (after.ticks - before.ticks) as f64;
     add("processor, by utime and stime", "%", (ticks / seconds * 10.0).round() / 10.0, idle.then_some(0.0));
-    let nanoseconds = (after.nanoseconds.saturating_sub(before.nanoseconds)) as f64;
+    let nanoseconds = after.nanoseconds_since(before) as f64;
     add("processor, by the scheduler", "ms/s", nanoseconds / 1e6 / seconds, None);
-    let switches = after.switches.saturating_sub(before.switches) as f64;
+    let switches = after.switches_since(before) as f64;
     add("context switches", "/min", switches / seconds * 60.0, None);
 }

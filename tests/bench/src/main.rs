@@ -25,6 +25,7 @@ mod latency;
 mod netlink;
 mod options;
 mod process;
+mod recipes;
 mod report;
 mod restore;
 mod start;
@@ -43,9 +44,14 @@ use world::World;
 fn main() -> Result<()> {
     let options = Options::parse();
     let binary = options.binary()?;
-    let version = std::process::Command::new(&binary).arg("--version").output()?.stdout;
+    let binary = binary.to_str().context("the path of the binary is no text")?;
+    let version = std::process::Command::new(binary).arg("--version").output()?.stdout;
     let mut report = Report::new(String::from_utf8_lossy(&version).trim().to_owned());
-    crowded(&options, &binary, &mut report)?;
+    crowded(&options, binary, &mut report)?;
+    if options.wants(Section::Recipes) {
+        eprintln!("a real LXD\n  {}", Section::Recipes.title());
+        recipes::measure(&options, binary, &mut report).context(Section::Recipes.title())?;
+    }
     let json = options.json()?;
     report.write(&json)?;
     print!("{report}");
@@ -54,7 +60,7 @@ fn main() -> Result<()> {
 }
 
 /// The sections that need guests by number, in one world that grows.
-fn crowded(options: &Options, binary: &std::path::Path, report: &mut Report) -> Result<()> {
+fn crowded(options: &Options, binary: &str, report: &mut Report) -> Result<()> {
     let sizes = options.sizes();
     if sizes.is_empty() {
         return Ok(());

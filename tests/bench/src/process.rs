@@ -1,11 +1,12 @@
 //! What a process has used, by /proc.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use anyhow::{Context, Result};
 
 /// What a process has used so far.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Usage {
     /// Memory that is there, in kB.
     pub(crate) resident: u64,
@@ -13,10 +14,33 @@ pub(crate) struct Usage {
     pub(crate) anonymous: u64,
     /// Time on a processor (utime and stime of /proc/PID/stat), in ticks of a hundredth of a second.
     pub(crate) ticks: u64,
-    /// Time on a processor by the scheduler's own count, in nanoseconds; of threads that live.
-    pub(crate) nanoseconds: u64,
-    /// Context switches, voluntary or not, of threads that live.
-    pub(crate) switches: u64,
+    threads: BTreeMap<u32, Thread>,
+}
+
+/// What a thread has used so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Thread {
+    /// Time on a processor by the scheduler's own count.
+    nanoseconds: u64,
+    /// Context switches, voluntary or not.
+    switches: u64,
+}
+
+impl Usage {
+    /// Time on a processor since then, in nanoseconds, of the threads that still live.
+    pub(crate) fn nanoseconds_since(&self, before: &Usage) -> u64 {
+        self.since(before, |thread| thread.nanoseconds)
+    }
+
+    /// Context switches since then, of the threads that still live.
+    pub(crate) fn switches_since(&self, before: &Usage) -> u64 {
+        self.since(before, |thread| thread.switches)
+    }
+
+    fn since(&self, before: &Usage, figure: impl Fn(&Thread) -> u64) -> u64 {
+        let old = |id| before.threads.get(id).map_or(0, &figure);
+        self.threads.iter().map(|(id, thread)| figure(thread) - old(id)).sum()
+    }
 }
 
 /// Looks at a process.
@@ -31,20 +55,18 @@ pub(crate) fn usage(pid: u32) -> Result<Usage> {
         resident: field(&status, "VmRSS:")?,
         anonymous: field(&status, "RssAnon:")?,
         ticks: ticks(11)? + ticks(12)?,
-        nanoseconds: 0,
-        switches: 0,
+        threads: BTreeMap::new(),
     };
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-        let task = task?.path();
+        let task = task?;
+        let read = |file| fs::read_to_string(task.path().join(file));
         // A thread may end meanwhile.
-        let (Ok(status), Ok(times)) =
-            (fs::read_to_string(task.join("status")), fs::read_to_string(task.join("schedstat")))
-        else {
-            continue;
-        };
-        usage.switches +=
+        let (Ok(status), Ok(times)) = (read("status"), read("schedstat")) else { continue };
+        let id = task.file_name().to_string_lossy().parse().context("the id of a thread")?;
+        let nanoseconds = times.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or(0);
+        let switches =
             field(&status, "voluntary_ctxt_switches:")? + field(&status, "nonvoluntary_ctxt_switches:")?;
-        usage.nanoseconds += times.split(' ').next().and_then(|word| word.parse::<u64>().ok()).unwrap_or(0);
+        usage.threads.insert(id, Thread { nanoseconds, switches });
     }
     Ok(usage)
 }

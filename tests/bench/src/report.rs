@@ -144,7 +144,7 @@ impl Row {
 
     fn cells(&self) -> [String; 8] {
         let spread = self.spread.map(|(low, high)| format!("{} … {}", number(low), number(high)));
-        let beside = self.beside.as_ref().map(|beside| format!("{:.2} × {}", beside.ratio, beside.what));
+        let beside = self.beside.as_ref().map(|beside| format!("{} × {}", number(beside.ratio), beside.what));
         let aim = self.aim.as_ref().map(|aim| {
             let met = if aim.met { "met" } else { "MISSED" };
             format!("≤ {}{}: {met}", number(aim.at_most), if aim.of_ratio { " ×" } else { "" })
@@ -152,7 +152,7 @@ impl Row {
         [
             self.what.clone(),
             self.guests.map(|guests| guests.to_string()).unwrap_or_default(),
-            format!("{} {}", number(self.value), self.unit),
+            format!("{} {}", number(self.value), self.unit).trim_end().to_owned(),
             self.p99.map(number).unwrap_or_default(),
             spread.unwrap_or_default(),
             beside.unwrap_or_default(),
@@ -228,6 +228,7 @@ fn line(cells: &[String; 8], widths: &[usize; 8]) -> String {
 /// With about three digits, and no more than it has.
 fn number(value: f64) -> String {
     match value.abs() {
+        infinite if infinite.is_infinite() => "never".to_owned(),
         whole if whole.fract() == 0.0 => format!("{value:.0}"),
         small if small < 10.0 => format!("{value:.2}"),
         medium if medium < 100.0 => format!("{value:.1}"),

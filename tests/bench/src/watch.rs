@@ -34,7 +34,15 @@ pub(crate) struct Watch {
 impl Watch {
     /// Listens from now on.
     pub(crate) fn open(host: &Machine, groups: &[u32]) -> Result<Watch> {
-        let socket = host.within(|| Ok(Socket::listen(groups, false)?))?;
+        Watch::on(host.within(|| Ok(Socket::listen(groups, false)?))?)
+    }
+
+    /// Listens from now on also to the namespaces that have an id on the machine.
+    pub(crate) fn open_everywhere(host: &Machine, groups: &[u32]) -> Result<Watch> {
+        Watch::on(host.within(|| Ok(Socket::listen(groups, true)?))?)
+    }
+
+    fn on(socket: Socket) -> Result<Watch> {
         socket.patience(Duration::from_millis(100))?;
         let (sender, events) = channel();
         let ends = Arc::new(AtomicBool::new(false));

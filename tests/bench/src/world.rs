@@ -54,15 +54,23 @@ pub(crate) struct World {
 
 impl World {
     /// A host without guests, on which nothing of ours runs.
-    pub(crate) fn new(binary: &std::path::Path) -> Result<World> {
+    pub(crate) fn new(binary: &str) -> Result<World> {
         let lab = Lab::new()?;
         let lan = lab.lan("10.77.0.0/16", "fd77::/64")?;
         let host = lab.host("node")?;
         host.plug(PARENT, &lan, &["10.77.0.2/16", "fd77::2/64"])?;
         let socket = host.within(|| Ok(Socket::open()?))?;
         let stand_in = stand_in(host.path("/var/lib/lxd"))?;
-        let binary = binary.to_str().context("the path of the binary is no text")?.to_owned();
-        Ok(World { daemon: None, guests: vec![], socket, host, stand_in, binary, passed: 0, _lab: lab })
+        Ok(World {
+            daemon: None,
+            guests: vec![],
+            socket,
+            host,
+            stand_in,
+            binary: binary.to_owned(),
+            passed: 0,
+            _lab: lab,
+        })
     }
 
     /// Has so many guests from now on, if there were less.
@@ -138,11 +146,11 @@ impl World {
     pub(crate) fn settle(&self) -> Result<()> {
         let pid = self.pid()?;
         let end = Instant::now() + PATIENCE;
-        let mut before = process::usage(pid)?.switches;
+        let mut before = process::usage(pid)?;
         loop {
             std::thread::sleep(QUIET);
-            let now = process::usage(pid)?.switches;
-            if now == before {
+            let now = process::usage(pid)?;
+            if now.switches_since(&before) == 0 {
                 return Ok(());
             }
             ensure!(Instant::now() < end, "the daemon has been busy for {PATIENCE:?}");

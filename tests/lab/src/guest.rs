@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
+use crate::machine::within;
 use crate::{Server, eventually};
 
 /// How long a guest's init may take; it takes a tenth of a second.
@@ -103,6 +104,15 @@ impl Guest {
             .as_u64()
             .filter(|pid| *pid > 0)
             .with_context(|| format!("{} does not run", self.name))
+    }
+
+    /// Does something in the guest's network namespace, on a thread of its own.
+    ///
+    /// # Errors
+    /// If it does not run, and those of `work`.
+    pub fn within<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        let netns = format!("/proc/{}/ns/net", self.pid()?);
+        within(&self.server.machine().path(&netns), work)
     }
 
     /// Waits until its init has seen to its NICs, as `launch`, `start` and `restart` do: from then on it leaves

@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -134,14 +134,7 @@ impl Machine {
     /// # Errors
     /// If the machine has ended, and those of `work`.
     pub fn within<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-        let netns = File::open(format!("/proc/{}/ns/net", self.0.pid))?;
-        std::thread::scope(|scope| {
-            let thread = scope.spawn(|| {
-                setns(&netns, CloneFlags::CLONE_NEWNET)?;
-                work()
-            });
-            thread.join().map_err(|_| anyhow!("{}: the thread panicked", self.0.name))?
-        })
+        within(Path::new(&format!("/proc/{}/ns/net", self.0.pid)), work)
     }
 
     /// Starts a long-running command in the machine; see [`Daemon`].
@@ -246,6 +239,18 @@ fn meaning(status: ExitStatus) -> String {
         Some(code) => format!("exited with {code}"),
         None => status.to_string(),
     }
+}
+
+/// Does something in a network namespace, on a thread of its own.
+pub(crate) fn within<T: Send>(netns: &Path, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    let file = File::open(netns).with_context(|| netns.display().to_string())?;
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            setns(&file, CloneFlags::CLONE_NEWNET)?;
+            work()
+        });
+        thread.join().map_err(|_| anyhow!("the thread in {} panicked", netns.display()))?
+    })
 }
 
 /// A panic of another thread while it held the lock leaves nothing half done here.
