@@ -51,7 +51,8 @@ pub(super) struct Instance {
     pub(super) status_code: Option<i64>,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) profiles: Vec<String>,
-    #[serde(default, deserialize_with = "or_default")]
+    /// Only the keys of which [`is_read`] says so: a server lists kilobytes of them for each instance.
+    #[serde(default, deserialize_with = "keys_that_are_read")]
     pub(super) expanded_config: Keys,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) expanded_devices: BTreeMap<String, Keys>,
@@ -121,6 +122,20 @@ fn item(value: Value) -> Result<Instance, Malformed> {
 
 fn default_project() -> String {
     "default".to_owned()
+}
+
+/// A guest's own key to be left alone.
+pub(super) const OPT_OUT: &str = "user.macvlan-shim.enabled";
+
+/// Whether anything is to be learnt from this key of an instance's configuration.
+fn is_read(key: &str) -> bool {
+    key == OPT_OUT || (key.starts_with("volatile.") && key.ends_with(".hwaddr"))
+}
+
+fn keys_that_are_read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Keys, D::Error> {
+    let mut keys: Keys = or_default(deserializer)?;
+    keys.retain(|key, _| is_read(key));
+    Ok(keys)
 }
 
 fn or_default<'de, T: DeserializeOwned + Default, D: Deserializer<'de>>(

@@ -2,11 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::api::{Instance, Keys};
+use super::api::{Instance, Keys, OPT_OUT};
 use crate::model::inventory::{Guest, GuestKind, Mode, Nic, NicParent, OptOut, Power};
-
-/// A guest's own key to be left alone.
-const OPT_OUT: &str = "user.macvlan-shim.enabled";
 
 /// `status_code` of a stopped instance.
 const STOPPED: i64 = 102;

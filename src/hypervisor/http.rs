@@ -1,20 +1,26 @@
 //! One request, one connection: nothing is kept open, since a connection that says nothing blocks the server.
 
 use std::error::Error;
-use std::io;
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use reqwest::Response;
+use hyper::body::Bytes;
+use reqwest::{Response, StatusCode};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, IgnoredAny};
+use tokio::sync::mpsc;
 
 use super::limits::Limits;
 use super::trouble::{Trouble, excerpt};
 use crate::model::names::PROGRAM;
 
-/// From this size on, in bytes, an answer is decoded in another thread: others wait for ours.
+/// From this size on, in bytes, an answer is decoded in another thread, for others wait for ours; and while it comes
+/// in, for the list of a thousand instances has megabytes.
 const LARGE: usize = 64 << 10;
+
+/// So many pieces of an answer wait to be decoded.
+const PIECES: usize = 4;
 
 /// Speaks to one server.
 #[derive(Clone)]
@@ -44,38 +50,45 @@ impl Client {
     {
         let trouble = |error| self.trouble(path, timeout, &error);
         let request = self.http.get(format!("http://server{path}")).timeout(timeout);
-        let response = request.send().await.map_err(trouble)?;
+        let mut response = request.send().await.map_err(trouble)?;
         let status = response.status();
-        let body = self.read(path, response).await?.map_err(trouble)?;
-        let large = body.len() > LARGE;
         let place = format!("{}: GET {path}", self.socket.display());
-        let decode = move || decode(&place, status, &body);
-        if large {
-            let crashed = |error| Trouble::Failed(format!("decoding the answer to GET {path}: {error}"));
-            return tokio::task::spawn_blocking(decode).await.map_err(crashed)?;
-        }
-        decode()
-    }
-
-    async fn read(
-        &self,
-        path: &str,
-        mut response: Response,
-    ) -> Result<Result<Vec<u8>, reqwest::Error>, Trouble> {
-        let mut body = Vec::new();
-        loop {
-            match response.chunk().await {
-                Ok(Some(chunk)) if body.len() + chunk.len() > self.body => {
-                    let (socket, limit) = (self.socket.display(), self.body >> 20);
-                    return Err(Trouble::Failed(format!(
-                        "{socket}: GET {path}: the answer is longer than {limit} MiB"
-                    )));
-                }
-                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-                Ok(None) => return Ok(Ok(body)),
-                Err(error) => return Ok(Err(error)),
+        let mut length = 0;
+        let mut start = Vec::new();
+        while start.len() <= LARGE {
+            match self.piece(path, &mut response, &mut length).await?.map_err(trouble)? {
+                Some(piece) => start.extend_from_slice(&piece),
+                None => return decode(&place, status, &start),
             }
         }
+        let (sender, rest) = mpsc::channel(PIECES);
+        let decoding = tokio::task::spawn_blocking(move || decode_long(&place, status, start.into(), rest));
+        while let Some(piece) = self.piece(path, &mut response, &mut length).await?.map_err(trouble)? {
+            if sender.send(piece).await.is_err() {
+                break; // what came does not please: the verdict is there
+            }
+        }
+        drop(sender);
+        let crashed = |error| Trouble::Failed(format!("decoding the answer to GET {path}: {error}"));
+        decoding.await.map_err(crashed)?
+    }
+
+    /// The next piece of an answer of which `length` bytes have come so far.
+    async fn piece(
+        &self,
+        path: &str,
+        response: &mut Response,
+        length: &mut usize,
+    ) -> Result<Result<Option<Bytes>, reqwest::Error>, Trouble> {
+        let piece = response.chunk().await;
+        *length += piece.as_ref().ok().and_then(Option::as_ref).map_or(0, Bytes::len);
+        if *length > self.body {
+            let (socket, limit) = (self.socket.display(), self.body >> 20);
+            return Err(Trouble::Failed(format!(
+                "{socket}: GET {path}: the answer is longer than {limit} MiB"
+            )));
+        }
+        Ok(piece)
     }
 
     fn trouble(&self, path: &str, timeout: Duration, error: &reqwest::Error) -> Trouble {
@@ -124,11 +137,56 @@ fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> R
     T::deserialize(deserializer).map(Some)
 }
 
-fn decode<T: DeserializeOwned>(place: &str, status: reqwest::StatusCode, body: &[u8]) -> Result<T, Trouble> {
-    let strange =
-        |why: String| Trouble::Failed(format!("{place}: {why}; the answer begins {}", excerpt(body)));
+/// An answer that has come completely.
+fn decode<T: DeserializeOwned>(place: &str, status: StatusCode, body: &[u8]) -> Result<T, Trouble> {
     // First what says no: there the metadata is of another type.
-    let parsed = match serde_json::from_slice::<Envelope<T>>(body) {
+    let parsed = serde_json::from_slice(body);
+    let refusal = || serde_json::from_slice::<Envelope<IgnoredAny>>(body).ok();
+    verdict(place, status, parsed, refusal, body)
+}
+
+/// An answer that still comes. What is so long is no refusal.
+fn decode_long<T: DeserializeOwned>(
+    place: &str,
+    status: StatusCode,
+    start: Bytes,
+    rest: mpsc::Receiver<Bytes>,
+) -> Result<T, Trouble> {
+    let body = BufReader::new(Pieces { first: start.clone(), rest });
+    verdict(place, status, serde_json::from_reader(body), || None, &start)
+}
+
+/// The pieces of an answer, read as one.
+struct Pieces {
+    first: Bytes,
+    rest: mpsc::Receiver<Bytes>,
+}
+
+impl Read for Pieces {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.first.is_empty() {
+            match self.rest.blocking_recv() {
+                Some(piece) => self.first = piece,
+                None => return Ok(0),
+            }
+        }
+        let length = buffer.len().min(self.first.len());
+        buffer[..length].copy_from_slice(&self.first.split_to(length));
+        Ok(length)
+    }
+}
+
+/// What an answer means that begins so.
+fn verdict<T>(
+    place: &str,
+    status: StatusCode,
+    parsed: serde_json::Result<Envelope<T>>,
+    refusal: impl FnOnce() -> Option<Envelope<IgnoredAny>>,
+    start: &[u8],
+) -> Result<T, Trouble> {
+    let strange =
+        |why: String| Trouble::Failed(format!("{place}: {why}; the answer begins {}", excerpt(start)));
+    let parsed = match parsed {
         Ok(envelope) if envelope.r#type == "sync" && status.is_success() => Ok(envelope.metadata),
         Ok(_) => Ok(None),
         Err(error) => Err(error),
@@ -136,14 +194,14 @@ fn decode<T: DeserializeOwned>(place: &str, status: reqwest::StatusCode, body: &
     if let Ok(Some(metadata)) = parsed {
         return Ok(metadata);
     }
-    match serde_json::from_slice::<Envelope<IgnoredAny>>(body) {
-        Ok(envelope) if envelope.r#type == "error" => {
+    match refusal() {
+        Some(envelope) if envelope.r#type == "error" => {
             Err(Trouble::Refused(format!("{place}: the server says {}: {}", status.as_u16(), envelope.error)))
         }
         _ if !status.is_success() => Err(Trouble::Refused(format!(
             "{place}: the server says {}; the answer begins {}",
             status.as_u16(),
-            excerpt(body)
+            excerpt(start)
         ))),
         _ => Err(match parsed {
             Err(error) => strange(format!("expected the JSON of LXD or Incus: {error}")),
@@ -154,8 +212,6 @@ fn decode<T: DeserializeOwned>(place: &str, status: reqwest::StatusCode, body: &
 
 #[cfg(test)]
 mod tests {
-    use reqwest::StatusCode;
-
     use super::*;
 
     fn decoded(status: StatusCode, body: &str) -> Result<Vec<u32>, Trouble> {
@@ -197,5 +253,23 @@ mod tests {
         }
         let Err(Trouble::Refused(text)) = decoded(StatusCode::BAD_GATEWAY, "<html>") else { panic!() };
         assert_eq!(text, "s: GET /x: the server says 502; the answer begins \"<html>\"");
+    }
+
+    #[test]
+    fn a_long_answer_is_decoded_piece_by_piece() {
+        let decoded = |pieces: &[&'static str]| {
+            let (sender, rest) = mpsc::channel(pieces.len());
+            for piece in &pieces[1..] {
+                sender.try_send(Bytes::from_static(piece.as_bytes())).unwrap();
+            }
+            drop(sender);
+            let start = Bytes::from_static(pieces[0].as_bytes());
+            decode_long::<Vec<u32>>("s: GET /x", StatusCode::OK, start, rest)
+        };
+        assert_eq!(decoded(&[r#"{"type":"sy"#, "", r#"nc","metadata":[1"#, "2,3]}"]), Ok(vec![12, 3]));
+        let Err(Trouble::Failed(text)) = decoded(&[r#"{"type":"sync","#, r#""metadata":[1"#]) else {
+            panic!()
+        };
+        assert!(text.contains("EOF") && text.ends_with(r#"begins "{\"type\":\"sync\",""#), "{text}");
     }
 }
