@@ -30,6 +30,7 @@ guardian() {
   exec >/dev/null 2>&1   # whoever read these is gone
   while kill -0 $!; do
     thaw "mvlab-$$-$name"
+    wake "$(readlink "/proc/$!/ns/pid_for_children")"
     sleep 0.01
   done
   for h in "${hierarchies[@]}"; do remove_cgroup "$h/mvlab-$$-$name"; done
@@ -56,6 +57,12 @@ thaw() {
     [ -e "$h/$1/init.scope/freezer.state" ] || continue
     find "$h/$1" -name freezer.state | while read -r f; do echo THAWED >"$f" || :; done
   done
+}
+
+# Who entered the machine from outside stops together with its program, and must go on to reap it.
+wake() {
+  find /proc/[0-9]*/ns/pid_for_children -lname "${1//[][]/?}" -printf '%h\n' 2>/dev/null |
+    while IFS=/ read -r _ _ pid _; do kill -CONT "$pid" || :; done
 }
 
 remove_cgroup() {

@@ -147,3 +147,20 @@ fn in_netns(netns: &str) -> Result<BTreeSet<String>> {
     }
     Ok(pids)
 }
+
+/// Its `nsenter` stops with it, and the machine cannot end before that has reaped it.
+#[test]
+fn a_machine_ends_also_with_a_program_that_is_stopped() -> Result<()> {
+    let lab = Lab::new()?;
+    let machine = lab.host("one")?;
+    let mut stopped = machine.spawn(&["sleep", "98765"])?;
+    stopped.signal("STOP")?;
+    let pid = stopped.outside_pid().context("no pid")?;
+    until(SOON, "its nsenter has stopped too", || {
+        let parent = format!("ps -o stat= -p $(ps -o ppid= -p {pid})");
+        Command::new("sh").args(["-c", &parent]).output().is_ok_and(|out| out.stdout.starts_with(b"T"))
+    })?;
+    let end = std::thread::spawn(move || machine.end());
+    until(SOON, "the machine has ended", || end.is_finished())?;
+    Ok(())
+}
