@@ -21,7 +21,8 @@ demo: setup
 	@cargo run --locked --quiet -p macvlan-shim-lab --bin demo -- target/release/macvlan-shim
 
 test: export RUST_LIB_BACKTRACE = 0
-test: setup
+test:
+	@tests/lab/setup.sh debian
 	cargo test --workspace --locked
 
 # All of it takes about ten minutes. The bench is built on its own, so that the binary is what users get.

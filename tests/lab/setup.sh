@@ -1,8 +1,13 @@
 #!/bin/bash
-# Installs what the lab needs: LXD, Incus and the network tools, on Debian. Run it as root, as often as you like.
+# Installs what the lab needs, on Debian: LXD, Incus and the network tools; with `debian` also builds the root file
+# system that the lab boots (root.sh), with `qemu` also installs what a VM needs. Run it as root, as often as you like.
 # Services are not started by it, packages that are there are not upgraded, and of backports only Incus is taken.
 set -euo pipefail
 shopt -s inherit_errexit
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=/dev/null
+codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
 
 say() { printf 'setup: %s\n' "$*"; }
 die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
@@ -13,6 +18,13 @@ packages=(
   iproute2 iputils-ping iputils-arping procps util-linux
   gcc libc6-dev                                   # the linker that Rust calls
 )
+for part in "$@"; do
+  case $part in
+    debian) packages+=(mmdebstrap) ;;
+    qemu) packages+=(qemu-system-x86 e2fsprogs) ;;
+    *) die "usage: setup.sh [debian] [qemu]" ;;
+  esac
+done
 policy=/usr/sbin/policy-rc.d
 policy_mark='# written by the setup of the macvlan-shim lab'
 
@@ -26,9 +38,8 @@ missing_packages() {
 }
 
 check_rust() {
-  local root want have
-  root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-  want=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$root/Cargo.toml" | head -n 1)
+  local want have
+  want=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$here/../../Cargo.toml" | head -n 1)
   if ! command -v cargo >/dev/null || ! command -v rustc >/dev/null; then
     die "no cargo or rustc in PATH. Install Rust $want or newer with rustup (https://rustup.rs), open a new shell and run this again."
   fi
@@ -67,7 +78,7 @@ has_candidate() { apt-cache policy "$1" | grep -Eq 'Candidate: [0-9]'; }
 
 # Incus is in backports on Debian 12: add that suite of the same archive, pinned so low that nothing comes from it by itself.
 add_backports() {
-  local codename=$1 uris='' key='' uri k suites
+  local uris='' key='' uri k suites
   while IFS='|' read -r uri k suites; do
     if [[ " $suites " == *" $codename "* ]]; then uris=$uri key=$k; break; fi
   done < <(archives)
@@ -94,9 +105,7 @@ release_services() {
 apt() { DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=120 "$@" </dev/null; }
 
 install_packages() {
-  local codename named=() p
-  # shellcheck source=/dev/null
-  codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+  local named=() p
   say "installing: $*"
   tmp=$(mktemp -d)
   trap 'release_services; rm -rf "$tmp"' EXIT
@@ -105,7 +114,7 @@ install_packages() {
   dpkg --configure -a
   apt update
   if ! has_candidate incus-base; then
-    add_backports "$codename"
+    add_backports
     # A source that apt cannot read must not stay: it would break every later run, and the user's own apt.
     apt update || {
       rm -f /etc/apt/sources.list.d/macvlan-shim-lab.sources /etc/apt/preferences.d/macvlan-shim-lab
@@ -118,7 +127,10 @@ install_packages() {
     esac
     named+=("$p")
   done
-  apt install -y --no-install-recommends --no-upgrade "${named[@]}" || die "apt-get failed, see above"
+  # A machine that has parts of QEMU from backports already gets the rest from there too: they break each other.
+  apt install -y --no-install-recommends --no-upgrade "${named[@]}" ||
+    apt install -y --no-install-recommends --no-upgrade -t "${codename}-backports" "${named[@]}" ||
+    die "apt-get failed, see above"
   say "done; no service was started"
 }
 
@@ -132,3 +144,4 @@ if [ ${#missing[@]} = 0 ]; then
 else
   install_packages "${missing[@]}"
 fi
+if [[ " $* " == *' debian '* ]]; then archives | "$here/root.sh" "$codename"; fi

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use anyhow::{Context, Result, ensure};
 
 use crate::machine::lock;
-use crate::{Lan, Machine, lan};
+use crate::{Debian, Lan, Machine, lan};
 
 /// A set of machines that end together, at the latest when this value is dropped or its process ends.
 #[derive(Debug)]
@@ -43,6 +43,14 @@ impl Lab {
         let machine = Machine::start(name, machine_id).with_context(|| format!("starting machine {name}"))?;
         lock(&self.machines).push(machine.clone());
         Ok(machine)
+    }
+
+    /// Installs a Debian with this host name, whose init is systemd. It is off, and has no links.
+    ///
+    /// # Errors
+    /// If its root file system is not there: `tests/lab/setup.sh debian` builds it.
+    pub fn debian(&self, name: &str) -> Result<Debian> {
+        Debian::install_on(self.host(name)?)
     }
 
     /// Starts a LAN: a machine with the bridge `br0` that owns the first address of both subnets, such as

@@ -4,7 +4,8 @@
 //! freshly installed Debian with LXD and Incus at their default paths. A [`Lan`] is a machine that holds a
 //! bridge, owns the first address of its subnets and may run DHCP and router advertisements. A [`Server`] is a
 //! real LXD or Incus daemon in a machine, a [`Guest`] one of its containers. Where a server must misbehave, or
-//! have a thousand guests, a [`stand_in`] takes its place.
+//! have a thousand guests, a [`stand_in`] takes its place. A [`Debian`] is a machine with a disk and a real systemd,
+//! which can be rebooted.
 //!
 //! Nothing outlives the process that made a [`Lab`], however that process ends, and nothing of it can be seen
 //! from the real host except processes and cgroups named `mvlab-*`, which end with it. Labs of several
@@ -33,6 +34,7 @@
 mod addresses;
 mod capture;
 mod daemon;
+mod debian;
 mod eventually;
 mod guest;
 mod image;
@@ -47,6 +49,7 @@ pub mod stand_in;
 
 pub use capture::Capture;
 pub use daemon::Daemon;
+pub use debian::Debian;
 pub use eventually::{eventually, stays, until};
 pub use guest::Guest;
 pub use kind::Kind;

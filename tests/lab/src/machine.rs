@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,15 +26,15 @@ pub struct Machine(Arc<Inner>);
 
 struct Inner {
     name: String,
-    /// Of the machine's init, as seen from outside.
-    pid: u32,
-    /// Its stdin is what keeps the machine alive.
+    /// Of the machine's init, as seen from outside; 0 while there is none.
+    pid: AtomicU32,
+    /// Its stdin is what keeps the machine alive. A [`Debian`](crate::Debian) has none: its chassis has.
     guardian: Mutex<Option<Child>>,
 }
 
 impl fmt::Debug for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Machine({}, pid {})", self.0.name, self.0.pid)
+        write!(f, "Machine({}, pid {})", self.0.name, self.pid())
     }
 }
 
@@ -65,7 +66,23 @@ impl Machine {
             bail!("its init did not come up: {}", complaint.trim());
         };
         drop(guardian.stderr.take());
+        let pid = AtomicU32::new(pid);
         Ok(Self(Arc::new(Inner { name: name.to_owned(), pid, guardian: Mutex::new(Some(guardian)) })))
+    }
+
+    /// A machine that is off, until [`Machine::set_pid`].
+    pub(crate) fn off(name: &str) -> Self {
+        Self(Arc::new(Inner { name: name.to_owned(), pid: AtomicU32::new(0), guardian: Mutex::default() }))
+    }
+
+    pub(crate) fn set_pid(&self, pid: u32) {
+        self.0.pid.store(pid, Ordering::Relaxed);
+    }
+
+    /// The cgroup in each hierarchy that is the machine's, and ends with it.
+    pub(crate) fn cgroup(&self) -> Result<String> {
+        let guardian = lock(&self.0.guardian).as_ref().map(Child::id).context("the machine has ended")?;
+        Ok(format!("mvlab-{guardian}-{}", self.0.name))
     }
 
     /// The machine's host name.
@@ -77,13 +94,13 @@ impl Machine {
     /// The process id of the machine's init, as seen from outside.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.0.pid
+        self.0.pid.load(Ordering::Relaxed)
     }
 
     /// Where a file of the machine is found from outside.
     #[must_use]
     pub fn path(&self, inside: &str) -> PathBuf {
-        PathBuf::from(format!("/proc/{}/root/{}", self.0.pid, inside.trim_start_matches('/')))
+        PathBuf::from(format!("/proc/{}/root/{}", self.pid(), inside.trim_start_matches('/')))
     }
 
     /// Pulls the plug: returns when every process, mount and cgroup of the machine is gone.
@@ -118,8 +135,8 @@ impl Machine {
     fn enter(&self) -> Command {
         let mut command = Command::new("nsenter");
         command
-            .arg(format!("--target={}", self.0.pid))
-            .args(["--mount", "--net", "--pid", "--uts", "--"])
+            .arg(format!("--target={}", self.pid()))
+            .args(["--mount", "--net", "--pid", "--uts", "--ipc", "--cgroup", "--"])
             .stdin(Stdio::null())
             .env_clear()
             .env("PATH", PATH)

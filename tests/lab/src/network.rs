@@ -23,15 +23,7 @@ impl Machine {
     /// # Errors
     /// If the link exists or an address is wrong.
     pub fn plug(&self, link: &str, lan: &Lan, addresses: &[&str]) -> Result<Port> {
-        let name = port_name(self, link);
-        // `netns PID` is resolved in the caller's PID namespace, so only the LAN's network is entered.
-        let mut command = std::process::Command::new("nsenter");
-        command.arg(format!("--target={}", lan.pid())).args(["--net", "ip", "-batch", "-"]);
-        let batch = format!(
-            "link add {name} type veth peer name {link} netns {}\nlink set {name} master br0 up\n",
-            self.pid()
-        );
-        finish(command, lan.name(), &batch, &batch)?;
+        let port = self.cable(link, lan, "")?;
         // A host is long up when a test begins: no waiting for IPv6's duplicate address detection.
         let conf = format!("/proc/sys/net/ipv6/conf/{link}");
         let mut script = format!("echo 0 >{conf}/dad_transmits\necho 0 >{conf}/router_solicitation_delay\n");
@@ -52,6 +44,20 @@ impl Machine {
             script += &format!("{there} || {ip} route add default via {gateway} dev {link} || {there}\n");
         }
         self.sh(&script)?;
+        Ok(port)
+    }
+
+    /// Makes a link with this name, plugged into a LAN and down. `what` is more that `ip link` shall know of it.
+    pub(crate) fn cable(&self, link: &str, lan: &Lan, what: &str) -> Result<Port> {
+        let name = port_name(self, link);
+        // `netns PID` is resolved in the caller's PID namespace, so only the LAN's network is entered.
+        let mut command = std::process::Command::new("nsenter");
+        command.arg(format!("--target={}", lan.pid())).args(["--net", "ip", "-batch", "-"]);
+        let batch = format!(
+            "link add {name} type veth peer name {link} {what} netns {}\nlink set {name} master br0 up\n",
+            self.pid()
+        );
+        finish(command, lan.name(), &batch, &batch)?;
         Ok(Port { lan: lan.clone(), name })
     }
 

@@ -45,22 +45,30 @@ impl Machine {
     pub fn server(&self, kind: Kind) -> Result<Server> {
         let server = Server { machine: self.clone(), kind, daemon: Arc::default() };
         server.start_daemon()?;
-        server.query("POST", "/1.0/storage-pools", &json!({"name": "default", "driver": "dir"}))?;
-        let root = json!({"root": {"type": "disk", "path": "/", "pool": "default"}});
-        server.query("PATCH", "/1.0/profiles/default", &json!({"devices": root}))?;
-        let socket = self.path(kind.socket());
-        let image =
-            rest::request(&socket, "POST", "/1.0/images", "application/octet-stream", image::archive()?)?;
-        server.query(
-            "POST",
-            "/1.0/images/aliases",
-            &json!({"name": "bb", "target": image["fingerprint"]}),
-        )?;
+        server.prepare()?;
         Ok(server)
     }
 }
 
 impl Server {
+    /// A server that is started by other means, such as a unit, and answers.
+    pub(crate) fn started(machine: &Machine, kind: Kind) -> Result<Self> {
+        let server = Server { machine: machine.clone(), kind, daemon: Arc::default() };
+        server.prepare()?;
+        Ok(server)
+    }
+
+    fn prepare(&self) -> Result<()> {
+        self.query("POST", "/1.0/storage-pools", &json!({"name": "default", "driver": "dir"}))?;
+        let root = json!({"root": {"type": "disk", "path": "/", "pool": "default"}});
+        self.query("PATCH", "/1.0/profiles/default", &json!({"devices": root}))?;
+        let socket = self.machine.path(self.kind.socket());
+        let image =
+            rest::request(&socket, "POST", "/1.0/images", "application/octet-stream", image::archive()?)?;
+        self.query("POST", "/1.0/images/aliases", &json!({"name": "bb", "target": image["fingerprint"]}))?;
+        Ok(())
+    }
+
     /// Which server it is.
     #[must_use]
     pub fn kind(&self) -> Kind {
@@ -212,6 +220,6 @@ impl Server {
 
     fn with_daemon<T>(&self, act: impl FnOnce(&mut Daemon) -> Result<T>) -> Result<T> {
         let mut daemon = lock(&self.daemon);
-        act(daemon.as_mut().with_context(|| format!("{} does not run", self.kind))?)
+        act(daemon.as_mut().with_context(|| format!("{} does not run, or as a unit", self.kind))?)
     }
 }

@@ -6,8 +6,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use lab::{Lab, until};
+use anyhow::{Context, Result, bail, ensure};
+use lab::{Lab, Machine, until};
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -101,14 +101,15 @@ fn nothing_is_left_of_a_lab_whatever_ends_it() -> Result<()> {
         let mut lines = BufReader::new(child.stdout.take().context("no stdout")?).lines();
         let line = lines.find_map(|l| l.ok()?.split_once("LAB ").map(|(_, rest)| rest.to_owned()));
         let line = line.context("the child's lab did not come up")?;
-        let (name, netns) = line.split_once(' ').context("name and netns")?;
+        let [name, netns, booted] = line.split(' ').collect::<Vec<_>>()[..] else { bail!("it said {line}") };
         ensure!(!cgroups(name)?.is_empty() && in_netns(netns)?.len() > 2, "not there before: {line}");
+        ensure!(in_netns(booted)?.len() > 5, "no systemd before: {line}");
         ensure!(
             Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status()?.success()
         );
         child.wait()?;
-        until(SOON, "no process is left in the machine's network", || {
-            in_netns(netns).is_ok_and(|p| p.is_empty())
+        until(SOON, "no process is left in the machines' networks", || {
+            [netns, booted].iter().all(|netns| in_netns(netns).is_ok_and(|p| p.is_empty()))
         })?;
         until(SOON, "no cgroup is left", || cgroups(name).is_ok_and(|c| c.is_empty()))?;
         let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
@@ -126,13 +127,16 @@ fn a_lab_to_be_killed() -> Result<()> {
     let lxd = host.lxd()?;
     lxd.launch("c1", &[])?;
     lxd.launch("paused", &[])?.pause()?;
-    println!("LAB {name} {}", host.run(&["readlink", "/proc/self/ns/net"])?.trim());
+    let mut debian = lab.debian(&format!("{name}-debian"))?;
+    debian.boot()?;
+    let netns = |machine: &Machine| machine.run(&["readlink", "/proc/self/ns/net"]);
+    println!("LAB {name} {} {}", netns(&host)?.trim(), netns(&debian)?.trim());
     std::thread::sleep(Duration::from_secs(60));
     Ok(())
 }
 
 fn cgroups(machine: &str) -> Result<Vec<String>> {
-    let name = format!("mvlab-*-{machine}");
+    let name = format!("mvlab-*-{machine}*");
     let output = Command::new("find").args(["/sys/fs/cgroup", "-maxdepth", "2", "-name", &name]).output()?;
     Ok(String::from_utf8(output.stdout)?.lines().map(str::to_owned).collect())
 }

@@ -1,0 +1,60 @@
+#!/bin/bash
+# Builds the root file system of the lab's Debian, which boots with systemd (src/debian.rs) and under a stock kernel:
+# target/lab/root. Quick where it stands already.
+#
+# usage: root.sh CODENAME <<<"URI|KEY|SUITES"      one line for each binary archive, as `archives` of setup.sh prints them
+set -euo pipefail
+shopt -s inherit_errexit
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$here/../../target/lab/root
+new=$root.new
+stamp=etc/macvlan-shim-lab
+
+packages=(
+  systemd-sysv dbus udev kmod procps busybox-static ca-certificates
+  iproute2 iputils-ping iputils-arping nftables
+  lxd lxd-client
+  "linux-image-cloud-$(dpkg --print-architecture)" initramfs-tools
+)
+
+sources() {
+  local codename=$1 uri key suites suite
+  while IFS='|' read -r uri key suites; do
+    for suite in $suites; do
+      case $suite in
+        "$codename" | "$codename-updates" | "$codename-security") echo "deb ${key:+[signed-by=$key]} $uri $suite main" ;;
+      esac
+    done
+  done
+}
+
+build() {
+  local codename=$1 from
+  mapfile -t from < <(sources "$codename")
+  [ ${#from[@]} -gt 0 ] || { echo "setup: no apt source for '$codename' in /etc/apt" >&2; exit 1; }
+  trap 'rm -rf "$new"' EXIT
+  trap 'exit 130' INT TERM HUP
+  rm -rf "$new" "$root"
+  mmdebstrap --quiet --mode=root --variant=minbase --include="$(IFS=,; echo "${packages[*]}")" \
+    --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
+    --dpkgopt='path-exclude=/usr/share/locale/*' "$codename" "$new" "${from[@]}" </dev/null
+  rm -f "$new/usr/sbin/policy-rc.d"
+  # Coldplug concerns the devices of the whole machine, of which ours are only the network's.
+  mkdir -p "$new/etc/systemd/system/systemd-udev-trigger.service.d"
+  printf '[Service]\nExecStart=\nExecStart=udevadm trigger --action=add --subsystem-match=net\n' \
+    >"$new/etc/systemd/system/systemd-udev-trigger.service.d/lab.conf"
+  systemctl --root="$new" --quiet mask apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer
+  wanted >"$new/$stamp"
+  mv "$new" "$root"
+}
+
+wanted() { sha256sum <"${BASH_SOURCE[0]}"; }
+
+mkdir -p "$(dirname "$root")"
+exec 9>"$root.lock"
+flock 9
+if [ "$(cat "$root/$stamp" 2>/dev/null)" != "$(wanted)" ]; then
+  echo "setup: building a Debian $1 for the lab, about 40 s"
+  build "$1"
+fi
