@@ -11,6 +11,7 @@ macro_rules! on_lxd_and_incus {
 
 mod guests;
 mod lan;
+mod networkd;
 mod node;
 mod operator;
 mod selection;

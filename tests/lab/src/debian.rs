@@ -72,6 +72,15 @@ impl Debian {
         Ok(())
     }
 
+    /// The MAC of a NIC, which it keeps over a reboot.
+    ///
+    /// # Errors
+    /// If there is no such NIC.
+    pub fn nic_mac(&self, link: &str) -> Result<String> {
+        let nic = self.nics.iter().find(|nic| nic.link == link);
+        Ok(nic.with_context(|| format!("{} has no NIC {link}", self.chassis.name()))?.mac.clone())
+    }
+
     /// Writes a file of the disk, on or off, and makes the folders that lead to it.
     ///
     /// # Errors

@@ -117,7 +117,10 @@ impl Guest {
 
     /// Waits until its init has seen to its NICs, as `launch`, `start` and `restart` do: from then on it leaves
     /// addresses alone that a test sets.
-    pub(crate) fn wait_for_boot(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// If it does not run, or is not done within 20 s.
+    pub fn wait_for_boot(&self) -> Result<()> {
         eventually(BOOT, || {
             let booted = self.server.machine().path(&format!("/proc/{}/root/run/booted", self.pid()?));
             ensure!(booted.exists(), "{}: its init is not done", self.name);
