@@ -1,0 +1,178 @@
+//! The host's objects follow their events, and what sends none is found nevertheless.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use macvlan_shim::kernel::Kernel;
+use macvlan_shim::model::snapshot::Setting;
+
+use crate::host::Host;
+use crate::look::{assert_truth, eventually, ip, next_changes};
+
+#[test]
+fn host_objects_follow_their_events_and_repeated_events_change_nothing() {
+    let host = Host::new();
+    let mut kernel = Kernel::open().unwrap();
+    assert_eq!(kernel.drain(), Changes::default());
+
+    host.ip("addr add 192.0.2.9/24 dev eth0");
+    host.ip("route add 203.0.113.0/24 dev eth0");
+    host.ip("route add default via 192.0.2.254");
+    host.ip("rule add lookup 100 pref 60");
+    host.ip("neigh add 192.0.2.60 lladdr 02:00:00:00:00:60 dev eth0 nud permanent");
+    let changes = kernel.drain();
+    assert!(changes.all && changes.new_children.is_empty());
+    assert_eq!(changes.addresses, BTreeSet::from([ip("192.0.2.60")]));
+    assert_truth(&mut kernel);
+
+    host.ip("neigh change 192.0.2.60 lladdr 02:00:00:00:00:61 dev eth0 nud permanent");
+    let changes = kernel.drain();
+    assert!(!changes.all, "{changes:?}");
+
+    host.ip("neigh change 192.0.2.60 lladdr 02:00:00:00:00:61 dev eth0 nud permanent");
+    host.ip("link set eth0 mtu 1500");
+    assert_eq!(kernel.drain(), Changes::default());
+
+    host.ip("addr del 192.0.2.9/24 dev eth0");
+    host.ip("route del 203.0.113.0/24 dev eth0");
+    host.ip("rule del lookup 100 pref 60");
+    host.ip("neigh del 192.0.2.60 dev eth0");
+    assert!(kernel.drain().all);
+    assert_truth(&mut kernel);
+
+    // Older kernels rename only what is down.
+    host.ip("link add spare type bridge");
+    host.ip("link set spare name other");
+    host.ip("link set other mtu 1400");
+    assert!(kernel.drain().all);
+    assert_eq!(kernel.snapshot().link_named("other").unwrap().mtu, 1400);
+    host.ip("link del eth0");
+    assert!(kernel.drain().all);
+    assert_truth(&mut kernel);
+}
+
+#[test]
+fn a_removed_gateway_is_forgotten_soon() {
+    let host = Host::new();
+    host.ip("route add default via 192.0.2.254");
+    let mut kernel = Kernel::open().unwrap();
+    host.ip("route del default via 192.0.2.254");
+    eventually(&mut kernel, |snapshot| snapshot.next_hops.is_empty());
+}
+
+#[test]
+fn routes_that_go_with_a_link_or_an_address_are_noticed() {
+    let host = Host::new();
+    let mut kernel = Kernel::open().unwrap();
+    let (parent, shim) = (host.parent(&kernel), host.shim_ref());
+    host.make(&mut kernel, &shim, parent);
+    kernel.drain();
+    let count = |kernel: &Kernel| kernel.snapshot().routes.values().filter(|route| route.ours).count();
+    assert_eq!(count(&kernel), 3);
+
+    host.ip(&format!("link set {} down", shim.name));
+    host.ip(&format!("link set {} up", shim.name));
+    assert!(kernel.drain().all);
+    assert_eq!(count(&kernel), 0);
+    assert!(kernel.snapshot().proxies.is_empty());
+    assert_truth(&mut kernel);
+
+    host.make(&mut kernel, &shim, parent);
+    kernel.drain();
+    assert_eq!(count(&kernel), 3);
+    host.ip("addr del 192.0.2.1/24 dev eth0");
+    kernel.drain();
+    assert_truth(&mut kernel);
+    assert_eq!(count(&kernel), 2, "the one with the address as its source is gone");
+    host.ip("addr del 2001:db8::1/64 dev eth0");
+    kernel.drain();
+    assert_truth(&mut kernel);
+
+    host.ip("link del eth0");
+    kernel.drain();
+    assert_truth(&mut kernel);
+    assert_eq!((count(&kernel), kernel.snapshot().shims().count()), (0, 0));
+}
+
+#[test]
+fn a_setting_that_another_changes_is_noticed() {
+    let host = Host::new();
+    let mut kernel = Kernel::open().unwrap();
+    let (parent, shim) = (host.parent(&kernel), host.shim_ref());
+    host.make(&mut kernel, &shim, parent);
+    kernel.drain();
+    let index = kernel.snapshot().link_named(&shim.name).unwrap().index;
+    assert_eq!(kernel.snapshot().settings[&index][&Setting::Ipv6Forwarding], 1);
+    std::fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").unwrap();
+    std::fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "0").unwrap();
+    assert!(kernel.drain().all);
+    assert_eq!(kernel.snapshot().settings[&index][&Setting::Ipv6Forwarding], 0);
+    assert_truth(&mut kernel);
+}
+
+#[test]
+fn a_resync_finds_what_no_event_tells() {
+    let _host = Host::new();
+    let mut kernel = Kernel::open().unwrap();
+    std::fs::write("/proc/sys/net/ipv4/conf/all/arp_ignore", "1").unwrap();
+    kernel.drain();
+    assert_eq!(kernel.snapshot().host.arp_ignore, 0);
+    kernel.resync();
+    assert!(kernel.drain().all);
+    assert_eq!(kernel.snapshot().host.arp_ignore, 1);
+    kernel.resync();
+    assert_eq!(kernel.drain(), Changes::default());
+    assert_truth(&mut kernel);
+}
+
+#[test]
+fn a_proxy_entry_that_another_deletes_is_missed_at_the_next_resync_if_no_event_tells() {
+    let host = Host::new();
+    let mut kernel = Kernel::open().unwrap();
+    let (parent, shim) = (host.parent(&kernel), host.shim_ref());
+    host.make(&mut kernel, &shim, parent);
+    kernel.drain();
+    assert_eq!(kernel.snapshot().proxies.len(), 1);
+    host.ip("neigh del proxy 2001:db8::1 dev mvs-eth0");
+    let told = kernel.drain().all;
+    println!("the kernel {} of a deleted proxy entry", if told { "tells" } else { "does not tell" });
+    kernel.resync();
+    assert_eq!(kernel.drain().all, !told);
+    assert!(kernel.snapshot().proxies.is_empty());
+    assert_truth(&mut kernel);
+}
+
+#[test]
+fn lost_events_are_made_up_for() {
+    let host = Host::new();
+    let mut kernel = Kernel::open().unwrap();
+    let routes: String = (0..40_000u32)
+        .map(|n| format!("route add 10.{}.{}.{}/32 dev eth0\n", n >> 16, (n >> 8) & 255, n & 255))
+        .collect();
+    assert!(host.ip_batch(&routes).wait().unwrap().success());
+    assert!(kernel.drain().all);
+    assert_eq!(kernel.problems(), Vec::<String>::new());
+    assert_truth(&mut kernel);
+    let many = kernel.snapshot().routes.keys().filter(|key| key.destination.prefix_len() == 32).count();
+    assert_eq!(many, 40_000);
+}
+
+#[test]
+fn waiting_ends_with_an_event_and_may_be_given_up() {
+    let host = Host::new();
+    let guest = host.guest_with_child("eth0", "");
+    let mut kernel = Kernel::open().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        for round in 0..3 {
+            let none = tokio::time::timeout(Duration::from_millis(50), kernel.changed()).await;
+            assert!(none.is_err(), "there is nothing to say");
+            guest.ip(&format!("addr add 192.0.2.10{round}/24 dev eth0"));
+            tokio::time::timeout(Duration::from_secs(5), kernel.changed()).await.unwrap().unwrap();
+            assert_eq!(next_changes(&mut kernel).children.len(), 1);
+            host.ip(&format!("route add 203.0.113.{round}/32 dev eth0"));
+            tokio::time::timeout(Duration::from_secs(5), kernel.changed()).await.unwrap().unwrap();
+            assert!(kernel.drain().all);
+        }
+    });
+}

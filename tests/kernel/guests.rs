@@ -1,0 +1,163 @@
+//! Children in the namespaces of guests, followed without entering them.
+
+use std::collections::BTreeSet;
+
+use macvlan_shim::kernel::Kernel;
+use macvlan_shim::model::Mac;
+use macvlan_shim::model::inventory::Mode;
+use macvlan_shim::model::snapshot::{GuestAddress, Netns};
+
+use crate::host::{Guest, Host};
+use crate::look::{assert_truth, eventually, net, next_changes, only_child};
+
+#[test]
+fn a_child_that_moves_into_a_namespace_is_followed_by_events_alone() {
+    let host = Host::new();
+    let mut kernel = Kernel::open().unwrap();
+    let guest = host.guest();
+    host.ip("link add mac0 link eth0 type macvlan mode bridge");
+    let changes = kernel.drain();
+    assert!(!changes.new_children.is_empty(), "{changes:?}");
+    let here = *kernel.snapshot().children.keys().next().unwrap();
+    assert_eq!(here.netns, Netns::Host);
+
+    host.ip(&format!("link set mac0 netns {} name eth0 address 00:16:3e:00:00:01", guest.pid()));
+    let changes = kernel.drain();
+    assert!(changes.all && !changes.new_children.contains(&here), "{changes:?}");
+    let (key, child) = only_child(&kernel);
+    assert!(matches!(key.netns, Netns::Id(_)));
+    let eth0 = kernel.snapshot().link_named("eth0").unwrap().index;
+    assert_eq!((child.parent, child.mode, child.tap), (eth0, Mode::Bridge, false));
+    assert!(child.addresses.is_empty());
+
+    guest.ip("link set eth0 up");
+    guest.ip("addr add 192.0.2.100/24 dev eth0");
+    guest.ip("addr add 2001:db8::100/64 dev eth0");
+    kernel.drain();
+    let states = only_child(&kernel).1.addresses;
+    assert_eq!(states.get(&net("192.0.2.100/24")), Some(&GuestAddress::Settled));
+    assert_eq!(states.get(&net("2001:db8::100/64")), Some(&GuestAddress::Tentative));
+    assert_eq!(states.len(), 2, "the link-local address is not wanted: {states:?}");
+    eventually(&mut kernel, |snapshot| {
+        let child = snapshot.children.values().next().unwrap();
+        child.addresses.get(&net("2001:db8::100/64")) == Some(&GuestAddress::Settled)
+    });
+
+    guest.ip("link set eth0 address 00:16:3e:00:00:02");
+    assert_eq!(next_changes(&mut kernel).children, BTreeSet::from([key]));
+    assert_eq!(only_child(&kernel).1.mac, Mac([0, 0x16, 0x3e, 0, 0, 2]));
+    assert_truth(&mut kernel);
+}
+
+#[test]
+fn a_dhcp_renewal_changes_nothing_once_it_is_over() {
+    let host = Host::new();
+    let guest = host.guest_with_child("eth0", "");
+    guest.ip("addr add 192.0.2.100/24 dev eth0");
+    let mut kernel = Kernel::open().unwrap();
+    guest.ip("addr del 192.0.2.100/24 dev eth0");
+    guest.ip("addr add 192.0.2.100/24 dev eth0");
+    assert_eq!(kernel.drain(), Changes::default());
+    guest.ip("addr del 192.0.2.100/24 dev eth0");
+    assert_eq!(next_changes(&mut kernel).children.len(), 1);
+    assert!(only_child(&kernel).1.addresses.is_empty());
+}
+
+#[test]
+fn other_links_of_a_guest_do_not_count() {
+    let host = Host::new();
+    let guest = host.guest_with_child("eth0", "");
+    let mut kernel = Kernel::open().unwrap();
+    guest.ip("link add docker0 type bridge");
+    guest.ip("addr add 192.0.2.33/24 dev docker0");
+    guest.ip("link add va type veth peer name vb");
+    guest.ip("link add inner link va type macvlan mode bridge");
+    guest.ip("addr add 192.0.2.34/24 dev inner");
+    assert_eq!(kernel.drain(), Changes::default());
+    // A macvlan on the guest's own NIC, however, hangs on the host's parent.
+    guest.ip("link add vip link eth0 type macvlan mode private");
+    let changes = kernel.drain();
+    assert!(changes.new_children.len() == 1, "{changes:?}");
+    assert!(kernel.snapshot().children.values().any(|child| child.mode == Mode::Private));
+    assert_truth(&mut kernel);
+}
+
+#[test]
+fn a_namespace_that_ends_takes_its_children_along_and_its_id_is_free_at_once() {
+    let host = Host::new();
+    let guest = host.guest_with_child("eth0", "00:16:3e:00:00:01");
+    guest.ip("addr add 192.0.2.100/24 dev eth0");
+    let mut kernel = Kernel::open().unwrap();
+    let (old, _) = only_child(&kernel);
+    drop(guest);
+    eventually(&mut kernel, |snapshot| snapshot.children.is_empty());
+
+    let _guest = host.guest_with_child("eth0", "00:16:3e:00:00:02");
+    let changes = kernel.drain();
+    let (new, child) = only_child(&kernel);
+    assert!(changes.new_children.contains(&new), "{changes:?}");
+    assert_eq!(new.netns, old.netns, "the kernel gives the lowest free id");
+    assert_eq!(child.mac, Mac([0, 0x16, 0x3e, 0, 0, 2]));
+    assert!(child.addresses.is_empty());
+}
+
+#[test]
+fn an_id_that_changes_hands_unnoticed_shows_the_new_namespace() {
+    let host = Host::new();
+    let guest = host.guest_with_child("eth0", "00:16:3e:00:00:01");
+    let mut kernel = Kernel::open().unwrap();
+    // Another listener tells when the id is free, so that ours sees end and beginning in one go.
+    let mut other = Kernel::open().unwrap();
+    drop(guest);
+    eventually(&mut other, |snapshot| snapshot.children.is_empty());
+    let guest = host.guest_with_child("eth0", "00:16:3e:00:00:02");
+    guest.ip("addr add 192.0.2.100/24 dev eth0");
+    let (old, _) = only_child(&kernel);
+    assert!(next_changes(&mut kernel).children.contains(&old));
+    assert_eq!(only_child(&kernel).0.netns, old.netns);
+    assert_eq!(only_child(&kernel).1.mac, Mac([0, 0x16, 0x3e, 0, 0, 2]));
+    assert_eq!(only_child(&kernel).1.addresses.len(), 1);
+}
+
+#[test]
+fn a_child_that_is_deleted_or_moved_back_is_gone_from_its_namespace() {
+    let host = Host::new();
+    let guest = host.guest_with_child("eth0", "");
+    let mut kernel = Kernel::open().unwrap();
+    let (key, _) = only_child(&kernel);
+    guest.ip("link del eth0");
+    assert_eq!(next_changes(&mut kernel).children, BTreeSet::from([key]));
+    assert!(kernel.snapshot().children.is_empty());
+}
+
+#[test]
+fn guests_beyond_the_truncated_list_of_ids_are_found() {
+    let host = Host::new();
+    let guests: Vec<Guest> = (0..150).map(|_| host.guest_with_child("eth0", "")).collect();
+    guests[149].ip("addr add 192.0.2.149/24 dev eth0");
+    let kernel = Kernel::open().unwrap();
+    assert_eq!(kernel.snapshot().children.len(), 150);
+    assert!(kernel.snapshot().children.values().any(|child| !child.addresses.is_empty()));
+}
+
+#[test]
+fn a_guest_that_changes_without_end_cannot_keep_us_busy() {
+    let host = Host::new();
+    let guest = host.guest_with_child("eth0", "");
+    let mut kernel = Kernel::open().unwrap();
+    let storm: String =
+        (0..20_000).map(|_| "addr add 192.0.2.77/32 dev eth0\naddr del 192.0.2.77/32 dev eth0\n").collect();
+    let mut process = guest.ip_batch(&storm);
+    let mut drains = 0;
+    while process.try_wait().unwrap().is_none() {
+        kernel.drain();
+        drains += 1;
+    }
+    guest.ip("addr add 192.0.2.78/32 dev eth0");
+    eventually(&mut kernel, |snapshot| {
+        let child = snapshot.children.values().next().unwrap();
+        child.addresses.keys().copied().eq([net("192.0.2.78/32")])
+    });
+    assert!(drains > 0);
+    assert_truth(&mut kernel);
+}

@@ -1,0 +1,71 @@
+//! Looking at what the kernel layer knows, until it knows what it must.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
+use macvlan_shim::kernel::Kernel;
+use macvlan_shim::model::Snapshot;
+use macvlan_shim::model::snapshot::{Child, ChildKey};
+
+/// What events have made of the snapshot is what a new look shows; soon, for the kernel's events about
+/// IPv6 addresses come after the fact.
+pub(crate) fn assert_truth(kernel: &mut Kernel) {
+    let start = Instant::now();
+    loop {
+        kernel.drain();
+        let fresh = Kernel::open().unwrap();
+        let (mut known, mut truth) = (kernel.snapshot().clone(), fresh.snapshot().clone());
+        // Gateways may be forgotten a second late.
+        assert!(known.next_hops.is_superset(&truth.next_hops));
+        known.next_hops.clear();
+        truth.next_hops.clear();
+        if known == truth {
+            return;
+        }
+        if start.elapsed() > Duration::from_secs(5) {
+            assert_eq!(known, truth);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// What is told next. A guest that takes much of a slow machine's time is put off for a moment.
+pub(crate) fn next_changes(kernel: &mut Kernel) -> Changes {
+    let start = Instant::now();
+    loop {
+        let changes = kernel.drain();
+        if changes != Changes::default() {
+            return changes;
+        }
+        assert!(start.elapsed() < Duration::from_secs(15), "nothing has changed");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+pub(crate) fn only_child(kernel: &Kernel) -> (ChildKey, Child) {
+    let children = &kernel.snapshot().children;
+    assert_eq!(children.len(), 1, "{children:?}");
+    let (key, child) = children.iter().next().unwrap();
+    (*key, child.clone())
+}
+
+pub(crate) fn eventually(kernel: &mut Kernel, holds: impl Fn(&Snapshot) -> bool) {
+    let start = Instant::now();
+    loop {
+        kernel.drain();
+        if holds(kernel.snapshot()) {
+            return;
+        }
+        assert!(start.elapsed() < Duration::from_secs(15), "{:#?}", kernel.snapshot());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+pub(crate) fn net(text: &str) -> IpNet {
+    text.parse().unwrap()
+}
+
+pub(crate) fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}

@@ -1,0 +1,12 @@
+//! The kernel layer against the real kernel, with no server: each test in fresh network namespaces that
+//! end with it. Needs root; without it the tests fail. `make test-stock-kernel` runs them under Debian's own kernel.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails says so by a panic")]
+
+mod events;
+mod guests;
+mod host;
+mod look;
+mod shim;
+mod snapshot;
+mod writes;

@@ -1,0 +1,244 @@
+//! Operations: what they make, what they leave alone, and how they fail.
+
+use std::process::Command;
+
+use macvlan_shim::kernel::{ErrorCode, Kernel};
+use macvlan_shim::model::names::{LINK_GROUP, TABLE, TABLE_MAIN};
+use macvlan_shim::model::snapshot::{Neighbour, NeighbourState, Rule, Setting};
+use macvlan_shim::model::{Mac, Op, ShimRef};
+
+use crate::host::Host;
+use crate::look::{assert_truth, eventually, ip, net};
+use crate::shim::{GUEST_MAC, SHIM_MAC};
+
+#[test]
+fn every_operation_is_seen_once_applied_and_may_be_applied_twice() {
+    let host = Host::new();
+    let mut kernel = Kernel::open().unwrap();
+    let (parent, mut shim) = (host.parent(&kernel), host.shim_ref());
+    for op in host.making(&shim, parent, TABLE) {
+        apply_twice(&mut kernel, &op);
+    }
+    kernel.drain();
+    assert_truth(&mut kernel);
+    let snapshot = kernel.snapshot();
+    let link = snapshot.link_named(&shim.name).unwrap().clone();
+    assert_eq!(
+        snapshot.shims().map(|(parent, link)| (parent, link.index)).collect::<Vec<_>>(),
+        [(parent, link.index)]
+    );
+    assert_eq!((link.mtu, link.up, link.multicast, link.mac), (1500, true, false, Some(SHIM_MAC)));
+    assert!(snapshot.children.is_empty(), "a shim is no child");
+
+    let settings = &snapshot.settings[&link.index];
+    assert_eq!(settings[&Setting::ArpFilter], 1);
+    assert_eq!(settings[&Setting::Ipv6AddrGenMode], 1);
+    assert_eq!(settings[&Setting::Ipv6ProxyNdp], 1);
+    assert_eq!(settings.len(), Setting::ALL.len());
+    assert!(snapshot.proxies[&(link.index, "2001:db8::1".parse().unwrap())]);
+    for (address, source) in [("192.0.2.100", "192.0.2.1"), ("2001:db8::100", "2001:db8::1")] {
+        let entry = snapshot.neighbours[&(ip(address), link.index)];
+        assert_eq!(entry, Neighbour { mac: Some(GUEST_MAC), state: NeighbourState::Permanent, ours: true });
+        let (key, route) =
+            snapshot.routes.iter().find(|(key, _)| key.destination == ip(address).into()).unwrap();
+        assert_eq!((key.table, key.link), (TABLE, link.index));
+        assert_eq!((route.source, route.ours, route.gateway), (Some(ip(source)), true, false));
+    }
+    assert!(
+        snapshot.routes.iter().any(|(key, route)| key.destination == net("203.0.113.64/27") && route.ours)
+    );
+    assert!(snapshot.rules.contains(&Rule { ipv6: false, priority: 70, table: TABLE, ours: true }));
+    assert!(snapshot.rules.contains(&Rule { ipv6: true, priority: 70, table: TABLE, ours: true }));
+    let own: Vec<_> =
+        snapshot.addresses.iter().filter(|(key, it)| key.link == link.index && it.ours).collect();
+    assert_eq!(own.len(), 2, "{own:?}");
+    assert!(own.iter().all(|(_, address)| address.usable));
+
+    // The same, named by ifindex, changes nothing.
+    shim.index = Some(link.index);
+    for op in host.making(&shim, parent, TABLE) {
+        kernel.apply(&op).unwrap();
+    }
+    assert_eq!(kernel.drain(), Changes::default());
+
+    for op in host.breaking(&kernel) {
+        apply_twice(&mut kernel, &op);
+    }
+    kernel.drain();
+    assert_truth(&mut kernel);
+    let snapshot = kernel.snapshot();
+    assert_eq!(snapshot.shims().count(), 0);
+    assert!(!snapshot.routes.values().any(|route| route.ours));
+    assert!(!snapshot.rules.iter().any(|rule| rule.ours));
+    assert!(snapshot.proxies.is_empty() && snapshot.settings.is_empty());
+}
+
+#[test]
+fn the_mark_of_a_shim_is_the_one_that_ip_shows() {
+    let host = Host::new();
+    let mut kernel = Kernel::open().unwrap();
+    let (parent, shim) = (host.parent(&kernel), host.shim_ref());
+    host.make(&mut kernel, &shim, parent);
+    let output =
+        Command::new("ip").args(["-o", "link", "show", "group", &LINK_GROUP.to_string()]).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stdout).contains("mvs-eth0@eth0"));
+}
+
+#[test]
+fn what_is_ours_is_replaced_and_what_is_not_is_left_alone() {
+    let host = Host::new();
+    let mut kernel = Kernel::open().unwrap();
+    let (parent, shim) = (host.parent(&kernel), host.shim_ref());
+    host.make(&mut kernel, &shim, parent);
+    let (name, route) = (&shim.name, |to: &str, source: &str, table, replace| Op::SetRoute {
+        shim: shim.clone(),
+        destination: net(to),
+        source: Some(ip(source)),
+        table,
+        replace,
+    });
+    // Another source, with and without being told that one is there.
+    host.ip("addr add 192.0.2.2/24 dev eth0");
+    for replace in [true, false] {
+        let source = if replace { "192.0.2.2" } else { "192.0.2.1" };
+        kernel.apply(&route("192.0.2.100/32", source, TABLE_MAIN, replace)).unwrap();
+        kernel.drain();
+        let ours = kernel.snapshot().routes.iter().find(|(key, _)| key.destination == net("192.0.2.100/32"));
+        assert_eq!(ours.unwrap().1.source, Some(ip(source)));
+    }
+    let mac = Mac([2, 0, 0, 0, 0, 9]);
+    kernel.apply(&Op::SetNeighbour { shim: shim.clone(), address: ip("192.0.2.100"), mac }).unwrap();
+    kernel.drain();
+    let index = kernel.snapshot().link_named(name).unwrap().index;
+    assert_eq!(kernel.snapshot().neighbours[&(ip("192.0.2.100"), index)].mac, Some(mac));
+
+    // Foreign objects in the way.
+    host.ip("route add 192.0.2.120/32 dev eth0");
+    host.ip("route add 2001:db8::120/128 dev eth0 metric 1024");
+    for (to, source) in [("192.0.2.120/32", "192.0.2.1"), ("2001:db8::120/128", "2001:db8::1")] {
+        let error = kernel.apply(&route(to, source, TABLE_MAIN, false)).unwrap_err();
+        assert_eq!(error.code, ErrorCode::Exists, "{error:?}");
+    }
+    host.ip(&format!("neigh add 192.0.2.121 lladdr 02:00:00:00:00:21 dev {name} nud permanent"));
+    let set = Op::SetNeighbour { shim: shim.clone(), address: ip("192.0.2.121"), mac };
+    assert_eq!(kernel.apply(&set).unwrap_err().code, ErrorCode::Exists);
+    host.ip(&format!("neigh add 192.0.2.122 lladdr 02:00:00:00:00:22 dev {name} nud stale"));
+    kernel.apply(&Op::SetNeighbour { shim: shim.clone(), address: ip("192.0.2.122"), mac }).unwrap();
+    host.ip(&format!("addr add 192.0.2.123/32 dev {name}"));
+    let add = Op::AddAddress { shim: shim.clone(), address: ip("192.0.2.123") };
+    assert_eq!(kernel.apply(&add).unwrap_err().code, ErrorCode::Exists);
+    host.ip(&format!("neigh add proxy 2001:db8::44 dev {name}"));
+    let proxy = "2001:db8::44".parse().unwrap();
+    kernel.apply(&Op::AddProxy { shim: shim.clone(), address: proxy }).unwrap();
+    kernel.drain();
+    assert_eq!(kernel.snapshot().proxies.get(&(index, proxy)), Some(&false), "it is not made ours");
+
+    // Deleting asks for our mark.
+    let link_name = name.clone();
+    kernel.apply(&Op::DeleteProxy { link: index, link_name: link_name.clone(), address: proxy }).unwrap();
+    let address = ip("192.0.2.121");
+    kernel.apply(&Op::DeleteNeighbour { link: index, link_name: link_name.clone(), address }).unwrap();
+    let destination = net("192.0.2.120/32");
+    let link = parent;
+    kernel
+        .apply(&Op::DeleteRoute {
+            link,
+            link_name: "eth0".to_owned(),
+            destination,
+            table: TABLE_MAIN,
+            metric: 0,
+        })
+        .unwrap();
+    host.ip("rule add lookup 77 pref 71");
+    kernel.apply(&Op::DeleteRule { ipv6: false, priority: 71 }).unwrap();
+    let error = kernel.apply(&Op::DeleteShim { link, link_name }).unwrap_err();
+    assert_eq!(error.code, ErrorCode::Exists);
+    kernel.drain();
+    assert_truth(&mut kernel);
+    let snapshot = kernel.snapshot();
+    assert!(snapshot.proxies.contains_key(&(index, proxy)));
+    assert!(snapshot.neighbours.contains_key(&(address, index)));
+    assert!(snapshot.routes.keys().any(|key| key.destination == destination));
+    assert!(snapshot.rules.iter().any(|rule| rule.priority == 71));
+    assert!(snapshot.link_named("eth0").is_some());
+}
+
+#[test]
+fn failures_say_what_is_wrong() {
+    let host = Host::new();
+    let mut kernel = Kernel::open().unwrap();
+    let (parent, shim) = (host.parent(&kernel), host.shim_ref());
+    let create = |parent, mac, mtu| Op::CreateShim {
+        shim: shim.clone(),
+        parent,
+        parent_name: "eth0".to_owned(),
+        mac,
+        mtu,
+    };
+    host.ip(&format!("link add {} type bridge", shim.name));
+    let error = kernel.apply(&create(parent, SHIM_MAC, 1500)).unwrap_err();
+    assert_eq!(error.code, ErrorCode::NameTaken, "{error:?}");
+    assert!(error.message.contains(&shim.name) && error.hint.is_some());
+    assert_eq!(kernel.apply(&Op::SetUp { shim: shim.clone() }).unwrap_err().code, ErrorCode::NameTaken);
+    host.ip(&format!("link del {}", shim.name));
+
+    assert_eq!(kernel.apply(&create(parent, SHIM_MAC, 9000)).unwrap_err().code, ErrorCode::ParentBusy);
+    host.ip("link add br0 type bridge");
+    host.ip("link set eth0 master br0");
+    let error = kernel.apply(&create(parent, SHIM_MAC, 1500)).unwrap_err();
+    assert_eq!(error.code, ErrorCode::ParentBusy, "{error:?}");
+    host.ip("link set eth0 nomaster");
+    assert!(kernel.apply(&create(9999, SHIM_MAC, 1500)).unwrap_err().hint.is_some());
+
+    // A guest may take the shim's MAC: then the shim cannot go up.
+    let guest = host.guest_with_child("eth0", "02:4d:53:00:00:01");
+    guest.ip("link set eth0 up");
+    kernel.apply(&create(parent, SHIM_MAC, 1500)).unwrap();
+    let error = kernel.apply(&Op::SetUp { shim: shim.clone() }).unwrap_err();
+    assert_eq!(error.code, ErrorCode::MacTaken, "{error:?}");
+
+    guest.ip("link set eth0 down");
+    kernel.apply(&Op::SetUp { shim: shim.clone() }).unwrap();
+    let error = kernel
+        .apply(&Op::SetRoute {
+            shim: shim.clone(),
+            destination: net("192.0.2.100/32"),
+            source: Some(ip("192.0.2.200")),
+            table: TABLE_MAIN,
+            replace: false,
+        })
+        .unwrap_err();
+    assert!(error.message.contains("Invalid prefsrc address"), "the kernel's words are kept: {error:?}");
+    let missing = ShimRef { name: "mvs-none".to_owned(), index: None };
+    let error = kernel.apply(&Op::Set { shim: missing, setting: Setting::ArpFilter, value: 1 }).unwrap_err();
+    assert_eq!(error.code, ErrorCode::Other);
+}
+
+#[test]
+fn an_old_holder_is_asked_whether_it_is_still_there() {
+    let host = Host::new();
+    let mut kernel = Kernel::open().unwrap();
+    let (link, address) = (host.parent(&kernel), ip("192.0.2.50"));
+    let probe = Op::Probe { link, link_name: "eth0".to_owned(), address };
+    kernel.apply(&probe).unwrap();
+    kernel.drain();
+    assert!(kernel.snapshot().neighbours.is_empty(), "nobody known, nobody asked");
+    host.ip("neigh add 192.0.2.50 lladdr 02:00:00:00:00:50 dev eth0 nud stale");
+    kernel.apply(&probe).unwrap();
+    kernel.drain();
+    assert_eq!(kernel.snapshot().neighbours[&(address, link)].state, NeighbourState::Probing);
+    eventually(&mut kernel, |snapshot| {
+        snapshot
+            .neighbours
+            .get(&(address, link))
+            .is_none_or(|entry| entry.state == NeighbourState::Unresolved)
+    });
+}
+
+fn apply_twice(kernel: &mut Kernel, op: &Op) {
+    for _ in 0..2 {
+        if let Err(error) = kernel.apply(op) {
+            panic!("{op}: {error:?}");
+        }
+    }
+}
