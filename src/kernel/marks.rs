@@ -21,7 +21,7 @@ pub(super) struct Marks {
     problems: BTreeMap<Slice, String>,
 }
 
-/// How long it took to read again what one namespace changed in this second.
+/// How much of a processor it took to read again what one namespace changed in this second.
 #[derive(Debug)]
 struct Pace {
     since: Instant,
@@ -97,7 +97,7 @@ impl Marks {
         }
     }
 
-    /// Reading the slice took so long.
+    /// Reading the slice took so much of a processor.
     pub(super) fn spent(&mut self, slice: Slice, time: Duration) {
         if let Some(pace) = slice.namespace().and_then(|id| self.paces.get_mut(&id)) {
             pace.spent += time;
