@@ -1,11 +1,13 @@
 # Each command does everything on a fresh Debian 12, as root, with Rust by rustup: `make demo`, `make test`, `make bench`.
 
-.PHONY: help setup build demo test bench lint clean
+.PHONY: help setup build demo test test-stock-kernel bench lint clean
 
 help:
 	@echo 'make demo   a LAN with a real LXD, a guest that cannot reach its host, the daemon, and then it can'
 	@echo 'make test   every test, those with a real LXD and a real Incus included'
 	@echo 'make bench  how fast and how light it is; BENCH="latency heal --guests 100" for a part, BENCH=--help'
+	@echo 'make test-stock-kernel'
+	@echo '            the tests of the kernel layer under Debian'\''s own kernel, in a VM: some minutes'
 	@echo 'make build  the release binary: target/release/macvlan-shim'
 	@echo 'make lint   formatting, clippy, documentation'
 
@@ -28,6 +30,10 @@ test:
 # All of it takes about ten minutes. The bench is built on its own, so that the binary is what users get.
 bench: build
 	cargo run --release --locked --quiet -p macvlan-shim-bench -- $(BENCH)
+
+test-stock-kernel:
+	@tests/lab/setup.sh debian qemu
+	@tests/lab/stock-kernel.sh kernel
 
 lint: setup
 	cargo fmt --all --check

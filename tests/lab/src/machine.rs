@@ -151,7 +151,7 @@ impl Machine {
     /// # Errors
     /// If the machine has ended, and those of `work`.
     pub fn within<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-        within(Path::new(&format!("/proc/{}/ns/net", self.0.pid)), work)
+        within(Path::new(&format!("/proc/{}/ns/net", self.pid())), work)
     }
 
     /// Starts a long-running command in the machine; see [`Daemon`].
