@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use macvlan_shim::kernel::Kernel;
+use macvlan_shim::model::Changes;
 use macvlan_shim::model::snapshot::Setting;
 
 use crate::host::Host;

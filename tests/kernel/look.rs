@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use macvlan_shim::kernel::Kernel;
+use macvlan_shim::model::Changes;
 use macvlan_shim::model::Snapshot;
 use macvlan_shim::model::snapshot::{Child, ChildKey};
 

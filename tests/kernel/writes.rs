@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use macvlan_shim::kernel::{ErrorCode, Kernel};
+use macvlan_shim::model::Changes;
 use macvlan_shim::model::names::{LINK_GROUP, TABLE, TABLE_MAIN};
 use macvlan_shim::model::snapshot::{Neighbour, NeighbourState, Rule, Setting};
 use macvlan_shim::model::{Mac, Op, ShimRef};
