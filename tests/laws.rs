@@ -16,7 +16,7 @@ use ipnet::IpNet;
 use macvlan_shim::config::Config;
 use macvlan_shim::model::inventory::{Inventory, ServerState};
 use macvlan_shim::model::plan::{Scope, When};
-use macvlan_shim::model::snapshot::{NeighbourState, Snapshot};
+use macvlan_shim::model::snapshot::{Filter, NeighbourState, Snapshot};
 use macvlan_shim::model::{Changes, Op, Plan, Step};
 use macvlan_shim::reconcile::admit::Verdict;
 use macvlan_shim::reconcile::desired::Memory;
@@ -102,6 +102,7 @@ proptest! {
                 let wanted = desired.shims.values().find(|one| one.shim == *shim).unwrap();
                 let link = kernel.snapshot.link_named(&shim.name).unwrap();
                 prop_assert!(!link.multicast);
+                prop_assert_eq!(&kernel.snapshot.filter.shims[&link.index].macs, &wanted.macs);
                 for (setting, value) in &wanted.settings {
                     prop_assert_eq!(kernel.snapshot.settings[&link.index].get(setting), Some(value));
                 }
@@ -168,7 +169,7 @@ proptest! {
                 }
                 Op::SetMtu { shim, .. } | Op::MulticastOff { shim } | Op::Set { shim, .. }
                 | Op::AddAddress { shim, .. } | Op::AddProxy { shim, .. } | Op::SetNeighbour { shim, .. }
-                | Op::SetUp { shim } | Op::SetRoute { shim, .. } => {
+                | Op::SetFilter { shim, .. } | Op::SetUp { shim } | Op::SetRoute { shim, .. } => {
                     prop_assert_eq!(there.get(&shim.name).copied(), Some(shim.index.unwrap_or(0)), "{}", step.op);
                 }
                 Op::DeleteShim { link_name, .. } => {
@@ -443,13 +444,15 @@ fn related(a: &Op, b: &Op) -> bool {
         | Op::AddAddress { shim, .. }
         | Op::AddProxy { shim, .. }
         | Op::SetNeighbour { shim, .. }
+        | Op::SetFilter { shim, .. }
         | Op::SetUp { shim }
         | Op::SetRoute { shim, .. } => Some(shim.name.clone()),
         Op::DeleteRoute { link_name, .. }
         | Op::DeleteNeighbour { link_name, .. }
         | Op::DeleteProxy { link_name, .. }
         | Op::DeleteAddress { link_name, .. }
-        | Op::DeleteShim { link_name, .. } => Some(link_name.clone()),
+        | Op::DeleteShim { link_name, .. }
+        | Op::DeleteFilter { link_name, .. } => Some(link_name.clone()),
         Op::AddRule { .. } | Op::DeleteRule { .. } | Op::Probe { .. } => None,
     };
     let address = |op: &Op| match op {
@@ -553,6 +556,7 @@ fn unmarked(snapshot: &Snapshot) -> Snapshot {
     let mut rest = snapshot.clone();
     rest.links.retain(|index, _| !shims.contains(index));
     rest.settings.clear();
+    rest.filter = Filter::default();
     rest.addresses.retain(|key, address| !shims.contains(&key.link) && !address.ours);
     rest.routes.retain(|key, route| !shims.contains(&key.link) && !route.ours);
     rest.rules.retain(|rule| !rule.ours);
@@ -575,7 +579,15 @@ fn marked(snapshot: &Snapshot) -> Vec<String> {
     let neighbours =
         snapshot.neighbours.iter().filter(|(_, entry)| entry.ours).map(|(key, _)| format!("{key:?}"));
     let proxies = snapshot.proxies.iter().filter(|(_, ours)| **ours).map(|(key, _)| format!("{key:?}"));
-    links.chain(addresses).chain(routes).chain(rules).chain(neighbours).chain(proxies).collect()
+    let filters = snapshot.filter.shims.keys().map(|link| format!("filter of {link}"));
+    links
+        .chain(filters)
+        .chain(addresses)
+        .chain(routes)
+        .chain(rules)
+        .chain(neighbours)
+        .chain(proxies)
+        .collect()
 }
 
 /// The steps in some order: that of a part and that of the whole differ where it does not matter.

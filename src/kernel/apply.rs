@@ -1,6 +1,7 @@
 //! An operation of a plan as orders to the kernel. "Exists already and is equal" and "gone already" are
 //! success; what is not ours is neither changed nor deleted.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -10,7 +11,7 @@ use super::error::{ErrorCode, Fault, OpError};
 use super::failure::{Failure, explain};
 use super::request::Requests;
 use super::slice::Slice;
-use super::{Kernel, address, link, neighbour, route, rule, setting};
+use super::{Kernel, address, filter, link, neighbour, route, rule, setting};
 use crate::model::names::PROTOCOL;
 use crate::model::snapshot::{NeighbourState, RouteKey};
 use crate::model::{Mac, Op, ShimRef};
@@ -35,6 +36,7 @@ impl Kernel {
                 let link = index(requests, shim)?;
                 Ok(link::multicast_off(requests, link)?)
             }
+            Op::SetFilter { shim, macs } => self.set_filter(shim, macs.as_ref()),
             Op::SetUp { shim } => {
                 let link = index(requests, shim)?;
                 Ok(link::set_up(requests, link)?)
@@ -80,7 +82,19 @@ impl Kernel {
             }
             Op::DeleteAddress { link, address, .. } => gone(address::delete(requests, *link, *address)),
             Op::DeleteShim { link, link_name } => delete_shim(requests, *link, link_name),
+            Op::DeleteFilter { link, last, .. } => {
+                self.state.marks.mark(Slice::Filter);
+                Ok(filter::delete(*link, *last)?)
+            }
         }
+    }
+
+    fn set_filter(&mut self, shim: &ShimRef, macs: Option<&BTreeSet<Mac>>) -> Result<(), Failure> {
+        let link = index(&mut self.requests, shim)?;
+        let standing = self.state.snapshot.filter.shims.get(&link);
+        self.state.marks.mark(Slice::Filter);
+        self.state.abilities = filter::set(link, &shim.name, macs, standing, self.state.abilities)?;
+        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@ use nix::libc;
 use super::slice::Slice;
 use super::state::State;
 use super::wire::{Malformed, Message, Messages, u32_at};
-use super::{address, link, neighbour, netns, route, rule};
+use super::{address, filter, link, neighbour, netns, route, rule};
 use crate::model::snapshot::{ChildKey, Netns};
 
 const RTM_NEWNEXTHOP: u16 = 104;
@@ -22,6 +22,16 @@ impl State {
                 None => self.take_in_host(&message)?,
                 Some(id) if id != self.own_id => self.take_in_guest(id, &message)?,
                 Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in one datagram of events of nftables. Who writes our table need not be us.
+    pub(super) fn take_in_filter(&mut self, datagram: &[u8]) -> Result<(), Malformed> {
+        for message in Messages(datagram) {
+            if filter::concerns(&message?)? {
+                self.marks.defer(Slice::Filter, State::FILTER);
             }
         }
         Ok(())

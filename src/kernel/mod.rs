@@ -7,7 +7,7 @@
 //! | `wire` | how messages and attributes lie in a buffer |
 //! | `request` | questions and orders, answered at once |
 //! | `monitor` | sockets that hear what changes, one of them in all namespaces |
-//! | `link`, `address`, `route`, `next_hop`, `rule`, `neighbour`, `netns`, `setting` | one kind of object: reading and writing |
+//! | `link`, `address`, `route`, `next_hop`, `rule`, `neighbour`, `netns`, `setting`, `filter` | one kind of object: reading and writing |
 //! | `state` | the snapshot, and what changes in it |
 //! | `event` | what an event means for it |
 //! | `slice`, `marks`, `read` | the parts that are read on their own, which are to be read again, and how |
@@ -25,6 +25,7 @@ mod apply;
 mod error;
 mod event;
 mod failure;
+mod filter;
 mod link;
 mod marks;
 mod monitor;
@@ -44,6 +45,7 @@ pub use error::{ErrorCode, KernelError, OpError};
 
 use std::time::{Duration, Instant};
 
+use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE};
 use nix::libc;
 use nix::time::ClockId;
 
@@ -52,6 +54,9 @@ use monitor::{Heard, Monitor};
 use request::Requests;
 use slice::Slice;
 use state::State;
+
+/// All that happens to nftables.
+const NFNLGRP_NFTABLES: u32 = 7;
 
 /// How often `drain` looks for more before it lets its caller act on what it has.
 const ROUNDS: usize = 8;
@@ -90,6 +95,8 @@ pub struct Kernel {
     requests: Requests,
     everywhere: Monitor,
     here: Monitor,
+    /// What happens to nftables; none where the kernel has none.
+    filters: Option<Monitor>,
     state: State,
     incoming: Vec<u8>,
 }
@@ -97,8 +104,9 @@ pub struct Kernel {
 impl Kernel {
     /// Opens the sockets, those that listen first, and reads everything.
     pub fn open() -> Result<Kernel, KernelError> {
-        let everywhere = Monitor::open(&EVERYWHERE, &[], true).map_err(deaf)?;
-        let here = Monitor::open(&HERE, &HERE_IF_NEW, false).map_err(deaf)?;
+        let everywhere = Monitor::open(NETLINK_ROUTE, &EVERYWHERE, &[], true).map_err(deaf)?;
+        let here = Monitor::open(NETLINK_ROUTE, &HERE, &HERE_IF_NEW, false).map_err(deaf)?;
+        let filters = Monitor::open(NETLINK_NETFILTER, &[NFNLGRP_NFTABLES], &[], false).ok();
         let mut requests = Requests::open().map_err(|error| KernelError {
             message: format!("no netlink socket for requests: {error}"),
             hint: "Linux 5.0 or later is needed".to_owned(),
@@ -107,7 +115,7 @@ impl Kernel {
         // Reading itself as if it were a guest's namespace shows whether guests' can be read.
         link::dump(&mut requests, Some(own_id)).map_err(powerless)?;
         let state = State { own_id, ..State::default() };
-        let mut kernel = Kernel { requests, everywhere, here, state, incoming: vec![0; BUFFER] };
+        let mut kernel = Kernel { requests, everywhere, here, filters, state, incoming: vec![0; BUFFER] };
         kernel.mark_all();
         while kernel.take_in_and_read() {}
         match kernel.state.marks.problem_of_host() {
@@ -153,9 +161,16 @@ impl Kernel {
                 None => std::future::pending().await,
             }
         };
+        let filters = async {
+            match &mut self.filters {
+                Some(filters) => filters.ready().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             ready = self.everywhere.ready() => ready.map_err(deaf),
             ready = self.here.ready() => ready.map_err(deaf),
+            ready = filters => ready.map_err(deaf),
             () = deferred => Ok(()),
         }
     }
@@ -207,6 +222,21 @@ impl Kernel {
                 Heard::Lost => {
                     tracing::warn!("events of the kernel were lost; reading everything anew");
                     mark_all(&mut self.state);
+                    false
+                }
+            });
+        }
+        if let Some(filters) = &mut self.filters {
+            empty &= (0..DATAGRAMS).any(|_| match filters.hear(&mut self.incoming) {
+                Heard::Nothing => true,
+                Heard::Events { length, .. } => {
+                    if self.state.take_in_filter(&self.incoming[..length]).is_err() {
+                        self.state.marks.mark(Slice::Filter);
+                    }
+                    false
+                }
+                Heard::Lost => {
+                    self.state.marks.mark(Slice::Filter);
                     false
                 }
             });

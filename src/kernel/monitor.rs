@@ -5,7 +5,6 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 use netlink_sys::Socket;
-use netlink_sys::protocols::NETLINK_ROUTE;
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, NetlinkAddr, recv, recvmsg, setsockopt, sockopt};
 use tokio::io::unix::AsyncFd;
@@ -38,10 +37,15 @@ pub(super) struct Monitor {
 }
 
 impl Monitor {
-    /// Joins the groups, and of the `newer` ones those that the kernel has. `everywhere`: those of all namespaces that have a netns id here, for which
-    /// CAP_NET_BROADCAST is needed.
-    pub(super) fn open(groups: &[u32], newer: &[u32], everywhere: bool) -> std::io::Result<Monitor> {
-        let mut socket = Socket::new(NETLINK_ROUTE)?;
+    /// Joins the groups of a netlink protocol, and of the `newer` ones those that the kernel has. `everywhere`:
+    /// those of all namespaces that have a netns id here, for which CAP_NET_BROADCAST is needed.
+    pub(super) fn open(
+        protocol: isize,
+        groups: &[u32],
+        newer: &[u32],
+        everywhere: bool,
+    ) -> std::io::Result<Monitor> {
+        let mut socket = Socket::new(protocol)?;
         socket.set_non_blocking(true)?;
         if setsockopt(&socket, sockopt::RcvBufForce, &QUEUE).is_err() {
             setsockopt(&socket, sockopt::RcvBuf, &QUEUE)?;

@@ -9,7 +9,7 @@ use super::error::Fault;
 use super::request::Requests;
 use super::slice::Slice;
 use super::state::State;
-use super::{address, link, neighbour, netns, route, rule, setting};
+use super::{address, filter, link, neighbour, netns, route, rule, setting};
 use crate::model::snapshot::{Child, ChildKey, LinkKind, Netns};
 
 /// So many children of one namespace are kept.
@@ -37,6 +37,12 @@ impl State {
                 Ok(())
             }
             Slice::Settings => self.read_settings(),
+            Slice::Filter => {
+                let filter = filter::read(self.abilities);
+                self.changes.all |= filter != self.snapshot.filter;
+                self.snapshot.filter = filter;
+                Ok(())
+            }
             Slice::Namespaces => self.read_namespaces(requests),
             Slice::Namespace(id) => self.unless_gone(requests, id, |state, requests| {
                 let found = children(requests, id, state.own_id)?;

@@ -13,6 +13,7 @@ pub(super) enum Slice {
     Neighbours,
     Proxies,
     Settings,
+    Filter,
     /// Which namespaces have an id; and then each of them.
     Namespaces,
     /// All children in one namespace, with their addresses.
@@ -25,7 +26,7 @@ pub(super) enum Slice {
 
 impl Slice {
     /// Everything; the namespaces that are found are read as well.
-    pub(super) const ALL: [Slice; 9] = [
+    pub(super) const ALL: [Slice; 10] = [
         Slice::Host,
         Slice::Links,
         Slice::Addresses,
@@ -34,6 +35,7 @@ impl Slice {
         Slice::Neighbours,
         Slice::Proxies,
         Slice::Settings,
+        Slice::Filter,
         Slice::Namespaces,
     ];
 
@@ -69,6 +71,7 @@ impl fmt::Display for Slice {
             Slice::Neighbours => f.write_str("the neighbours of the host"),
             Slice::Proxies => f.write_str("the proxy neighbours of the host"),
             Slice::Settings => f.write_str("the sysctls of the shims"),
+            Slice::Filter => f.write_str("the filters of the shims"),
             Slice::Namespaces => f.write_str("the list of namespaces"),
             Slice::Namespace(id) => write!(f, "namespace {id}"),
             Slice::Child(id, index) => write!(f, "link {index} of namespace {id}"),

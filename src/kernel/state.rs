@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::marks::Marks;
 use super::slice::Slice;
-use super::{address, link, setting};
+use super::{address, filter, link, setting};
 use crate::model::names::LINK_GROUP;
 use crate::model::snapshot::{AddressKey, Child, ChildKey, GuestAddress, HostAddress, Link, LinkKind, Netns};
 use crate::model::{Changes, Snapshot};
@@ -20,6 +20,8 @@ pub(super) struct State {
     pub(super) marks: Marks,
     /// The host's namespace in its own table of netns ids.
     pub(super) own_id: i32,
+    /// What the shims' filters can do here.
+    pub(super) abilities: filter::Abilities,
     /// The kernel shows who made an address (Linux 5.18).
     pub(super) shows_address_protocol: bool,
 }
@@ -105,6 +107,9 @@ impl State {
     /// How long to wait for more before the gateways are read again: a router drops routes by the
     /// thousand, and one gateway too many only refuses an address a little longer.
     pub(super) const GATEWAYS: std::time::Duration = std::time::Duration::from_secs(1);
+
+    /// How long to wait for more before the filters are read again, which takes a process.
+    pub(super) const FILTER: std::time::Duration = std::time::Duration::from_millis(20);
 
     fn carries_routes(&self, index: u32) -> bool {
         self.snapshot.routes.keys().any(|key| key.link == index)

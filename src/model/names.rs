@@ -12,6 +12,9 @@ pub const TABLE: u32 = 77;
 /// `IFLA_GROUP` of our shims; set in the message that creates them, so there is no unmarked moment.
 pub const LINK_GROUP: u32 = 7173;
 
+/// The nftables table of family netdev that holds the filters of our shims.
+pub const FILTER_TABLE: &str = "macvlan_shim";
+
 /// The kernel's routing table `main`.
 pub const TABLE_MAIN: u32 = 254;
 

@@ -76,6 +76,8 @@ pub enum Op {
     AddProxy { shim: ShimRef, address: Ipv6Addr },
     /// Makes a permanent neighbour entry, or changes its MAC.
     SetNeighbour { shim: ShimRef, address: IpAddr, mac: Mac },
+    /// Lets the frames of these guests alone pass a shim; `None`: those of anybody.
+    SetFilter { shim: ShimRef, macs: Option<BTreeSet<Mac>> },
     /// Sets a shim up.
     SetUp { shim: ShimRef },
     /// Makes a route through a shim. `replace` only where the route that stands there is ours.
@@ -96,6 +98,8 @@ pub enum Op {
     DeleteAddress { link: u32, link_name: String, address: IpNet },
     /// Deletes a shim.
     DeleteShim { link: u32, link_name: String },
+    /// Deletes the filter of a shim; with the `last` one the table.
+    DeleteFilter { link: u32, link_name: String, last: bool },
 }
 
 impl Op {
@@ -106,6 +110,7 @@ impl Op {
             | Op::SetMtu { shim, .. }
             | Op::MulticastOff { shim }
             | Op::Set { shim, .. }
+            | Op::SetFilter { shim, .. }
             | Op::SetUp { shim } => (&shim.name, None),
             Op::AddAddress { shim, address } | Op::SetNeighbour { shim, address, .. } => {
                 (&shim.name, Some(IpNet::from(*address)))
@@ -120,7 +125,7 @@ impl Op {
                 (link_name, Some(IpNet::from(IpAddr::from(*address))))
             }
             Op::DeleteAddress { link_name, address, .. } => (link_name, Some(IpNet::from(address.addr()))),
-            Op::DeleteShim { link_name, .. } => (link_name, None),
+            Op::DeleteShim { link_name, .. } | Op::DeleteFilter { link_name, .. } => (link_name, None),
             Op::AddRule { .. } | Op::DeleteRule { .. } => ("", None),
         }
     }
@@ -149,6 +154,7 @@ impl Op {
                 | Op::DeleteProxy { .. }
                 | Op::DeleteAddress { .. }
                 | Op::DeleteShim { .. }
+                | Op::DeleteFilter { .. }
         )
     }
 }
@@ -168,6 +174,16 @@ impl fmt::Display for Op {
             Op::AddProxy { shim, address } => write!(f, "let {shim} answer for the host's {address}"),
             Op::SetNeighbour { shim, address, mac } => {
                 write!(f, "set neighbour {address} at {mac} on {shim}")
+            }
+            Op::SetFilter { shim, macs: None } => write!(f, "filter what guests send to {shim}"),
+            Op::SetFilter { shim, macs: Some(macs) } => {
+                let all: Vec<String> = macs.iter().map(Mac::to_string).collect();
+                let some = match all.len() {
+                    0 => "nobody".to_owned(),
+                    1..=3 => all.join(", "),
+                    many => format!("{many} guests"),
+                };
+                write!(f, "let only frames of {some} pass {shim}")
             }
             Op::SetUp { shim } => write!(f, "set {shim} up"),
             Op::SetRoute { shim, destination, source, table, replace } => {
@@ -199,6 +215,7 @@ impl fmt::Display for Op {
                 write!(f, "delete address {} from {link_name}", address.addr())
             }
             Op::DeleteShim { link_name, .. } => write!(f, "delete shim {link_name}"),
+            Op::DeleteFilter { link_name, .. } => write!(f, "delete the filter of {link_name}"),
         }
     }
 }

@@ -32,6 +32,8 @@ pub struct Snapshot {
     pub proxies: BTreeMap<(u32, Ipv6Addr), bool>,
     /// The sysctls of our shims, by ifindex. A setting that the kernel does not have is not in the map.
     pub settings: BTreeMap<u32, BTreeMap<Setting, i64>>,
+    /// The filters of our shims.
+    pub filter: Filter,
     /// The macvlan children of the host's links: those in the host's own namespace (ours not) and those
     /// in the namespaces of guests.
     pub children: BTreeMap<ChildKey, Child>,
@@ -265,6 +267,28 @@ impl Setting {
         };
         format!("{folder}/{link}/{key}")
     }
+}
+
+/// The nftables table `netdev macvlan_shim`, which decides what frames pass our shims.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Filter {
+    /// There can be one.
+    pub usable: bool,
+    /// Why there can be none, or what it cannot do, in a sentence.
+    pub lacks: Option<String>,
+    /// The filter of each shim, by the ifindex that it was made for.
+    pub shims: BTreeMap<u32, ShimFilter>,
+}
+
+/// The filter of one shim.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ShimFilter {
+    /// The name of the link that it was made for.
+    pub device: String,
+    /// The MACs of the guests that it lets pass; `None` if it lets anybody pass.
+    pub macs: Option<BTreeSet<Mac>>,
+    /// Nothing of it is missing, and nothing was added.
+    pub whole: bool,
 }
 
 /// Where a child is: a namespace, and its ifindex there.

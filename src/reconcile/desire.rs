@@ -47,10 +47,28 @@ pub fn desire(config: &Config, inventory: &Inventory, snapshot: &Snapshot, memor
     desired.hosts = desired.claims.addresses().filter_map(holder).collect();
     place_shims(&ground, inventory, &mut desired, &memory.refused_macs);
     desired.rules = rules(&ground, &desired.shims, &desired.hosts);
+    if let Some(lacks) = snapshot.filter.lacks.as_ref().filter(|_| !desired.shims.is_empty()) {
+        desired.problems.push(without_filter(lacks, snapshot.filter.usable));
+    }
     desired.problems.sort();
     desired.problems.dedup();
     desired.facts = facts;
     desired
+}
+
+fn without_filter(lacks: &str, usable: bool) -> Problem {
+    let (code, lost, hint) = if usable {
+        ("filter-partial", "", "a newer kernel, or the module that is named, brings the rest")
+    } else {
+        let lost = "; so the LAN can see the shim and reach the host through it around firewall rules for its uplink";
+        ("filter-missing", lost, "apt install nftables; the kernel needs nf_tables")
+    };
+    Problem {
+        code: code.to_owned(),
+        object: "nftables".to_owned(),
+        message: format!("{lacks}{lost}"),
+        hint: hint.to_owned(),
+    }
 }
 
 fn decide(ground: &Ground<'_>, guest: &Guest, nic: &Nic, child: Option<&ChildKey>) -> Decision {

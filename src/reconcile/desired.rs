@@ -74,6 +74,8 @@ pub struct Shim {
     pub ranges: BTreeMap<IpNet, Option<IpAddr>>,
     /// The tables for IPv4 and IPv6 routes.
     pub tables: [u32; 2],
+    /// The MACs of the guests that its filter lets pass; `None` where ranges of strangers lie behind it.
+    pub macs: Option<BTreeSet<Mac>>,
 }
 
 /// A guest's address that should be routed.

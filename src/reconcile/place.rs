@@ -52,7 +52,26 @@ pub(super) fn place_shims(
             });
         }
     }
+    for (parent, shim) in &mut shims {
+        shim.macs = shim.ranges.is_empty().then(|| macs(ground, desired, *parent));
+    }
     desired.shims = shims;
+}
+
+/// The MACs that the filter of a parent's shim lets pass: those of the NICs that are served, and of what no server
+/// vouches for those that hold an address or pass already.
+fn macs(ground: &Ground<'_>, desired: &Desired, parent: u32) -> BTreeSet<Mac> {
+    let served = desired.decisions.values().filter_map(|decision| match decision {
+        Decision::Served { parent: on, mac, .. } if *on == parent => Some(*mac),
+        _ => None,
+    });
+    let standing = ground.shim(parent).and_then(|shim| ground.snapshot.filter.shims.get(&shim.index));
+    let passing = standing.and_then(|filter| filter.macs.as_ref());
+    let orphans = desired.parties.orphans.iter().filter_map(|key| ground.snapshot.children.get(key));
+    let orphans = orphans.filter(|child| child.parent == parent).map(|child| child.mac);
+    let passing = orphans.filter(|mac| passing.is_some_and(|passing| passing.contains(mac)));
+    let holding = desired.hosts.values().filter(|host| host.parent == parent).map(|host| host.mac);
+    served.chain(passing).chain(holding).collect()
 }
 
 /// The parents on which a shim should stand, each with the reason.
@@ -143,5 +162,6 @@ fn new_shim(
         proxies: proxies.collect(),
         ranges: ranges.map(|range| (*range, ground.source(parent, range.addr()))).collect(),
         tables: [ground.table(false), ground.table(true)],
+        macs: None,
     }
 }

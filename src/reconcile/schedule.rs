@@ -329,6 +329,7 @@ impl Holds {
             | Op::SetMtu { shim: at, .. }
             | Op::MulticastOff { shim: at }
             | Op::Set { shim: at, .. }
+            | Op::SetFilter { shim: at, .. }
             | Op::AddAddress { shim: at, .. }
             | Op::AddProxy { shim: at, .. } => shim(&at.name),
             Op::SetUp { shim: at } => shim(&at.name) || self.incomplete.contains(&at.name),
@@ -343,7 +344,7 @@ impl Holds {
                 host(link_name, address) || self.moves.contains(address)
             }
             Op::DeleteProxy { .. } | Op::DeleteAddress { .. } => false,
-            Op::DeleteShim { link_name, .. } => shim(link_name),
+            Op::DeleteShim { link_name, .. } | Op::DeleteFilter { link_name, .. } => shim(link_name),
         }
     }
 
@@ -376,7 +377,10 @@ impl Holds {
             Op::DeleteShim { link_name, .. } => {
                 self.shims.insert(link_name.clone());
             }
-            Op::SetMtu { .. }
+            // Without a filter the sysctls serve: the shim goes up all the same.
+            Op::SetFilter { .. }
+            | Op::DeleteFilter { .. }
+            | Op::SetMtu { .. }
             | Op::DeleteNeighbour { .. }
             | Op::AddProxy { .. }
             | Op::Probe { .. }

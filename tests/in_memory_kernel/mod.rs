@@ -17,6 +17,7 @@
 //! * **Addresses.** When an address goes, IPv4 routes with it as preferred source go, IPv6 ones lose it (9). With
 //!   the last IPv4 address of a link all its IPv4 routes and neighbours go (14).
 //! * **Neighbours** are taken by a link that is down, too. A probe turns a stale one into one that is asked for (34).
+//! * **Filters** outlive their link, as on newer kernels.
 //! * **IPv6** switched off on a link takes all IPv6 from it, and none can be added.
 //! * "Exists already and is equal" and "gone already" are success; deletes touch nothing but what bears our mark.
 
@@ -28,7 +29,7 @@ use macvlan_shim::model::inventory::Mode;
 use macvlan_shim::model::names::{LINK_GROUP, TABLE};
 use macvlan_shim::model::snapshot::{
     AddressKey, HostAddress, Link, LinkKind, Neighbour, NeighbourState, Route, RouteKey, Rule, Setting,
-    Snapshot,
+    ShimFilter, Snapshot,
 };
 use macvlan_shim::model::{Changes, Mac, Op, ShimRef};
 use macvlan_shim::reconcile::diff::metric;
@@ -96,6 +97,12 @@ impl InMemoryKernel {
                 self.snapshot.neighbours.insert((*address, link), entry);
                 Ok(())
             }
+            Op::SetFilter { shim, macs } => {
+                let link = self.index(shim)?;
+                let filter = ShimFilter { device: shim.name.clone(), macs: macs.clone(), whole: true };
+                self.snapshot.filter.shims.insert(link, filter);
+                Ok(())
+            }
             Op::SetUp { shim } => self.set_up(shim),
             Op::SetRoute { shim, destination, source, table, replace } => {
                 let link = self.index(shim)?;
@@ -148,6 +155,15 @@ impl InMemoryKernel {
             Op::DeleteShim { link, .. } => {
                 if self.snapshot.links.get(link).is_some_and(|link| link.group == LINK_GROUP) {
                     self.remove_link(*link);
+                }
+                Ok(())
+            }
+            Op::DeleteFilter { link, last, .. } => {
+                let filters = &mut self.snapshot.filter.shims;
+                if *last {
+                    filters.clear()
+                } else {
+                    drop(filters.remove(link))
                 }
                 Ok(())
             }

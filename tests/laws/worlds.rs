@@ -1,6 +1,6 @@
 //! Random worlds. Few links, few MACs, few addresses: everything collides.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ use macvlan_shim::model::inventory::{
 use macvlan_shim::model::names::LINK_GROUP;
 use macvlan_shim::model::snapshot::{
     AddressKey, Child, ChildKey, GuestAddress, HostAddress, Link, LinkKind, Neighbour, NeighbourState, Netns,
-    Route, RouteKey, Rule, Setting, Snapshot,
+    Route, RouteKey, Rule, Setting, ShimFilter, Snapshot,
 };
 use macvlan_shim::model::{Mac, Op, ShimRef};
 use macvlan_shim::reconcile::desired::Memory;
@@ -101,6 +101,7 @@ fn plain_host(ipv6: bool, arp_ignore: i64) -> InMemoryKernel {
     let mut snapshot = Snapshot::default();
     snapshot.host.ipv6 = ipv6;
     snapshot.host.arp_ignore = arp_ignore;
+    snapshot.filter.usable = true;
     for (index, name) in PARENTS.into_iter().zip(NAMES) {
         snapshot.links.insert(index, link(index, name, LinkKind::Other(String::new())));
     }
@@ -254,6 +255,11 @@ pub(crate) enum Event {
     NoChild {
         key: ChildKey,
     },
+    Filter {
+        link: u32,
+        mac: Option<Mac>,
+        whole: bool,
+    },
     Gets {
         key: ChildKey,
         address: IpNet,
@@ -345,6 +351,8 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
         1 => (any_link(), select(vec![1400u32, 1500, 9000])).prop_map(|(link, mtu)| Event::Mtu { link, mtu }),
         1 => (5u32..9, 0usize..12).prop_map(|(link, setting)| Event::Drift { link, setting }),
         1 => parent().prop_map(|link| Event::Wifi { link }),
+        2 => (5u32..10, prop::option::weighted(0.8, mac()), any::<bool>())
+            .prop_map(|(link, mac, whole)| Event::Filter { link, mac, whole }),
         8 => child(mode()),
         1 => key().prop_map(|key| Event::NoChild { key }),
         4 => (key(), good_net()).prop_map(|(key, address)| Event::Gets { key, address }),
@@ -509,6 +517,13 @@ impl Event {
                 if let Some(value) = settings.and_then(|settings| settings.get_mut(&Setting::ALL[*setting])) {
                     *value = i64::from(Setting::ALL[*setting] != Setting::Ipv6Disable) * 7;
                 }
+            }
+            // An ifindex is never given twice.
+            Event::Filter { link, mac, whole } if *link < kernel.clone().next_index() => {
+                let device = kernel.snapshot.links.get(link).map_or("mvs-gone", |link| link.name.as_str());
+                let macs = mac.map(|mac| BTreeSet::from([mac]));
+                let filter = ShimFilter { device: device.to_owned(), macs, whole: *whole };
+                kernel.snapshot.filter.shims.insert(*link, filter);
             }
             Event::Child { key, parent, mac, mode, tap, addresses } if there(parent, kernel) => {
                 let children = &kernel.snapshot.children;

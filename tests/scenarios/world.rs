@@ -24,6 +24,7 @@
 //!
 //! A MAC may be short: `:01` is 00:16:3e:00:00:01, a guest's; `lan:09` is 02:00:5e:00:00:09, a machine's on the LAN.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -35,8 +36,8 @@ use macvlan_shim::model::inventory::{
 };
 use macvlan_shim::model::names::LINK_GROUP;
 use macvlan_shim::model::snapshot::{
-    AddressKey, Child, ChildKey, GuestAddress, HostAddress, Link, LinkKind, Neighbour, NeighbourState, Netns,
-    Route, RouteKey, Rule, Setting, Snapshot,
+    AddressKey, Child, ChildKey, Filter, GuestAddress, HostAddress, Link, LinkKind, Neighbour,
+    NeighbourState, Netns, Route, RouteKey, Rule, Setting, Snapshot,
 };
 use macvlan_shim::model::{Mac, Op};
 use macvlan_shim::reconcile::desired::Memory;
@@ -234,6 +235,10 @@ impl World {
             (no, "server") => self.server(no, &mut words)?,
             (no, "guest") => self.guest(no, &mut words, list)?,
             (no, "child") => self.child(no, &mut words, list)?,
+            (no, "nftables") => {
+                let lacks = no.then(|| "nft is not installed".to_owned());
+                self.kernel.snapshot.filter = Filter { usable: !no, lacks, shims: BTreeMap::new() };
+            }
             (false, "restart") => {
                 self.memory = Memory::default();
                 self.schedule = Schedule::default();

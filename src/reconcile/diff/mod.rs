@@ -17,7 +17,7 @@ use super::desired::{Desired, Host, Shim};
 use crate::model::inventory::Mode;
 use crate::model::plan::When;
 use crate::model::snapshot::{
-    Child, ChildKey, GuestAddress, Link, LinkKind, Neighbour, NeighbourState, RouteKey,
+    Child, ChildKey, GuestAddress, Link, LinkKind, Neighbour, NeighbourState, RouteKey, ShimFilter,
 };
 use crate::model::{Mac, Op, Plan, ShimRef, Snapshot, Step};
 
@@ -137,8 +137,22 @@ impl<'a> Steps<'a> {
             }
         }
         hosts.for_each(|address| self.neighbour(*address));
+        self.filter(desired);
         if standing.is_none_or(|link| !link.up) {
             self.now(Op::SetUp { shim: shim.clone() }, "it is complete");
+        }
+    }
+
+    /// Before it goes up: then not one frame of its own gets out.
+    fn filter(&mut self, desired: &Shim) {
+        let filter = &self.snapshot.filter;
+        let standing = desired.shim.index.and_then(|index| filter.shims.get(&index));
+        let is_right = |standing: &ShimFilter| {
+            standing.whole && standing.device == desired.shim.name && standing.macs == desired.macs
+        };
+        if filter.usable && !standing.is_some_and(is_right) {
+            let op = Op::SetFilter { shim: desired.shim.clone(), macs: desired.macs.clone() };
+            self.now(op, "the LAN must not see the shim, nor reach the host through it");
         }
     }
 

@@ -20,6 +20,7 @@ impl Steps<'_> {
         self.delete_proxies();
         self.delete_addresses();
         self.delete_shims();
+        self.delete_filters();
     }
 
     fn delete_rules(&mut self) {
@@ -189,6 +190,22 @@ impl Steps<'_> {
                 let op = Op::DeleteAddress { link: key.link, link_name, address: key.address };
                 self.now(op, "the configuration no longer gives it");
             }
+        }
+    }
+
+    /// Those of shims that are gone, or about to go.
+    fn delete_filters(&mut self) {
+        let filters = &self.snapshot.filter.shims;
+        let needed = |link: &u32| self.is_shim(*link) && self.desired_on(*link).is_some();
+        let surplus: Vec<u32> = filters.keys().filter(|link| !needed(link)).copied().collect();
+        let last = surplus.len() == filters.len() && self.desired.shims.is_empty();
+        for link in surplus {
+            let when = if self.is_shim(link) { When::AfterBreath } else { When::Now };
+            if self.is_shim(link) && !self.desired.settled && !self.gone.contains(&link) {
+                continue;
+            }
+            let op = Op::DeleteFilter { link, link_name: self.link_name(link), last };
+            self.plan.push(Step { op, when, why: "its shim is gone".to_owned() });
         }
     }
 

@@ -1,0 +1,308 @@
+//! The filters of our shims: the nftables table `netdev macvlan_shim`, which is ours by its name. It is read and
+//! written through the JSON interface of `nft`, some milliseconds a call, so never on the way of a guest's address.
+//!
+//! A shim's filter is a set of MACs and a chain at each of the hooks ingress and egress, all named after its
+//! ifindex: that of a shim which is gone never passes for that of a new one. Every rule bears the link's name as its
+//! comment, by which `read` knows a filter that is whole.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::error::Fault;
+use super::wire::{Attributes, Malformed, Message, u8_at};
+use crate::model::Mac;
+use crate::model::names::FILTER_TABLE;
+use crate::model::snapshot::{Filter, ShimFilter};
+
+/// How long one call of `nft` may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Before any other chain at the hook.
+const PRIORITY: i32 = -500;
+
+/// What this kernel and this `nft` can do beyond the least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Abilities {
+    /// The hook egress (Linux 5.16).
+    egress: bool,
+    /// Look-ups in the routing tables at the hook ingress.
+    fib: bool,
+}
+
+impl Default for Abilities {
+    fn default() -> Abilities {
+        Abilities { egress: true, fib: true }
+    }
+}
+
+impl Abilities {
+    /// In the order in which they are tried.
+    const ALL: [Abilities; 4] = [
+        Abilities { egress: true, fib: true },
+        Abilities { egress: true, fib: false },
+        Abilities { egress: false, fib: true },
+        Abilities { egress: false, fib: false },
+    ];
+
+    /// What is lost, in words.
+    fn lacks(self) -> Option<String> {
+        let egress = "nft or the kernel (5.16 is needed) has no egress hook, so the LAN can see frames of the shim itself";
+        let fib = "the kernel has no nft_fib_netdev, so a guest can send to its host from foreign addresses";
+        let lacks = [(self.egress, egress), (self.fib, fib)].into_iter().filter(|(can, _)| !can);
+        let lacks: Vec<&str> = lacks.map(|(_, words)| words).collect();
+        (!lacks.is_empty()).then(|| lacks.join("; "))
+    }
+}
+
+/// What stands.
+pub(super) fn read(abilities: Abilities) -> Filter {
+    match list() {
+        Ok(objects) => {
+            let shims = objects.iter().map(|(link, objects)| (*link, shim_filter(*link, objects, abilities)));
+            Filter { usable: true, lacks: abilities.lacks(), shims: shims.collect() }
+        }
+        Err(why) => Filter { usable: false, lacks: Some(why), shims: BTreeMap::new() },
+    }
+}
+
+/// Whether an event of nftables is about our table.
+pub(super) fn concerns(message: &Message<'_>) -> Result<bool, Malformed> {
+    /// `struct nfgenmsg`; its first byte is the family.
+    const HEADER: usize = 4;
+    const NFPROTO_NETDEV: u8 = 5;
+    /// `NFTA_TABLE_NAME`, `NFTA_CHAIN_TABLE`, `NFTA_RULE_TABLE`, `NFTA_SET_TABLE`, `NFTA_SET_ELEM_LIST_TABLE`.
+    const TABLE: u16 = 1;
+    const NFNL_SUBSYS_NFTABLES: u16 = 10;
+    if message.kind >> 8 != NFNL_SUBSYS_NFTABLES || u8_at(message.payload, 0)? != NFPROTO_NETDEV {
+        return Ok(false);
+    }
+    for attribute in Attributes::after(message.payload, HEADER) {
+        let (kind, value) = attribute?;
+        if kind == TABLE {
+            return Ok(value.strip_suffix(&[0]).unwrap_or(value) == FILTER_TABLE.as_bytes());
+        }
+    }
+    Ok(false)
+}
+
+/// An object as `nft` shows or takes it, with its kind.
+type Object = (String, Value);
+
+/// The objects of our table, by the ifindex of their shim.
+fn list() -> Result<BTreeMap<u32, Vec<Object>>, String> {
+    let listing = nft(&["-j", "list", "ruleset", "netdev"], None)?;
+    let listing: Value =
+        serde_json::from_str(&listing).map_err(|error| format!("nft printed no JSON: {error}"))?;
+    let mut objects: BTreeMap<u32, Vec<Object>> = BTreeMap::new();
+    for object in listing["nftables"].as_array().into_iter().flatten().filter_map(Value::as_object) {
+        for (kind, object) in object.iter().filter(|(_, object)| object["table"] == FILTER_TABLE) {
+            if let Some(link) = link_of(kind, object) {
+                objects.entry(link).or_default().push((kind.clone(), object.clone()));
+            }
+        }
+    }
+    Ok(objects)
+}
+
+/// The ifindex that an object's name, or its chain's, ends in.
+fn link_of(kind: &str, object: &Value) -> Option<u32> {
+    let name = object[if kind == "rule" { "chain" } else { "name" }].as_str()?;
+    name.rsplit_once('-')?.1.parse().ok()
+}
+
+fn shim_filter(link: u32, objects: &[Object], abilities: Abilities) -> ShimFilter {
+    let set = objects.iter().find(|(kind, _)| kind == "set");
+    let macs = set.map(|(_, set)| elements(set));
+    let device =
+        objects.iter().find_map(|(_, object)| object["comment"].as_str()).unwrap_or_default().to_owned();
+    let whole = outline(objects) == outline(&definition(link, &device, macs.is_some(), abilities));
+    ShimFilter { device, macs, whole }
+}
+
+fn elements(set: &Value) -> BTreeSet<Mac> {
+    let texts = set["elem"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    texts.filter_map(|text| text.parse().ok()).collect()
+}
+
+/// What a listing and a definition have in common: which objects there are, and the comments of rules. How a rule
+/// is shown differs from one `nft` to the next.
+fn outline(objects: &[Object]) -> Vec<String> {
+    let line = |(kind, object): &Object| {
+        format!("{kind} {} {} {}", object["name"], object["chain"], object["comment"])
+    };
+    let mut lines: Vec<String> = objects.iter().map(line).collect();
+    lines.sort();
+    lines
+}
+
+/// A shim's filter as `nft` takes it, but for the MACs. Without `by_mac` frames of anybody pass, as far as the other
+/// rules let them.
+fn definition(link: u32, device: &str, by_mac: bool, abilities: Abilities) -> Vec<Object> {
+    let mut objects = Vec::new();
+    let set = format!("guests-{link}");
+    if by_mac {
+        let set = json!({ "family": "netdev", "table": FILTER_TABLE, "name": set, "type": "ether_addr" });
+        objects.push(("set".to_owned(), set));
+    }
+    let mut chain = |hook: &str, name: String, rules: Vec<Vec<Value>>| {
+        let chain = json!({
+            "family": "netdev", "table": FILTER_TABLE, "name": name, "type": "filter", "hook": hook,
+            "dev": device, "prio": PRIORITY, "policy": "accept",
+        });
+        objects.push(("chain".to_owned(), chain));
+        for mut rule in rules {
+            rule.push(json!({ "drop": null }));
+            let rule = json!({
+                "family": "netdev", "table": FILTER_TABLE, "chain": name, "expr": rule, "comment": device,
+            });
+            objects.push(("rule".to_owned(), rule));
+        }
+    };
+    let strangers = |side: &str| by_mac.then(|| vec![unlike(field("ether", side), json!(format!("@{set}")))]);
+    let mut inward: Vec<Vec<Value>> = strangers("saddr").into_iter().collect();
+    inward.extend(from_guests(link, abilities));
+    chain("ingress", format!("in-{link}"), inward);
+    if abilities.egress {
+        chain("egress", format!("out-{link}"), strangers("daddr").into_iter().collect());
+    }
+    objects
+}
+
+/// What no guest has to send to its host.
+fn from_guests(link: u32, abilities: Abilities) -> Vec<Vec<Value>> {
+    let icmpv6 = || field("icmpv6", "type");
+    let mut rules = vec![vec![like(icmpv6(), json!({ "set": ["nd-router-advert", "nd-redirect"] }))]];
+    // Every solicitation from an address that is not known leaves an entry in the table that all namespaces share.
+    let limit = json!({ "limit": { "rate": 5, "burst": 20, "per": "second", "inv": true } });
+    let meter = json!({ "name": format!("asking-{link}"), "size": 4096, "key": field("ether", "saddr"), "stmt": limit });
+    rules.push(vec![like(icmpv6(), json!("nd-neighbor-solicit")), json!({ "meter": meter })]);
+    if abilities.fib {
+        // Only from where the way back leads through the shim, and only to the host itself.
+        let no_way_back =
+            like(json!({ "fib": { "result": "oif", "flags": ["saddr", "iif"] } }), json!(false));
+        let link_local = json!({ "set": ["::", { "prefix": { "addr": "fe80::", "len": 10 } }] });
+        rules.push(vec![unlike(field("ip", "saddr"), json!("0.0.0.0")), no_way_back.clone()]);
+        rules.push(vec![unlike(field("ip6", "saddr"), link_local), no_way_back]);
+        let to = json!({ "fib": { "result": "type", "flags": ["daddr"] } });
+        rules.push(vec![unlike(to, json!({ "set": ["local", "broadcast", "multicast"] }))]);
+    }
+    rules
+}
+
+fn field(protocol: &str, field: &str) -> Value {
+    json!({ "payload": { "protocol": protocol, "field": field } })
+}
+
+fn like(left: Value, right: Value) -> Value {
+    json!({ "match": { "op": "==", "left": left, "right": right } })
+}
+
+fn unlike(left: Value, right: Value) -> Value {
+    json!({ "match": { "op": "!=", "left": left, "right": right } })
+}
+
+/// Makes a shim's filter what it should be, in one transaction: where it is whole only the MACs are changed. Returns
+/// what turned out to be possible.
+pub(super) fn set(
+    link: u32,
+    device: &str,
+    macs: Option<&BTreeSet<Mac>>,
+    standing: Option<&ShimFilter>,
+    abilities: Abilities,
+) -> Result<Abilities, Fault> {
+    if let (Some(macs), Some(ShimFilter { device: of, macs: Some(before), whole: true })) = (macs, standing)
+        && of == device
+    {
+        let change = |verb: &str, macs: BTreeSet<Mac>| {
+            (!macs.is_empty()).then(|| json!({ verb: { "element": set_elements(link, &macs) } }))
+        };
+        let removed = change("delete", before - macs);
+        let added = change("add", macs - before);
+        let commands: Vec<Value> = removed.into_iter().chain(added).collect();
+        return if commands.is_empty() { Ok(abilities) } else { run(commands).map(|()| abilities) };
+    }
+    let mut result = Err(Fault::Broken("nft was not asked".to_owned()));
+    for abilities in Abilities::ALL.into_iter().skip_while(|one| *one != abilities) {
+        let mut commands = vec![json!({ "add": table() })];
+        commands.extend(removal(link)?);
+        let definition = definition(link, device, macs.is_some(), abilities);
+        commands.extend(definition.into_iter().map(|(kind, object)| json!({ "add": { kind: object } })));
+        if let Some(macs) = macs.filter(|macs| !macs.is_empty()) {
+            commands.push(json!({ "add": { "element": set_elements(link, macs) } }));
+        }
+        result = run(commands).map(|()| abilities);
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
+}
+
+fn table() -> Value {
+    json!({ "table": { "family": "netdev", "name": FILTER_TABLE } })
+}
+
+fn set_elements(link: u32, macs: &BTreeSet<Mac>) -> Value {
+    let macs: Vec<String> = macs.iter().map(Mac::to_string).collect();
+    json!({ "family": "netdev", "table": FILTER_TABLE, "name": format!("guests-{link}"), "elem": macs })
+}
+
+/// Deletes the filter of a shim; with the last one the table.
+pub(super) fn delete(link: u32, last: bool) -> Result<(), Fault> {
+    if last {
+        return run(vec![json!({ "add": table() }), json!({ "delete": table() })]);
+    }
+    let commands = removal(link)?;
+    if commands.is_empty() { Ok(()) } else { run(commands) }
+}
+
+/// The commands that take away what stands of a shim's filter: a set can go only when no rule names it.
+fn removal(link: u32) -> Result<Vec<Value>, Fault> {
+    let objects = list().map_err(Fault::Broken)?.remove(&link).unwrap_or_default();
+    let command = |verb: &str, kind: &str, object: &Value| json!({ verb: { kind: { "family": "netdev", "table": FILTER_TABLE, "name": object["name"] } } });
+    let of_kind = |kind: &'static str| objects.iter().filter(move |(its, _)| its == kind);
+    let chains = of_kind("chain")
+        .flat_map(|(_, chain)| [command("flush", "chain", chain), command("delete", "chain", chain)]);
+    let sets = of_kind("set").map(|(_, set)| command("delete", "set", set));
+    Ok(chains.chain(sets).collect())
+}
+
+fn run(commands: Vec<Value>) -> Result<(), Fault> {
+    let text = json!({ "nftables": commands }).to_string();
+    nft(&["-j", "-f", "-"], Some(text)).map(drop).map_err(Fault::Broken)
+}
+
+/// Runs `nft`; says what it printed, or why not.
+fn nft(arguments: &[&str], input: Option<String>) -> Result<String, String> {
+    let mut command = Command::new("nft");
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => "nft is not installed".to_owned(),
+        _ => format!("nft cannot be run: {error}"),
+    })?;
+    let pid = nix::unistd::Pid::from_raw(child.id().cast_signed());
+    let (done, result) = mpsc::channel();
+    std::thread::spawn(move || {
+        if let (Some(mut stdin), Some(input)) = (child.stdin.take(), input) {
+            // If it stops reading, what it prints tells why.
+            let _ = stdin.write_all(input.as_bytes());
+        }
+        let _ = done.send(child.wait_with_output());
+    });
+    let output = result.recv_timeout(PATIENCE).map_err(|_| {
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+        format!("nft did not end within {} s", PATIENCE.as_secs())
+    })?;
+    let output = output.map_err(|error| format!("nft cannot be waited for: {error}"))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let words = String::from_utf8_lossy(&output.stderr);
+    let first = words.lines().find(|line| !line.trim().is_empty()).unwrap_or("no reason given");
+    Err(format!("nft failed: {}", first.trim()))
+}

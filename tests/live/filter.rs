@@ -1,0 +1,158 @@
+//! The filter: the LAN never sees the shim, and reaches nothing through it.
+
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use lab::{Kind, Machine, eventually};
+
+use crate::node::{BINARY, HOST, HOST_V6, Node, PATIENCE, Site};
+
+const GUEST: &str = "192.168.77.101";
+const GUEST_V6: &str = "fd77::101";
+
+fn shim_mac(host: &Machine) -> Result<String> {
+    Ok(host.sh("cat /sys/class/net/mvs-eth0/address")?.trim().to_owned())
+}
+
+fn ruleset(host: &Machine) -> Result<String> {
+    host.sh("nft list ruleset netdev")
+}
+
+#[test]
+fn no_frame_on_the_lan_carries_the_shims_mac() -> Result<()> {
+    let site = Site::new(Kind::Lxd)?;
+    let capture = site.lan.capture("")?;
+    let node = Node::start(&site.host)?;
+    // It appears, is talked to, is asked for, and goes.
+    let guest = site.launch_static("c1", &["192.168.77.101/24", "fd77::101/64"])?;
+    node.wait_both_ways(&guest, GUEST.parse::<IpAddr>()?, HOST)?;
+    node.wait_both_ways(&guest, GUEST_V6.parse::<IpAddr>()?, HOST_V6)?;
+    let mac = shim_mac(&site.host)?;
+    for address in [GUEST, HOST] {
+        site.peer.sh(&format!("arping -D -c 2 -w 3 -I eth0 {address} || true"))?;
+    }
+    site.peer.sh("ip neigh flush all; ip -6 neigh flush all")?;
+    guest.sh("ip neigh flush dev eth0; ip -6 neigh flush dev eth0")?;
+    for address in [GUEST, HOST, GUEST_V6, HOST_V6] {
+        ensure!(site.peer.pings(address.parse::<IpAddr>()?), "the peer lost {address}");
+    }
+    guest.sh("ip addr add 192.168.77.102/24 dev eth0; ip addr add fd77::102/64 dev eth0")?;
+    node.wait_address(&guest, "fd77::102".parse::<IpAddr>()?, "routed")?;
+    let second = site.server.launch("c2", &["-p", "mv"])?;
+    node.wait_nic(&second, "eth0", "reachable")?;
+    second.delete()?;
+    guest.stop()?;
+    node.wait("the shim goes with its last guest", |status| status["shims"] == serde_json::json!([]))?;
+    ensure!(!ruleset(&site.host)?.contains("macvlan_shim"), "the filter stays: {}", ruleset(&site.host)?);
+
+    let frames = capture.stop()?;
+    ensure!(frames.iter().any(|frame| frame.contains("192.168.77.101")), "nothing was captured");
+    let seen: Vec<_> = frames.iter().filter(|frame| frame.contains(&mac)).collect();
+    ensure!(seen.is_empty(), "the LAN saw {mac}: {seen:#?}");
+    Ok(())
+}
+
+#[test]
+fn who_sends_to_the_shims_mac_reaches_nothing() -> Result<()> {
+    let site = Site::new(Kind::Lxd)?;
+    let node = Node::start(&site.host)?;
+    let guest = site.launch_static("c1", &["192.168.77.101/24", "fd77::101/64"])?;
+    node.wait_both_ways(&guest, GUEST.parse::<IpAddr>()?, HOST)?;
+    node.wait_both_ways(&guest, GUEST_V6.parse::<IpAddr>()?, HOST_V6)?;
+    let mac = shim_mac(&site.host)?;
+    // Worst case for IPv4: nothing but the filter is in the way.
+    site.host.sh("for f in all mvs-eth0; do echo 0 > /proc/sys/net/ipv4/conf/$f/rp_filter; done")?;
+    for address in [HOST, HOST_V6] {
+        let set = |mac: &str| format!("ip neigh replace {address} lladdr {mac} dev eth0 nud permanent");
+        site.peer.sh(&set(&mac))?;
+        ensure!(!site.peer.pings(address.parse::<IpAddr>()?), "{address} answers at the shim's MAC");
+        site.peer.sh(&format!("ip neigh del {address} dev eth0"))?;
+        ensure!(site.peer.pings(address.parse::<IpAddr>()?), "{address} does not answer at all");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_broadcast_of_the_lan_reaches_a_socket_of_the_host_once() -> Result<()> {
+    let site = Site::new(Kind::Lxd)?;
+    let node = Node::start(&site.host)?;
+    let guest = site.launch_static("c1", &["192.168.77.101/24"])?;
+    node.wait_both_ways(&guest, GUEST.parse::<IpAddr>()?, HOST)?;
+    // The sysctl that would do the same is out of the way.
+    site.host.sh("for f in all mvs-eth0; do echo 0 > /proc/sys/net/ipv4/conf/$f/rp_filter; done")?;
+    let socket = site.host.within(|| Ok(UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 5000))?))?;
+    site.peer.within(|| {
+        let sender = UdpSocket::bind(("192.168.77.12", 0))?;
+        sender.set_broadcast(true)?;
+        sender.send_to(b"to all", ("192.168.77.255", 5000))?;
+        Ok(())
+    })?;
+    socket.set_read_timeout(Some(Duration::from_secs(5)))?;
+    let mut buffer = [0; 16];
+    socket.recv(&mut buffer)?;
+    socket.set_read_timeout(Some(Duration::from_millis(300)))?;
+    ensure!(socket.recv(&mut buffer).is_err(), "it came twice");
+    Ok(())
+}
+
+#[test]
+fn what_is_flushed_or_changed_in_the_filter_heals() -> Result<()> {
+    let site = Site::new(Kind::Lxd)?;
+    let node = Node::start(&site.host)?;
+    let guest = site.launch_static("c1", &["192.168.77.101/24"])?;
+    node.wait_both_ways(&guest, GUEST.parse::<IpAddr>()?, HOST)?;
+    site.host.sh("nft add table netdev foreign")?;
+    let whole = ruleset(&site.host)?;
+    ensure!(whole.contains("guests-"), "no filter: {whole}");
+    let link = site.host.sh("cat /sys/class/net/mvs-eth0/ifindex")?.trim().to_owned();
+    for damage in [
+        "delete table netdev macvlan_shim".to_owned(),
+        format!("flush chain netdev macvlan_shim in-{link}"),
+        format!("flush set netdev macvlan_shim guests-{link}"),
+        format!("add element netdev macvlan_shim guests-{link} {{ 02:00:00:00:00:99 }}"),
+        format!("add rule netdev macvlan_shim in-{link} accept"),
+    ] {
+        site.host.sh(&format!("nft '{damage}'"))?;
+        eventually(PATIENCE, || {
+            let now = ruleset(&site.host)?;
+            let same = sorted(&now) == sorted(&whole);
+            ensure!(same, "after {damage}: {now}");
+            Ok(())
+        })?;
+    }
+    site.host.sh("nft flush ruleset")?;
+    eventually(PATIENCE, || {
+        ensure!(ruleset(&site.host)?.contains("guests-"), "after flush ruleset");
+        Ok(())
+    })?;
+    ensure!(site.host.pings(GUEST.parse::<IpAddr>()?), "the guest is lost");
+    Ok(())
+}
+
+/// Tables are listed in the order in which they were made.
+fn sorted(ruleset: &str) -> Vec<&str> {
+    let mut lines: Vec<&str> = ruleset.lines().collect();
+    lines.sort_unstable();
+    lines
+}
+
+#[test]
+fn without_nft_guests_are_reached_and_a_problem_says_what_is_lost() -> Result<()> {
+    let site = Site::new(Kind::Lxd)?;
+    let daemon = site.host.spawn(&["env", "PATH=/nowhere", BINARY, "run"])?;
+    let node = Node { host: site.host.clone(), daemon };
+    node.wait("the daemon is ready", |status| status["ready"] == true)?;
+    let guest = site.launch_static("c1", &["192.168.77.101/24", "fd77::101/64"])?;
+    node.wait_both_ways(&guest, GUEST.parse::<IpAddr>()?, HOST)?;
+    node.wait_both_ways(&guest, GUEST_V6.parse::<IpAddr>()?, HOST_V6)?;
+    let status = node.status()?;
+    let problem = &status["problems"][0];
+    ensure!(problem["code"] == "filter-missing", "{status:#}");
+    ensure!(
+        problem["message"].as_str().is_some_and(|text| text.contains("nft is not installed")),
+        "{problem}"
+    );
+    ensure!(!ruleset(&site.host)?.contains("macvlan_shim"), "there is a filter");
+    Ok(())
+}
