@@ -15,6 +15,7 @@ use super::events::{self, Events, Heard, Worth};
 use super::feed::{self, Feed};
 use super::http::Client;
 use super::limits::{Limits, Pauses};
+use super::lookout::Lookout;
 use super::surroundings::Surroundings;
 use super::target::Target;
 use super::trouble::Trouble;
@@ -61,7 +62,7 @@ impl Follower {
     /// Reads the server once. Starts none that is stopped.
     pub async fn read(&self) -> Server {
         let mut server = feed::unread(&self.target);
-        let result = match self.surroundings.socket(&self.target, false) {
+        let result = match self.surroundings.socket(&self.target) {
             Ok(socket) => {
                 server.socket.clone_from(&socket);
                 match Client::new(&socket, &self.limits) {
@@ -81,8 +82,8 @@ impl Follower {
     /// Follows the server: sends a whole value whenever anything of it changed, the first at once. If the receiver is
     /// slow it misses values, but never the newest. Ends when the receiver is gone.
     ///
-    /// `wake` says: a macvlan child appeared that no known guest explains. Then a server that is away is connected to,
-    /// whether or not its process is seen, and a connected one is read again.
+    /// `wake` says: a macvlan child appeared that no known guest explains. Then a server that is away is looked for at
+    /// once, and a connected one is read again.
     pub async fn follow(self, updates: mpsc::Sender<(ServerId, Server)>, wake: Arc<Notify>) {
         let feed = Feed::new(&self.target);
         let forward = feed.forward(updates.clone());
@@ -110,11 +111,12 @@ type Listing = Pin<Box<dyn Future<Output = Result<Reading, Trouble>> + Send>>;
 impl Follow {
     async fn run(mut self) {
         let mut pauses = Pauses::new(&self.follower.limits);
-        let mut asked = false;
         loop {
             let began = Instant::now();
+            // Before we look: what comes later is not missed.
+            let lookout = Lookout::new(&self.follower.target);
             self.has_read = false;
-            let trouble = match self.follower.surroundings.socket(&self.follower.target, asked) {
+            let trouble = match self.follower.surroundings.socket(&self.follower.target) {
                 Ok(socket) => self.session(&socket).await,
                 Err(trouble) => trouble,
             };
@@ -123,27 +125,25 @@ impl Follow {
             if self.has_read && began.elapsed() > self.follower.limits.follow_ups[0] {
                 pauses.reset();
             }
-            let pause = async {
-                if self.has_read {
-                    self.see_off().await;
-                }
-                sleep(pauses.next()).await;
-            };
-            asked = tokio::select! {
-                () = pause => false,
-                () = self.wake.notified() => true,
-            };
-            // However often we are woken.
-            sleep_until(began + self.follower.limits.retry_first).await;
+            if self.has_read {
+                self.see_off().await;
+            }
+            tokio::select! {
+                () = sleep(pauses.next()) => {}
+                () = self.wake.notified() => {}
+                // It may take some looks until it listens.
+                () = lookout.stirs() => pauses.reset(),
+            }
+            sleep_until(began + self.follower.limits.looks).await;
         }
     }
 
     /// A server of systemd that was told to stop closes its event stream first. Were we to connect before it has ended,
-    /// systemd might take that for a reason to start it again.
+    /// systemd might take that for a reason to start it again; so nothing cuts this short.
     async fn see_off(&self) {
         let Some(pid) = self.reading.as_ref().map(|reading| reading.info.pid) else { return };
         let until = Instant::now() + self.follower.limits.farewell;
-        while self.follower.surroundings.may_be_ending(pid) && Instant::now() < until {
+        while self.follower.surroundings.may_be_ending(&self.follower.target, pid) && Instant::now() < until {
             sleep(LOOK).await;
         }
     }

@@ -22,7 +22,10 @@ pub struct Limits {
     pub follow_ups: [Duration; 3],
     /// Between listings when nothing happens.
     pub resync: Duration,
-    /// The first pause before connecting again; each is twice the one before.
+    /// Between two looks for a server that is away, however often something asks for one.
+    pub looks: Duration,
+    /// The first pause before connecting again; each is a quarter longer than the one before, so that a server is
+    /// found again after little more than the time that it was away.
     pub retry_first: Duration,
     /// The longest pause before connecting again.
     pub retry_last: Duration,
@@ -44,6 +47,7 @@ impl Default for Limits {
             spacing: Duration::from_millis(50),
             follow_ups: [2, 5, 10].map(Duration::from_secs),
             resync: Duration::from_secs(30),
+            looks: Duration::from_millis(200),
             retry_first: Duration::from_millis(200),
             retry_last: Duration::from_secs(30),
             farewell: Duration::from_secs(10),
@@ -67,7 +71,7 @@ impl Pauses {
     /// The next pause, with jitter.
     pub(super) fn next(&mut self) -> Duration {
         let pause = self.next;
-        self.next = (pause * 2).min(self.last);
+        self.next = pause.mul_f64(1.25).min(self.last);
         jitter(pause)
     }
 
@@ -88,15 +92,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_double_up_to_the_last() {
+    fn pauses_grow_with_the_time_that_the_server_is_away_up_to_the_last() {
         let mut pauses = Pauses::new(&Limits::default());
         let about = |pause: Duration, wanted: f64| {
             let seconds = pause.as_secs_f64();
             assert!((wanted * 0.799..wanted * 1.201).contains(&seconds), "{seconds} is not about {wanted}");
         };
-        for wanted in [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30.0, 30.0] {
-            about(pauses.next(), wanted);
+        let mut away = Duration::ZERO;
+        for _ in 0..22 {
+            let pause = pauses.next();
+            assert!(pause < away / 3 + Duration::from_millis(300), "{pause:?} after {away:?}");
+            away += pause;
         }
+        assert!(away < Duration::from_secs(200), "{away:?}");
+        about(pauses.next(), 27.1);
+        about(pauses.next(), 30.0);
+        about(pauses.next(), 30.0);
         pauses.reset();
         about(pauses.next(), 0.2);
     }

@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | `target` | where servers may be on this host |
 //! | `surroundings` | whether a server runs, so that connecting does not start a stopped one |
+//! | `lookout` | notices that a server is coming |
 //! | `limits` | how long we wait for what, and how much we take |
 //! | `http` | one request, one connection |
 //! | `api` | the part of the servers' JSON that we read |
@@ -30,6 +31,7 @@ mod follow;
 mod guest;
 mod http;
 mod limits;
+mod lookout;
 mod surroundings;
 mod target;
 mod trouble;

@@ -1,8 +1,11 @@
 //! Whether a server runs. Where systemd holds a server's socket, connecting to it starts a server that somebody
-//! stopped, or one that stays down until it is needed. So the server's process is looked for first.
+//! stopped, or one that stays down until it is needed. So the server's process is looked for first, whatever the
+//! reason to connect.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::target::Target;
@@ -25,16 +28,11 @@ impl Default for Surroundings {
 }
 
 impl Surroundings {
-    /// The socket to connect to, if that starts nothing. `asked` connects whether or not the server's process is
-    /// seen.
-    pub(super) fn socket(&self, target: &Target, asked: bool) -> Result<PathBuf, Trouble> {
-        let there = |path: &&PathBuf| !is_missing(path);
-        let Some(socket) = target.candidates.iter().find(there) else {
-            let places: Vec<_> = target.candidates.iter().map(|path| path.display().to_string()).collect();
-            return Err(Trouble::Absent(format!("no socket at {}", places.join(" or "))));
-        };
-        if asked || !self.systemd.exists() || self.runs(target) != Some(false) {
-            return Ok(socket.clone());
+    /// The socket to connect to, if that starts nothing.
+    pub(super) fn socket(&self, target: &Target) -> Result<PathBuf, Trouble> {
+        let socket = place(target)?;
+        if !self.may_be_started(&socket) || self.runs(target) != Some(false) {
+            return Ok(socket);
         }
         let server = match target.kind {
             Some(ServerKind::Lxd) => "lxd".to_owned(),
@@ -45,8 +43,38 @@ impl Surroundings {
     }
 
     /// Whether this process of a server that closed its event stream may be about to end under systemd.
-    pub(super) fn may_be_ending(&self, pid: u32) -> bool {
-        self.systemd.exists() && self.proc.join(pid.to_string()).exists()
+    pub(super) fn may_be_ending(&self, target: &Target, pid: u32) -> bool {
+        self.proc.join(pid.to_string()).exists()
+            && place(target).is_ok_and(|socket| self.may_be_started(&socket))
+    }
+
+    /// Whether connecting may start the server: systemd starts only what it listens for itself. Where that cannot be
+    /// seen, it may.
+    fn may_be_started(&self, socket: &Path) -> bool {
+        self.systemd.exists() && self.is_held_by_init(socket).unwrap_or(true)
+    }
+
+    /// Whether the init listens at this place; a server that it has started shares that socket. `None` if its files
+    /// are hidden from us.
+    fn is_held_by_init(&self, socket: &Path) -> Option<bool> {
+        let mut held = BTreeSet::new();
+        for file in fs::read_dir(self.proc.join("1/fd")).ok()?.flatten() {
+            match fs::read_link(file.path()) {
+                Ok(link) => held.extend(socket_number(&link.to_string_lossy())),
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return None,
+                // Closed meanwhile.
+                Err(_) => {}
+            }
+        }
+        let identity = |path: &Path| path.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()));
+        let wanted = identity(socket)?;
+        let sockets = fs::read_to_string(self.proc.join("net/unix")).ok()?;
+        let mut places = sockets.lines().filter_map(|line| {
+            let mut words = line.split_ascii_whitespace();
+            let number: u64 = words.nth(6)?.parse().ok()?;
+            held.contains(&number).then(|| words.next()).flatten()
+        });
+        Some(places.any(|path| identity(Path::new(path)) == Some(wanted)))
     }
 
     /// `None` if other processes are hidden from us.
@@ -57,6 +85,19 @@ impl Surroundings {
         });
         Some(processes.any(|process| is_server(&process.path(), target)))
     }
+}
+
+/// The first place of a server's that has a socket.
+fn place(target: &Target) -> Result<PathBuf, Trouble> {
+    target.candidates.iter().find(|path| !is_missing(path)).cloned().ok_or_else(|| {
+        let places: Vec<_> = target.candidates.iter().map(|path| path.display().to_string()).collect();
+        Trouble::Absent(format!("no socket at {}", places.join(" or ")))
+    })
+}
+
+/// Of what an open file that is a socket links to: `socket:[123]`.
+fn socket_number(link: &str) -> Option<u64> {
+    link.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
 /// A socket in a folder that we may not enter is not missing: connecting will say so.
@@ -95,6 +136,8 @@ fn is_inside_a_guest(process: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
     use crate::model::ServerId;
 
@@ -122,13 +165,31 @@ mod tests {
             Host { folder, around }
         }
 
-        fn socket(&self, id: &str, kind: Option<ServerKind>, asked: bool) -> Result<PathBuf, Trouble> {
+        /// The init has the socket number 77 open, which listens at this place.
+        fn init_listens_at(&self, path: &Path) {
+            let files = self.around.proc.join("1/fd");
+            fs::create_dir_all(&files).unwrap();
+            for (file, link) in [("0", "/dev/null"), ("3", "socket:[77]"), ("4", "socket:[78]")] {
+                symlink(link, files.join(file)).unwrap();
+            }
+            fs::create_dir_all(self.around.proc.join("net")).unwrap();
+            let line = |number, path| format!("0000: 00000002 00000000 00010000 0001 01 {number} {path}\n");
+            let sockets = [
+                "Num RefCount Protocol Flags Type St Inode Path\n".to_owned(),
+                line(76, self.folder.path().join("unix.socket").display()),
+                line(77, path.display()),
+                "0000: 00000003 00000000 00000000 0001 03 78\n".to_owned(),
+            ];
+            fs::write(self.around.proc.join("net/unix"), sockets.concat()).unwrap();
+        }
+
+        fn socket(&self, id: &str, kind: Option<ServerKind>) -> Result<PathBuf, Trouble> {
             let candidates = vec![self.folder.path().join("none"), self.folder.path().join("unix.socket")];
-            self.around.socket(&Target { id: ServerId(id.into()), kind, candidates }, asked)
+            self.around.socket(&Target { id: ServerId(id.into()), kind, candidates })
         }
 
         fn connects(&self, id: &str, kind: Option<ServerKind>) -> bool {
-            self.socket(id, kind, false).is_ok()
+            self.socket(id, kind).is_ok()
         }
     }
 
@@ -148,9 +209,28 @@ mod tests {
             ],
         );
         let waiting = Trouble::Absent("lxd is stopped; waiting for it, not starting it".into());
-        assert_eq!(host.socket("lxd", LXD, false), Err(waiting));
-        assert!(host.socket("lxd", LXD, true).is_ok());
+        assert_eq!(host.socket("lxd", LXD), Err(waiting));
         assert!(!host.connects("/x", None));
+    }
+
+    #[test]
+    fn a_server_that_systemd_does_not_listen_for_is_connected_to_whatever_its_name() {
+        let host = Host::new(true, &[("lxd-of-mine", "2")]);
+        host.init_listens_at(Path::new("/run/other.socket"));
+        assert!(host.connects("lxd", LXD));
+        assert!(host.connects("/x", None));
+    }
+
+    #[test]
+    fn a_server_that_systemd_listens_for_is_not_started_by_whatever_name_of_its_socket() {
+        let host = Host::new(true, &[("lxd-of-mine", "2")]);
+        let other_name = host.folder.path().join("linked.socket");
+        symlink(host.folder.path().join("unix.socket"), &other_name).unwrap();
+        host.init_listens_at(&other_name);
+        assert!(!host.connects("lxd", LXD));
+        let running = Host::new(true, &[("lxd --group lxd", "2")]);
+        running.init_listens_at(&running.folder.path().join("unix.socket"));
+        assert!(running.connects("lxd", LXD));
     }
 
     #[test]
@@ -182,7 +262,7 @@ mod tests {
     fn a_missing_socket_is_absence_with_all_places_named() {
         let host = Host::new(false, &[]);
         fs::remove_file(host.folder.path().join("unix.socket")).unwrap();
-        let Err(Trouble::Absent(message)) = host.socket("incus", INCUS, true) else { panic!() };
+        let Err(Trouble::Absent(message)) = host.socket("incus", INCUS) else { panic!() };
         assert!(message.starts_with("no socket at /") && message.contains("/none or /"), "{message}");
     }
 }
