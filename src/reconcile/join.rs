@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::ground::Ground;
 use crate::model::NicKey;
 use crate::model::inventory::{Guest, GuestKind, Inventory, Nic, NicParent, Power};
-use crate::model::snapshot::ChildKey;
+use crate::model::snapshot::{Child, ChildKey, Netns};
 
 /// The children of NICs.
 pub type Joins = BTreeMap<NicKey, ChildKey>;
@@ -30,7 +30,7 @@ pub fn join(ground: &Ground<'_>, inventory: &Inventory, before: &Joins) -> Joins
         let parent = parent_of(ground, nic);
         let fits = |child: &&ChildKey| {
             let seen = &children[*child];
-            Some(seen.parent) == parent && seen.tap == (guest.kind == GuestKind::VirtualMachine)
+            Some(seen.parent) == parent && may_be_of(guest, **child, seen)
         };
         let same_mac = nic.mac.into_iter().flat_map(|mac| ground.facts.children_with(mac));
         let found: Vec<&ChildKey> = same_mac.filter(fits).collect();
@@ -47,13 +47,20 @@ pub fn join(ground: &Ground<'_>, inventory: &Inventory, before: &Joins) -> Joins
     }
     // By MAC alone: the kernel's word on the parent counts, not the configuration's.
     for (key, guest, nic) in &nics {
-        let same_kind = |child: &&ChildKey| children[*child].tap == (guest.kind == GuestKind::VirtualMachine);
+        let same_kind = |child: &&ChildKey| may_be_of(guest, **child, &children[*child]);
         let same_mac = nic.mac.into_iter().flat_map(|mac| ground.facts.children_with(mac)).filter(same_kind);
         if let &[child] = same_mac.collect::<Vec<_>>().as_slice() {
             take(&mut joins, key, *child);
         }
     }
     joins
+}
+
+/// A VM's NIC is a tap and stays with the host. A container's is in a namespace of its own: what the host still has of
+/// it is on its way in or out, or was left there, MAC and all, when the container died and its server was down.
+fn may_be_of(guest: &Guest, key: ChildKey, child: &Child) -> bool {
+    let vm = guest.kind == GuestKind::VirtualMachine;
+    child.tap == vm && (key.netns == Netns::Host) == vm
 }
 
 fn running_nics(inventory: &Inventory) -> impl Iterator<Item = (NicKey, &Guest, &Nic)> {

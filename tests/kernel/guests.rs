@@ -1,6 +1,5 @@
 //! Children in the namespaces of guests, followed without entering them.
 
-
 use macvlan_shim::kernel::Kernel;
 use macvlan_shim::model::Changes;
 use macvlan_shim::model::Mac;
