@@ -329,7 +329,7 @@ async fn it_ends_when_nobody_listens() {
     let (_folder, _server, mut listener) = start().await;
     listener.connected().await;
     listener.updates.close();
-    timeout(Duration::from_secs(5), &mut listener.task).await.unwrap();
+    timeout(Duration::from_secs(5), &mut listener.task).await.unwrap().unwrap();
 }
 
 // ---- trouble ----

@@ -27,7 +27,6 @@ const STATIC: &str =
 /// IPv6 stays as it is, so that a host without IPv4 is nevertheless one with a network.
 const DHCP: &str = "[Network]\nDHCP=ipv4\nAddress=fd77::11/64\nIPv6AcceptRA=no\n";
 /// What keeps networkd away from shims where another file would match them.
-const DROP_IN: &str = "[Match]\nName=mvs-*\n\n[Link]\nUnmanaged=yes\n";
 
 /// What networkd itself does when it is told to, or dies.
 const EVENTS: [&str; 4] = [
@@ -158,27 +157,6 @@ fn rules_that_networkd_flushes_are_back_at_once() -> Result<()> {
         ensure!(site.host.sh("ip rule show table 77")? == rule, "{}", site.picture());
         Ok(())
     })
-}
-
-#[test]
-fn a_file_for_all_links_leaves_shims_alone_and_harms_nothing_where_it_does_not() -> Result<()> {
-    let site = Site::new(STATIC)?;
-    let setup = |link: &str| site.host.sh(&format!("networkctl --no-legend list {link}"));
-    site.host.write("/etc/systemd/network/90-all.network", "[Match]\nName=*\n\n[Network]\nDHCP=ipv4\n")?;
-    site.host.write("/usr/lib/systemd/network/00-macvlan-shim.network", DROP_IN)?;
-    let before = site.host.sh("ip -br addr show mvs-eth0")?;
-    site.survive("systemctl restart systemd-networkd")?;
-    until(PATIENCE, "the file for all links counts", || {
-        setup("lo").is_ok_and(|lo| lo.contains(" configured"))
-    })?;
-    ensure!(setup("mvs-eth0")?.contains(" unmanaged"), "{}", site.picture());
-    ensure!(site.host.sh("ip -br addr show mvs-eth0")? == before, "{}", site.picture());
-
-    site.host.sh("rm /usr/lib/systemd/network/00-macvlan-shim.network; networkctl reload")?;
-    let managed =
-        || setup("mvs-eth0").is_ok_and(|shim| shim.contains("routable") && shim.contains(" configured"));
-    until(PATIENCE, "networkd has given the shim an address", managed)?;
-    site.survive("networkctl reconfigure mvs-eth0")
 }
 
 #[test]
