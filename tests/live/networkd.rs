@@ -26,8 +26,6 @@ const STATIC: &str =
     "[Network]\nAddress=192.168.77.11/24\nGateway=192.168.77.1\nAddress=fd77::11/64\nIPv6AcceptRA=no\n";
 /// IPv6 stays as it is, so that a host without IPv4 is nevertheless one with a network.
 const DHCP: &str = "[Network]\nDHCP=ipv4\nAddress=fd77::11/64\nIPv6AcceptRA=no\n";
-/// What keeps networkd away from shims where another file would match them.
-
 /// What networkd itself does when it is told to, or dies.
 const EVENTS: [&str; 4] = [
     "networkctl reconfigure eth0",
