@@ -47,6 +47,7 @@ mod pulse;
 mod rest;
 mod server;
 pub mod stand_in;
+mod stream;
 
 pub use capture::Capture;
 pub use daemon::Daemon;
@@ -60,3 +61,4 @@ pub use machine::Machine;
 pub use network::Port;
 pub use pulse::Pulse;
 pub use server::Server;
+pub use stream::Stream;
