@@ -167,7 +167,7 @@ proptest! {
                     prop_assert_eq!(shim.index, None);
                     prop_assert!(there.insert(shim.name.clone(), 0).is_none(), "{} made twice", shim);
                 }
-                Op::SetMtu { shim, .. } | Op::MulticastOff { shim } | Op::Set { shim, .. }
+                Op::Mark { shim, .. } | Op::SetMac { shim, .. } | Op::SetMtu { shim, .. } | Op::MulticastOff { shim } | Op::Set { shim, .. }
                 | Op::AddAddress { shim, .. } | Op::AddProxy { shim, .. } | Op::SetNeighbour { shim, .. }
                 | Op::SetFilter { shim, .. } | Op::SetUp { shim } | Op::SetRoute { shim, .. } => {
                     prop_assert_eq!(there.get(&shim.name).copied(), Some(shim.index.unwrap_or(0)), "{}", step.op);
@@ -438,6 +438,8 @@ impl Run {
 fn related(a: &Op, b: &Op) -> bool {
     let shim = |op: &Op| match op {
         Op::CreateShim { shim, .. }
+        | Op::Mark { shim, .. }
+        | Op::SetMac { shim, .. }
         | Op::SetMtu { shim, .. }
         | Op::MulticastOff { shim }
         | Op::Set { shim, .. }

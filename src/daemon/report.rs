@@ -220,6 +220,8 @@ impl Facts<'_> {
     fn failure_of_shim(&self, shim: &str) -> Option<&Error> {
         self.schedule.failures_at(None).find_map(|(op, error)| match op {
             Op::CreateShim { shim: at, .. }
+            | Op::Mark { shim: at, .. }
+            | Op::SetMac { shim: at, .. }
             | Op::SetMtu { shim: at, .. }
             | Op::MulticastOff { shim: at }
             | Op::Set { shim: at, .. }

@@ -28,6 +28,14 @@ impl Kernel {
             Op::CreateShim { shim, parent, mac, mtu, .. } => {
                 create(requests, &shim.name, *parent, *mac, *mtu)
             }
+            Op::Mark { shim, mac } => {
+                let link = index(requests, shim)?;
+                Ok(link::mark(requests, link, *mac)?)
+            }
+            Op::SetMac { shim, mac } => {
+                let link = index(requests, shim)?;
+                set_mac(requests, link, *mac)
+            }
             Op::SetMtu { shim, mtu } => {
                 let link = index(requests, shim)?;
                 Ok(link::set_mtu(requests, link, *mtu)?)
@@ -133,7 +141,9 @@ fn is_there_already(result: &Result<(), Fault>) -> bool {
 fn create(requests: &mut Requests, name: &str, parent: u32, mac: Mac, mtu: u32) -> Result<(), Failure> {
     let result = link::create(requests, name, parent, mac, mtu);
     if !is_there_already(&result) {
-        return Ok(result?);
+        result?;
+        let made = link::with_name(requests, name)?;
+        return Ok(link::mark(requests, made.index, mac)?);
     }
     let standing = link::with_name(requests, name)?;
     match (standing.is_shim(), standing.lower == Some(parent)) {
@@ -144,6 +154,17 @@ fn create(requests: &mut Requests, name: &str, parent: u32, mac: Mac, mtu: u32) 
         }
         (false, _) => Err(name_taken(name)),
     }
+}
+
+/// The kernel drops a link's neighbour entries with its MAC. Ours are there again before anybody asks for them.
+fn set_mac(requests: &mut Requests, link: u32, mac: Mac) -> Result<(), Failure> {
+    let entries = neighbour::dump(requests)?;
+    link::set_mac(requests, link, mac)?;
+    let ours = entries.iter().filter(|((_, at), entry)| *at == link && entry.ours);
+    for ((address, _), to) in ours.filter_map(|(key, entry)| Some((key, entry.mac?))) {
+        set_neighbour(requests, link, *address, to)?;
+    }
+    Ok(())
 }
 
 fn delete_shim(requests: &mut Requests, link: u32, name: &str) -> Result<(), Failure> {

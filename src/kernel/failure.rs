@@ -53,6 +53,10 @@ fn meaning(op: &Op, errno: Errno) -> (ErrorCode, Option<&'static str>) {
         (Op::CreateShim { .. } | Op::SetUp { .. }, Errno::EADDRINUSE) => {
             (ErrorCode::MacTaken, Some("another child of the parent has this MAC; another MAC will be taken"))
         }
+        (Op::SetMac { .. }, Errno::EADDRINUSE) => (
+            ErrorCode::MacTaken,
+            Some("another child of the parent has this MAC; guests look for the shim there"),
+        ),
         (Op::CreateShim { .. }, Errno::EBUSY) => (
             ErrorCode::ParentBusy,
             Some("the parent is a port of a bridge or carries ipvlan children; use the bridge as the parent"),

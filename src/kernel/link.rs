@@ -11,7 +11,7 @@ use super::request::Requests;
 use super::wire::{Attributes, Malformed, Message, i32_of, text_of, u8_at, u16_at, u32_at, u32_of};
 use crate::model::Mac;
 use crate::model::inventory::Mode;
-use crate::model::names::LINK_GROUP;
+use crate::model::names::{LINK_GROUP, made_with, shim_alias};
 use crate::model::snapshot::LinkKind;
 
 /// A link as a message shows it, in whichever namespace.
@@ -25,6 +25,8 @@ pub(super) struct Seen {
     pub(super) up: bool,
     pub(super) multicast: bool,
     pub(super) group: u32,
+    /// What the alias says, if it is a shim's.
+    pub(super) made_with: Option<Mac>,
     /// `IFLA_LINK`.
     pub(super) lower: Option<u32>,
     /// `IFLA_LINK_NETNSID`: where the lower link is, if it is not in the link's own namespace. In a dump
@@ -45,7 +47,7 @@ impl Seen {
 
     /// Bears our mark, if it is in the host's namespace.
     pub(super) fn is_shim(&self) -> bool {
-        self.group == LINK_GROUP && matches!(self.kind, LinkKind::Macvlan(_))
+        (self.group == LINK_GROUP || self.made_with.is_some()) && matches!(self.kind, LinkKind::Macvlan(_))
     }
 }
 
@@ -65,6 +67,7 @@ pub(super) fn read(message: &Message<'_>) -> Result<Option<Seen>, Malformed> {
         up: flags & libc::IFF_UP as u32 != 0,
         multicast: flags & libc::IFF_MULTICAST as u32 != 0,
         group: 0,
+        made_with: None,
         lower: None,
         lower_netns: None,
         master: None,
@@ -81,6 +84,7 @@ pub(super) fn read(message: &Message<'_>) -> Result<Option<Seen>, Malformed> {
             libc::IFLA_ADDRESS => seen.mac = mac(u16_at(payload, 2)?, value),
             libc::IFLA_MTU => seen.mtu = u32_of(value)?,
             libc::IFLA_GROUP => seen.group = u32_of(value)?,
+            libc::IFLA_IFALIAS => seen.made_with = made_with(&text_of(value)),
             libc::IFLA_LINK => seen.lower = Some(u32_of(value)?).filter(|index| *index != 0),
             libc::IFLA_LINK_NETNSID => seen.lower_netns = Some(i32_of(value)?),
             libc::IFLA_MASTER => seen.master = Some(u32_of(value)?).filter(|index| *index != 0),
@@ -176,6 +180,16 @@ pub(super) fn create(
         .link_group(LINK_GROUP)
         .build();
     requests.order(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL)
+}
+
+/// Puts both marks on a link of ours.
+pub(super) fn mark(requests: &mut Requests, index: u32, mac: Mac) -> Result<(), Fault> {
+    change(requests, LinkUnspec::new_with_index(index).link_group(LINK_GROUP).alias(shim_alias(mac)))
+}
+
+/// Changes a link's MAC.
+pub(super) fn set_mac(requests: &mut Requests, index: u32, mac: Mac) -> Result<(), Fault> {
+    change(requests, LinkUnspec::new_with_index(index).address(mac.0.to_vec()))
 }
 
 /// Changes a link's MTU.

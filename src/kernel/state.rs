@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use super::marks::Marks;
 use super::slice::Slice;
 use super::{address, filter, link, setting};
-use crate::model::names::LINK_GROUP;
 use crate::model::snapshot::{AddressKey, Child, ChildKey, GuestAddress, HostAddress, Link, LinkKind, Netns};
 use crate::model::{Changes, Snapshot};
 
@@ -122,7 +121,7 @@ impl State {
         let addresses = self.snapshot.addresses.iter().filter(|(key, _)| key.link == index);
         let child = self.snapshot.links.get(&index).and_then(|link| {
             let (mode, tap) = match link.kind {
-                LinkKind::Macvlan(mode) if link.group != LINK_GROUP => (mode, false),
+                LinkKind::Macvlan(mode) if link.shim_parent().is_none() => (mode, false),
                 LinkKind::Macvtap(mode) => (mode, true),
                 _ => return None,
             };
@@ -197,6 +196,7 @@ fn host_link(seen: link::Seen, old: Option<&Link>) -> Link {
         up: seen.up,
         multicast: seen.multicast,
         group: seen.group,
+        made_with: seen.made_with,
         master: seen.master,
         wireless,
     }

@@ -1,5 +1,7 @@
 //! Every name and number by which an object in the kernel or a file is known to be ours.
 
+use super::Mac;
+
 /// The program, its package, its unit.
 pub const PROGRAM: &str = "macvlan-shim";
 
@@ -11,6 +13,17 @@ pub const TABLE: u32 = 77;
 
 /// `IFLA_GROUP` of our shims; set in the message that creates them, so there is no unmarked moment.
 pub const LINK_GROUP: u32 = 7173;
+
+/// `IFLA_IFALIAS` of our shims: the second mark, which the kernel takes only after the link is made. A link that lost
+/// one mark is known by the other. It also tells with which MAC the shim was made.
+pub fn shim_alias(mac: Mac) -> String {
+    format!("{PROGRAM} {mac}")
+}
+
+/// The MAC in the alias of a shim; `None` for any other alias.
+pub fn made_with(alias: &str) -> Option<Mac> {
+    alias.strip_prefix(PROGRAM)?.strip_prefix(' ')?.parse().ok()
+}
 
 /// The nftables table of family netdev that holds the filters of our shims.
 pub const FILTER_TABLE: &str = "macvlan_shim";
@@ -51,6 +64,15 @@ pub fn shim_name(parent: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_alias_is_a_mark_only_in_full() {
+        let mac = Mac([2, 0, 0, 0, 0, 7]);
+        assert_eq!(made_with(&shim_alias(mac)), Some(mac));
+        for other in ["", "macvlan-shim", "macvlan-shim of mine", "my macvlan-shim 02:00:00:00:00:07"] {
+            assert_eq!(made_with(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn a_short_parent_is_readable_in_the_shims_name() {

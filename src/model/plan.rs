@@ -64,6 +64,10 @@ impl fmt::Display for ShimRef {
 pub enum Op {
     /// Makes a shim: macvlan in bridge mode, marked, down.
     CreateShim { shim: ShimRef, parent: u32, parent_name: String, mac: Mac, mtu: u32 },
+    /// Puts both marks on a shim: the link group, and the alias with the MAC that it was made with.
+    Mark { shim: ShimRef, mac: Mac },
+    /// Gives a shim back the MAC that it was made with: guests remember it. Its neighbour entries stay.
+    SetMac { shim: ShimRef, mac: Mac },
     /// Changes a shim's MTU, in bytes.
     SetMtu { shim: ShimRef, mtu: u32 },
     /// Takes `IFF_MULTICAST` from a shim: the kernel then sends no group reports of its own.
@@ -107,6 +111,8 @@ impl Op {
     pub fn object(&self) -> (&str, Option<IpNet>) {
         match self {
             Op::CreateShim { shim, .. }
+            | Op::Mark { shim, .. }
+            | Op::SetMac { shim, .. }
             | Op::SetMtu { shim, .. }
             | Op::MulticastOff { shim }
             | Op::Set { shim, .. }
@@ -165,6 +171,8 @@ impl fmt::Display for Op {
             Op::CreateShim { shim, parent_name, mac, mtu, .. } => {
                 write!(f, "create shim {shim} on {parent_name} with MAC {mac} and MTU {mtu}")
             }
+            Op::Mark { shim, mac } => write!(f, "mark {shim} as ours, made with MAC {mac}"),
+            Op::SetMac { shim, mac } => write!(f, "set the MAC of {shim} to {mac}"),
             Op::SetMtu { shim, mtu } => write!(f, "set the MTU of {shim} to {mtu}"),
             Op::MulticastOff { shim } => write!(f, "set multicast off on {shim}"),
             Op::Set { shim, setting, value } => {

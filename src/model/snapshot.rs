@@ -81,6 +81,8 @@ pub struct Link {
     pub multicast: bool,
     /// `IFLA_GROUP`.
     pub group: u32,
+    /// The MAC that its alias says we made it with ([`super::names::made_with`]).
+    pub made_with: Option<Mac>,
     /// The ifindex of the link below it (`IFLA_LINK`), if that is in this namespace.
     pub lower: Option<u32>,
     /// The ifindex of the bridge, bond or VRF that it is a port of.
@@ -90,10 +92,12 @@ pub struct Link {
 }
 
 impl Link {
-    /// If this link is one of our shims: the ifindex of its parent. A marked link whose parent has left
-    /// the namespace counts too, with parent 0, so that it is cleaned away.
+    /// If this link is one of our shims: the ifindex of its parent. Either mark suffices, so that the other can
+    /// be put back. A marked link whose parent has left the namespace counts too, with parent 0, so that it is
+    /// cleaned away.
     pub fn shim_parent(&self) -> Option<u32> {
-        let ours = self.group == super::names::LINK_GROUP && matches!(self.kind, LinkKind::Macvlan(_));
+        let marked = self.group == super::names::LINK_GROUP || self.made_with.is_some();
+        let ours = marked && matches!(self.kind, LinkKind::Macvlan(_));
         ours.then_some(self.lower.unwrap_or(0))
     }
 }

@@ -142,7 +142,9 @@ fn new_shim(
 ) -> Shim {
     let standing = ground.shim(parent.index);
     let name = standing.map_or_else(|| shim_name(&parent.name), |link| link.name.clone());
-    let mac = standing.and_then(|link| link.mac).unwrap_or_else(|| shim::mac(ground, parent, refused_macs));
+    let mac = standing
+        .and_then(|link| link.made_with.or(link.mac))
+        .unwrap_or_else(|| shim::mac(ground, parent, refused_macs));
     let proxies = ground.host_addresses(parent.index).filter_map(|address| match address {
         IpAddr::V6(address) if ground.ipv6() => Some(address),
         _ => None,

@@ -326,6 +326,8 @@ impl Holds {
         match op {
             Op::Probe { .. } | Op::AddRule { .. } => false,
             Op::CreateShim { shim: at, .. }
+            | Op::Mark { shim: at, .. }
+            | Op::SetMac { shim: at, .. }
             | Op::SetMtu { shim: at, .. }
             | Op::MulticastOff { shim: at }
             | Op::Set { shim: at, .. }
@@ -380,6 +382,8 @@ impl Holds {
             // Without a filter the sysctls serve: the shim goes up all the same.
             Op::SetFilter { .. }
             | Op::DeleteFilter { .. }
+            | Op::Mark { .. }
+            | Op::SetMac { .. }
             | Op::SetMtu { .. }
             | Op::DeleteNeighbour { .. }
             | Op::AddProxy { .. }

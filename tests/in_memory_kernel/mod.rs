@@ -77,6 +77,12 @@ impl InMemoryKernel {
     pub(crate) fn apply(&mut self, op: &Op) -> Result<(), String> {
         match op {
             Op::CreateShim { shim, parent, mac, mtu, .. } => self.create(&shim.name, *parent, *mac, *mtu),
+            Op::Mark { shim, mac } => {
+                let link = self.link_mut(shim)?;
+                (link.group, link.made_with) = (LINK_GROUP, Some(*mac));
+                Ok(())
+            }
+            Op::SetMac { shim, mac } => self.set_mac(shim, *mac),
             Op::SetMtu { shim, mtu } => self.set_mtu(shim, *mtu),
             Op::MulticastOff { shim } => {
                 self.link_mut(shim)?.multicast = false;
@@ -153,7 +159,7 @@ impl InMemoryKernel {
                 Ok(())
             }
             Op::DeleteShim { link, .. } => {
-                if self.snapshot.links.get(link).is_some_and(|link| link.group == LINK_GROUP) {
+                if self.snapshot.links.get(link).is_some_and(|link| link.shim_parent().is_some()) {
                     self.remove_link(*link);
                 }
                 Ok(())
@@ -201,6 +207,7 @@ impl InMemoryKernel {
             up: false,
             multicast: true,
             group: LINK_GROUP,
+            made_with: Some(mac),
             lower,
             master: None,
             wireless: false,
@@ -215,6 +222,15 @@ impl InMemoryKernel {
         let highest = self.snapshot.links.keys().next_back().copied().unwrap_or(0);
         self.last_index = self.last_index.max(highest) + 1;
         self.last_index
+    }
+
+    fn set_mac(&mut self, shim: &ShimRef, mac: Mac) -> Result<(), String> {
+        let link = Link { mac: Some(mac), ..self.link_mut(shim)?.clone() };
+        if link.up && self.is_taken(&link) {
+            return Err("EADDRINUSE".to_owned());
+        }
+        self.link_mut(shim)?.mac = Some(mac);
+        Ok(())
     }
 
     fn set_mtu(&mut self, shim: &ShimRef, mtu: u32) -> Result<(), String> {
@@ -248,19 +264,23 @@ impl InMemoryKernel {
 
     fn set_up(&mut self, shim: &ShimRef) -> Result<(), String> {
         let link = self.link_mut(shim)?.clone();
+        if self.is_taken(&link) {
+            return Err("EADDRINUSE".to_owned());
+        }
+        self.link_mut(shim)?.up = true;
+        Ok(())
+    }
+
+    /// Another link on the same parent has the MAC of this one.
+    fn is_taken(&self, link: &Link) -> bool {
         let twin = |other: &&Link| {
             other.index != link.index && other.up && other.lower == link.lower && other.mac == link.mac
         };
         let children = self.snapshot.children.values();
         let mut macs = children.filter(|child| Some(child.parent) == link.lower).map(|child| child.mac);
-        let taken = macs.any(|mac| Some(mac) == link.mac)
+        macs.any(|mac| Some(mac) == link.mac)
             || self.snapshot.links.values().any(|other| twin(&other))
-            || link.mac.is_some_and(|mac| self.hidden_macs.contains(&mac));
-        if taken {
-            return Err("EADDRINUSE".to_owned());
-        }
-        self.link_mut(shim)?.up = true;
-        Ok(())
+            || link.mac.is_some_and(|mac| self.hidden_macs.contains(&mac))
     }
 
     /// `NLM_F_CREATE` with `NLM_F_EXCL`, or with `NLM_F_REPLACE`.

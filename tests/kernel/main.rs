@@ -6,6 +6,7 @@
 mod events;
 mod guests;
 mod host;
+mod identity;
 mod look;
 mod shim;
 mod snapshot;

@@ -32,6 +32,7 @@ impl Host {
         let parent_name = "eth0".to_owned();
         vec![
             Op::CreateShim { shim: shim.clone(), parent, parent_name, mac: SHIM_MAC, mtu: 1400 },
+            Op::Mark { shim: shim.clone(), mac: SHIM_MAC },
             Op::SetMtu { shim: shim.clone(), mtu: 1500 },
             Op::MulticastOff { shim: shim.clone() },
             set(Setting::ArpFilter, 1),

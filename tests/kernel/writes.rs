@@ -1,10 +1,8 @@
 //! Operations: what they make, what they leave alone, and how they fail.
 
-use std::process::Command;
-
 use macvlan_shim::kernel::{ErrorCode, Kernel};
 use macvlan_shim::model::Changes;
-use macvlan_shim::model::names::{LINK_GROUP, TABLE, TABLE_MAIN};
+use macvlan_shim::model::names::{TABLE, TABLE_MAIN};
 use macvlan_shim::model::snapshot::{Neighbour, NeighbourState, Rule, Setting};
 use macvlan_shim::model::{Mac, Op, ShimRef};
 
@@ -72,17 +70,6 @@ fn every_operation_is_seen_once_applied_and_may_be_applied_twice() {
     assert!(!snapshot.routes.values().any(|route| route.ours));
     assert!(!snapshot.rules.iter().any(|rule| rule.ours));
     assert!(snapshot.proxies.is_empty() && snapshot.settings.is_empty());
-}
-
-#[test]
-fn the_mark_of_a_shim_is_the_one_that_ip_shows() {
-    let host = Host::new();
-    let mut kernel = Kernel::open().unwrap();
-    let (parent, shim) = (host.parent(&kernel), host.shim_ref());
-    host.make(&mut kernel, &shim, parent);
-    let output =
-        Command::new("ip").args(["-o", "link", "show", "group", &LINK_GROUP.to_string()]).output().unwrap();
-    assert!(String::from_utf8_lossy(&output.stdout).contains("mvs-eth0@eth0"));
 }
 
 #[test]

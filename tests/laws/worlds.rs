@@ -134,6 +134,7 @@ fn link(index: u32, name: &str, kind: LinkKind) -> Link {
         up: true,
         multicast: true,
         group: 0,
+        made_with: None,
         lower: None,
         master: None,
         wireless: false,
@@ -591,17 +592,21 @@ impl Event {
 }
 
 fn is_marked(kernel: &InMemoryKernel, link: u32) -> bool {
-    kernel.snapshot.links.get(&link).is_some_and(|link| link.group == LINK_GROUP)
+    kernel.snapshot.links.get(&link).is_some_and(|link| link.shim_parent().is_some())
 }
 
 fn make_shim(kernel: &mut InMemoryKernel, parent: u32, name: &str, mode: Mode, marked: bool, complete: bool) {
     let index = kernel.next_index();
+    let mac = Mac([2, 0x77, 0, 0, 0, u8::try_from(index % 251).unwrap()]);
+    // A new one has no second mark yet, an old one may have lost the first.
+    let grouped = marked && !(complete && index.is_multiple_of(2));
     let new = Link {
-        mac: Some(Mac([2, 0x77, 0, 0, 0, u8::try_from(index % 251).unwrap()])),
+        mac: Some(mac),
         mtu: kernel.snapshot.links[&parent].mtu,
         up: complete,
         multicast: !complete,
-        group: if marked { LINK_GROUP } else { 0 },
+        group: if grouped { LINK_GROUP } else { 0 },
+        made_with: Some(mac).filter(|_| marked && complete),
         lower: Some(parent),
         ..link(0, name, LinkKind::Macvlan(mode))
     };

@@ -3,7 +3,7 @@
 //! ```text
 //! config:                                        the lines below it, indented, are the file
 //! link eth0 [mac M] [mtu N] [name N] [up|down] [wifi|bridge|vlan N on L|macvlan on L] [port of L]
-//!           [private|passthru] [marked] [no ethernet]
+//!           [private|passthru] [marked] [group N] [no ethernet]
 //! address eth0 192.168.100.62/24 [tentative|deprecated|temporary|secondary|ours]
 //! route 10.0.0.0/8 dev eth0 [src A] [metric N] [table N] [via gateway] [ours]
 //! next hop 192.168.100.1
@@ -86,6 +86,7 @@ impl World {
             up: true,
             multicast: false,
             group: 0,
+            made_with: None,
             lower: None,
             master: None,
             wireless: false,
@@ -278,6 +279,7 @@ impl World {
                     up: true,
                     multicast: true,
                     group: 0,
+                    made_with: None,
                     lower: None,
                     master: None,
                     wireless: false,
@@ -309,7 +311,8 @@ impl World {
         if words.has("wifi") {
             link.wireless = true;
         }
-        if words.has("marked") {
+        let marked = words.has("marked");
+        if marked {
             link.group = LINK_GROUP;
             self.kernel
                 .snapshot
@@ -322,6 +325,12 @@ impl World {
         }
         if let Some(text) = words.after("mac")? {
             link.mac = Some(mac(text)?);
+        }
+        if marked {
+            link.made_with = link.mac;
+        }
+        if let Some(group) = words.after("group")? {
+            link.group = parse(group)?;
         }
         if let Some(mtu) = words.after("mtu")? {
             link.mtu = parse(mtu)?;

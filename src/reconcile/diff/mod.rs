@@ -15,6 +15,7 @@ use ipnet::IpNet;
 use super::admit::Reason;
 use super::desired::{Desired, Host, Shim};
 use crate::model::inventory::Mode;
+use crate::model::names::LINK_GROUP;
 use crate::model::plan::When;
 use crate::model::snapshot::{
     Child, ChildKey, GuestAddress, Link, LinkKind, Neighbour, NeighbourState, RouteKey, ShimFilter,
@@ -100,6 +101,12 @@ impl<'a> Steps<'a> {
                 mtu: desired.mtu,
             };
             self.now(op, desired.why.clone());
+        }
+        if standing.is_some_and(|link| link.group != LINK_GROUP || link.made_with != Some(desired.mac)) {
+            self.now(Op::Mark { shim: shim.clone(), mac: desired.mac }, "a mark of it was lost");
+        }
+        if standing.is_some_and(|link| link.mac != Some(desired.mac)) {
+            self.now(Op::SetMac { shim: shim.clone(), mac: desired.mac }, "guests know it by this MAC");
         }
         if standing.is_some_and(|link| link.mtu != desired.mtu) {
             let why = format!("{} has it", desired.parent);

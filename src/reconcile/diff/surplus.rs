@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::{Steps, is_host, metric};
-use crate::model::names::{LINK_GROUP, TABLE, TABLE_MAIN};
+use crate::model::names::{TABLE, TABLE_MAIN};
 use crate::model::plan::When;
-use crate::model::snapshot::{Child, Link, LinkKind, RouteKey, Rule};
+use crate::model::snapshot::{Child, Link, RouteKey, Rule};
 use crate::model::{Op, Step};
 use crate::reconcile::desired::Shim;
 
@@ -210,8 +210,7 @@ impl Steps<'_> {
     }
 
     fn delete_shims(&mut self) {
-        let marked = |link: &&Link| link.group == LINK_GROUP && matches!(link.kind, LinkKind::Macvlan(_));
-        for link in self.snapshot.links.values().filter(marked) {
+        for (_, link) in self.snapshot.shims() {
             let surplus = self.desired_on(link.index).is_none() && !self.gone.contains(&link.index);
             if !surplus || !self.desired.settled {
                 continue;

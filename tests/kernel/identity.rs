@@ -1,0 +1,54 @@
+//! What a shim is known by, and what others change of it.
+
+use std::process::Command;
+
+use macvlan_shim::kernel::Kernel;
+use macvlan_shim::model::Op;
+use macvlan_shim::model::names::LINK_GROUP;
+
+use crate::host::Host;
+use crate::look::{assert_truth, ip};
+use crate::shim::{GUEST_MAC, SHIM_MAC};
+
+#[test]
+fn the_marks_of_a_shim_are_those_that_ip_shows_and_each_is_enough() {
+    let host = Host::new();
+    let mut kernel = Kernel::open().unwrap();
+    let (parent, shim) = (host.parent(&kernel), host.shim_ref());
+    host.make(&mut kernel, &shim, parent);
+    let output =
+        Command::new("ip").args(["-o", "link", "show", "group", &LINK_GROUP.to_string()]).output().unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        shown.contains("mvs-eth0@eth0") && shown.contains(&format!("alias macvlan-shim {SHIM_MAC}")),
+        "{shown}"
+    );
+    for (blow, shims) in [("group 0", 1), ("alias mine", 0)] {
+        host.ip(&format!("link set mvs-eth0 {blow}"));
+        kernel.drain();
+        assert_eq!(kernel.snapshot().shims().count(), shims, "{blow}");
+    }
+}
+
+#[test]
+fn a_shim_gets_its_mac_back_and_keeps_its_neighbours() {
+    let host = Host::new();
+    let mut kernel = Kernel::open().unwrap();
+    let (parent, shim) = (host.parent(&kernel), host.shim_ref());
+    host.make(&mut kernel, &shim, parent);
+    host.ip("link set mvs-eth0 address 02:00:00:00:00:78");
+    // The kernel has taken them with the MAC.
+    kernel.drain();
+    assert!(kernel.snapshot().neighbours.values().all(|entry| !entry.ours));
+    let address = ip("192.0.2.100");
+    kernel.apply(&Op::SetNeighbour { shim: shim.clone(), address, mac: GUEST_MAC }).unwrap();
+    kernel.apply(&Op::SetMac { shim, mac: SHIM_MAC }).unwrap();
+    kernel.drain();
+    let snapshot = kernel.snapshot();
+    let link = snapshot.link_named("mvs-eth0").unwrap();
+    assert_eq!((link.mac, link.made_with, link.up), (Some(SHIM_MAC), Some(SHIM_MAC), true));
+    let entries = snapshot.neighbours.iter().filter(|((_, at), entry)| *at == link.index && entry.ours);
+    assert_eq!(entries.map(|((to, _), _)| *to).collect::<Vec<_>>(), [address]);
+    assert_eq!(snapshot.proxies.len(), 1);
+    assert_truth(&mut kernel);
+}
