@@ -167,6 +167,10 @@ proptest! {
                     prop_assert_eq!(shim.index, None);
                     prop_assert!(there.insert(shim.name.clone(), 0).is_none(), "{} made twice", shim);
                 }
+                Op::Rename { link, link_name, name } => {
+                    prop_assert_eq!(there.remove(link_name), Some(*link), "{}", step.op);
+                    prop_assert!(there.insert(name.clone(), *link).is_none(), "{}", step.op);
+                }
                 Op::Mark { shim, .. } | Op::SetMac { shim, .. } | Op::SetMtu { shim, .. } | Op::MulticastOff { shim } | Op::Set { shim, .. }
                 | Op::AddAddress { shim, .. } | Op::AddProxy { shim, .. } | Op::SetNeighbour { shim, .. }
                 | Op::SetFilter { shim, .. } | Op::SetUp { shim } | Op::SetRoute { shim, .. } => {
@@ -449,7 +453,8 @@ fn related(a: &Op, b: &Op) -> bool {
         | Op::SetFilter { shim, .. }
         | Op::SetUp { shim }
         | Op::SetRoute { shim, .. } => Some(shim.name.clone()),
-        Op::DeleteRoute { link_name, .. }
+        Op::Rename { link_name, .. }
+        | Op::DeleteRoute { link_name, .. }
         | Op::DeleteNeighbour { link_name, .. }
         | Op::DeleteProxy { link_name, .. }
         | Op::DeleteAddress { link_name, .. }
@@ -466,11 +471,14 @@ fn related(a: &Op, b: &Op) -> bool {
     };
     let rule = matches!(a, Op::SetRoute { .. }) && matches!(b, Op::DeleteRule { .. });
     let source = matches!((a, b), (Op::AddAddress { address, .. }, Op::SetRoute { source, .. }) if Some(*address) == *source);
+    let name = matches!((a, b),
+        (Op::Rename { link_name, .. } | Op::DeleteShim { link_name, .. }, Op::Rename { name, .. }) if link_name == name);
     let same_address = address(a).is_some() && address(a) == address(b);
     // On one shim, only what makes the shim holds back what concerns different addresses.
     let makes = matches!(
         a,
-        Op::CreateShim { .. }
+        Op::Rename { .. }
+            | Op::CreateShim { .. }
             | Op::SetUp { .. }
             | Op::Set { .. }
             | Op::MulticastOff { .. }
@@ -480,7 +488,7 @@ fn related(a: &Op, b: &Op) -> bool {
     let same_shim = makes
         && shim(a) == shim(b)
         && (!matches!(a, Op::DeleteRoute { .. }) || matches!(b, Op::DeleteShim { .. }));
-    rule || source || same_address || same_shim
+    rule || source || name || same_address || same_shim
 }
 
 #[test]

@@ -219,6 +219,7 @@ impl Facts<'_> {
 
     fn failure_of_shim(&self, shim: &str) -> Option<&Error> {
         self.schedule.failures_at(None).find_map(|(op, error)| match op {
+            Op::Rename { name, .. } => (name == shim).then_some(error),
             Op::CreateShim { shim: at, .. }
             | Op::Mark { shim: at, .. }
             | Op::SetMac { shim: at, .. }

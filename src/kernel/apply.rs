@@ -28,6 +28,10 @@ impl Kernel {
             Op::CreateShim { shim, parent, mac, mtu, .. } => {
                 create(requests, &shim.name, *parent, *mac, *mtu)
             }
+            Op::Rename { link, link_name, name } => {
+                only_ours(requests, *link, link_name)?;
+                Ok(link::rename(requests, *link, name)?)
+            }
             Op::Mark { shim, mac } => {
                 let link = index(requests, shim)?;
                 Ok(link::mark(requests, link, *mac)?)
@@ -51,9 +55,12 @@ impl Kernel {
             }
             Op::Set { shim, setting, value } => {
                 self.state.marks.mark(Slice::Settings);
-                let renamed = shim.index.and_then(|index| self.state.snapshot.links.get(&index));
-                let name = renamed.map_or(&shim.name, |link| &link.name);
-                setting::write(name, *setting, *value).map(drop).map_err(Failure::File)
+                // The plan itself, or somebody else, may just have renamed it.
+                let name = match shim.index {
+                    Some(index) => link::with_index(requests, None, index)?.name,
+                    None => shim.name.clone(),
+                };
+                setting::write(&name, *setting, *value).map(drop).map_err(Failure::File)
             }
             Op::AddAddress { shim, address } => {
                 let link = index(requests, shim)?;
@@ -168,14 +175,21 @@ fn set_mac(requests: &mut Requests, link: u32, mac: Mac) -> Result<(), Failure> 
 }
 
 fn delete_shim(requests: &mut Requests, link: u32, name: &str) -> Result<(), Failure> {
-    match link::with_index(requests, None, link) {
-        Ok(standing) if standing.is_shim() => gone(link::delete(requests, link)),
-        Ok(standing) => {
-            let message = format!("link {link} is {}, not our shim {name}", standing.name);
-            Err(Failure::InTheWay(ErrorCode::Exists, message))
-        }
-        Err(fault) => gone(Err(fault)),
+    match only_ours(requests, link, name) {
+        Ok(()) => gone(link::delete(requests, link)),
+        Err(Failure::Kernel(fault)) => gone(Err(fault)),
+        foreign => foreign,
     }
+}
+
+/// Fails if the link is not a shim of ours (any more).
+fn only_ours(requests: &mut Requests, link: u32, name: &str) -> Result<(), Failure> {
+    let standing = link::with_index(requests, None, link)?;
+    if standing.is_shim() {
+        return Ok(());
+    }
+    let message = format!("link {link} is {}, not our shim {name}", standing.name);
+    Err(Failure::InTheWay(ErrorCode::Exists, message))
 }
 
 /// `marked`: the kernel shows who made an address. Where it does not, all on a shim is ours.

@@ -3,6 +3,7 @@
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkLayerType, LinkMessage, MacVlanMode};
+use nix::errno::Errno;
 use nix::libc;
 use rtnetlink::{LinkMacVlan, LinkMessageBuilder, LinkUnspec};
 
@@ -180,6 +181,18 @@ pub(super) fn create(
         .link_group(LINK_GROUP)
         .build();
     requests.order(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL)
+}
+
+/// Gives a link another name. Before Linux 6.2 it has to be down for that.
+pub(super) fn rename(requests: &mut Requests, index: u32, name: &str) -> Result<(), Fault> {
+    let order = || LinkUnspec::new_with_index(index).name(name);
+    match change(requests, order()) {
+        Err(Fault::Refused { errno: Errno::EBUSY, .. }) => {
+            change(requests, LinkUnspec::new_with_index(index).down())?;
+            change(requests, order())
+        }
+        result => result,
+    }
 }
 
 /// Puts both marks on a link of ours.

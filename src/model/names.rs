@@ -61,6 +61,11 @@ pub fn shim_name(parent: &str) -> String {
     format!("mvs-{:02x}{:02x}{:02x}{:02x}", digest[0], digest[1], digest[2], digest[3])
 }
 
+/// A name for a shim whose right one is another link's.
+pub fn spare_name(index: u32) -> String {
+    format!("mvs-if{index}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

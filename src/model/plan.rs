@@ -64,6 +64,8 @@ impl fmt::Display for ShimRef {
 pub enum Op {
     /// Makes a shim: macvlan in bridge mode, marked, down.
     CreateShim { shim: ShimRef, parent: u32, parent_name: String, mac: Mac, mtu: u32 },
+    /// Gives a shim of ours another name.
+    Rename { link: u32, link_name: String, name: String },
     /// Puts both marks on a shim: the link group, and the alias with the MAC that it was made with.
     Mark { shim: ShimRef, mac: Mac },
     /// Gives a shim back the MAC that it was made with: guests remember it. Its neighbour entries stay.
@@ -118,6 +120,7 @@ impl Op {
             | Op::Set { shim, .. }
             | Op::SetFilter { shim, .. }
             | Op::SetUp { shim } => (&shim.name, None),
+            Op::Rename { name, .. } => (name, None),
             Op::AddAddress { shim, address } | Op::SetNeighbour { shim, address, .. } => {
                 (&shim.name, Some(IpNet::from(*address)))
             }
@@ -171,6 +174,7 @@ impl fmt::Display for Op {
             Op::CreateShim { shim, parent_name, mac, mtu, .. } => {
                 write!(f, "create shim {shim} on {parent_name} with MAC {mac} and MTU {mtu}")
             }
+            Op::Rename { link_name, name, .. } => write!(f, "rename {link_name} to {name}"),
             Op::Mark { shim, mac } => write!(f, "mark {shim} as ours, made with MAC {mac}"),
             Op::SetMac { shim, mac } => write!(f, "set the MAC of {shim} to {mac}"),
             Op::SetMtu { shim, mtu } => write!(f, "set the MTU of {shim} to {mtu}"),

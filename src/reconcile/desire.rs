@@ -122,7 +122,7 @@ fn parties(
     parties.orphans = orphans.map(|(key, _)| *key).collect();
     let blocked = |parent: &u32| {
         let link = ground.snapshot.links.get(parent);
-        link.is_none_or(|link| shim::obstacle(ground, link, &parents).is_some())
+        link.is_none_or(|link| shim::obstacle(ground, link).is_some())
     };
     parties.blocked = parents.iter().copied().filter(blocked).collect();
     parties

@@ -10,7 +10,6 @@ use super::ground::Ground;
 use super::select::left_out;
 use super::shim::{self, Obstacle};
 use crate::model::inventory::{Guest, GuestKind, Inventory, Mode, NicParent};
-use crate::model::names::shim_name;
 use crate::model::snapshot::Link;
 use crate::model::status::Problem;
 use crate::model::{GuestKey, Mac, ShimRef};
@@ -24,10 +23,9 @@ pub(super) fn place_shims(
 ) {
     let mut shims: BTreeMap<u32, Shim> = BTreeMap::new();
     let wanted = wanted_parents(ground, inventory, desired);
-    let parents: BTreeSet<u32> = wanted.keys().copied().collect();
     for (parent, why) in wanted {
         if let Some(link) = ground.snapshot.links.get(&parent) {
-            let obstacle = shim::obstacle(ground, link, &parents);
+            let obstacle = shim::obstacle(ground, link);
             shims.insert(parent, new_shim(ground, link, why, obstacle, refused_macs));
         }
     }
@@ -141,7 +139,7 @@ fn new_shim(
     refused_macs: &BTreeSet<Mac>,
 ) -> Shim {
     let standing = ground.shim(parent.index);
-    let name = standing.map_or_else(|| shim_name(&parent.name), |link| link.name.clone());
+    let name = shim::name(ground, parent);
     let mac = standing
         .and_then(|link| link.made_with.or(link.mac))
         .unwrap_or_else(|| shim::mac(ground, parent, refused_macs));

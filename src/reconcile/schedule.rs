@@ -97,6 +97,8 @@ pub struct Round {
 struct Holds {
     /// Shims that are not there, or not up.
     shims: BTreeSet<String>,
+    /// Names that shims should have left.
+    names: BTreeSet<String>,
     /// Shims that are not complete, and so must not go up.
     incomplete: BTreeSet<String>,
     /// Own addresses of shims that are not there.
@@ -325,8 +327,9 @@ impl Holds {
         let host = |name: &String, address: &IpAddr| self.hosts.contains(&(name.clone(), *address));
         match op {
             Op::Probe { .. } | Op::AddRule { .. } => false,
-            Op::CreateShim { shim: at, .. }
-            | Op::Mark { shim: at, .. }
+            Op::Rename { name, .. } => self.names.contains(name),
+            Op::CreateShim { shim: at, .. } => shim(&at.name) || self.names.contains(&at.name),
+            Op::Mark { shim: at, .. }
             | Op::SetMac { shim: at, .. }
             | Op::SetMtu { shim: at, .. }
             | Op::MulticastOff { shim: at }
@@ -356,6 +359,9 @@ impl Holds {
             Op::CreateShim { shim, .. } | Op::SetUp { shim } => {
                 self.shims.insert(shim.name.clone());
             }
+            Op::Rename { link_name, .. } => {
+                self.names.insert(link_name.clone());
+            }
             Op::MulticastOff { shim } | Op::Set { shim, .. } => {
                 self.incomplete.insert(shim.name.clone());
             }
@@ -377,6 +383,7 @@ impl Holds {
                 self.shims.insert(link_name.clone());
             }
             Op::DeleteShim { link_name, .. } => {
+                self.names.insert(link_name.clone());
                 self.shims.insert(link_name.clone());
             }
             // Without a filter the sysctls serve: the shim goes up all the same.

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::ground::Ground;
 use crate::model::Mac;
 use crate::model::inventory::Mode;
-use crate::model::names::shim_name;
+use crate::model::names::{shim_name, spare_name};
 use crate::model::snapshot::{Link, LinkKind, Setting};
 
 /// Why no shim can stand on a parent: a stable code, a sentence, and what to do.
@@ -21,9 +21,8 @@ pub struct Obstacle {
     pub hint: String,
 }
 
-/// The obstacle to a shim on a parent, if there is one that can be seen beforehand. `wanted`: the parents on which
-/// a shim should stand.
-pub(super) fn obstacle(ground: &Ground<'_>, parent: &Link, wanted: &BTreeSet<u32>) -> Option<Obstacle> {
+/// The obstacle to a shim on a parent, if there is one that can be seen beforehand.
+pub(super) fn obstacle(ground: &Ground<'_>, parent: &Link) -> Option<Obstacle> {
     let name = &parent.name;
     let links = &ground.snapshot.links;
     if ground.shim(parent.index).is_some() {
@@ -66,41 +65,38 @@ pub(super) fn obstacle(ground: &Ground<'_>, parent: &Link, wanted: &BTreeSet<u32
             hint: "use mode bridge for that guest's NIC".to_owned(),
         });
     }
-    name_taken(ground, name, wanted)
+    name_taken(ground, name)
 }
 
-/// The shim's name is another link's: a foreign one's, or that of our shim on a parent that was renamed. A link
-/// of ours that nobody wants is no obstacle: the plan deletes it first.
-fn name_taken(ground: &Ground<'_>, parent: &str, parents: &BTreeSet<u32>) -> Option<Obstacle> {
+/// The name of the shim on a parent. One that stands goes by its spare name where a link that is not ours has the
+/// right one.
+pub(super) fn name(ground: &Ground<'_>, parent: &Link) -> String {
+    let right = shim_name(&parent.name);
+    match ground.shim(parent.index) {
+        Some(standing) if foreign(ground, &right).is_some() => spare_name(standing.index),
+        _ => right,
+    }
+}
+
+/// A link of that name that is not ours. Ours makes way: it is renamed, or nobody needs it.
+fn foreign<'a>(ground: &Ground<'a>, name: &str) -> Option<&'a Link> {
+    ground.snapshot.link_named(name).filter(|link| link.shim_parent().is_none())
+}
+
+/// The shim's name is a foreign link's.
+fn name_taken(ground: &Ground<'_>, parent: &str) -> Option<Obstacle> {
     let wanted = shim_name(parent);
-    let taken = ground.snapshot.link_named(&wanted)?;
-    let mut shims = ground.shims().filter(|(parent, _)| parents.contains(parent));
-    let serves = shims.find(|(_, shim)| shim.index == taken.index);
-    let (whose, hint) = match serves.and_then(|(parent, _)| links_name(ground, parent)) {
-        Some(other) => (
-            format!("is our shim on {other}"),
-            format!("rename it: ip link set {wanted} name {}", shim_name(other)),
-        ),
-        None if taken.shim_parent().is_some() => return None,
-        None => (
-            "is not ours".to_owned(),
-            format!(
-                "if nothing needs it: ip link delete {wanted}; else rename it: ip link set {wanted} name …"
-            ),
-        ),
-    };
+    let taken = foreign(ground, &wanted)?;
     Some(Obstacle {
         code: "name-taken",
         message: format!(
-            "an interface {wanted} (ifindex {}) exists and {whose}, so no shim can stand on {parent}",
+            "an interface {wanted} (ifindex {}) exists and is not ours, so no shim can stand on {parent}",
             taken.index
         ),
-        hint,
+        hint: format!(
+            "if nothing needs it: ip link delete {wanted}; else rename it: ip link set {wanted} name …"
+        ),
     })
-}
-
-fn links_name<'a>(ground: &Ground<'a>, index: u32) -> Option<&'a str> {
-    ground.snapshot.links.get(&index).map(|link| link.name.as_str())
 }
 
 /// The MAC of a new shim: locally administered, the same after every reboot, and free on this host.

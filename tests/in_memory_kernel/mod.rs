@@ -77,6 +77,13 @@ impl InMemoryKernel {
     pub(crate) fn apply(&mut self, op: &Op) -> Result<(), String> {
         match op {
             Op::CreateShim { shim, parent, mac, mtu, .. } => self.create(&shim.name, *parent, *mac, *mtu),
+            Op::Rename { link, name, .. } => {
+                if self.snapshot.link_named(name).is_some_and(|other| other.index != *link) {
+                    return Err("EEXIST".to_owned());
+                }
+                self.snapshot.links.get_mut(link).ok_or("ENODEV")?.name.clone_from(name);
+                Ok(())
+            }
             Op::Mark { shim, mac } => {
                 let link = self.link_mut(shim)?;
                 (link.group, link.made_with) = (LINK_GROUP, Some(*mac));

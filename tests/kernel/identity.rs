@@ -2,9 +2,10 @@
 
 use std::process::Command;
 
-use macvlan_shim::kernel::Kernel;
-use macvlan_shim::model::Op;
+use macvlan_shim::kernel::{ErrorCode, Kernel};
 use macvlan_shim::model::names::LINK_GROUP;
+use macvlan_shim::model::snapshot::Setting;
+use macvlan_shim::model::{Op, ShimRef};
 
 use crate::host::Host;
 use crate::look::{assert_truth, ip};
@@ -51,4 +52,32 @@ fn a_shim_gets_its_mac_back_and_keeps_its_neighbours() {
     assert_eq!(entries.map(|((to, _), _)| *to).collect::<Vec<_>>(), [address]);
     assert_eq!(snapshot.proxies.len(), 1);
     assert_truth(&mut kernel);
+}
+
+#[test]
+fn a_shim_is_renamed_and_keeps_all_that_is_on_it() {
+    let host = Host::new();
+    let mut kernel = Kernel::open().unwrap();
+    let (parent, shim) = (host.parent(&kernel), host.shim_ref());
+    host.make(&mut kernel, &shim, parent);
+    kernel.drain();
+    let before = kernel.snapshot().clone();
+    let link = before.link_named("mvs-eth0").unwrap().index;
+    let rename = |link, name: &str| Op::Rename { link, link_name: "mvs-eth0".into(), name: name.into() };
+    for _ in 0..2 {
+        kernel.apply(&rename(link, "mvs-lan0")).unwrap();
+    }
+    // A plan names the shim as it shall be, and knows it by its index.
+    let shim = ShimRef { name: "mvs-any".to_owned(), index: Some(link) };
+    kernel.apply(&Op::Set { shim, setting: Setting::ArpFilter, value: 0 }).unwrap();
+    kernel.drain();
+    let after = kernel.snapshot();
+    assert_eq!(after.links[&link].name, "mvs-lan0");
+    assert_eq!(after.settings[&link][&Setting::ArpFilter], 0);
+    // Before Linux 6.2 it has to go down for that.
+    if after.links[&link].up {
+        assert_eq!((&after.routes, &after.neighbours), (&before.routes, &before.neighbours));
+    }
+    assert_truth(&mut kernel);
+    assert_eq!(kernel.apply(&rename(parent, "mvs-eth1")).unwrap_err().code, ErrorCode::Exists);
 }

@@ -245,6 +245,16 @@ pub(crate) enum Event {
         link: u32,
         setting: usize,
     },
+    /// Two links have each other's names.
+    SwapNames {
+        link: u32,
+        other: u32,
+    },
+    /// Somebody takes a mark from a link, and changes its MAC.
+    Disguise {
+        link: u32,
+        mac: Mac,
+    },
     Child {
         key: ChildKey,
         parent: u32,
@@ -351,6 +361,9 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
         }),
         1 => (any_link(), select(vec![1400u32, 1500, 9000])).prop_map(|(link, mtu)| Event::Mtu { link, mtu }),
         1 => (5u32..9, 0usize..12).prop_map(|(link, setting)| Event::Drift { link, setting }),
+        1 => prop_oneof![(parent(), parent()), (5u32..9, 5u32..9)]
+            .prop_map(|(link, other)| Event::SwapNames { link, other }),
+        1 => (5u32..9, mac()).prop_map(|(link, mac)| Event::Disguise { link, mac }),
         1 => parent().prop_map(|link| Event::Wifi { link }),
         2 => (5u32..10, prop::option::weighted(0.8, mac()), any::<bool>())
             .prop_map(|(link, mac, whole)| Event::Filter { link, mac, whole }),
@@ -525,6 +538,22 @@ impl Event {
                 let macs = mac.map(|mac| BTreeSet::from([mac]));
                 let filter = ShimFilter { device: device.to_owned(), macs, whole: *whole };
                 kernel.snapshot.filter.shims.insert(*link, filter);
+            }
+            Event::SwapNames { link, other } if there(link, kernel) && there(other, kernel) => {
+                let links = &mut kernel.snapshot.links;
+                let (name, other_name) = (links[link].name.clone(), links[other].name.clone());
+                for (link, name) in [(link, other_name), (other, name)] {
+                    if let Some(link) = links.get_mut(link) {
+                        link.name = name;
+                    }
+                }
+            }
+            Event::Disguise { link, mac } => {
+                if let Some(link) = kernel.snapshot.links.get_mut(link).filter(|link| link.index > 4) {
+                    (link.group, link.mac) = (0, Some(*mac));
+                    let index = link.index;
+                    kernel.snapshot.neighbours.retain(|(_, at), _| *at != index);
+                }
             }
             Event::Child { key, parent, mac, mode, tap, addresses } if there(parent, kernel) => {
                 let children = &kernel.snapshot.children;

@@ -325,6 +325,7 @@ impl World {
         }
         if let Some(text) = words.after("mac")? {
             link.mac = Some(mac(text)?);
+            self.kernel.snapshot.neighbours.retain(|(_, at), _| *at != link.index);
         }
         if marked {
             link.made_with = link.mac;

@@ -15,7 +15,7 @@ use ipnet::IpNet;
 use super::admit::Reason;
 use super::desired::{Desired, Host, Shim};
 use crate::model::inventory::Mode;
-use crate::model::names::LINK_GROUP;
+use crate::model::names::{LINK_GROUP, spare_name};
 use crate::model::plan::When;
 use crate::model::snapshot::{
     Child, ChildKey, GuestAddress, Link, LinkKind, Neighbour, NeighbourState, RouteKey, ShimFilter,
@@ -34,6 +34,7 @@ pub fn diff(desired: &Desired, snapshot: &Snapshot) -> Plan {
     for (address, host) in &desired.hosts {
         hosts.entry(host.parent).or_default().push(*address);
     }
+    steps.put_names_right();
     let shims = || desired.shims.iter().filter(|(_, shim)| shim.obstacle.is_none());
     let hosts_on = |parent| hosts.get(parent).into_iter().flatten();
     for (parent, shim) in shims() {
@@ -77,13 +78,43 @@ impl<'a> Steps<'a> {
         let standing = desired.shims.values().filter_map(|shim| Some((shim.shim.index?, shim)));
         let flushed = standing.filter(|(link, shim)| is_flushed(snapshot, *link, shim)).map(|(link, _)| link);
         let flushed = flushed.collect();
-        let new = desired.shims.values().filter(|shim| shim.obstacle.is_none() && shim.shim.index.is_none());
-        let gone = new.filter_map(|shim| in_the_way(snapshot, shim)).map(|link| link.index).collect();
+        let shims = desired.shims.values().filter(|shim| shim.obstacle.is_none());
+        let gone =
+            shims.filter_map(|shim| in_the_way(desired, snapshot, shim)).map(|link| link.index).collect();
         Steps { plan: Plan::new(), gone, replaced: BTreeSet::new(), flushed, desired, snapshot }
     }
 
     fn now(&mut self, op: Op, why: impl Into<String>) {
         self.plan.push(Step { op, when: When::Now, why: why.into() });
+    }
+
+    /// Each shim is named after its parent; a parent may be renamed, and another link take its old name. Of two that
+    /// have each other's names one steps aside first.
+    fn put_names_right(&mut self) {
+        let desired = self.desired;
+        let misnamed = desired.shims.values().filter_map(|shim| {
+            let link = self.snapshot.links.get(&shim.shim.index?)?;
+            (link.name != shim.shim.name).then_some((link, shim))
+        });
+        let misnamed: Vec<(&Link, &Shim)> = misnamed.collect();
+        let mut names: BTreeMap<u32, String> =
+            misnamed.iter().map(|(link, _)| (link.index, link.name.clone())).collect();
+        for (link, shim) in misnamed {
+            let right = &shim.shim.name;
+            let holder = names.iter().find(|(index, name)| *name == right && **index != link.index);
+            if let Some(holder) = holder.map(|(index, _)| *index) {
+                self.rename(&mut names, holder, &spare_name(holder), "another shim needs its name");
+            }
+            self.make_way(shim, link.shim_parent().unwrap_or(0));
+            self.rename(&mut names, link.index, right, "its parent has that name");
+        }
+    }
+
+    /// `names`: those that the shims have by then.
+    fn rename(&mut self, names: &mut BTreeMap<u32, String>, link: u32, name: &str, why: &str) {
+        if let Some(link_name) = names.insert(link, name.to_owned()) {
+            self.now(Op::Rename { link, link_name, name: name.to_owned() }, why);
+        }
     }
 
     /// The shim itself, and all upon it but its routes.
@@ -181,7 +212,7 @@ impl<'a> Steps<'a> {
     }
 
     fn make_way(&mut self, shim: &Shim, parent: u32) {
-        let Some(link) = in_the_way(self.snapshot, shim) else { return };
+        let Some(link) = in_the_way(self.desired, self.snapshot, shim) else { return };
         let why = match (&link.kind, link.lower) {
             (_, None) => "its parent is gone".to_owned(),
             (LinkKind::Macvlan(mode), _) if *mode != Mode::Bridge => format!("its mode is {mode}"),
@@ -326,9 +357,11 @@ fn reason(host: &Host) -> String {
     nic.map_or_else(|| "the guest is still there".to_owned(), |nic| format!("{nic} has it"))
 }
 
-/// A marked link with the name of a shim that is to be made, and that nobody desires: the new one needs its name.
-fn in_the_way<'a>(snapshot: &'a Snapshot, shim: &Shim) -> Option<&'a Link> {
-    snapshot.link_named(&shim.shim.name).filter(|link| link.shim_parent().is_some())
+/// A marked link with the name of a shim that does not stand, or stands under another, and that nobody desires.
+fn in_the_way<'a>(desired: &Desired, snapshot: &'a Snapshot, shim: &Shim) -> Option<&'a Link> {
+    let link = snapshot.link_named(&shim.shim.name).filter(|link| link.shim_parent().is_some())?;
+    let is_desired = desired.shims.values().any(|shim| shim.shim.index == Some(link.index));
+    (!is_desired).then_some(link)
 }
 
 /// The kernel drops all IPv4 routes and neighbours of a link with its last IPv4 address, used or not. So where that
