@@ -58,6 +58,8 @@ struct Track {
 pub struct History {
     /// How often it ran in a row.
     pub rounds: u32,
+    /// How many of the last of these failed.
+    failures: u32,
     /// When it ran last.
     pub last: Instant,
     /// Before this it is not tried again.
@@ -169,8 +171,10 @@ impl Schedule {
             self.track(op).and_then(|track| track.history.as_ref()).filter(|history| !history.is_over(now));
         let rounds = before.map_or(1, |history| history.rounds.saturating_add(1));
         let failed = result.is_err();
+        let failures =
+            if failed { before.map_or(1, |history| history.failures.saturating_add(1)) } else { 0 };
         let pause = match (failed, rounds > FIGHT_ROUNDS) {
-            (true, _) => back_off(rounds),
+            (true, _) => back_off(failures),
             (false, true) => FIGHT_PAUSE,
             (false, false) => Duration::ZERO,
         };
@@ -184,7 +188,7 @@ impl Schedule {
         }
         let tracks = self.tracks.entry(op.address()).or_default();
         tracks.entry(op.clone()).or_default().history =
-            Some(History { rounds, last: now, not_before, error: result.err() });
+            Some(History { rounds, failures, last: now, not_before, error: result.err() });
     }
 
     /// When something that had to wait is due.
@@ -442,6 +446,19 @@ mod tests {
                 assert_eq!(schedule.fights(now).count(), 0);
             }
         }
+    }
+
+    #[test]
+    fn what_was_undone_often_and_then_fails_once_is_tried_again_soon() {
+        let (mut schedule, mut now) = (Schedule::default(), Instant::now());
+        for _ in 0..FIGHT_ROUNDS {
+            now += BREATH;
+            assert!(run(&mut schedule, &add(), now));
+        }
+        let error = Error { code: "other", message: String::new(), hint: None };
+        let mut round = schedule.begin(&vec![add()], now);
+        schedule.ran(&mut round, &add().op, now, Err(error));
+        assert_eq!(round.wake, Some(now + BACK_OFF));
     }
 
     #[test]
