@@ -19,7 +19,12 @@ use crate::model::{Mac, Op, ShimRef};
 impl Kernel {
     /// Does one write. What it changed is in the snapshot after the next [`Kernel::drain`].
     pub fn apply(&mut self, op: &Op) -> Result<(), OpError> {
-        self.perform(op).map_err(|failure| explain(op, failure))
+        let result = self.perform(op);
+        if result.is_err() {
+            // Perhaps for a sysctl that somebody has changed: of those the kernel does not always tell.
+            self.state.marks.mark(Slice::Settings);
+        }
+        result.map_err(|failure| explain(op, failure))
     }
 
     fn perform(&mut self, op: &Op) -> Result<(), Failure> {

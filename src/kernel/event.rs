@@ -58,6 +58,10 @@ impl State {
                 let shim = u32_at(message.payload, 4)?;
                 if self.snapshot.links.get(&shim).is_some_and(|link| link.shim_parent().is_some()) {
                     self.marks.mark(Slice::Proxies);
+                    // So it does when IPv6 is switched off on it, of which there is no other word.
+                    if message.kind == RTM_DELMULTICAST {
+                        self.marks.mark(Slice::Settings);
+                    }
                 }
                 Ok(())
             }

@@ -108,7 +108,23 @@ fn a_setting_that_another_changes_is_noticed() {
     std::fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "0").unwrap();
     assert!(kernel.drain().all);
     assert_eq!(kernel.snapshot().settings[&index][&Setting::Ipv6Forwarding], 0);
+    // Of this one only the loss of the proxy entries tells.
+    std::fs::write("/proc/sys/net/ipv6/conf/mvs-eth0/disable_ipv6", "1").unwrap();
+    assert!(kernel.drain().all);
+    assert_eq!(kernel.snapshot().settings[&index][&Setting::Ipv6Disable], 1);
     assert_truth(&mut kernel);
+    // Of this one nothing does, but an op that fails.
+    std::fs::write("/proc/sys/net/ipv4/conf/mvs-eth0/arp_filter", "0").unwrap();
+    let route = Op::SetRoute {
+        shim: ShimRef { index: Some(index), ..shim },
+        destination: net("192.0.2.130/32"),
+        source: Some(ip("192.0.2.99")),
+        table: TABLE_MAIN,
+        replace: false,
+    };
+    kernel.apply(&route).unwrap_err();
+    assert!(kernel.drain().all);
+    assert_eq!(kernel.snapshot().settings[&index][&Setting::ArpFilter], 0);
 }
 
 #[test]
