@@ -222,6 +222,7 @@ pub enum Setting {
     AcceptRedirects,
     SendRedirects,
     AcceptSourceRoute,
+    Solicit,
     Ipv6Disable,
     Ipv6AddrGenMode,
     Ipv6AcceptRa,
@@ -229,16 +230,18 @@ pub enum Setting {
     Ipv6Forwarding,
     Ipv6ProxyNdp,
     Ipv6ProxyDelay,
+    Ipv6Solicit,
 }
 
 impl Setting {
     /// All of them, in the order in which they are written.
-    pub const ALL: [Setting; 12] = [
+    pub const ALL: [Setting; 14] = [
         Setting::ArpFilter,
         Setting::RpFilter,
         Setting::AcceptRedirects,
         Setting::SendRedirects,
         Setting::AcceptSourceRoute,
+        Setting::Solicit,
         Setting::Ipv6Disable,
         Setting::Ipv6AddrGenMode,
         Setting::Ipv6AcceptRa,
@@ -246,6 +249,7 @@ impl Setting {
         Setting::Ipv6Forwarding,
         Setting::Ipv6ProxyNdp,
         Setting::Ipv6ProxyDelay,
+        Setting::Ipv6Solicit,
     ];
 
     /// Belongs to IPv6.
@@ -261,6 +265,7 @@ impl Setting {
             Setting::AcceptRedirects => ("ipv4/conf", "accept_redirects"),
             Setting::SendRedirects => ("ipv4/conf", "send_redirects"),
             Setting::AcceptSourceRoute => ("ipv4/conf", "accept_source_route"),
+            Setting::Solicit => ("ipv4/neigh", "mcast_solicit"),
             Setting::Ipv6Disable => ("ipv6/conf", "disable_ipv6"),
             Setting::Ipv6AddrGenMode => ("ipv6/conf", "addr_gen_mode"),
             Setting::Ipv6AcceptRa => ("ipv6/conf", "accept_ra"),
@@ -268,6 +273,7 @@ impl Setting {
             Setting::Ipv6Forwarding => ("ipv6/conf", "forwarding"),
             Setting::Ipv6ProxyNdp => ("ipv6/conf", "proxy_ndp"),
             Setting::Ipv6ProxyDelay => ("ipv6/neigh", "proxy_delay"),
+            Setting::Ipv6Solicit => ("ipv6/neigh", "mcast_solicit"),
         };
         format!("{folder}/{link}/{key}")
     }

@@ -157,7 +157,7 @@ fn new_shim(
         mtu: parent.mtu,
         why,
         obstacle,
-        settings: shim::settings(ground),
+        settings: shim::settings(ground, ranges.clone().next().is_some()),
         addresses: ground.own_addresses(&parent.name).collect(),
         proxies: proxies.collect(),
         ranges: ranges.map(|range| (*range, ground.source(parent, range.addr()))).collect(),

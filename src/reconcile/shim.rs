@@ -99,6 +99,9 @@ fn name_taken(ground: &Ground<'_>, parent: &str) -> Option<Obstacle> {
     })
 }
 
+/// How often the kernel asks the LAN for a MAC, if it may: its own default.
+const SOLICITATIONS: i64 = 3;
+
 /// The MAC of a new shim: locally administered, the same after every reboot, and free on this host.
 pub(super) fn mac(ground: &Ground<'_>, parent: &Link, refused: &BTreeSet<Mac>) -> Mac {
     let links = ground.snapshot.links.values().filter_map(|link| link.mac);
@@ -127,9 +130,13 @@ fn hashed_mac(machine_id: &str, parent: &Link, counter: u32) -> Mac {
     Mac([(digest[0] & 0xfc) | 0x02, digest[1], digest[2], digest[3], digest[4], digest[5]])
 }
 
-/// The sysctls of a shim. IPv6 ones only where the kernel has IPv6.
-pub(super) fn settings(ground: &Ground<'_>) -> Vec<(Setting, i64)> {
+/// The sysctls of a shim. IPv6 ones only where the kernel has IPv6. `asks`: it leads to ranges, and so to machines
+/// whose MACs only the LAN knows.
+pub(super) fn settings(ground: &Ground<'_>, asks: bool) -> Vec<(Setting, i64)> {
     let value = |setting| match setting {
+        // Guests' MACs are known. If an entry is missing for an instant, the question for it would leave with the
+        // host's address and the shim's MAC, and whoever hears it remembers that.
+        Setting::Solicit | Setting::Ipv6Solicit => i64::from(asks) * SOLICITATIONS,
         // Deaf to strangers: one ARP answer for the host's address, no frame twice, no foreign sources.
         Setting::ArpFilter | Setting::RpFilter => 1,
         Setting::AcceptRedirects | Setting::SendRedirects | Setting::AcceptSourceRoute => 0,

@@ -405,6 +405,7 @@ pub(crate) fn default_settings(ipv6: bool) -> BTreeMap<Setting, i64> {
         Setting::RpFilter => 2,
         Setting::Ipv6AcceptRa | Setting::Ipv6AcceptRedirects => 1,
         Setting::Ipv6ProxyDelay => 80,
+        Setting::Solicit | Setting::Ipv6Solicit => 3,
         _ => 0,
     };
     let there = Setting::ALL.into_iter().filter(|setting| ipv6 || !setting.is_ipv6());

@@ -360,7 +360,7 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
             if gone { Event::Gone { link } } else { Event::Orphan { link } }
         }),
         1 => (any_link(), select(vec![1400u32, 1500, 9000])).prop_map(|(link, mtu)| Event::Mtu { link, mtu }),
-        1 => (5u32..9, 0usize..12).prop_map(|(link, setting)| Event::Drift { link, setting }),
+        1 => (5u32..9, 0usize..14).prop_map(|(link, setting)| Event::Drift { link, setting }),
         1 => prop_oneof![(parent(), parent()), (5u32..9, 5u32..9)]
             .prop_map(|(link, other)| Event::SwapNames { link, other }),
         1 => (5u32..9, mac()).prop_map(|(link, mac)| Event::Disguise { link, mac }),

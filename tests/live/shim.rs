@@ -33,9 +33,10 @@ fn a_shim_is_exactly_as_designed() -> Result<()> {
         "cd /proc/sys/net; for s in ipv4/conf/mvs-eth0/arp_filter ipv4/conf/mvs-eth0/rp_filter \
          ipv4/conf/mvs-eth0/accept_redirects ipv4/conf/mvs-eth0/send_redirects \
          ipv4/conf/mvs-eth0/accept_source_route ipv6/conf/mvs-eth0/forwarding ipv6/conf/mvs-eth0/proxy_ndp \
-         ipv6/conf/mvs-eth0/accept_ra ipv6/neigh/mvs-eth0/proxy_delay; do echo -n \"$(cat $s) \"; done",
+         ipv6/conf/mvs-eth0/accept_ra ipv6/neigh/mvs-eth0/proxy_delay \
+         ipv4/neigh/mvs-eth0/mcast_solicit ipv6/neigh/mvs-eth0/mcast_solicit; do echo -n \"$(cat $s) \"; done",
     )?;
-    ensure!(settings.trim() == "1 1 0 0 0 1 1 0 0", "the sysctls are {settings}");
+    ensure!(settings.trim() == "1 1 0 0 0 1 1 0 0 0 0", "the sysctls are {settings}");
 
     ensure!(
         routes(&site.host)?
