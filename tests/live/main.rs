@@ -11,6 +11,7 @@ macro_rules! on_lxd_and_incus {
 
 mod filter;
 mod guests;
+mod healing;
 mod lan;
 mod networkd;
 mod node;

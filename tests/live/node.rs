@@ -160,6 +160,8 @@ pub(crate) struct Site {
     pub(crate) lab: lab::Lab,
     pub(crate) lan: lab::Lan,
     pub(crate) host: Machine,
+    /// Where the host's eth0 is plugged in.
+    pub(crate) port: lab::Port,
     pub(crate) peer: Machine,
     pub(crate) server: lab::Server,
 }
@@ -174,12 +176,12 @@ impl Site {
         let lan = lab.lan("192.168.77.0/24", "fd77::/64")?;
         lan.dhcp()?;
         let host = lab.host("node")?;
-        host.plug("eth0", &lan, &["192.168.77.11/24", "fd77::11/64"])?;
+        let port = host.plug("eth0", &lan, &["192.168.77.11/24", "fd77::11/64"])?;
         let peer = lab.host("peer")?;
         peer.plug("eth0", &lan, &["192.168.77.12/24", "fd77::12/64"])?;
         let server = host.server(kind)?;
         server.macvlan_profile("mv", "eth0")?;
-        Ok(Site { lab, lan, host, peer, server })
+        Ok(Site { lab, lan, host, port, peer, server })
     }
 
     /// A guest without DHCP and SLAAC, with these addresses.
