@@ -8,8 +8,25 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, SeqAccess, Visitor};
 use serde_json::Value;
 
-/// Keys and values, as in every `config`.
-pub(super) type Keys = BTreeMap<String, String>;
+/// A guest's own key to be left alone.
+pub(super) const OPT_OUT: &str = "user.macvlan-shim.enabled";
+
+/// The keys and values of a `config` or a device from which anything is to be learnt. Servers list kilobytes of others
+/// for each instance, and there may be thousands of instances; so they are left out, and the few make a list.
+#[derive(Debug, Default)]
+pub(super) struct Keys(Vec<(String, String)>);
+
+impl Keys {
+    /// The value of a key.
+    pub(super) fn get(&self, key: &str) -> Option<&str> {
+        self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+
+    fn is_read(key: &str) -> bool {
+        let of_device = ["type", "nictype", "network", "parent", "vlan", "hwaddr", "mode"].contains(&key);
+        of_device || key == OPT_OUT || (key.starts_with("volatile.") && key.ends_with(".hwaddr"))
+    }
+}
 
 /// `GET /1.0`
 #[derive(Deserialize)]
@@ -51,12 +68,15 @@ pub(super) struct Instance {
     pub(super) status_code: Option<i64>,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) profiles: Vec<String>,
-    /// Only the keys of which [`is_read`] says so: a server lists kilobytes of them for each instance.
-    #[serde(default, deserialize_with = "keys_that_are_read")]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) expanded_config: Keys,
     #[serde(default, deserialize_with = "or_default")]
-    pub(super) expanded_devices: BTreeMap<String, Keys>,
+    pub(super) expanded_devices: Devices,
 }
+
+/// Devices by their names, in that order.
+#[derive(Default)]
+pub(super) struct Devices(pub(super) Vec<(String, Keys)>);
 
 /// `GET /1.0/networks/<name>`
 #[derive(Deserialize)]
@@ -83,6 +103,28 @@ impl<'de> Deserialize<'de> for Items {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Items, D::Error> {
         deserializer.deserialize_any(ItemsVisitor)
     }
+}
+
+impl<'de> Deserialize<'de> for Keys {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Keys, D::Error> {
+        let mut keys: Vec<_> = pairs(deserializer)?;
+        keys.retain(|(key, _): &(String, String)| Keys::is_read(key));
+        keys.shrink_to_fit();
+        Ok(Keys(keys))
+    }
+}
+
+impl<'de> Deserialize<'de> for Devices {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Devices, D::Error> {
+        Ok(Devices(pairs(deserializer)?))
+    }
+}
+
+/// The pairs of an object, by their keys.
+fn pairs<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<(String, T)>, D::Error> {
+    Ok(BTreeMap::deserialize(deserializer)?.into_iter().collect())
 }
 
 struct ItemsVisitor;
@@ -122,20 +164,6 @@ fn item(value: Value) -> Result<Instance, Malformed> {
 
 fn default_project() -> String {
     "default".to_owned()
-}
-
-/// A guest's own key to be left alone.
-pub(super) const OPT_OUT: &str = "user.macvlan-shim.enabled";
-
-/// Whether anything is to be learnt from this key of an instance's configuration.
-fn is_read(key: &str) -> bool {
-    key == OPT_OUT || (key.starts_with("volatile.") && key.ends_with(".hwaddr"))
-}
-
-fn keys_that_are_read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Keys, D::Error> {
-    let mut keys: Keys = or_default(deserializer)?;
-    keys.retain(|key, _| is_read(key));
-    Ok(keys)
 }
 
 fn or_default<'de, T: DeserializeOwned + Default, D: Deserializer<'de>>(

@@ -23,21 +23,22 @@ pub(super) enum Network {
 /// The managed networks that an instance's NICs name.
 pub(super) fn networks(instance: &Instance) -> impl Iterator<Item = NetworkKey> {
     let names = nics(instance).filter_map(|(_, device)| device.get("network"));
-    names.map(|network| (instance.project.clone(), network.clone()))
+    names.map(|network| (instance.project.clone(), network.to_owned()))
 }
 
 /// The guest, or `None` if it has no macvlan NIC. `networks` has an answer to each of [`networks`].
 pub(super) fn guest(instance: &Instance, networks: &BTreeMap<NetworkKey, Network>) -> Option<Guest> {
-    let nics: Vec<Nic> = nics(instance)
+    let mut nics: Vec<Nic> = nics(instance)
         .filter_map(|(name, device)| {
             Some(Nic {
-                name: name.clone(),
+                name: name.to_owned(),
                 mac: mac(instance, name, device),
                 parent: parent(instance, device, networks)?,
                 mode: mode(device),
             })
         })
         .collect();
+    nics.shrink_to_fit();
     (!nics.is_empty()).then(|| Guest {
         project: instance.project.clone(),
         name: instance.name.clone(),
@@ -47,7 +48,7 @@ pub(super) fn guest(instance: &Instance, networks: &BTreeMap<NetworkKey, Network
         },
         power: power(instance),
         profiles: instance.profiles.clone(),
-        opt: opt(instance.expanded_config.get(OPT_OUT).map_or("", String::as_str)),
+        opt: opt(instance.expanded_config.get(OPT_OUT).unwrap_or_default()),
         nics,
     })
 }
@@ -57,27 +58,29 @@ pub(super) fn link(config: &Keys) -> NicParent {
     let Some(name) = config.get("parent").filter(|name| !name.is_empty()) else {
         return NicParent::Unknown("it names no parent".to_owned());
     };
-    let vlan = match config.get("vlan").map(String::as_str) {
+    let vlan = match config.get("vlan") {
         None | Some("") => None,
         Some(text) => match text.parse() {
             Ok(vlan) if vlan < 4095 => Some(vlan),
             _ => return NicParent::Unknown(format!("{text:?} is no VLAN id")),
         },
     };
-    NicParent::Link { name: name.clone(), vlan }
+    NicParent::Link { name: name.to_owned(), vlan }
 }
 
-fn nics(instance: &Instance) -> impl Iterator<Item = (&String, &Keys)> {
+fn nics(instance: &Instance) -> impl Iterator<Item = (&str, &Keys)> {
     instance
         .expanded_devices
+        .0
         .iter()
-        .filter(|(_, device)| device.get("type").is_some_and(|kind| kind == "nic"))
+        .filter(|(_, device)| device.get("type") == Some("nic"))
+        .map(|(name, device)| (name.as_str(), device))
 }
 
 /// `None` if the NIC is no macvlan.
 fn parent(instance: &Instance, device: &Keys, networks: &BTreeMap<NetworkKey, Network>) -> Option<NicParent> {
     if let Some(network) = device.get("network") {
-        return match networks.get(&(instance.project.clone(), network.clone()))? {
+        return match networks.get(&(instance.project.clone(), network.to_owned()))? {
             Network::Macvlan(parent) => Some(parent.clone()),
             Network::Other => None,
         };
@@ -91,7 +94,7 @@ fn mac(instance: &Instance, nic: &str, device: &Keys) -> Option<crate::model::Ma
 }
 
 fn mode(device: &Keys) -> Mode {
-    match device.get("mode").map(String::as_str) {
+    match device.get("mode") {
         None | Some("" | "bridge") => Mode::Bridge,
         Some("private") => Mode::Private,
         Some("vepa") => Mode::Vepa,
