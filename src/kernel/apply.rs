@@ -1,7 +1,7 @@
 //! An operation of a plan as orders to the kernel. "Exists already and is equal" and "gone already" are
 //! success; what is not ours is neither changed nor deleted.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -28,9 +28,10 @@ impl Kernel {
     }
 
     fn perform(&mut self, op: &Op) -> Result<(), Failure> {
-        let requests = &mut self.requests;
+        let (requests, made) = (&mut self.requests, &mut self.made);
         match op {
             Op::CreateShim { shim, parent, mac, mtu, .. } => {
+                made.remove(&shim.name);
                 create(requests, &shim.name, *parent, *mac, *mtu)
             }
             Op::Rename { link, link_name, name } => {
@@ -38,24 +39,24 @@ impl Kernel {
                 Ok(link::rename(requests, *link, name)?)
             }
             Op::Mark { shim, mac } => {
-                let link = index(requests, shim)?;
+                let link = index(requests, made, shim)?;
                 Ok(link::mark(requests, link, *mac)?)
             }
             Op::SetMac { shim, mac } => {
-                let link = index(requests, shim)?;
+                let link = index(requests, made, shim)?;
                 set_mac(requests, link, *mac)
             }
             Op::SetMtu { shim, mtu } => {
-                let link = index(requests, shim)?;
+                let link = index(requests, made, shim)?;
                 Ok(link::set_mtu(requests, link, *mtu)?)
             }
             Op::MulticastOff { shim } => {
-                let link = index(requests, shim)?;
+                let link = index(requests, made, shim)?;
                 Ok(link::multicast_off(requests, link)?)
             }
             Op::SetFilter { shim, macs } => self.set_filter(shim, macs.as_ref()),
             Op::SetUp { shim } => {
-                let link = index(requests, shim)?;
+                let link = index(requests, made, shim)?;
                 Ok(link::set_up(requests, link)?)
             }
             Op::Set { shim, setting, value } => {
@@ -68,23 +69,23 @@ impl Kernel {
                 setting::write(&name, *setting, *value).map(drop).map_err(Failure::File)
             }
             Op::AddAddress { shim, address } => {
-                let link = index(requests, shim)?;
+                let link = index(requests, made, shim)?;
                 add_address(requests, link, *address, self.state.shows_address_protocol)
             }
             Op::AddProxy { shim, address } => {
                 self.state.marks.mark(Slice::Proxies);
-                let link = index(requests, shim)?;
+                let link = index(requests, made, shim)?;
                 match neighbour::find(requests, link, (*address).into(), true)? {
                     Some(_) => Ok(()),
                     None => Ok(neighbour::add_proxy(requests, link, *address)?),
                 }
             }
             Op::SetNeighbour { shim, address, mac } => {
-                let link = index(requests, shim)?;
+                let link = index(requests, made, shim)?;
                 set_neighbour(requests, link, *address, *mac)
             }
             Op::SetRoute { shim, destination, source, table, replace } => {
-                let link = index(requests, shim)?;
+                let link = index(requests, made, shim)?;
                 let wanted =
                     route::Wanted { link, destination: *destination, source: *source, table: *table };
                 set_route(requests, wanted, *replace)
@@ -110,7 +111,7 @@ impl Kernel {
     }
 
     fn set_filter(&mut self, shim: &ShimRef, macs: Option<&BTreeSet<Mac>>) -> Result<(), Failure> {
-        let link = index(&mut self.requests, shim)?;
+        let link = index(&mut self.requests, &mut self.made, shim)?;
         let standing = self.state.snapshot.filter.shims.get(&link);
         self.state.marks.mark(Slice::Filter);
         self.state.abilities = filter::set(link, &shim.name, macs, standing, self.state.abilities)?;
@@ -118,13 +119,18 @@ impl Kernel {
     }
 }
 
-/// The ifindex of a shim, also of one that the running plan has just made.
-fn index(requests: &mut Requests, shim: &ShimRef) -> Result<u32, Failure> {
-    if let Some(index) = shim.index {
+/// The ifindex of a shim, also of one that the running plan has just made: `made` spares the thousand ops that follow
+/// the question.
+fn index(requests: &mut Requests, made: &mut BTreeMap<String, u32>, shim: &ShimRef) -> Result<u32, Failure> {
+    if let Some(index) = shim.index.or_else(|| made.get(&shim.name).copied()) {
         return Ok(index);
     }
     let seen = link::with_name(requests, &shim.name)?;
-    if seen.is_shim() { Ok(seen.index) } else { Err(name_taken(&shim.name)) }
+    if !seen.is_shim() {
+        return Err(name_taken(&shim.name));
+    }
+    made.insert(shim.name.clone(), seen.index);
+    Ok(seen.index)
 }
 
 fn name_taken(name: &str) -> Failure {

@@ -43,6 +43,7 @@ mod wire;
 
 pub use error::{ErrorCode, KernelError, OpError};
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE};
@@ -98,6 +99,8 @@ pub struct Kernel {
     /// What happens to nftables; none where the kernel has none.
     filters: Option<Monitor>,
     state: State,
+    /// The shims that were made since the last [`Kernel::drain`], which are not in the snapshot yet, by name.
+    made: BTreeMap<String, u32>,
     incoming: Vec<u8>,
 }
 
@@ -115,7 +118,15 @@ impl Kernel {
         // Reading itself as if it were a guest's namespace shows whether guests' can be read.
         link::dump(&mut requests, Some(own_id)).map_err(powerless)?;
         let state = State { own_id, ..State::default() };
-        let mut kernel = Kernel { requests, everywhere, here, filters, state, incoming: vec![0; BUFFER] };
+        let mut kernel = Kernel {
+            requests,
+            everywhere,
+            here,
+            filters,
+            state,
+            made: BTreeMap::new(),
+            incoming: vec![0; BUFFER],
+        };
         kernel.mark_all();
         while kernel.take_in_and_read() {}
         match kernel.state.marks.problem_of_host() {
@@ -179,6 +190,7 @@ impl Kernel {
     /// Where that has no end, and where a resync takes long, it stops in between, and [`Kernel::changed`]
     /// is ready at once. Does not wait.
     pub fn drain(&mut self) -> Changes {
+        self.made.clear();
         self.take_in_and_read();
         std::mem::take(&mut self.state.changes)
     }

@@ -456,9 +456,9 @@ mod tests {
             assert!(run(&mut schedule, &add(), now));
         }
         let error = Error { code: "other", message: String::new(), hint: None };
-        let mut round = schedule.begin(&vec![add()], now);
+        let mut round = schedule.begin(&vec![add()], &Scope::All, now);
         schedule.ran(&mut round, &add().op, now, Err(error));
-        assert_eq!(round.wake, Some(now + BACK_OFF));
+        assert_eq!(schedule.wake(), Some(now + BACK_OFF));
     }
 
     #[test]

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use macvlan_shim::kernel::Kernel;
-use macvlan_shim::model::Changes;
+use macvlan_shim::model::names::TABLE_MAIN;
 use macvlan_shim::model::snapshot::Setting;
+use macvlan_shim::model::{Changes, Op, ShimRef};
 
 use crate::host::Host;
-use crate::look::{assert_truth, eventually, ip, next_changes};
+use crate::look::{assert_truth, eventually, ip, net, next_changes};
 
 #[test]
 fn host_objects_follow_their_events_and_repeated_events_change_nothing() {

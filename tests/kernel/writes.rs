@@ -152,6 +152,26 @@ fn what_is_ours_is_replaced_and_what_is_not_is_left_alone() {
 }
 
 #[test]
+fn a_shim_that_was_made_anew_is_taken_for_no_other() {
+    let host = Host::new();
+    let mut kernel = Kernel::open().unwrap();
+    let (parent, shim) = (host.parent(&kernel), host.shim_ref());
+    host.make(&mut kernel, &shim, parent);
+    // Within one plan, and between two.
+    host.ip("link del mvs-eth0");
+    host.make(&mut kernel, &shim, parent);
+    kernel.drain();
+    host.ip("link del mvs-eth0");
+    host.ip("link add mvs-eth0 link eth0 type macvlan mode bridge");
+    let stranger = Op::SetUp { shim: shim.clone() };
+    assert_eq!(kernel.apply(&stranger).unwrap_err().code, ErrorCode::NameTaken);
+    host.ip("link del mvs-eth0");
+    host.make(&mut kernel, &shim, parent);
+    kernel.drain();
+    assert_truth(&mut kernel);
+}
+
+#[test]
 fn failures_say_what_is_wrong() {
     let host = Host::new();
     let mut kernel = Kernel::open().unwrap();
