@@ -66,18 +66,24 @@ impl Ward {
     /// Begins to talk between these addresses of the guest and the host.
     fn talk_with(&self, pairs: &[(IpAddr, IpAddr)]) -> Result<Talk> {
         let mut talk = self.talk_of(&self.guest, pairs)?;
-        talk.lan = Some(Stream::start(&self.guest.netns()?, &self.site.peer.netns()?, PEER)?);
+        let from = self.guest.within(|| Stream::socket(PEER.into()))?;
+        let to = self.site.peer.within(|| Stream::socket(PEER.into()))?;
+        talk.lan = Some(Stream::start(from, to, PEER)?);
         Ok(talk)
     }
 
     /// Begins to talk between these addresses of a guest and the host.
     fn talk_of(&self, guest: &Guest, pairs: &[(IpAddr, IpAddr)]) -> Result<Talk> {
-        let (host, guest) = (self.site.host.netns()?, guest.netns()?);
+        let in_host = |address: &IpAddr| self.site.host.within(|| Stream::socket(*address));
+        let in_guest = |address: &IpAddr| guest.within(|| Stream::socket(*address));
         let mut ways = Vec::new();
         for (guest_address, host_address) in pairs {
             let (to, from) = if host_address.is_ipv4() { ("to v4", "from v4") } else { ("to v6", "from v6") };
-            ways.push((to, Stream::start(&host, &guest, *guest_address)?));
-            ways.push((from, Stream::start(&guest, &host, *host_address)?));
+            ways.push((
+                to,
+                Stream::start(in_host(guest_address)?, in_guest(guest_address)?, *guest_address)?,
+            ));
+            ways.push((from, Stream::start(in_guest(host_address)?, in_host(host_address)?, *host_address)?));
         }
         Ok(Talk { ways, lan: None })
     }
