@@ -32,7 +32,7 @@ fn a_child_that_moves_into_a_namespace_is_followed_by_events_alone() {
     guest.ip("link set eth0 up");
     guest.ip("addr add 192.0.2.100/24 dev eth0");
     guest.ip("addr add 2001:db8::100/64 dev eth0");
-    kernel.drain();
+    eventually(&mut kernel, |snapshot| snapshot.children.values().all(|child| child.addresses.len() == 2));
     let states = only_child(&kernel).1.addresses;
     assert_eq!(states.get(&net("192.0.2.100/24")), Some(&GuestAddress::Settled));
     assert_eq!(states.get(&net("2001:db8::100/64")), Some(&GuestAddress::Tentative));
@@ -77,7 +77,7 @@ fn other_links_of_a_guest_do_not_count() {
     assert_eq!(kernel.drain(), Changes::default());
     // A macvlan on the guest's own NIC, however, hangs on the host's parent.
     guest.ip("link add vip link eth0 type macvlan mode private");
-    let changes = kernel.drain();
+    let changes = next_changes(&mut kernel);
     assert!(changes.new_children.len() == 1, "{changes:?}");
     assert!(kernel.snapshot().children.values().any(|child| child.mode == Mode::Private));
     assert_truth(&mut kernel);
