@@ -31,6 +31,7 @@
 //! # }
 //! ```
 
+mod activation;
 mod addresses;
 mod capture;
 mod daemon;
@@ -44,6 +45,7 @@ mod lan;
 mod machine;
 mod network;
 mod pulse;
+mod relay;
 mod rest;
 mod server;
 pub mod stand_in;
@@ -60,5 +62,6 @@ pub use lan::{Dhcp, Lan};
 pub use machine::Machine;
 pub use network::Port;
 pub use pulse::Pulse;
+pub use relay::Relay;
 pub use server::Server;
 pub use stream::Stream;

@@ -16,7 +16,7 @@ use nix::sched::{CloneFlags, setns};
 use crate::{Daemon, eventually};
 
 const SCRIPT: &str = include_str!("machine.sh");
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// A command that takes longer than this hangs.
 const COMMAND_SECONDS: &str = "120";
 
@@ -152,6 +152,31 @@ impl Machine {
     /// If the machine has ended, and those of `work`.
     pub fn within<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         within(Path::new(&format!("/proc/{}/ns/net", self.pid())), work)
+    }
+
+    /// Copies a program within the machine, with every occurrence of a text, such as its version, replaced by another
+    /// of the same length. Returns where the copy is.
+    ///
+    /// # Errors
+    /// If there is no such program, or the text is not in it.
+    pub fn patched(&self, program: &str, old: &str, new: &str) -> Result<String> {
+        ensure!(old.len() == new.len(), "`{old}` and `{new}` differ in length");
+        let mut bytes = std::fs::read(self.path(program)).with_context(|| program.to_owned())?;
+        let found: Vec<usize> = bytes
+            .windows(old.len())
+            .enumerate()
+            .filter(|(_, at)| *at == old.as_bytes())
+            .map(|(at, _)| at)
+            .collect();
+        ensure!(!found.is_empty(), "`{old}` is not in {program}");
+        for at in found {
+            bytes[at..at + old.len()].copy_from_slice(new.as_bytes());
+        }
+        let name = program.rsplit('/').next().unwrap_or(program);
+        let copy = format!("/run/lab/{name}-{new}");
+        std::fs::write(self.path(&copy), bytes)?;
+        self.run(&["chmod", "755", &copy])?;
+        Ok(copy)
     }
 
     /// Starts a long-running command in the machine; see [`Daemon`].

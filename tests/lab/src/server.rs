@@ -214,11 +214,27 @@ impl Server {
             ensure!(daemon.is_running(), "{} ended: {}", self.kind, daemon.output().join("\n"));
             self.get("/internal/ready")
         })?;
-        *lock(&self.daemon) = Some(daemon);
+        self.set_daemon(daemon);
         Ok(())
     }
 
-    fn with_daemon<T>(&self, act: impl FnOnce(&mut Daemon) -> Result<T>) -> Result<T> {
+    /// Replaces the daemon by one that says it is another version (of the same length) and starts that, after
+    /// [`Server::stop_daemon`] or [`Server::kill_daemon`].
+    ///
+    /// # Errors
+    /// If the present version is not in the program, and as for [`Server::start_daemon`].
+    pub fn upgrade_daemon(&self, old: &str, new: &str) -> Result<()> {
+        let program = self.kind.daemon()[0];
+        let copy = self.machine.patched(program, old, new)?;
+        self.machine.run(&["mount", "--bind", &copy, program])?;
+        self.start_daemon()
+    }
+
+    pub(crate) fn set_daemon(&self, daemon: Daemon) {
+        *lock(&self.daemon) = Some(daemon);
+    }
+
+    pub(crate) fn with_daemon<T>(&self, act: impl FnOnce(&mut Daemon) -> Result<T>) -> Result<T> {
         let mut daemon = lock(&self.daemon);
         act(daemon.as_mut().with_context(|| format!("{} does not run, or as a unit", self.kind))?)
     }

@@ -1,0 +1,48 @@
+//! A stopped server whose socket stays: systemd listens there and starts the server for whoever connects.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::Server;
+use crate::machine::PATH;
+
+impl Server {
+    /// Stops the daemon as `systemctl stop` does where its socket unit stays: `systemd-socket-activate` listens in the
+    /// place of the init, as which it also looks in `/proc`. Whoever connects starts the daemon again.
+    ///
+    /// # Errors
+    /// If the daemon does not run or does not end.
+    pub fn stop_behind_socket(&self) -> Result<()> {
+        self.stop_daemon()?;
+        let path = format!("PATH={PATH}");
+        let listen = [
+            "systemd-socket-activate",
+            "-l",
+            self.kind().socket(),
+            "--fdname=unix",
+            "-E",
+            "HOME",
+            "-E",
+            &path,
+        ];
+        let daemon = self.machine().spawn(&[&listen, self.kind().daemon()].concat())?;
+        daemon.wait_line("Listening on", Duration::from_secs(10))?;
+        let pid = daemon.pid().context("it has ended")?;
+        self.machine().sh(&format!(
+            "mkdir -p /run/systemd/system; umount /proc/1/fd 2>/dev/null || :; mount --bind /proc/{pid}/fd /proc/1/fd"
+        ))?;
+        self.set_daemon(daemon);
+        Ok(())
+    }
+
+    /// Whether somebody has connected since [`Server::stop_behind_socket`].
+    ///
+    /// # Errors
+    /// If neither the daemon runs nor what listens in its place.
+    pub fn was_connected_to(&self) -> Result<bool> {
+        self.with_daemon(|daemon| {
+            Ok(daemon.output().iter().any(|line| line.contains("Communication attempt")))
+        })
+    }
+}
