@@ -17,4 +17,5 @@ mod networkd;
 mod node;
 mod operator;
 mod selection;
+mod servers;
 mod shim;
