@@ -12,6 +12,9 @@ use nix::fcntl::{Flock, FlockArg};
 
 use crate::model::names;
 
+/// Long enough for who has the lock to say so.
+const SIGNING: Duration = Duration::from_millis(50);
+
 /// The right to change this network namespace, held until it is dropped.
 #[derive(Debug)]
 pub struct Lock {
@@ -62,7 +65,11 @@ fn acquire_in(folder: &Path, namespace: u64) -> Result<Lock, LockError> {
             sign(&mut file).map_err(|error| failed(&path, error))?;
             Ok(Lock { _file: file })
         }
-        Err((file, Errno::EWOULDBLOCK)) => Err(LockError::Held(Holder::read(file))),
+        Err((file, Errno::EWOULDBLOCK)) => {
+            // Of two that start at once, the other may not have signed yet.
+            std::thread::sleep(SIGNING);
+            Err(LockError::Held(Holder::read(file)))
+        }
         Err((_, errno)) => Err(failed(&path, errno.into())),
     }
 }

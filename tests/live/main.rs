@@ -16,6 +16,7 @@ mod lan;
 mod networkd;
 mod node;
 mod operator;
+mod restarts;
 mod selection;
 mod servers;
 mod shim;

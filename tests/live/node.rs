@@ -22,7 +22,12 @@ pub(crate) struct Node {
 impl Node {
     /// Starts `macvlan-shim run` with no configuration and waits until it is ready.
     pub(crate) fn start(host: &Machine) -> Result<Node> {
-        let daemon = host.spawn(&[BINARY, "run"])?;
+        Node::start_by(host, &[BINARY, "run"])
+    }
+
+    /// Starts it by another command.
+    pub(crate) fn start_by(host: &Machine, command: &[&str]) -> Result<Node> {
+        let daemon = host.spawn(command)?;
         let node = Node { host: host.clone(), daemon };
         node.wait("the daemon is ready", |status| status["ready"] == true)?;
         Ok(node)

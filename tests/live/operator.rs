@@ -3,11 +3,10 @@
 use std::io::Write;
 use std::net::IpAddr;
 use std::os::unix::net::UnixListener;
-use std::time::Duration;
 
 use crate::node::{BINARY, HOST, Node, PATIENCE, Site, ours, routes};
 use anyhow::{Result, ensure};
-use lab::{Kind, Machine, eventually};
+use lab::{Kind, Machine};
 use serde_json::Value;
 
 /// Runs the binary on a machine: its exit status, stdout and stderr.
@@ -210,30 +209,4 @@ fn a_bad_reload_keeps_the_running_configuration() -> Result<()> {
     node.wait("the problem is over", |status| problem(status, "config-rejected").is_none())?;
     ensure!(site.host.sh("ip -o link show mvs-eth0")? == shim, "the shim was made anew");
     Ok(())
-}
-
-#[test]
-fn the_routes_stay_while_the_server_is_down_and_the_daemon_restarts() -> Result<()> {
-    let site = Site::new(Kind::Lxd)?;
-    let mut node = Node::start(&site.host)?;
-    let guest = site.server.launch("c1", &["-p", "mv"])?;
-    let address = guest.ipv4("eth0")?;
-    node.wait_both_ways(&guest, address, HOST)?;
-    site.server.kill_daemon()?;
-    node.daemon.kill()?;
-    let node = Node::start(&site.host)?;
-    let status = node.wait("the route is unclaimed", |status| {
-        status["unclaimed"]
-            .as_array()
-            .is_some_and(|all| all.iter().any(|one| one["address"] == address.to_string()))
-    })?;
-    ensure!(site.host.pings(address), "the route went: {status:#}");
-    lab::stays(Duration::from_secs(1), "the host reaches its guest", || site.host.pings(address))?;
-    site.server.start_daemon()?;
-    node.wait_both_ways(&guest, address, HOST)?;
-    eventually(PATIENCE, || {
-        let status = node.status()?;
-        ensure!(status["unclaimed"] == serde_json::json!([]), "{status:#}");
-        Ok(())
-    })
 }

@@ -136,35 +136,6 @@ fn a_kept_shim_and_configured_ranges_stand_without_a_guest() -> Result<()> {
     })
 }
 
-#[test]
-fn a_restart_adopts_everything_and_writes_nothing() -> Result<()> {
-    let site = Site::new(Kind::Lxd)?;
-    let mut node = Node::start(&site.host)?;
-    let guest = site.server.launch("c1", &["-p", "mv"])?;
-    let (v4, v6) = (guest.ipv4("eth0")?, guest.ipv6("eth0")?);
-    node.wait_both_ways(&guest, v4, HOST)?;
-    node.wait_both_ways(&guest, v6, HOST_V6)?;
-    let before = (ours(&site.host)?, routes(&site.host)?);
-    node.daemon.kill()?;
-    ensure!(site.host.pings(v4) && site.host.pings(v6), "the death of the daemon takes the guest away");
-    let watch = site.host.spawn(&["ip", "monitor", "link", "address", "route", "rule", "neigh"])?;
-    // What is between two marks is all that the new daemon did.
-    eventually(PATIENCE, || {
-        site.host.sh("ip link add mark0 type bridge; ip link del mark0")?;
-        watch.wait_line("mark0", Duration::from_millis(200))
-    })?;
-    let node = Node::start(&site.host)?;
-    node.wait_address(&guest, v4, "routed")?;
-    node.wait_address(&guest, v6, "routed")?;
-    ensure!((ours(&site.host)?, routes(&site.host)?) == before, "something changed over a restart");
-    site.host.sh("ip link add mark1 type bridge; ip link del mark1")?;
-    watch.wait_line("mark1", PATIENCE)?;
-    let ours = |line: &&String| line.contains("mvs-eth0") || line.contains("proto 77");
-    let writes: Vec<String> = watch.output().iter().filter(ours).cloned().collect();
-    ensure!(writes.is_empty(), "the kernel was written to: {writes:#?}");
-    Ok(())
-}
-
 /// Each of these takes something of ours away, some of it without an event of its own.
 #[test]
 fn what_others_or_the_kernel_take_away_comes_back_at_once() -> Result<()> {

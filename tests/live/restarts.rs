@@ -1,0 +1,300 @@
+//! Daemons that end, however they do, and start again: the data path does not notice, and the next one adopts all that
+//! the last one left. On a real LXD.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::node::{BINARY, HOST, HOST_V6, Node, PATIENCE, Site, ours, routes};
+use anyhow::{Context, Result, bail, ensure};
+use lab::{Daemon, Guest, Kind, Machine, eventually, stays};
+
+const GUEST: &str = "192.168.77.101";
+const GUEST_V6: &str = "fd77::101";
+
+/// A site with a guest that is reached.
+fn start() -> Result<(Site, Node, Guest)> {
+    let site = Site::new(Kind::Lxd)?;
+    let node = Node::start(&site.host)?;
+    let guest = site.launch_static("c1", &["192.168.77.101/24", "fd77::101/64"])?;
+    node.wait_both_ways(&guest, GUEST.parse::<IpAddr>()?, HOST)?;
+    node.wait_both_ways(&guest, GUEST_V6.parse::<IpAddr>()?, HOST_V6)?;
+    Ok((site, node, guest))
+}
+
+fn version_of(host: &Machine, binary: &str) -> Result<String> {
+    let text = host.run(&[binary, "--version"])?;
+    Ok(text.split_whitespace().last().context("no version")?.to_owned())
+}
+
+/// The binary as another version.
+fn newer(host: &Machine) -> Result<(String, String)> {
+    let version = version_of(host, BINARY)?;
+    let newer = format!("{}7", &version[..version.len() - 1]);
+    let binary = host.patched(BINARY, &version, &newer)?;
+    ensure!(version_of(host, &binary)? == newer, "the copy says that it is {}", version_of(host, &binary)?);
+    Ok((binary, newer))
+}
+
+#[test]
+fn not_one_packet_is_lost_over_restarts_and_upgrades() -> Result<()> {
+    let (site, mut node, guest) = start()?;
+    let (upgrade, version) = newer(&site.host)?;
+    let target = format!("--target={}", guest.pid()?);
+    let in_guest = ["nsenter", &target, "--net"];
+    let ping = ["ping", "-n", "-q", "-i", "0.02", "-c", "500"];
+    let ping = |place: &[&str], address| site.host.spawn(&[place, &ping, &[address]].concat());
+    let mut pings: Vec<Daemon> =
+        vec![ping(&[], GUEST)?, ping(&[], GUEST_V6)?, ping(&in_guest, HOST)?, ping(&in_guest, HOST_V6)?];
+    for round in 0..3 {
+        ensure!(node.daemon.stop()?.success(), "SIGTERM is no failure");
+        node = Node::start(&site.host)?;
+        node.daemon.kill()?;
+        let binary = if round == 1 { upgrade.as_str() } else { BINARY };
+        node = Node::start_by(&site.host, &[binary, "run"])?;
+        if round == 1 {
+            ensure!(node.status()?["version"] == version.as_str(), "{:#}", node.status()?);
+        }
+    }
+    ensure!(pings.iter_mut().all(Daemon::is_running), "the restarts took longer than the pings");
+    for ping in &mut pings {
+        ping.wait(Duration::from_secs(60))?;
+        let line = ping.wait_line("packets transmitted", Duration::from_secs(1))?;
+        println!("{line}");
+        ensure!(line.contains("500 packets transmitted, 500 received"), "packets were lost: {line}");
+    }
+    Ok(())
+}
+
+/// `strace` tells what was asked of the kernel, `ip monitor` what came of it.
+#[test]
+fn a_start_with_everything_in_place_writes_nothing() -> Result<()> {
+    let (site, mut node, guest) = start()?;
+    let before = (ours(&site.host)?, routes(&site.host)?);
+    node.daemon.kill()?;
+    ensure!(site.host.pings(GUEST.parse::<IpAddr>()?), "the death of the daemon takes the guest away");
+    let watch = site.host.spawn(&["ip", "monitor", "all"])?;
+    // What is between two marks is all that the new daemon did.
+    eventually(PATIENCE, || {
+        site.host.sh("ip link add mark0 type bridge; ip link del mark0")?;
+        watch.wait_line("mark0", Duration::from_millis(200))
+    })?;
+    let from = watch.mark();
+    let trace = "/run/lab/trace";
+    let traced =
+        ["strace", "-D", "-f", "-qq", "-s", "256", "-e", "trace=openat,open,sendto,sendmsg", "-o", trace];
+    let mut node = Node::start_by(&site.host, &[&traced[..], &[BINARY, "run"]].concat())?;
+    node.wait_address(&guest, GUEST.parse::<IpAddr>()?, "routed")?;
+    node.wait_address(&guest, GUEST_V6.parse::<IpAddr>()?, "routed")?;
+    ensure!((ours(&site.host)?, routes(&site.host)?) == before, "something changed over a restart");
+    site.host.sh("ip link add mark1 type bridge; ip link del mark1")?;
+    watch.wait_line("mark1", PATIENCE)?;
+    node.daemon.stop()?;
+
+    let ours = |line: &&String| line.contains("mvs-eth0") || line.contains("proto 77");
+    let echoes: Vec<String> = watch.output().iter().skip(from).filter(ours).cloned().collect();
+    ensure!(echoes.is_empty(), "the kernel was written to: {echoes:#?}");
+    let trace = site.host.run(&["cat", trace])?;
+    let kinds: BTreeSet<&str> = trace
+        .lines()
+        .filter(|line| !line.contains("resumed"))
+        .flat_map(|line| line.split("nlmsg_type=").skip(1))
+        .filter_map(|rest| rest.split([',', '}']).next())
+        .collect();
+    println!("asked of the kernel: {kinds:?}");
+    ensure!(
+        kinds.contains("RTM_GETLINK") && kinds.contains("RTM_GETROUTE"),
+        "the trace shows nothing: {kinds:?}"
+    );
+    ensure!(kinds.iter().all(|kind| kind.starts_with("RTM_GET")), "orders were given: {kinds:?}");
+    let to_write = |line: &&str| {
+        ["O_WRONLY", "O_RDWR"].iter().any(|flag| line.contains(flag))
+            && !line.contains("\"/run/macvlan-shim/")
+    };
+    let written: Vec<&str> = trace.lines().filter(to_write).filter(|line| line.contains("/proc/")).collect();
+    ensure!(written.is_empty(), "files were written: {written:#?}");
+    Ok(())
+}
+
+fn the_routes_stay_while_the_daemon_restarts(leave: fn(&lab::Server) -> Result<()>) -> Result<()> {
+    let (site, mut node, guest) = start()?;
+    let address: IpAddr = GUEST.parse()?;
+    leave(&site.server)?;
+    node.daemon.kill()?;
+    let node = Node::start(&site.host)?;
+    node.wait("the routes are unclaimed", |status| {
+        let unclaimed = status["unclaimed"].as_array().into_iter().flatten();
+        let addresses: BTreeSet<&str> = unclaimed.filter_map(|one| one["address"].as_str()).collect();
+        addresses == BTreeSet::from([GUEST, GUEST_V6])
+    })?;
+    stays(Duration::from_secs(1), "the host reaches its guest", || site.host.pings(address))?;
+    ensure!(site.host.pings(GUEST_V6.parse::<IpAddr>()?), "not reached over IPv6");
+    site.server.start_daemon()?;
+    node.wait_both_ways(&guest, address, HOST)?;
+    node.wait("nothing is unclaimed", |status| status["unclaimed"] == serde_json::json!([])).map(drop)
+}
+
+#[test]
+fn the_routes_stay_where_the_server_is_dead() -> Result<()> {
+    the_routes_stay_while_the_daemon_restarts(lab::Server::kill_daemon)
+}
+
+#[test]
+fn the_routes_stay_where_the_servers_socket_has_vanished() -> Result<()> {
+    the_routes_stay_while_the_daemon_restarts(lab::Server::stop_daemon)
+}
+
+#[test]
+fn of_two_daemons_that_start_at_once_one_runs_and_the_other_says_who() -> Result<()> {
+    let site = Site::new(Kind::Lxd)?;
+    let (upgrade, version) = newer(&site.host)?;
+    for round in 0..10 {
+        let script =
+            format!("{upgrade} run & A=$!; {BINARY} run & B=$!; echo $A $B; wait -n; echo exited $?; wait");
+        let mut both = site.host.spawn(&["bash", "-c", &script])?;
+        both.wait_line("exited 1", PATIENCE)?;
+        let told = both.wait_line("already running in this network namespace", PATIENCE)?;
+        let pids: Vec<String> = both.stdout()[0].split(' ').map(str::to_owned).collect();
+        let runs = |pid: &String| site.host.ok(&format!("kill -0 {pid}"));
+        let running = pids.iter().position(runs).context("none of the two runs")?;
+        ensure!(!runs(&pids[1 - running]), "both run: {:#?}", both.output());
+        ensure!(told.contains(&format!("pid {}", pids[running])), "round {round}: {told}");
+        ensure!(told.contains(&version) == (running == 0), "round {round}: {told}");
+        site.host.sh(&format!("kill {}", pids[running]))?;
+        both.wait(PATIENCE)?;
+    }
+    Ok(())
+}
+
+/// Where the daemon has died, every route has its neighbour entry: else the host would ask for the guest on the wire,
+/// or send its traffic to another's MAC.
+fn ensure_safe(host: &Machine) -> Result<()> {
+    let neighbours = host.sh("ip neigh show nud permanent proto 77")?;
+    let known: BTreeSet<&str> = neighbours.lines().filter_map(|line| line.split(' ').next()).collect();
+    for route in routes(host)? {
+        let address = route.split(' ').next().unwrap_or_default();
+        ensure!(known.contains(address), "{address} has a route and no neighbour entry: {neighbours}");
+    }
+    Ok(())
+}
+
+/// Waits until exactly what the guests have is routed, and nothing remains to be done.
+fn ensure_right(node: &Node, guests: &[&Guest]) -> Result<()> {
+    let mut wanted = BTreeSet::new();
+    for guest in guests {
+        wanted.extend(guest.addresses("eth0")?);
+    }
+    eventually(PATIENCE, || {
+        let routes = routes(&node.host)?;
+        let routed = routes.iter().filter_map(|route| route.split(' ').next()?.parse().ok());
+        let routed: BTreeSet<IpAddr> = routed.collect();
+        ensure!(routed == wanted, "routed are {routed:?}, the guests have {wanted:?}");
+        let neighbours = node.host.sh("ip neigh show nud permanent proto 77")?;
+        ensure!(neighbours.lines().count() == wanted.len(), "{neighbours}");
+        let plan = node.host.run(&[BINARY, "plan"])?;
+        ensure!(plan.starts_with("nothing to do"), "{plan}");
+        let status = node.status()?;
+        ensure!(
+            status["unclaimed"] == serde_json::json!([]) && status["problems"] == serde_json::json!([]),
+            "{status:#}"
+        );
+        Ok(())
+    })?;
+    for address in wanted {
+        ensure!(
+            node.host.reaches(address, Duration::from_secs(3)),
+            "{address} is not reached\n{}",
+            node.picture()?
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn killed_200_times_while_addresses_change_it_leaves_nothing_wrong() -> Result<()> {
+    let (site, mut node, one) = start()?;
+    let two = site.launch_static("c2", &["192.168.77.102/24"])?;
+    let change = "n=0; while :; do n=$(( (n + 1) % 20 )); \
+         ip addr add 192.168.77.$(( $0 + n ))/24 dev eth0; ip addr add fd77::$0:$n/64 dev eth0 nodad; sleep 0.0$(( RANDOM % 10 )); \
+         ip addr del 192.168.77.$(( $0 + (n + 7) % 20 ))/24 dev eth0; ip addr del fd77::$0:$(( (n + 7) % 20 ))/64 dev eth0; done";
+    let changing = [(&one, "120"), (&two, "150")].map(|(guest, base)| {
+        let target = format!("--target={}", guest.pid()?);
+        site.host.spawn(&["nsenter", &target, "--net", "bash", "-c", change, base])
+    });
+    node.daemon.kill()?;
+    let start = Instant::now();
+    let mut deaths = [0; 3];
+    // So that about half of them live to do something, however fast the machine is.
+    let mut span = 100_000.0;
+    for round in 0..200 {
+        let mut daemon = site.host.spawn(&[BINARY, "run"])?;
+        let nanos = SystemTime::now().duration_since(UNIX_EPOCH)?.subsec_nanos();
+        std::thread::sleep(Duration::from_micros(span as u64 * u64::from(nanos / 1000 % 1000) / 1000));
+        daemon.kill()?;
+        let said = daemon.output().join("\n");
+        let worked = said.contains("add route");
+        span *= if worked { 0.9 } else { 1.1 };
+        deaths[usize::from(said.contains("connected, version")) + usize::from(worked)] += 1;
+        ensure_safe(&site.host).with_context(|| format!("round {round}:\n{said}"))?;
+    }
+    let [early, idle, late] = deaths;
+    println!(
+        "killed in {:?}: {early} times before it knew its guests, {idle} before and {late} after a route",
+        start.elapsed()
+    );
+    ensure!(late > 20, "too few of them did anything");
+    for changing in changing {
+        changing?.kill()?;
+    }
+    let node = Node::start(&site.host)?;
+    ensure_right(&node, &[&one, &two])
+}
+
+/// The daemon is killed before its first request to the kernel, before its second, and so on, each time with all of
+/// its work to do, until it lives to do all of it.
+#[test]
+fn killed_before_any_of_its_requests_it_leaves_nothing_wrong() -> Result<()> {
+    killed_before_each("sendto")
+}
+
+/// The same with its writes to files, sysctls among them.
+#[test]
+fn killed_before_any_of_its_writes_it_leaves_nothing_wrong() -> Result<()> {
+    killed_before_each("write")
+}
+
+fn killed_before_each(call: &str) -> Result<()> {
+    let (site, mut node, guest) = start()?;
+    node.daemon.stop()?;
+    let mut halves = 0;
+    for nth in 1..1000 {
+        site.host.run(&[BINARY, "cleanup"])?;
+        let (trace, inject) = (format!("trace={call}"), format!("inject={call}:signal=KILL:when={nth}"));
+        let traced = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject];
+        let mut daemon = site.host.spawn(&[&traced[..], &[BINARY, "run"]].concat())?;
+        let done = eventually(PATIENCE, || {
+            if !daemon.is_running() {
+                return Ok(false);
+            }
+            ensure!(routes(&site.host)?.len() == 2, "it neither died nor did its work");
+            Ok(true)
+        })?;
+        if daemon.is_running() {
+            daemon.kill()?;
+        }
+        let story = || format!("killed before {call} {nth}:\n{}", daemon.output().join("\n"));
+        ensure_safe(&site.host).with_context(story)?;
+        if !ours(&site.host)?.is_empty() {
+            halves += 1;
+            let mut node = Node::start(&site.host)?;
+            ensure_right(&node, &[&guest]).with_context(story)?;
+            node.daemon.stop()?;
+        }
+        if done {
+            println!("killed before each of {nth} calls of {call}, with something half done {halves} times");
+            ensure!(halves > 5, "too few of them were orders");
+            return Ok(());
+        }
+    }
+    bail!("it never came to its end")
+}
