@@ -1,5 +1,7 @@
 //! The log of `run`: one line an event on stderr, level by `RUST_LOG`, `info` if that is not set.
 
+mod trickle;
+
 use std::fmt;
 use std::io::{self, IsTerminal};
 use std::os::unix::fs::MetadataExt;
@@ -10,6 +12,8 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::{Compact, Format, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
+
+use self::trickle::Trickle;
 
 /// So many lines wait for whoever reads stderr; further ones are dropped, for the daemon waits for nobody.
 const WAITING: usize = 1024;
@@ -28,8 +32,8 @@ pub(super) fn start() -> WorkerGuard {
         .with_ansi(io::stderr().is_terminal());
     let format = Format::default().compact().with_target(false);
     let started = match is_journal() {
-        true => log.event_format(Journal(format.without_time().with_level(false))).try_init(),
-        false => log.event_format(format).try_init(),
+        true => log.event_format(Trickle::new(Journal(format.without_time().with_level(false)))).try_init(),
+        false => log.event_format(Trickle::new(format)).try_init(),
     };
     // A second start keeps the first log.
     let _ = started;

@@ -16,7 +16,6 @@ use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use self::chatter::Chatter;
 use self::notify::Notifier;
 use self::servers::Servers;
 use crate::config::Config;
@@ -100,7 +99,6 @@ struct Daemon {
     dirty: bool,
     /// Every present server was read, and the plan applied, once.
     ready: bool,
-    chatter: Chatter,
 }
 
 impl Daemon {
@@ -116,7 +114,6 @@ impl Daemon {
             schedule: Schedule::default(),
             dirty: true,
             ready: false,
-            chatter: Chatter::default(),
         }
     }
 
@@ -191,7 +188,7 @@ impl Daemon {
         }
         // The log comes last: a write to it takes as long as a route does. An error that is known is told once.
         for (step, result, _) in ran.iter().filter(|(_, _, repeated)| !repeated) {
-            self.chatter.ran(step, result);
+            chatter::tell(step, result);
         }
         ran.len()
     }
