@@ -133,10 +133,10 @@ impl Marks {
         self.problems.retain(|other, _| !slice.covers(*other));
     }
 
-    /// A slice could not be read: try again soon.
-    pub(super) fn failed(&mut self, slice: Slice, why: String) {
-        self.problems.insert(slice, why);
+    /// A slice could not be read: try again soon. Says whether that is news.
+    pub(super) fn failed(&mut self, slice: Slice, why: &str) -> bool {
         self.defer(slice, RETRY);
+        self.problems.insert(slice, why.to_owned()).as_deref() != Some(why)
     }
 
     /// Why slices could not be read that should have been.
@@ -224,7 +224,8 @@ mod tests {
     #[test]
     fn a_namespace_that_is_gone_leaves_nothing_to_do() {
         let mut marks = Marks::default();
-        marks.failed(Slice::Namespace(1), "why".to_owned());
+        assert!(marks.failed(Slice::Namespace(1), "why"));
+        assert!(!marks.failed(Slice::Namespace(1), "why"));
         marks.mark(Slice::Child(1, 5));
         marks.forget(1);
         assert!(!marks.pending() && marks.due().is_none() && marks.problems().next().is_none());

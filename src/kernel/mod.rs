@@ -264,8 +264,9 @@ impl Kernel {
             Ok(()) => self.state.marks.succeeded(slice),
             Err(fault) => {
                 let why = format!("{slice} could not be read: {fault}");
-                tracing::warn!("{why}");
-                self.state.marks.failed(slice, why);
+                if self.state.marks.failed(slice, &why) {
+                    tracing::warn!("{why}");
+                }
             }
         }
     }
