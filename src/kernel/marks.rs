@@ -1,6 +1,7 @@
 //! Which slices of the snapshot are to be read again, and when.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::time::{Duration, Instant};
 
 use super::slice::Slice;
@@ -14,6 +15,8 @@ pub(super) struct Marks {
     now: BTreeSet<Slice>,
     /// Read when nothing else is to be done: no event asks for it.
     sweep: BTreeSet<Slice>,
+    /// The last of those that was read.
+    swept: Option<Slice>,
     later: BTreeMap<Slice, Instant>,
     /// Read while events were still queued, which may be older than what was read.
     unsure: BTreeSet<Slice>,
@@ -69,10 +72,13 @@ impl Marks {
         None
     }
 
-    /// The next slice of those that can wait.
+    /// The next slice of those that can wait. They take turns: a sweep that begins anew before it came to its end, as
+    /// where events are lost again and again, goes on where it was.
     pub(super) fn take_sweep(&mut self) -> Option<Slice> {
-        let slice = self.sweep.pop_first()?;
-        Some(self.taken(slice))
+        let after = self.swept.map_or(Bound::Unbounded, Bound::Excluded);
+        let next = self.sweep.range((after, Bound::Unbounded)).next().or_else(|| self.sweep.first());
+        self.swept = next.copied();
+        self.swept.map(|slice| self.taken(slice))
     }
 
     fn taken(&mut self, slice: Slice) -> Slice {
@@ -219,6 +225,20 @@ mod tests {
         std::thread::sleep(Pace::SPAN);
         marks.wake();
         assert_eq!(taken(&mut marks), [busy]);
+    }
+
+    #[test]
+    fn a_sweep_that_begins_anew_goes_on_where_it_was() {
+        let mut marks = Marks::default();
+        let mut swept = Vec::new();
+        for _ in 0..4 {
+            (1..=5).for_each(|id| marks.sweep(Slice::Namespace(id)));
+            swept.extend([marks.take_sweep(), marks.take_sweep()].into_iter().flatten());
+        }
+        let ids: Vec<_> = swept.into_iter().filter_map(Slice::namespace).collect();
+        assert_eq!(ids, [1, 2, 3, 4, 5, 1, 2, 3]);
+        while marks.take_sweep().is_some() {}
+        assert!(!marks.pending());
     }
 
     #[test]

@@ -209,10 +209,12 @@ impl Kernel {
             while let Some(slice) = self.state.marks.take() {
                 self.read(slice);
             }
-            while start.elapsed() < TURN
-                && let Some(slice) = self.state.marks.take_sweep()
-            {
+            // At least one: taking in events may have used up the turn, now and in every turn to come.
+            while let Some(slice) = self.state.marks.take_sweep() {
                 self.read(slice);
+                if start.elapsed() >= TURN {
+                    break;
+                }
             }
         }
         self.state.marks.pending()

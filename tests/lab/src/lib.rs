@@ -50,6 +50,7 @@ mod rest;
 mod server;
 pub mod stand_in;
 mod stream;
+mod storm;
 
 pub use capture::Capture;
 pub use daemon::Daemon;
@@ -65,3 +66,4 @@ pub use pulse::Pulse;
 pub use relay::Relay;
 pub use server::Server;
 pub use stream::Stream;
+pub use storm::Storm;

@@ -1,0 +1,107 @@
+//! The kernel layer where events come faster than they can be taken in, and where namespaces change while they are
+//! read. On a machine of the lab, with no server. Needs root; without it the tests fail.
+
+use std::fs::File;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow, ensure};
+use lab::{Lab, Machine, Storm, until};
+use macvlan_shim::kernel::Kernel;
+use macvlan_shim::model::snapshot::{ChildKey, Netns};
+
+/// A host on a LAN.
+fn host(lab: &Lab) -> Result<Machine> {
+    let lan = lab.lan("10.77.0.0/16", "")?;
+    let host = lab.host("node")?;
+    host.plug("eth0", &lan, &["10.77.0.11/16"])?;
+    Ok(host)
+}
+
+/// Makes a namespace with a child that has this address.
+fn appear(name: &str, address: &str) -> String {
+    format!(
+        "ip netns add {name}; ip link add {name} link eth0 type macvlan mode bridge; ip link set {name} netns {name}; \
+         printf 'link set {name} name eth0\\naddr add {address}/16 dev eth0\\nlink set eth0 up\\n' | ip -n {name} -batch -\n"
+    )
+}
+
+/// The children in guests' namespaces that have an address.
+fn holders(kernel: &Kernel, address: &str) -> Vec<ChildKey> {
+    let children = kernel.snapshot().children.iter();
+    let of_guests = children.filter(|(key, _)| key.netns != Netns::Host);
+    of_guests
+        .filter(|(_, child)| child.addresses.keys().any(|known| known.addr().to_string() == address))
+        .map(|(key, _)| *key)
+        .collect()
+}
+
+fn drops(host: &Machine) -> u64 {
+    let sum = host.sh("awk 'NR > 1 { sum += $9 } END { print sum }' /proc/net/netlink");
+    sum.ok().and_then(|sum| sum.trim().parse().ok()).unwrap_or(0)
+}
+
+/// What was lost is found only by reading every namespace, and that goes on while events take all of each turn.
+#[test]
+fn a_guest_that_never_ceases_does_not_keep_the_others_from_being_read() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = host(&lab)?;
+    host.sh(&(1..30).map(|n| appear(&format!("g{n}"), &format!("10.77.1.{n}"))).collect::<String>())?;
+    host.within(|| {
+        let mut kernel = Kernel::open()?;
+        ensure!(holders(&kernel, "10.77.1.29").len() == 1);
+        let storm = Storm::start(File::open(host.path("/run/netns/g1"))?, "eth0", 50_000);
+        until(Duration::from_secs(60), "events are lost", || drops(&host) > 0)?;
+        host.sh("ip -n g29 addr add 10.77.2.29/16 dev eth0")?;
+        let start = Instant::now();
+        let mut turns = 0;
+        while holders(&kernel, "10.77.2.29").is_empty() {
+            ensure!(turns < 40, "not read in {:?} and {turns} turns", start.elapsed());
+            turns += 1;
+            // Its caller has other things to do, so that there is always more to take in than a turn is long.
+            std::thread::sleep(Duration::from_millis(200));
+            kernel.drain();
+        }
+        println!("read after {turns} turns, {} changes in all", storm.stop()?);
+        Ok(())
+    })
+}
+
+#[test]
+fn namespaces_that_change_hands_while_they_are_read_end_up_as_they_are() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = host(&lab)?;
+    host.sh(&(1..10).map(|n| appear(&format!("g{n}"), &format!("10.77.1.{n}"))).collect::<String>())?;
+    // The id that one gives up is the next one's.
+    let changes: String = (0..60)
+        .map(|n| {
+            format!(
+                "ip netns del g{}; {}",
+                1 + n % 9,
+                appear(&format!("g{}", 1 + n % 9), &format!("10.77.2.{n}"))
+            )
+        })
+        .collect();
+    std::thread::scope(|scope| {
+        let changes = scope.spawn(|| host.sh(&changes));
+        host.within(|| {
+            let mut kernel = Kernel::open()?;
+            let mut readings = 0;
+            while !changes.is_finished() {
+                kernel.resync();
+                kernel.drain();
+                readings += 1;
+            }
+            changes.join().map_err(|_| anyhow!("panicked"))??;
+            println!("read anew {readings} times meanwhile");
+            until(Duration::from_secs(10), "it knows what is there", || {
+                kernel.drain();
+                Kernel::open().is_ok_and(|fresh| {
+                    fresh.snapshot().children == kernel.snapshot().children
+                        && fresh.snapshot().children.len() == 9
+                })
+            })?;
+            ensure!(kernel.problems().is_empty(), "{:?}", kernel.problems());
+            Ok(())
+        })
+    })
+}
