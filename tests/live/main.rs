@@ -20,3 +20,4 @@ mod restarts;
 mod selection;
 mod servers;
 mod shim;
+mod storms;

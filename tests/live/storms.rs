@@ -1,0 +1,279 @@
+//! Guests that make more noise than anybody can follow, and more of them than the kernel lists at once: none is
+//! forgotten, and none delays another. With the real binary.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::node::{BINARY, HOST, Node, PATIENCE, Site, routes};
+use anyhow::{Context, Result, ensure};
+use lab::stand_in::{StandIn, container};
+use lab::{Guest, Kind, Lab, Machine, eventually, until};
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+/// So many changes of addresses a second are a storm.
+const CHANGES: u32 = 20_000;
+
+/// More than a second is no delay any more, but a loss. What it should be is printed: below 100 ms.
+const LOST: Duration = Duration::from_secs(2);
+
+/// Long enough for all that is not a loss, and sooner than the resync.
+const SOON: Duration = Duration::from_secs(10);
+
+/// Runs a script in the network namespace of a guest.
+fn inside(guest: &Guest, script: &str) -> Result<String> {
+    let target = format!("--target={}", guest.pid()?);
+    guest.server().machine().run(&["nsenter", &target, "--net", "bash", "-euc", script])
+}
+
+/// The addresses that are routed.
+fn routed(host: &Machine) -> Result<BTreeSet<String>> {
+    Ok(routes(host)?.iter().filter_map(|route| route.split(' ').next()).map(str::to_owned).collect())
+}
+
+/// Gives a guest an address and says how long it took until its route stood, as the kernel told of both.
+fn time_to_route(guest: &Guest, address: &str) -> Result<Duration> {
+    let (host, target) = (guest.server().machine(), format!("--target={}", guest.pid()?));
+    let monitor = ["ip", "-ts", "-o", "monitor"];
+    let in_guest = host.spawn(&[&["nsenter", &target, "--net"][..], &monitor, &["address"]].concat())?;
+    let on_host = host.spawn(&[&monitor[..], &["route"]].concat())?;
+    let listens = |monitor: &lab::Daemon| {
+        let pid = monitor.pid().map_or_else(String::new, |pid| pid.to_string());
+        host.ok(&format!("ls -l /proc/{pid}/fd | grep -q socket"))
+    };
+    until(PATIENCE, "the monitors listen", || listens(&in_guest) && listens(&on_host))?;
+    inside(guest, &format!("ip addr add {address}/24 dev eth0"))?;
+    let had = in_guest.wait_line(&format!("{address}/"), PATIENCE)?;
+    let routed = on_host.wait_line(&format!("{address} "), PATIENCE)?;
+    Ok(Duration::from_secs_f64((moment(&routed)? - moment(&had)?).max(0.0)))
+}
+
+/// When a monitor has seen a line, in seconds of the day.
+fn moment(line: &str) -> Result<f64> {
+    let time = line.split(['T', ']']).nth(1).context("no time")?;
+    let parts = time.split(':').map(str::parse::<f64>).collect::<Result<Vec<_>, _>>()?;
+    Ok(parts.iter().fold(0.0, |sum, part| sum * 60.0 + part))
+}
+
+#[test]
+fn a_guest_that_changes_20000_addresses_a_second_delays_no_other() -> Result<()> {
+    let site = Site::new(Kind::Lxd)?;
+    let node = Node::start(&site.host)?;
+    let noisy = site.launch_static("noisy", &[])?;
+    let quiet = site.launch_static("quiet", &["192.168.77.101/24"])?;
+    node.wait_both_ways(&quiet, "192.168.77.101".parse::<IpAddr>()?, HOST)?;
+    println!("in peace: {:?}", time_to_route(&quiet, "192.168.77.102")?);
+
+    let start = Instant::now();
+    let storm = noisy.storm("eth0", CHANGES)?;
+    let mut times = Vec::new();
+    for n in 103..113 {
+        times.push(time_to_route(&quiet, &format!("192.168.77.{n}"))?);
+    }
+    let rate = storm.stop()? as f64 / start.elapsed().as_secs_f64();
+    println!("beside {rate:.0} changes a second: {times:?}");
+    ensure!(times.iter().all(|time| *time < LOST), "{times:?}");
+    ensure!(site.host.pings("192.168.77.101".parse::<IpAddr>()?), "the quiet guest is not reached");
+
+    // When it is over, both are as they are, and the log was not flooded.
+    let wanted: BTreeSet<String> = (101..113).map(|n| format!("192.168.77.{n}")).collect();
+    eventually(SOON, || {
+        let routed = routed(&site.host)?;
+        ensure!(routed == wanted, "routed are {routed:?}");
+        Ok(())
+    })?;
+    let (lines, seconds) = (node.daemon.output().len(), start.elapsed().as_secs() as usize);
+    println!("{lines} lines of log in {seconds} s");
+    ensure!(lines < 1000 + 10 * seconds, "{lines} lines of log");
+    Ok(())
+}
+
+#[test]
+fn what_happened_while_events_were_lost_is_made_up_for() -> Result<()> {
+    let site = Site::new(Kind::Lxd)?;
+    let mut node = Node::start(&site.host)?;
+    let noisy = site.launch_static("noisy", &[])?;
+    let quiet = site.launch_static("quiet", &["192.168.77.101/24", "192.168.77.102/24"])?;
+    node.wait_both_ways(&quiet, "192.168.77.102".parse::<IpAddr>()?, HOST)?;
+    for round in 0..3 {
+        let mark = node.daemon.mark();
+        let before = drops(&site.host)?;
+        // It gets no turn until the kernel can queue no more for it.
+        node.daemon.signal("STOP")?;
+        let storm = noisy.storm("eth0", CHANGES)?;
+        until(Duration::from_secs(60), "events are lost", || {
+            drops(&site.host).is_ok_and(|now| now > before)
+        })?;
+        inside(
+            &quiet,
+            &format!(
+                "ip addr del 192.168.77.10{}/24 dev eth0; ip addr add 192.168.77.10{}/24 dev eth0",
+                2 + round,
+                3 + round
+            ),
+        )?;
+        node.daemon.signal("CONT")?;
+        let start = Instant::now();
+        let wanted = format!("192.168.77.10{}", 3 + round);
+        let gone = format!("192.168.77.10{}", 2 + round);
+        eventually(SOON, || {
+            let routed = routed(&site.host)?;
+            ensure!(routed.contains(&wanted) && !routed.contains(&gone), "routed are {routed:?}");
+            Ok(())
+        })?;
+        println!("made up for in {:?}", start.elapsed());
+        node.daemon.wait_line_after(mark, "events of the kernel were lost", PATIENCE)?;
+        drop(storm);
+    }
+    Ok(())
+}
+
+/// How many events the kernel could not queue for those who listen on a machine.
+fn drops(host: &Machine) -> Result<u64> {
+    let sum = host.sh("awk 'NR > 1 { sum += $9 } END { print sum }' /proc/net/netlink")?;
+    Ok(sum.trim().parse()?)
+}
+
+/// A host with a scripted server and as many guests of it as wanted, each in a namespace of its own.
+struct Crowd {
+    host: Machine,
+    server: Arc<StandIn>,
+    _end: oneshot::Sender<()>,
+    _lab: Lab,
+}
+
+impl Crowd {
+    fn new() -> Result<Crowd> {
+        let lab = Lab::new()?;
+        let lan = lab.lan("10.77.0.0/16", "")?;
+        let host = lab.host("node")?;
+        host.plug("eth0", &lan, &["10.77.0.11/16"])?;
+        let (end, ended) = oneshot::channel();
+        let (to_us, started) = std::sync::mpsc::channel();
+        let folder = host.path("/var/lib/lxd");
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async {
+                to_us.send(StandIn::start(&folder).map(Arc::new)?)?;
+                let _ = ended.await;
+                anyhow::Ok(())
+            })
+        });
+        let server = started.recv().context("the scripted server did not start")?;
+        Ok(Crowd { host, server, _end: end, _lab: lab })
+    }
+
+    /// The server knows so many guests from now on.
+    fn list(&self, count: u32) {
+        let guests: Vec<Value> = (0..count).map(|n| container(&format!("g{n}"), &mac(n), "eth0")).collect();
+        self.server.set_instances(Value::Array(guests));
+        self.server.happens("instance-started");
+    }
+
+    /// Waits until exactly these addresses are routed.
+    fn wait_routed(&self, wanted: &BTreeSet<String>) -> Result<()> {
+        eventually(SOON, || {
+            let routed = routed(&self.host)?;
+            let (missing, surplus): (Vec<_>, Vec<_>) =
+                (wanted.difference(&routed).collect(), routed.difference(wanted).collect());
+            ensure!(missing.is_empty() && surplus.is_empty(), "missing {missing:?}, surplus {surplus:?}");
+            Ok(())
+        })
+    }
+}
+
+fn mac(guest: u32) -> String {
+    format!("00:16:3e:00:{:02x}:{:02x}", guest / 256, guest % 256)
+}
+
+fn address(guest: u32, third: u32) -> String {
+    format!("10.77.{third}.{guest}")
+}
+
+/// Makes the namespace of a guest, with its NIC and this address.
+fn appear(guest: u32, third: u32) -> String {
+    format!(
+        "ip netns add g{guest}; ip link add c{guest} link eth0 address {} type macvlan mode bridge; \
+         ip link set c{guest} netns g{guest}; \
+         printf 'link set c{guest} name eth0\\naddr add {}/16 dev eth0\\nlink set eth0 up\\n' | ip -n g{guest} -batch -\n",
+        mac(guest),
+        address(guest, third)
+    )
+}
+
+#[test]
+fn more_guests_than_the_kernel_lists_at_once_are_all_known() -> Result<()> {
+    let crowd = Crowd::new()?;
+    crowd.list(200);
+    let half: String = (0..160).map(|guest| appear(guest, 1)).collect();
+    crowd.host.sh(&half)?;
+    let listed = crowd.host.sh("ip netns list-id | wc -l")?;
+    println!("the kernel lists {} of 160 or more namespaces", listed.trim());
+    let start = Instant::now();
+    let mut node = Node::start(&crowd.host)?;
+    let mut wanted: BTreeSet<String> = (0..160).map(|guest| address(guest, 1)).collect();
+    crowd.wait_routed(&wanted)?;
+    println!("160 guests are routed {:?} after the start", start.elapsed());
+    // More come while it runs.
+    let rest: String = (160..200).map(|guest| appear(guest, 1)).collect();
+    crowd.host.sh(&rest)?;
+    wanted.extend((160..200).map(|guest| address(guest, 1)));
+    crowd.wait_routed(&wanted)?;
+    // And some of those that no list shows go.
+    crowd.host.sh("for g in {150..180}; do ip netns del g$g; done")?;
+    wanted.retain(|address| !(150..=180).any(|guest| address == &self::address(guest, 1)));
+    crowd.wait_routed(&wanted)?;
+    node.daemon.kill()?;
+    let node = Node::start(&crowd.host)?;
+    crowd.wait_routed(&wanted)?;
+    ensure!(node.status()?["problems"] == serde_json::json!([]), "{:#}", node.status()?);
+    Ok(())
+}
+
+#[test]
+fn ids_of_namespaces_that_change_hands_at_once_confuse_nobody() -> Result<()> {
+    let crowd = Crowd::new()?;
+    crowd.list(24);
+    crowd.host.sh(&(0..24).map(|guest| appear(guest, 1)).collect::<String>())?;
+    let mut node = Node::start(&crowd.host)?;
+    crowd.wait_routed(&(0..24).map(|guest| address(guest, 1)).collect())?;
+    // Each id that gets free is the next one's: a guest that goes and another that comes share it.
+    let workers: Vec<String> = (0..3)
+        .map(|worker| {
+            let own = (0..24).filter(|guest| guest % 3 == worker);
+            let rounds = (2..10).flat_map(|third| own.clone().map(move |guest| (guest, third)));
+            rounds
+                .map(|(guest, third)| {
+                    format!("ip -n g{guest} link del eth0; ip netns del g{guest}; {}", appear(guest, third))
+                })
+                .collect()
+        })
+        .collect();
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = workers.iter().map(|script| scope.spawn(|| crowd.host.sh(script))).collect();
+        // It reads everything anew in the midst of it.
+        while !workers.iter().all(|worker| worker.is_finished()) {
+            node.daemon.kill()?;
+            node = Node::start(&crowd.host)?;
+            std::thread::sleep(Duration::from_millis(300));
+        }
+        for worker in workers {
+            worker.join().map_err(|_| anyhow::anyhow!("panicked"))??;
+        }
+        anyhow::Ok(())
+    })?;
+    crowd.wait_routed(&(0..24).map(|guest| address(guest, 9)).collect())?;
+    let plan = crowd.host.run(&[BINARY, "plan"])?;
+    ensure!(plan.starts_with("nothing to do"), "{plan}");
+    for guest in 0..24 {
+        let address: IpAddr = address(guest, 9).parse()?;
+        ensure!(
+            crowd.host.reaches(address, Duration::from_secs(3)),
+            "{address} is not reached\n{}",
+            node.picture()?
+        );
+    }
+    Ok(())
+}
