@@ -59,8 +59,11 @@ use state::State;
 /// All that happens to nftables.
 const NFNLGRP_NFTABLES: u32 = 7;
 
-/// How often `drain` looks for more before it lets its caller act on what it has.
+/// How often `drain` looks for more before it lets its caller act on what it has …
 const ROUNDS: usize = 8;
+
+/// … and for how long: somebody waits for his route.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// How long a resync of guests' namespaces may go on before its caller gets a turn. Anything that an event
 /// asks for is read first, and at once.
@@ -199,7 +202,10 @@ impl Kernel {
     fn take_in_and_read(&mut self) -> bool {
         let start = Instant::now();
         self.state.marks.wake();
-        for _ in 0..ROUNDS {
+        for round in 0..ROUNDS {
+            if round > 0 && start.elapsed() >= LOOK {
+                break;
+            }
             if self.take_in() {
                 self.state.marks.caught_up();
                 if !self.state.marks.pending() {
