@@ -69,6 +69,28 @@ fn a_guest_that_never_ceases_does_not_keep_the_others_from_being_read() -> Resul
     })
 }
 
+/// The kernel says so once, and not again before its queue was empty: what is lost in the meantime is lost in silence.
+#[test]
+fn what_is_lost_after_the_kernel_said_so_is_not_forgotten() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = host(&lab)?;
+    host.sh(&(1..3).map(|n| appear(&format!("g{n}"), &format!("10.77.1.{n}"))).collect::<String>())?;
+    host.within(|| {
+        let mut kernel = Kernel::open()?;
+        let storm = Storm::start(File::open(host.path("/run/netns/g1"))?, "eth0", 50_000);
+        until(Duration::from_secs(60), "events are lost", || drops(&host) > 0)?;
+        (0..3).for_each(|_| drop(kernel.drain()));
+        let before = drops(&host);
+        until(Duration::from_secs(60), "more are lost", || drops(&host) > before)?;
+        host.sh("ip -n g2 addr add 10.77.2.2/16 dev eth0")?;
+        storm.stop()?;
+        until(Duration::from_secs(10), "the change is known", || {
+            kernel.drain();
+            !holders(&kernel, "10.77.2.2").is_empty()
+        })
+    })
+}
+
 #[test]
 fn namespaces_that_change_hands_while_they_are_read_end_up_as_they_are() -> Result<()> {
     let lab = Lab::new()?;

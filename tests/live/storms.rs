@@ -122,7 +122,8 @@ fn what_happened_while_events_were_lost_is_made_up_for() -> Result<()> {
             let routed = routed(&site.host)?;
             ensure!(routed.contains(&wanted) && !routed.contains(&gone), "routed are {routed:?}");
             Ok(())
-        })?;
+        })
+        .with_context(|| node.daemon.output().join("\n"))?;
         println!("made up for in {:?}", start.elapsed());
         node.daemon.wait_line_after(mark, "events of the kernel were lost", PATIENCE)?;
         drop(storm);
