@@ -34,6 +34,9 @@ pub(super) struct Monitor {
     ready: Option<AsyncFd<Arc<Socket>>>,
     /// Events were lost; found out while looking whether there are any.
     lost: bool,
+    /// Since events were lost the queue was never empty. The kernel tells of the first loss alone: whatever else is
+    /// lost until the queue is empty is lost in silence.
+    congested: bool,
 }
 
 impl Monitor {
@@ -61,19 +64,26 @@ impl Monitor {
             // An older kernel does not have it: then its events are not heard.
             let _ = socket.add_membership(*group);
         }
-        Ok(Monitor { socket: Arc::new(socket), ready: None, lost: false })
+        Ok(Monitor { socket: Arc::new(socket), ready: None, lost: false, congested: false })
     }
 
     /// Takes the next datagram into the buffer.
     pub(super) fn hear(&mut self, buffer: &mut [u8]) -> Heard {
-        if std::mem::take(&mut self.lost) {
-            return Heard::Lost;
+        let heard = if std::mem::take(&mut self.lost) { Heard::Lost } else { self.next(buffer) };
+        match heard {
+            Heard::Lost => self.congested = true,
+            Heard::Nothing if std::mem::take(&mut self.congested) => return Heard::Lost,
+            Heard::Nothing | Heard::Events { .. } => {}
         }
+        heard
+    }
+
+    fn next(&self, buffer: &mut [u8]) -> Heard {
         loop {
             match receive(&self.socket, buffer) {
                 Err(Errno::EINTR) => {}
-                // A socket for netlink knows no other error, and with any other nothing can be trusted.
                 Err(Errno::EAGAIN) => return Heard::Nothing,
+                // A socket for netlink knows no other error, and with any other nothing can be trusted.
                 Err(_) => return Heard::Lost,
                 Ok(heard) => return heard,
             }

@@ -49,8 +49,8 @@ mod relay;
 mod rest;
 mod server;
 pub mod stand_in;
-mod stream;
 mod storm;
+mod stream;
 
 pub use capture::Capture;
 pub use daemon::Daemon;
@@ -65,5 +65,5 @@ pub use network::Port;
 pub use pulse::Pulse;
 pub use relay::Relay;
 pub use server::Server;
-pub use stream::Stream;
 pub use storm::Storm;
+pub use stream::Stream;
