@@ -106,7 +106,10 @@ fn a_start_with_everything_in_place_writes_nothing() -> Result<()> {
         kinds.contains("RTM_GETLINK") && kinds.contains("RTM_GETROUTE"),
         "the trace shows nothing: {kinds:?}"
     );
-    ensure!(kinds.iter().all(|kind| kind.starts_with("RTM_GET")), "orders were given: {kinds:?}");
+    // The last is NFT_MSG_GETGEN, for which strace has no name.
+    let questions = ["RTM_GET", "NFNL_SUBSYS_NFTABLES<<8|NFT_MSG_GET", "0xa10 "];
+    let orders = kinds.iter().filter(|kind| !questions.iter().any(|question| kind.starts_with(question)));
+    ensure!(orders.count() == 0, "orders were given: {kinds:?}");
     let to_write = |line: &&str| {
         ["O_WRONLY", "O_RDWR"].iter().any(|flag| line.contains(flag))
             && !line.contains("\"/run/macvlan-shim/")
