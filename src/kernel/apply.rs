@@ -17,14 +17,13 @@ use crate::model::snapshot::{NeighbourState, RouteKey};
 use crate::model::{Mac, Op, ShimRef};
 
 impl Kernel {
-    /// Does one write. What it changed is in the snapshot after the next [`Kernel::drain`].
+    /// Does one write. What it changed is in the snapshot after the next [`Kernel::drain`]. So is the host as it is
+    /// after a failure: an op that fails was decided on something that no longer holds, and not all changes are told.
     pub fn apply(&mut self, op: &Op) -> Result<(), OpError> {
-        let result = self.perform(op);
-        if result.is_err() {
-            // Perhaps for a sysctl that somebody has changed: of those the kernel does not always tell.
-            self.state.marks.mark(Slice::Settings);
-        }
-        result.map_err(|failure| explain(op, failure))
+        self.perform(op).map_err(|failure| {
+            Slice::OF_HOST.into_iter().for_each(|slice| self.state.marks.mark(slice));
+            explain(op, failure)
+        })
     }
 
     fn perform(&mut self, op: &Op) -> Result<(), Failure> {

@@ -39,6 +39,17 @@ impl Slice {
         Slice::Namespaces,
     ];
 
+    /// The objects of the host.
+    pub(super) const OF_HOST: [Slice; 7] = [
+        Slice::Links,
+        Slice::Addresses,
+        Slice::Routes,
+        Slice::Rules,
+        Slice::Neighbours,
+        Slice::Proxies,
+        Slice::Settings,
+    ];
+
     /// Whether reading this slice reads the other one too.
     pub(super) fn covers(self, other: Slice) -> bool {
         match self {

@@ -1,8 +1,8 @@
 //! When the steps of a plan may run. The time is passed in.
 //!
 //! * A delete waits for a breath: it runs only once its object was surplus for that long without a break.
-//! * An op that failed is tried again with back-off. One that succeeded but has to be done again and again, for
-//!   somebody else undoes it, is done once a second.
+//! * An op that failed is tried again with back-off, and at once when its shim itself was put right. One that succeeded
+//!   but has to be done again and again, for somebody else undoes it, is done once a second.
 //! * What waits or failed holds back what must come after it, and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -254,21 +254,25 @@ impl Schedule {
         });
     }
 
-    /// What we deleted ourselves and make anew, or the other way round, nobody else undid.
+    /// What we deleted ourselves and make anew, or the other way round, nobody else undid. And what failed on a shim may
+    /// have failed for want of what has been done to the shim since.
     fn forget_what_we_turned(&mut self) {
         for (link, destination, deletes) in std::mem::take(&mut self.turned) {
             let undone = |op: &Op| op.deletes() != deletes && op.object() == (link.as_str(), destination);
-            let upon_it = |op: &Op| deletes && !op.deletes() && op.object().0 == link;
             match destination {
                 Some(destination) => {
                     for subject in [None, Some(destination.addr())] {
-                        forget(self.tracks.get_mut(&subject), undone);
+                        let tracks = self.tracks.get_mut(&subject);
+                        forget(tracks, |op, _| undone(op));
                     }
                 }
-                None => self
-                    .tracks
-                    .values_mut()
-                    .for_each(|tracks| forget(Some(tracks), |op| undone(op) || upon_it(op))),
+                None => {
+                    let upon_it = |op: &Op| !op.deletes() && op.object().0 == link;
+                    for tracks in self.tracks.values_mut() {
+                        let failed = |history: &History| deletes || history.error.is_some();
+                        forget(Some(tracks), |op, history| undone(op) || (upon_it(op) && failed(history)));
+                    }
+                }
             }
         }
     }
@@ -313,9 +317,9 @@ impl Schedule {
 }
 
 /// Forgets the history of ops.
-fn forget(tracks: Option<&mut BTreeMap<Op, Track>>, which: impl Fn(&Op) -> bool) {
-    for (_, track) in tracks.into_iter().flatten().filter(|(op, _)| which(op)) {
-        track.history = None;
+fn forget(tracks: Option<&mut BTreeMap<Op, Track>>, which: impl Fn(&Op, &History) -> bool) {
+    for (op, track) in tracks.into_iter().flatten() {
+        track.history = track.history.take().filter(|history| !which(op, history));
     }
 }
 
