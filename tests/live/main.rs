@@ -9,6 +9,7 @@ macro_rules! on_lxd_and_incus {
     };
 }
 
+mod chaos;
 mod filter;
 mod guests;
 mod healing;

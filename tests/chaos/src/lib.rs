@@ -1,0 +1,29 @@
+//! Chaos: random faults against the real daemon, on a LAN with real guests of a real LXD and a real Incus.
+//!
+//! A run is a series of bursts. A burst is a few operations, some at once: somebody tampers with what the daemon
+//! made, the host's uplink fails or is renumbered, foreign routes and rules come and go, guests start, stop, and
+//! claim what is not theirs, servers are killed or hang, the daemon itself is killed (`operation`). All is drawn by
+//! a seed (`dice`, `burst`), so that a run can be repeated.
+//!
+//! After each burst comes a quiet moment (`quiet`), in which everything must become as it should be: what that is
+//! is worked out (`model`, `ground`) from what really is (`truth`) and what chaos did (`intent`), and held
+//! against the kernel, the daemon's status, and packets (`invariant`). Nothing of the daemon's own code is used.
+
+mod account;
+mod burst;
+mod configuration;
+mod dice;
+mod foreign;
+mod ground;
+mod intent;
+mod invariant;
+mod model;
+mod operation;
+mod quiet;
+mod run;
+mod site;
+mod truth;
+mod under_test;
+
+pub use account::Account;
+pub use run::{Options, run};

@@ -1,0 +1,189 @@
+//! What should be, worked out from what really is and from README's promises alone: which addresses of guests the
+//! host must route, and which it must not.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::ground::Ground;
+use crate::intent::Intent;
+use crate::operation::Subject;
+use crate::site::ROLES;
+use crate::truth::{Guest, Truth};
+
+/// What has been seen in former quiet moments.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Memory {
+    /// How often the daemon had been started then.
+    pub(crate) generation: u64,
+    /// The guests that this daemon has known, by the process ids of their inits.
+    pub(crate) served: BTreeSet<u64>,
+    /// What was routed, and to which MAC.
+    pub(crate) routed: BTreeMap<IpAddr, String>,
+    /// The MAC of the shim.
+    pub(crate) shim_mac: Option<String>,
+    /// [`Intent::has_impostor`].
+    pub(crate) impostor: bool,
+}
+
+/// What has happened since.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct News {
+    /// How often the daemon has been started by now.
+    pub(crate) generation: u64,
+    /// What operations were about.
+    pub(crate) subjects: BTreeSet<Subject>,
+    /// [`Intent::has_impostor`] was true at some time.
+    pub(crate) impostor: bool,
+}
+
+/// One address of one guest.
+#[derive(Clone, Debug)]
+pub(crate) struct Claim {
+    pub(crate) guest: usize,
+    pub(crate) address: IpAddr,
+    pub(crate) mac: String,
+    pub(crate) verdict: Verdict,
+}
+
+/// Whether the host routes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It does, unless another guest has the address too.
+    Must,
+    /// It does, though nobody may vouch for the guest: it did before.
+    Kept,
+    /// It may or may not.
+    May,
+    /// It does not, for one of these reasons.
+    Never(Vec<&'static str>),
+}
+
+/// What should be.
+#[derive(Clone, Debug)]
+pub(crate) struct Expected {
+    pub(crate) claims: Vec<Claim>,
+    /// By address.
+    pub(crate) routes: BTreeMap<IpAddr, Wanted>,
+    /// A shim must stand.
+    pub(crate) shim_required: bool,
+    /// A shim may stand.
+    pub(crate) shim_allowed: bool,
+}
+
+/// A route to a guest's address.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wanted {
+    pub(crate) required: bool,
+    /// The MACs that it may lead to.
+    pub(crate) macs: BTreeSet<String>,
+}
+
+/// Works out what should be.
+pub(crate) fn expect(truth: &Truth, intent: &Intent, memory: &Memory, news: &News) -> Expected {
+    let ground = Ground::new(truth, intent);
+    let mut claims = Vec::new();
+    for (index, guest) in &truth.guests {
+        claims.extend(claims_of(&ground, *index, guest, memory, news));
+    }
+    let routes = routes(&claims);
+    let certain = |(index, guest): (&usize, &Guest)| {
+        !ROLES[*index].out && is_known(intent, *index, guest, memory, news)
+    };
+    let all_up = (0..ROLES.len()).all(|guest| intent.is_served(guest));
+    let any_guest = truth.guests.keys().any(|index| !ROLES[*index].out);
+    let kept = intent.daemon.configuration.keeps_shims();
+    Expected {
+        claims,
+        routes,
+        shim_required: truth.guests.iter().any(certain) || (kept && all_up && intent.uplink.name == "eth0"),
+        shim_allowed: any_guest || kept || !all_up,
+    }
+}
+
+fn claims_of(ground: &Ground<'_>, index: usize, guest: &Guest, memory: &Memory, news: &News) -> Vec<Claim> {
+    let known = is_known(ground.intent, index, guest, memory, news);
+    let mut claims: BTreeMap<IpAddr, Claim> = BTreeMap::new();
+    for seen in guest.nic.addresses.iter().filter(|address| address.scope == "global") {
+        let (address, mac) = (seen.local, guest.nic.mac.clone());
+        let reasons = ground.objections(index, &mac, seen);
+        let verdict = if !reasons.is_empty() {
+            Verdict::Never(reasons)
+        } else if known {
+            Verdict::Must
+        } else if is_kept(index, &mac, address, memory, news) {
+            Verdict::Kept
+        } else {
+            Verdict::May
+        };
+        claims.insert(address, Claim { guest: index, address, mac, verdict });
+    }
+    let admissible = claims.values().filter(|claim| claim.verdict.may_be_routed()).count();
+    if admissible > ground.intent.daemon.configuration.max_addresses() {
+        for claim in claims.values_mut().filter(|claim| claim.verdict.may_be_routed()) {
+            claim.verdict = Verdict::May;
+        }
+    }
+    claims.into_values().collect()
+}
+
+/// The daemon knows the guest: its server tells of it, or has told this daemon. Over a restart of the daemon a
+/// guest that has changed its MAC is not known (README, Limits).
+fn is_known(intent: &Intent, index: usize, guest: &Guest, memory: &Memory, news: &News) -> bool {
+    let served = memory.generation == news.generation && memory.served.contains(&guest.pid);
+    let told = intent.is_served(index) && guest.given_mac.as_ref() == Some(&guest.nic.mac);
+    served || told
+}
+
+/// Nobody vouches for the guest, but it had its route, and nothing has happened to either.
+fn is_kept(index: usize, mac: &str, address: IpAddr, memory: &Memory, news: &News) -> bool {
+    let disturbs = |subject: &Subject| match subject {
+        Subject::Ours | Subject::Uplink | Subject::Host => true,
+        Subject::Guest(guest) => *guest == index,
+        Subject::Server(_) | Subject::Daemon => false,
+    };
+    let had = memory.routed.get(&address).is_some_and(|holder| holder == mac);
+    had && !news.subjects.iter().any(disturbs)
+}
+
+fn routes(claims: &[Claim]) -> BTreeMap<IpAddr, Wanted> {
+    let mut routes: BTreeMap<IpAddr, Wanted> = BTreeMap::new();
+    for claim in claims.iter().filter(|claim| claim.verdict.may_be_routed()) {
+        let wanted = routes.entry(claim.address).or_default();
+        wanted.required |= claim.verdict != Verdict::May;
+        wanted.macs.insert(claim.mac.clone());
+    }
+    routes
+}
+
+impl Verdict {
+    pub(crate) fn may_be_routed(&self) -> bool {
+        !matches!(self, Verdict::Never(_))
+    }
+}
+
+impl Expected {
+    /// What is to be remembered of a quiet moment in which all is as it should be.
+    pub(crate) fn remember(truth: &Truth, intent: &Intent, memory: &mut Memory, news: &News) {
+        let known =
+            truth.guests.iter().filter(|(index, guest)| is_known(intent, **index, guest, memory, news));
+        let served = known.map(|(_, guest)| guest.pid).collect();
+        let mac = |address: IpAddr| {
+            let entry = truth.neighbours.iter().find(|entry| entry.is_ours() && entry.address == address);
+            Some((address, entry?.mac.clone()?))
+        };
+        *memory = Memory {
+            generation: news.generation,
+            served,
+            routed: truth.our_routes().filter_map(|route| mac(route.host()?)).collect(),
+            shim_mac: truth.shims().next().map(|shim| shim.mac.clone()),
+            impostor: intent.has_impostor(),
+        };
+    }
+}
+
+/// The network that contains an address, if one of these does.
+pub(crate) fn near(address: IpAddr, networks: impl IntoIterator<Item = IpNet>) -> bool {
+    networks.into_iter().any(|network| network.contains(&address))
+}

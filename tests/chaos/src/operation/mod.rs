@@ -1,0 +1,95 @@
+//! What chaos does. Each operation is drawn with nothing but the dice and the [`Intent`], and entered there, before
+//! it is performed: a seed always gives the same sequence.
+
+pub(crate) mod daemon;
+pub(crate) mod guest;
+pub(crate) mod host;
+pub(crate) mod ours;
+pub(crate) mod server;
+pub(crate) mod uplink;
+
+use std::fmt;
+
+use anyhow::Result;
+
+use crate::dice::Dice;
+use crate::intent::Intent;
+use crate::site::{ROLES, Site};
+
+/// Something that chaos does.
+pub(crate) trait Operation: fmt::Display + fmt::Debug + Send + Sync {
+    /// What it is about: two operations at once are about different things.
+    fn subject(&self) -> Subject;
+
+    /// Its kind, for the account of the run.
+    fn kind(&self) -> &'static str;
+
+    /// Enters what it changes for good.
+    fn enter(&self, intent: &mut Intent);
+
+    /// Does it. `intent` is what was meant when it had been entered.
+    ///
+    /// An error means that it was not possible just now, which other operations may well bring about.
+    fn perform(&self, site: &Site, intent: &Intent) -> Result<()>;
+}
+
+/// What an operation is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Subject {
+    /// What the daemon has made in the kernel.
+    Ours,
+    /// The host's uplink.
+    Uplink,
+    /// The rest of the host's network.
+    Host,
+    Guest(usize),
+    Server(usize),
+    Daemon,
+}
+
+impl Subject {
+    /// They must not be worked on at once.
+    pub(crate) fn concerns(self, other: Subject) -> bool {
+        match (self, other) {
+            (Subject::Guest(guest), Subject::Server(server))
+            | (Subject::Server(server), Subject::Guest(guest)) => ROLES[guest].server == server,
+            (Subject::Uplink, Subject::Host) | (Subject::Host, Subject::Uplink) => true,
+            (Subject::Ours, Subject::Ours) => false,
+            _ => self == other,
+        }
+    }
+}
+
+/// Draws an operation that is possible, as far as one can know, and enters it.
+pub(crate) fn draw(dice: &mut Dice, intent: &mut Intent) -> Box<dyn Operation> {
+    loop {
+        let drawn: Option<Box<dyn Operation>> = match dice.roll(100) {
+            0..28 => ours::draw(dice),
+            28..60 => guest::draw(dice, intent),
+            60..75 => uplink::draw(dice, intent),
+            75..86 => host::draw(dice, intent),
+            86..93 => server::draw(dice, intent),
+            _ => daemon::draw(dice, intent),
+        };
+        if let Some(operation) = drawn {
+            operation.enter(intent);
+            return operation;
+        }
+    }
+}
+
+/// Most of what would stay broken is mended at the end of a burst; some of it stays for the quiet moment, or longer.
+pub(crate) fn mend(dice: &mut Dice, intent: &mut Intent) -> Vec<(Box<dyn Operation>, Intent)> {
+    let mut cures = uplink::cures(intent);
+    cures.extend(host::cures(intent));
+    cures.extend(server::cures(intent));
+    cures.extend(daemon::cures(intent));
+    cures.retain(|_| dice.chance(60));
+    cures.extend(daemon::start(intent));
+    let mut entered = Vec::new();
+    for cure in cures {
+        cure.enter(intent);
+        entered.push((cure, intent.clone()));
+    }
+    entered
+}

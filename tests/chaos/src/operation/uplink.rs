@@ -1,0 +1,128 @@
+//! What happens to the host's uplink.
+
+use std::fmt;
+
+use anyhow::Result;
+
+use super::{Operation, Subject};
+use crate::dice::Dice;
+use crate::foreign::restore;
+use crate::intent::Intent;
+use crate::site::{Site, v4, v6};
+
+/// What happens to the uplink; as ever, whoever cares for the host's network puts back afterwards what should be.
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    Down,
+    Up,
+    CarrierLost,
+    CarrierBack,
+    /// The last part of the IPv4 address and the length of its prefix; `None` takes it away.
+    V4(Option<(u8, u8)>),
+    V6(u8, bool),
+    Mtu(u32),
+    Renamed(&'static str),
+}
+
+pub(super) fn draw(dice: &mut Dice, intent: &Intent) -> Option<Box<dyn Operation>> {
+    let uplink = &intent.uplink;
+    let change = match dice.roll(16) {
+        0 | 1 if uplink.up => Change::Down,
+        0 | 1 => Change::Up,
+        2 | 3 if uplink.carrier => Change::CarrierLost,
+        2 | 3 => Change::CarrierBack,
+        4..8 => {
+            let others = [Some((11, 24)), Some((14, 24)), Some((11, 25)), None];
+            Change::V4(dice.pick(&others.into_iter().filter(|v4| *v4 != uplink.v4).collect::<Vec<_>>())?)
+        }
+        8..12 => {
+            let number = if dice.chance(50) { 11 } else { 14 };
+            Change::V6(number, !uplink.v6.contains(&number))
+        }
+        12 | 13 => Change::Mtu(dice.pick(&[1280, 1400, 1500, 9000])?),
+        _ if uplink.name == "eth0" => Change::Renamed("lan0"),
+        _ => Change::Renamed("eth0"),
+    };
+    Some(Box::new(change))
+}
+
+/// What puts it in order again.
+pub(super) fn cures(intent: &Intent) -> Vec<Box<dyn Operation>> {
+    let uplink = &intent.uplink;
+    let mut cures: Vec<Change> = Vec::new();
+    cures.extend((!uplink.up).then_some(Change::Up));
+    cures.extend((!uplink.carrier).then_some(Change::CarrierBack));
+    cures.extend((uplink.v4.is_none()).then_some(Change::V4(Some((11, 24)))));
+    cures.extend((!uplink.v6.contains(&11)).then_some(Change::V6(11, true)));
+    cures.extend((uplink.name != "eth0").then_some(Change::Renamed("eth0")));
+    cures.into_iter().map(|change| Box::new(change) as Box<dyn Operation>).collect()
+}
+
+impl Operation for Change {
+    fn subject(&self) -> Subject {
+        Subject::Uplink
+    }
+
+    fn kind(&self) -> &'static str {
+        match self {
+            Change::Down => "the uplink goes down",
+            Change::Up => "the uplink comes up",
+            Change::CarrierLost => "the carrier is lost",
+            Change::CarrierBack => "the carrier is back",
+            Change::V4(None) => "the host loses its IPv4 address",
+            Change::V4(Some(_)) => "the host is renumbered",
+            Change::V6(_, false) => "the host loses an IPv6 address",
+            Change::V6(_, true) => "the host gets an IPv6 address",
+            Change::Mtu(_) => "the uplink's MTU is changed",
+            Change::Renamed(_) => "the uplink is renamed",
+        }
+    }
+
+    fn enter(&self, intent: &mut Intent) {
+        let uplink = &mut intent.uplink;
+        match *self {
+            Change::Down => uplink.up = false,
+            Change::Up => uplink.up = true,
+            Change::CarrierLost => uplink.carrier = false,
+            Change::CarrierBack => uplink.carrier = true,
+            Change::V4(v4) => uplink.v4 = v4,
+            Change::V6(number, true) => drop(uplink.v6.insert(number)),
+            Change::V6(number, false) => drop(uplink.v6.remove(&number)),
+            Change::Mtu(mtu) => uplink.mtu = mtu,
+            Change::Renamed(name) => uplink.name = name,
+        }
+    }
+
+    fn perform(&self, site: &Site, intent: &Intent) -> Result<()> {
+        let up = intent.uplink.name;
+        let script = match *self {
+            Change::CarrierLost => return site.port.carrier(false),
+            Change::CarrierBack => return site.port.carrier(true),
+            Change::Down => format!("ip link set {up} down"),
+            Change::Up => format!("ip link set {up} up"),
+            Change::V4(_) => format!("ip -4 addr flush dev {up}"),
+            Change::V6(number, false) => format!("ip addr del {}/64 dev {up}", v6(number)),
+            Change::V6(_, true) => String::new(),
+            Change::Mtu(mtu) => format!("ip link set {up} mtu {mtu}"),
+            Change::Renamed(_) => {
+                let old = if up == "eth0" { "lan0" } else { "eth0" };
+                format!("ip link set {old} name {up}")
+            }
+        };
+        site.host.sh(&format!("{script}\n{}", restore(intent)))?;
+        Ok(())
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = self.kind();
+        match self {
+            Change::V4(Some((number, length))) => write!(f, "{kind}: {}/{length}", v4(*number)),
+            Change::V6(number, _) => write!(f, "{kind}: {}", v6(*number)),
+            Change::Mtu(mtu) => write!(f, "{kind}: {mtu}"),
+            Change::Renamed(name) => write!(f, "{kind}: {name}"),
+            _ => f.write_str(kind),
+        }
+    }
+}

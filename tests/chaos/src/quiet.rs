@@ -1,0 +1,102 @@
+//! A quiet moment: the time until everything is as it should be, or the sentences that say what is not.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use crate::intent::Intent;
+use crate::invariant::{foreign, ours, reach, status};
+use crate::model::{Expected, Memory, News, expect};
+use crate::site::{ROLES, Site};
+use crate::truth::Truth;
+
+/// Above one resync (30 s and a fifth), which is what mends a change that the kernel tells nobody, and above the
+/// longest pause before a server is connected to again.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// How long it took.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Converged {
+    /// Until the kernel's state and the status were right.
+    pub(crate) state: Duration,
+    /// Until packets arrived, too.
+    pub(crate) reach: Duration,
+}
+
+/// Waits until everything is as it should be, and remembers what there is to remember. The inner error is the
+/// list of what is not so after [`LIMIT`].
+pub(crate) fn wait(
+    site: &Site,
+    intent: &Intent,
+    before: &foreign::Before,
+    memory: &mut Memory,
+    news: &News,
+) -> Result<Result<Converged, Vec<String>>> {
+    let start = Instant::now();
+    let mut right_since: Option<Duration> = None;
+    loop {
+        if site.under_test.has_died() {
+            bail!("the daemon ended by itself");
+        }
+        let (truth, expected, mut found) = look(site, intent, before, memory, news)?;
+        if found.is_empty() {
+            let state = *right_since.get_or_insert_with(|| start.elapsed());
+            forget_old_macs(site, &truth, memory, news)?;
+            found = reach::check(site, &truth, intent, &expected)?;
+            if found.is_empty() {
+                Expected::remember(&truth, intent, memory, news);
+                return Ok(Ok(Converged { state, reach: start.elapsed() }));
+            }
+        } else {
+            right_since = None;
+        }
+        if start.elapsed() > LIMIT {
+            return Ok(Err(found));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn look(
+    site: &Site,
+    intent: &Intent,
+    before: &foreign::Before,
+    memory: &Memory,
+    news: &News,
+) -> Result<(Truth, Expected, Vec<String>)> {
+    let start = Instant::now();
+    loop {
+        match Truth::read(site, intent) {
+            Ok(truth) => {
+                let expected = expect(&truth, intent, memory, news);
+                let mut found = ours::check(&truth, intent, &expected);
+                found.extend(foreign::check(&truth, intent, before));
+                found.extend(status::check(&truth, intent, &expected));
+                found.extend(status::check_log(&site.under_test.log()));
+                return Ok((truth, expected, found));
+            }
+            // A daemon that has just been started does not answer yet.
+            Err(error) if start.elapsed() > LIMIT => return Err(error),
+            Err(_) => std::thread::sleep(Duration::from_millis(20)),
+        }
+    }
+}
+
+/// A shim that was made anew on a renamed parent, or whose MAC somebody changed, has another MAC, and where a guest
+/// pretended to be the host the others have learnt a wrong one. What they have learnt ages out within a minute; that
+/// long we do not wait.
+fn forget_old_macs(site: &Site, truth: &Truth, memory: &mut Memory, news: &News) -> Result<()> {
+    let mac = truth.shims().next().map(|shim| shim.mac.clone());
+    if mac.is_none() || (mac == memory.shim_mac && !memory.impostor && !news.impostor) {
+        return Ok(());
+    }
+    for guest in (0..ROLES.len()).filter(|guest| truth.guests.contains_key(guest)) {
+        // One that is just ending has nothing to forget.
+        let _ = site.in_guest(guest, "ip neigh flush dev eth0; ip -6 neigh flush dev eth0");
+    }
+    for machine in &site.others {
+        machine.sh("ip neigh flush all; ip -6 neigh flush all")?;
+    }
+    memory.shim_mac = mac;
+    Ok(())
+}

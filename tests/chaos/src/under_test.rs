@@ -1,0 +1,101 @@
+//! The daemon under test: started, killed, asked, and what it has said so far.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::{Context, Result, bail};
+use lab::{Daemon, Machine};
+use serde_json::Value;
+
+use crate::site::lock;
+
+/// So many lines of daemons that are gone are kept.
+const KEPT: usize = 2000;
+
+/// The daemon under test on its host.
+#[derive(Debug)]
+pub(crate) struct UnderTest {
+    host: Machine,
+    binary: String,
+    daemon: Mutex<Option<Daemon>>,
+    /// What former daemons said.
+    past: Mutex<Vec<String>>,
+    /// Goes up with each start.
+    generation: AtomicU64,
+}
+
+impl UnderTest {
+    pub(crate) fn new(host: &Machine, binary: &str) -> UnderTest {
+        UnderTest {
+            host: host.clone(),
+            binary: binary.to_owned(),
+            daemon: Mutex::default(),
+            past: Mutex::default(),
+            generation: AtomicU64::new(0),
+        }
+    }
+
+    /// Starts it, unless it runs.
+    pub(crate) fn start(&self) -> Result<()> {
+        let mut daemon = lock(&self.daemon);
+        if daemon.is_none() {
+            *daemon = Some(self.host.spawn(&[&self.binary, "run"])?);
+            self.generation.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Ends it, by SIGKILL or by SIGTERM.
+    pub(crate) fn end(&self, kill: bool) -> Result<()> {
+        let mut daemon = lock(&self.daemon);
+        let mut ended = daemon.take().context("it does not run")?;
+        let status = if kill { ended.kill() } else { ended.stop() };
+        let mut past = lock(&self.past);
+        past.extend(ended.output());
+        let surplus = past.len().saturating_sub(KEPT);
+        past.drain(..surplus);
+        match status? {
+            status if kill || status.success() => Ok(()),
+            status => bail!("after SIGTERM it ended with {status}"),
+        }
+    }
+
+    /// Writes its configuration file.
+    pub(crate) fn configure(&self, text: &str) -> Result<()> {
+        self.host.run_with_stdin(&["sh", "-c", "cat >/etc/macvlan-shim/config.toml"], text)?;
+        Ok(())
+    }
+
+    /// Has it take up its configuration file again.
+    pub(crate) fn reload(&self) -> Result<()> {
+        lock(&self.daemon).as_mut().context("it does not run")?.signal("HUP")
+    }
+
+    /// How often it was started.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Relaxed)
+    }
+
+    /// Whether it was started and has ended by itself.
+    pub(crate) fn has_died(&self) -> bool {
+        lock(&self.daemon).as_mut().is_some_and(|daemon| !daemon.is_running())
+    }
+
+    /// What `status --json` prints.
+    pub(crate) fn status(&self) -> Result<Value> {
+        let text = self.host.run(&[&self.binary, "status", "--json"])?;
+        serde_json::from_str(&text).context("status --json")
+    }
+
+    /// What `status` prints for people.
+    pub(crate) fn status_table(&self) -> Result<String> {
+        self.host.run(&[&self.binary, "status"])
+    }
+
+    /// What it, and those before it, have said.
+    pub(crate) fn log(&self) -> Vec<String> {
+        let mut log = lock(&self.past).clone();
+        log.extend(lock(&self.daemon).iter().flat_map(Daemon::output));
+        log
+    }
+}
