@@ -70,6 +70,8 @@ pub(crate) struct Expected {
     pub(crate) shim_required: bool,
     /// A shim may stand.
     pub(crate) shim_allowed: bool,
+    /// Further ones may stand: none is deleted while a server is still to be read.
+    pub(crate) twins_allowed: bool,
 }
 
 /// A route to a guest's address.
@@ -99,6 +101,7 @@ pub(crate) fn expect(truth: &Truth, intent: &Intent, memory: &Memory, news: &New
         routes,
         shim_required: truth.guests.iter().any(certain) || (kept && all_up && intent.uplink.name == "eth0"),
         shim_allowed: any_guest || kept || !all_up,
+        twins_allowed: !all_up,
     }
 }
 
@@ -177,7 +180,7 @@ impl Expected {
             generation: news.generation,
             served,
             routed: truth.our_routes().filter_map(|route| mac(route.host()?)).collect(),
-            shim_mac: truth.shims().next().map(|shim| shim.mac.clone()),
+            shim_mac: truth.shim().map(|shim| shim.mac.clone()),
             impostor: intent.has_impostor(),
         };
     }

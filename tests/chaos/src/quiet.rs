@@ -86,7 +86,7 @@ fn look(
 /// pretended to be the host the others have learnt a wrong one. What they have learnt ages out within a minute; that
 /// long we do not wait.
 fn forget_old_macs(site: &Site, truth: &Truth, memory: &mut Memory, news: &News) -> Result<()> {
-    let mac = truth.shims().next().map(|shim| shim.mac.clone());
+    let mac = truth.shim().map(|shim| shim.mac.clone());
     if mac.is_none() || (mac == memory.shim_mac && !memory.impostor && !news.impostor) {
         return Ok(());
     }

@@ -176,6 +176,12 @@ impl Truth {
         self.links.iter().filter(|link| link.group == GROUP)
     }
 
+    /// The one of [`Truth::shims`] that our routes lead through, else the first.
+    pub(crate) fn shim(&self) -> Option<&Link> {
+        let used = |shim: &&Link| self.our_routes().any(|route| route.dev.as_ref() == Some(&shim.ifname));
+        self.shims().find(used).or_else(|| self.shims().next())
+    }
+
     /// The global addresses of a link of the host that packets may come from.
     pub(crate) fn host_addresses(&self, link: &str) -> impl Iterator<Item = IpNet> {
         let addresses = self.link(link).into_iter().flat_map(|link| &link.addresses);

@@ -12,13 +12,13 @@ use crate::truth::{Link, Neighbour, Route, Truth};
 pub(crate) fn check(truth: &Truth, intent: &Intent, expected: &Expected) -> Vec<String> {
     let mut found = Vec::new();
     let ground = Ground::new(truth, intent);
-    let shims: Vec<&Link> = truth.shims().collect();
-    must(&mut found, shims.len() < 2, || format!("{} shims stand", shims.len()));
-    must(&mut found, !expected.shim_required || !shims.is_empty(), || "there is no shim".to_owned());
-    must(&mut found, expected.shim_allowed || shims.is_empty(), || {
+    let (shims, shim) = (truth.shims().count(), truth.shim());
+    must(&mut found, shims < 2 || expected.twins_allowed, || format!("{shims} shims stand"));
+    must(&mut found, !expected.shim_required || shim.is_some(), || "there is no shim".to_owned());
+    must(&mut found, expected.shim_allowed || shim.is_none(), || {
         "a shim stands though no guest needs it".to_owned()
     });
-    if let Some(shim) = shims.first() {
+    if let Some(shim) = shim {
         check_shim(&mut found, truth, intent, shim);
         check_proxies(&mut found, truth, intent, &ground, shim);
         check_neighbours(&mut found, truth, shim);
@@ -28,7 +28,7 @@ pub(crate) fn check(truth: &Truth, intent: &Intent, expected: &Expected) -> Vec<
         must(&mut found, routed || !wanted.required, || format!("{address} is not routed"));
     }
     for route in truth.our_routes() {
-        check_route(&mut found, truth, expected, &ground, shims.first().copied(), route);
+        check_route(&mut found, truth, expected, &ground, shim, route);
     }
     check_rules(&mut found, truth);
     found
