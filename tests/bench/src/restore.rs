@@ -1,7 +1,7 @@
 //! From the deletion of the shim to its last route.
 
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
@@ -15,6 +15,9 @@ use crate::world::{self, HOST, PARENT, SHIM, World, all_routed};
 
 /// What `ip -batch` makes in place of the shim.
 const LINK: &str = "bench0";
+
+/// Who deletes the same thing more often than once in this time is at war with the daemon, which then takes its time.
+const NO_FIGHT: Duration = Duration::from_millis(1_200);
 
 /// Measures the daemon and `ip -batch` in turns, the daemon being halted where it is not its turn. The time is
 /// that from the order to delete the shim, for both: a person who is told of it, and has the batch at hand,
@@ -33,6 +36,7 @@ pub(crate) fn measure(world: &mut World, options: &Options, report: &mut Report)
         let last = all_routed(&watch, world.addresses(), world::PROTOCOL).with_context(|| world.output())?;
         ours.push(millis(last - start));
         world.settle()?;
+        std::thread::sleep(NO_FIGHT);
         for (batch, times) in batches.iter().zip(&mut theirs) {
             world.pause()?;
             let shim = world.index(SHIM)?;
@@ -44,6 +48,7 @@ pub(crate) fn measure(world: &mut World, options: &Options, report: &mut Report)
             times.push(millis(last - start));
             world.socket.order(Request::delete_link(world.index(LINK)?))?;
             world.resume()?;
+            std::thread::sleep(NO_FIGHT);
         }
     }
     let rows = [
