@@ -156,5 +156,18 @@ fn obey(world: &mut World) -> String {
             break;
         }
     }
+    went.push_str(&ask(world));
     if went.is_empty() { "nothing to do\n".to_owned() } else { went }
+}
+
+/// Asks the LAN what is due to be asked.
+fn ask(world: &mut World) -> String {
+    let mut asked = String::new();
+    let World { config, desired, kernel, now, probes: Some(probes), .. } = world else { return asked };
+    probes.look(config, desired, &kernel.snapshot, &Scope::All, *now);
+    while let Some(op) = probes.next(&kernel.snapshot, *now) {
+        kernel.apply(&op).unwrap();
+        writeln!(asked, "{op}").unwrap();
+    }
+    asked
 }

@@ -80,6 +80,35 @@ pub struct Policy {
     pub deny: Vec<IpNet>,
     /// How many addresses one NIC may have routed.
     pub max_addresses: usize,
+    /// Whether the LAN is asked who has an address before a guest gets the host's traffic for it.
+    pub probe: Probe,
+}
+
+/// Whether and when the LAN is asked who has an address that a guest claims.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Probe {
+    /// While its route goes in, which is withdrawn if somebody answers. A NIC of which an address turned out to be
+    /// another machine's is treated strictly from then on.
+    #[default]
+    Optimistic,
+    /// Before: the route waits until nobody has answered, which takes three seconds.
+    Strict,
+    /// Never. What the host's neighbour table knows counts all the same.
+    Off,
+}
+
+impl Probe {
+    /// All of them.
+    pub const ALL: [Probe; 3] = [Probe::Optimistic, Probe::Strict, Probe::Off];
+
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Probe::Optimistic => "optimistic",
+            Probe::Strict => "strict",
+            Probe::Off => "off",
+        }
+    }
 }
 
 impl Default for Shim {
@@ -90,7 +119,7 @@ impl Default for Shim {
 
 impl Default for Policy {
     fn default() -> Policy {
-        Policy { allow: Vec::new(), deny: Vec::new(), max_addresses: 32 }
+        Policy { allow: Vec::new(), deny: Vec::new(), max_addresses: 32, probe: Probe::default() }
     }
 }
 

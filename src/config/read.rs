@@ -14,7 +14,7 @@ pub(super) const SECTIONS: [(&str, bool, &[&str]); 5] = [
     ("select", false, &["profiles", "projects"]),
     ("shim", false, &["addresses", "ipv6", "keep"]),
     ("parent", true, &["name", "addresses", "routes", "keep"]),
-    ("policy", false, &["allow", "deny", "max_addresses"]),
+    ("policy", false, &["allow", "deny", "max_addresses", "probe"]),
 ];
 
 /// The text of a file, and the faults found in it so far.
@@ -205,6 +205,25 @@ impl<'d> Section<'d> {
             text.fault(at, format!("{key} is {written}; expected a number from {least} to {most}"), None);
         }
         number
+    }
+
+    /// One of a few words.
+    pub(super) fn choice<T: Copy>(
+        &self,
+        text: &mut Text<'_>,
+        key: &str,
+        all: &[T],
+        name: fn(T) -> &'static str,
+    ) -> Option<T> {
+        let Value { key, at, value } = self.string(text, key)?;
+        let chosen = all.iter().copied().find(|choice| name(*choice) == value);
+        if chosen.is_none() {
+            let words: Vec<&str> = all.iter().copied().map(name).collect();
+            let hint = closest(value, &words).map(|meant| format!("did you mean {meant:?}?"));
+            let quoted: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
+            text.fault(at, format!("{key} is {value:?}; expected one of {}", quoted.join(", ")), hint);
+        }
+        chosen
     }
 
     /// A list of strings; `None` if the key is absent.

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use super::error::Fault;
 use super::read::{Section, Text, Value};
 use super::values::{self, Wrong};
-use super::{Config, Parent, Policy, Select, Shim};
+use super::{Config, Parent, Policy, Probe, Select, Shim};
 
 /// The configuration that a text holds, or all faults in it.
 pub(super) fn config(text: &str) -> Result<Config, Vec<Fault>> {
@@ -115,6 +115,7 @@ fn policy(text: &mut Text<'_>, section: &Section<'_>) -> Policy {
         allow: list(text, section, "allow", values::prefix).unwrap_or_default(),
         deny: list(text, section, "deny", values::prefix).unwrap_or_default(),
         max_addresses: section.number(text, "max_addresses", 1, 4096).unwrap_or(default.max_addresses),
+        probe: section.choice(text, "probe", &Probe::ALL, Probe::as_str).unwrap_or_default(),
     }
 }
 

@@ -35,7 +35,8 @@ fn write(to: &mut String, config: &Config) -> fmt::Result {
     writeln!(to, "\n[policy]")?;
     writeln!(to, "allow = {}", list(&policy.allow))?;
     writeln!(to, "deny = {}", list(&policy.deny))?;
-    writeln!(to, "max_addresses = {}", policy.max_addresses)
+    writeln!(to, "max_addresses = {}", policy.max_addresses)?;
+    writeln!(to, "probe = {:?}", policy.probe.as_str())
 }
 
 /// Keys that the parent leaves to `[shim]` are left out.

@@ -48,6 +48,7 @@ mod good {
             allow = ["0.0.0.0/0", "2001:db8::/32"]
             deny = ["10.0.0.0/8"]
             max_addresses = 4096
+            probe = "strict"
             "#,
         );
         let expected = Config {
@@ -73,6 +74,7 @@ mod good {
                 allow: vec!["0.0.0.0/0".parse().unwrap(), "2001:db8::/32".parse().unwrap()],
                 deny: vec!["10.0.0.0/8".parse().unwrap()],
                 max_addresses: 4096,
+                probe: Probe::Strict,
             },
         };
         assert_eq!(config, expected);
@@ -148,7 +150,7 @@ c.toml, line 3: there is no key "max_addresses" in [[parent]]
 c.toml, line 5: there is no key "keep" in [policy]
   5 | keep = true
     | ^^^^
-  hint: "keep" belongs to [shim] or [[parent]]; the keys there are allow, deny, max_addresses"#;
+  hint: "keep" belongs to [shim] or [[parent]]; the keys there are allow, deny, max_addresses, probe"#;
         let text = "[[parent]]\nname = 'eth0'\nmax_addresses = 3\n[policy]\nkeep = true\n";
         assert_eq!(refused(text), expected.trim_start());
     }
@@ -247,6 +249,19 @@ c.toml, line 2: policy.max_addresses is 0; expected a number from 1 to 4096
             assert!(error.contains("expected a number from 1 to 4096"), "{error}");
         }
         assert_eq!(read("[policy]\nmax_addresses = 1_000\n").policy.max_addresses, 1000);
+    }
+
+    #[test]
+    fn a_word_that_is_none_of_the_choices() {
+        let expected = r#"
+c.toml, line 2: policy.probe is "opportunistic"; expected one of "optimistic", "strict", "off"
+  2 | probe = "opportunistic"
+    |         ^^^^^^^^^^^^^^^
+  hint: did you mean "optimistic"?"#;
+        assert_eq!(refused("[policy]\nprobe = \"opportunistic\"\n"), expected.trim_start());
+        assert!(
+            refused("[policy]\nprobe = false\n").contains("policy.probe is true or false; expected a string")
+        );
     }
 
     #[test]
@@ -460,6 +475,7 @@ keep = false
 allow = []
 deny = []
 max_addresses = 32
+probe = \"optimistic\"
 ";
         assert_eq!(Config::default().to_toml(), expected);
     }
@@ -516,6 +532,7 @@ max_addresses = 32
             parents in parents(),
             (allow, deny) in (nets(), nets()),
             max_addresses in 1usize..=4096,
+            probe in proptest::sample::select(&Probe::ALL[..]),
         ) -> Config {
             // Own addresses of IPv6 contradict `ipv6 = false`.
             let six = |a: &IpAddr| a.is_ipv6();
@@ -526,7 +543,7 @@ max_addresses = 32
                 select: Select { profiles, projects },
                 shim: Shim { addresses, ipv6, keep },
                 parents,
-                policy: Policy { allow, deny, max_addresses },
+                policy: Policy { allow, deny, max_addresses, probe },
             }
         }
     }

@@ -5,7 +5,10 @@ use crate::reconcile::schedule::Error;
 
 /// Tells of a step that ran.
 pub(super) fn tell(step: &Step, result: &Result<(), Error>) {
-    let detail = matches!(step.op, Op::Set { .. } | Op::MulticastOff { .. });
+    let detail = matches!(
+        step.op,
+        Op::Set { .. } | Op::MulticastOff { .. } | Op::SetNeighbour { .. } | Op::DeleteNeighbour { .. }
+    );
     match result {
         Ok(()) if detail => tracing::debug!("{}: {}", step.op, step.why),
         Ok(()) => tracing::info!("{}: {}", step.op, step.why),

@@ -27,7 +27,7 @@ use crate::model::status::{Problem, Status};
 use crate::model::{Changes, Inventory, Mac, Op, Plan};
 use crate::reconcile::desired::Memory;
 use crate::reconcile::schedule::{Error, Round};
-use crate::reconcile::{Desired, Schedule, amend, desire, diff, diff_at};
+use crate::reconcile::{Desired, Probes, Schedule, amend, desire, diff, diff_at};
 
 /// The slow resync that catches what sends no event; ± a fifth, so that a cluster does not do it in step.
 const RESYNC: Duration = Duration::from_secs(30);
@@ -95,6 +95,7 @@ struct Daemon {
     memory: Memory,
     desired: Desired,
     schedule: Schedule,
+    probes: Probes,
     /// Something other than the kernel asks for a new decision.
     dirty: bool,
     /// Every present server was read, and the plan applied, once.
@@ -112,6 +113,7 @@ impl Daemon {
             memory: Memory::default(),
             desired: Desired::default(),
             schedule: Schedule::default(),
+            probes: Probes::default(),
             dirty: true,
             ready: false,
         }
@@ -119,11 +121,25 @@ impl Daemon {
 
     /// When there is something to do though nothing happens.
     fn wake(&self) -> Option<Instant> {
-        if self.dirty { Some(Instant::now()) } else { self.schedule.wake() }
+        if self.dirty {
+            return Some(Instant::now());
+        }
+        self.schedule.wake().into_iter().chain(self.probes.wake()).min()
     }
 
-    /// Reads, decides and writes until there is nothing to do now.
+    /// Reads, decides and writes until there is nothing to do now; then asks the LAN what it has to be asked.
     fn settle(&mut self, servers: &Servers) {
+        self.reconcile(servers);
+        while let Some(op) = self.probes.next(self.kernel.snapshot(), Instant::now()) {
+            match self.kernel.apply(&op) {
+                Ok(()) => tracing::debug!("{op}"),
+                // It is asked again.
+                Err(error) => tracing::debug!("{}", error.message),
+            }
+        }
+    }
+
+    fn reconcile(&mut self, servers: &Servers) {
         for _ in 0..MAX_ROUNDS {
             let mut changes = self.kernel.drain();
             if changes.new_children.iter().any(|child| self.is_strange(child)) {
@@ -160,6 +176,7 @@ impl Daemon {
                 (diff(&self.desired, snapshot), Scope::All)
             }
         };
+        self.probes.look(&self.config, &self.desired, snapshot, &scope, Instant::now());
         let mut round = self.schedule.begin(&plan, &scope, Instant::now());
         self.run(&plan, &mut round)
     }

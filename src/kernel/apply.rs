@@ -276,11 +276,12 @@ fn probe(requests: &mut Requests, link: u32, address: IpAddr) -> Result<(), Fail
         Ok(entry) => entry,
         Err(fault) => return gone(Err(fault)),
     };
-    // Without a known holder there is nobody to ask, and who is being asked needs no second question.
     match entry.map(|entry| (entry.state, entry.mac)) {
         Some((NeighbourState::Stale | NeighbourState::Reachable, Some(mac))) => {
             gone(neighbour::probe(requests, link, address, mac))
         }
-        _ => Ok(()),
+        None | Some((NeighbourState::Failed, _)) => Ok(neighbour::ask(requests, link, address)?),
+        // Somebody is being asked already, or nobody needs to.
+        Some(_) => Ok(()),
     }
 }

@@ -52,7 +52,8 @@ pub(super) fn read(message: &Message<'_>) -> Result<Option<Seen>, Malformed> {
     }
     let Some(address) = address.filter(|address| concerns(*address)) else { return Ok(None) };
     let state = state_of(state);
-    let mac = mac.filter(|_| state != NeighbourState::Unresolved);
+    let resolved = !matches!(state, NeighbourState::Unresolved | NeighbourState::Failed);
+    let mac = mac.filter(|_| resolved);
     let proxy = flags & libc::NTF_PROXY != 0;
     Ok(Some(Seen { link, address, value: Neighbour { mac, state, ours }, proxy }))
 }
@@ -68,6 +69,7 @@ fn state_of(state: u16) -> NeighbourState {
         libc::NUD_REACHABLE => NeighbourState::Reachable,
         libc::NUD_STALE => NeighbourState::Stale,
         libc::NUD_DELAY | libc::NUD_PROBE => NeighbourState::Probing,
+        libc::NUD_FAILED => NeighbourState::Failed,
         _ => NeighbourState::Unresolved,
     }
 }
@@ -131,6 +133,13 @@ pub(super) fn probe(requests: &mut Requests, link: u32, address: IpAddr, mac: Ma
     message.header.state = State::Probe;
     message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.0.to_vec()));
     requests.order(RouteNetlinkMessage::NewNeighbour(message), NLM_F_REPLACE)
+}
+
+/// Makes the kernel ask the link who has an address, and keep the answer in an entry with our mark.
+pub(super) fn ask(requests: &mut Requests, link: u32, address: IpAddr) -> Result<(), Fault> {
+    let mut message = marked(named(link, address, false));
+    message.header.flags = NeighbourFlags::Use;
+    requests.order(RouteNetlinkMessage::NewNeighbour(message), NLM_F_CREATE)
 }
 
 /// Makes a proxy entry with our mark.

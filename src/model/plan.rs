@@ -90,7 +90,7 @@ pub enum Op {
     SetRoute { shim: ShimRef, destination: IpNet, source: Option<IpAddr>, table: u32, replace: bool },
     /// Makes the rule that looks up our own table.
     AddRule { ipv6: bool, priority: u32 },
-    /// Asks the LAN whether the known holder of an address is still there.
+    /// Asks the LAN who has an address: its known holder, or everybody.
     Probe { link: u32, link_name: String, address: IpAddr },
     /// Deletes our rule.
     DeleteRule { ipv6: bool, priority: u32 },

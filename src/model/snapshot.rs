@@ -206,8 +206,10 @@ pub enum NeighbourState {
     Stale,
     /// Known but old, and being asked for: `NUD_DELAY`, `NUD_PROBE`.
     Probing,
-    /// No answer (yet): `NUD_INCOMPLETE`, `NUD_FAILED`, `NUD_NONE`.
+    /// No answer yet: `NUD_INCOMPLETE` (and `NUD_NONE`).
     Unresolved,
+    /// Asked for, and nobody answered: `NUD_FAILED`.
+    Failed,
 }
 
 /// The sysctls that make a shim quiet, each with its file below `/proc/sys/net`.

@@ -7,8 +7,9 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::ground::Ground;
+use crate::config::Probe;
 use crate::model::Mac;
-use crate::model::snapshot::{GuestAddress, Link, NeighbourState};
+use crate::model::snapshot::{Child, GuestAddress, Link, NeighbourState};
 
 /// Why an address is refused. The codes are part of the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,6 +26,7 @@ pub enum Reason {
     NetworkAddress,
     BroadcastAddress,
     HeldOnLan,
+    Asking,
     NoSource,
     Limit,
     Held,
@@ -46,6 +48,7 @@ impl Reason {
             Reason::NetworkAddress => "network-address",
             Reason::BroadcastAddress => "broadcast-address",
             Reason::HeldOnLan => "held-on-lan",
+            Reason::Asking => "asking",
             Reason::NoSource => "no-source",
             Reason::Limit => "limit",
             Reason::Held => "held",
@@ -56,7 +59,10 @@ impl Reason {
     /// True where a standing route must go at once. The others may be over in a moment: a renewal of the
     /// host's own lease, duplicate address detection.
     pub fn is_urgent(self) -> bool {
-        !matches!(self, Reason::OffLink | Reason::NoSource | Reason::Tentative | Reason::RouteTaken)
+        !matches!(
+            self,
+            Reason::OffLink | Reason::NoSource | Reason::Tentative | Reason::Asking | Reason::RouteTaken
+        )
     }
 }
 
@@ -106,7 +112,16 @@ impl Verdict {
 
 /// The verdict on one address by the rules that concern this NIC alone. What other NICs claim, and how
 /// many addresses this one has, [`super::desire()`] weighs afterwards.
-pub fn admit(ground: &Ground<'_>, parent: &Link, mac: Mac, address: IpNet, state: GuestAddress) -> Verdict {
+///
+/// `distrusted`: an address of this NIC turned out to be another machine's.
+pub fn admit(
+    ground: &Ground<'_>,
+    parent: &Link,
+    child: &Child,
+    address: IpNet,
+    state: GuestAddress,
+    distrusted: bool,
+) -> Verdict {
     use Reason as R;
     let ip = address.addr();
     let link = &parent.name;
@@ -150,8 +165,15 @@ pub fn admit(ground: &Ground<'_>, parent: &Link, mac: Mac, address: IpNet, state
             return refused(reason, format!("{ip} is reserved in {range}"));
         }
     }
-    if let Some(verdict) = held_on_lan(ground, parent, mac, ip) {
+    if let Some(verdict) = held_on_lan(ground, parent, child.mac, ip) {
         return verdict;
+    }
+    if is_asked_first(ground, parent, child.mac, ip, distrusted) {
+        let why = match distrusted {
+            true => "an address of this NIC turned out to be another machine's",
+            false => "policy.probe is \"strict\"",
+        };
+        return refused(R::Asking, format!("asking the LAN of {link} first who has {ip}: {why}"));
     }
     if let Some(problem) = ground.route_in_the_way(IpNet::from(ip)) {
         let hint = Some(problem.hint);
@@ -187,11 +209,12 @@ fn off_link(ground: &Ground<'_>, parent: &Link, ip: IpAddr) -> String {
 /// The parent's neighbour table knows another machine with that address.
 fn held_on_lan(ground: &Ground<'_>, parent: &Link, mac: Mac, ip: IpAddr) -> Option<Verdict> {
     let entry = ground.snapshot.neighbours.get(&(ip, parent.index))?;
-    // One of ours on a parent is a leftover, no knowledge.
-    let holder = entry.mac.filter(|holder| *holder != mac && !entry.ours)?;
+    // One that we set by hand on a parent is a leftover, no knowledge.
+    let leftover = entry.ours && entry.state == NeighbourState::Permanent;
+    let holder = entry.mac.filter(|holder| *holder != mac && !leftover)?;
     let link = &parent.name;
     match entry.state {
-        NeighbourState::Unresolved => None,
+        NeighbourState::Unresolved | NeighbourState::Failed => None,
         NeighbourState::Permanent | NeighbourState::Reachable => Some(Verdict::refused(
             Reason::HeldOnLan,
             format!("{holder} holds {ip} on the LAN of {link}; two machines must not share an address"),
@@ -201,6 +224,26 @@ fn held_on_lan(ground: &Ground<'_>, parent: &Link, mac: Mac, ip: IpAddr) -> Opti
             format!("{holder} held {ip} on the LAN of {link}; asking whether it still does"),
         )),
     }
+}
+
+/// Its route waits until nobody on the LAN has answered; not where it stands already.
+fn is_asked_first(ground: &Ground<'_>, parent: &Link, mac: Mac, ip: IpAddr, distrusted: bool) -> bool {
+    let wanted = match ground.config.policy.probe {
+        Probe::Strict => true,
+        Probe::Optimistic => distrusted,
+        Probe::Off => false,
+    };
+    let entry = || ground.snapshot.neighbours.get(&(ip, parent.index));
+    let silent = || entry().is_some_and(|entry| entry.state == NeighbourState::Failed);
+    wanted && !silent() && !ground.holds(parent.index, mac, ip)
+}
+
+/// Another machine answers for an address just now.
+pub(super) fn is_answered(ground: &Ground<'_>, parent: u32, mac: Mac, ip: IpAddr) -> bool {
+    let entry = ground.snapshot.neighbours.get(&(ip, parent));
+    entry.is_some_and(|entry| {
+        entry.state == NeighbourState::Reachable && entry.mac.is_some_and(|holder| holder != mac)
+    })
 }
 
 /// The addresses of a range that are no machine's.

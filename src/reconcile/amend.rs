@@ -34,6 +34,9 @@ pub fn amend(
     let children: BTreeSet<ChildKey> = claimants.chain(&changes.children).copied().collect();
     for child in children {
         addresses.extend(desired.claims.weigh(&ground, child));
+        if desired.claims.is_caught(&ground, &child) && !ground.facts.distrusted.contains(&child) {
+            return None;
+        }
     }
     // A configured range of one address makes way for a guest.
     if config

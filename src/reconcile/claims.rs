@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::admit::{Reason, Verdict, admit};
+use super::admit::{Reason, Verdict, admit, is_answered};
 use super::desired::Host;
 use super::ground::Ground;
 use crate::model::NicKey;
@@ -59,7 +59,8 @@ impl Claims {
 
     /// Weighs the claims of a child as it is now. Returns the addresses on which the verdict is another than before.
     pub(super) fn weigh(&mut self, ground: &Ground<'_>, key: ChildKey) -> Vec<IpAddr> {
-        let now = ground.snapshot.children.get(&key).map(|child| verdicts(ground, child)).unwrap_or_default();
+        let now =
+            ground.snapshot.children.get(&key).map(|child| verdicts(ground, key, child)).unwrap_or_default();
         let before = self.verdicts.remove(&key).unwrap_or_default();
         let gone = before.keys().filter(|address| !now.contains_key(address));
         let other = now.iter().filter(|(address, verdict)| before.get(address) != Some(verdict));
@@ -74,6 +75,15 @@ impl Claims {
             self.verdicts.insert(key, now);
         }
         changed
+    }
+
+    /// An address of the child is another machine's, which answers for it.
+    pub(super) fn is_caught(&self, ground: &Ground<'_>, key: &ChildKey) -> bool {
+        let Some(child) = ground.snapshot.children.get(key) else { return false };
+        self.of(key).any(|(address, verdict)| {
+            let held = matches!(verdict, Verdict::Refused(refusal) if refusal.reason == Reason::HeldOnLan);
+            held && is_answered(ground, child.parent, child.mac, address)
+        })
     }
 
     /// Who holds an address: of all whose claims are admitted the one that our neighbour entry names, there where it
@@ -96,11 +106,12 @@ impl Claims {
     }
 }
 
-fn verdicts(ground: &Ground<'_>, child: &Child) -> BTreeMap<IpAddr, Verdict> {
+fn verdicts(ground: &Ground<'_>, key: ChildKey, child: &Child) -> BTreeMap<IpAddr, Verdict> {
     let Some(parent) = ground.snapshot.links.get(&child.parent) else { return BTreeMap::new() };
+    let distrusted = ground.facts.distrusted.contains(&key);
     let mut verdicts: BTreeMap<IpAddr, Verdict> = BTreeMap::new();
     for (address, state) in &child.addresses {
-        verdicts.insert(address.addr(), admit(ground, parent, child.mac, *address, *state));
+        verdicts.insert(address.addr(), admit(ground, parent, child, *address, *state, distrusted));
     }
     let max = ground.config.policy.max_addresses;
     let mut admitted: Vec<IpAddr> =

@@ -18,7 +18,8 @@ use crate::model::{Mac, NicKey, Snapshot};
 
 /// Decides. `memory` is what the last call left, updated to what the next one needs.
 pub fn desire(config: &Config, inventory: &Inventory, snapshot: &Snapshot, memory: &mut Memory) -> Desired {
-    let facts = Facts::gather(config, snapshot, &memory.refused_macs);
+    memory.distrusted.retain(|child| snapshot.children.contains_key(child));
+    let mut facts = Facts::gather(config, snapshot, memory);
     let ground = Ground { snapshot, config, facts: &facts };
     memory.joins = join(&ground, inventory, &memory.joins);
     let mut desired = Desired { settled: inventory.settled(), ..Desired::default() };
@@ -42,6 +43,15 @@ pub fn desire(config: &Config, inventory: &Inventory, snapshot: &Snapshot, memor
     desired.parties = parties(&ground, inventory, &memory.joins, &desired.decisions);
     for child in snapshot.children.keys() {
         desired.claims.weigh(&ground, *child);
+    }
+    // Whom we catch is not trusted from this very moment.
+    let caught = |child: &&ChildKey| desired.claims.is_caught(&ground, child);
+    let caught: Vec<ChildKey> = snapshot.children.keys().filter(caught).copied().collect();
+    memory.distrusted.extend(&caught);
+    facts.distrusted.clone_from(&memory.distrusted);
+    let ground = Ground { snapshot, config, facts: &facts };
+    for child in caught {
+        desired.claims.weigh(&ground, child);
     }
     let holder = |address| Some((address, desired.claims.holder(&ground, &desired.parties, address)?));
     desired.hosts = desired.claims.addresses().filter_map(holder).collect();

@@ -23,6 +23,9 @@ pub struct Memory {
     pub joins: Joins,
     /// MACs with which the kernel let no shim go up, because somebody that we cannot see has them.
     pub refused_macs: BTreeSet<Mac>,
+    /// The children of which an address turned out to be another machine's. Of their further addresses the LAN is
+    /// asked first.
+    pub distrusted: BTreeSet<ChildKey>,
 }
 
 /// Everything that should exist, and every decision on the way there. `claims` and `hosts` follow the addresses of
@@ -118,7 +121,7 @@ pub enum Decision {
 impl Desired {
     /// That nothing of ours should exist.
     pub fn nothing(snapshot: &Snapshot) -> Desired {
-        let facts = Facts::gather(&Config::default(), snapshot, &BTreeSet::new());
+        let facts = Facts::gather(&Config::default(), snapshot, &Memory::default());
         Desired { settled: true, facts, ..Desired::default() }
     }
 

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::admit::Reason;
+use super::desired::Memory;
 use super::diff::metric;
 use crate::config::Config;
 use crate::model::inventory::Mode;
@@ -37,6 +38,8 @@ pub struct Facts {
     sources: BTreeMap<u32, Vec<Source>>,
     /// The ifindex of the standing shim of each parent.
     shims: BTreeMap<u32, u32>,
+    /// The children of which an address turned out to be another machine's.
+    pub(super) distrusted: BTreeSet<ChildKey>,
     /// The children by their MAC.
     by_mac: BTreeSet<(Mac, ChildKey)>,
 }
@@ -51,8 +54,8 @@ struct Source {
 }
 
 impl Facts {
-    /// Gathers them. `refused_macs`: see [`super::desired::Memory`].
-    pub fn gather(config: &Config, snapshot: &Snapshot, refused_macs: &BTreeSet<Mac>) -> Facts {
+    /// Gathers them.
+    pub fn gather(config: &Config, snapshot: &Snapshot, memory: &Memory) -> Facts {
         let given = config.parents.values().filter_map(|parent| parent.addresses.as_ref());
         let given = given.chain([&config.shim.addresses]).flatten().copied();
         // Ours are there because the configuration gives them, or about to go.
@@ -60,7 +63,8 @@ impl Facts {
         let shim_links: BTreeSet<u32> = snapshot.shims().map(|(_, link)| link.index).collect();
         let mut facts = Facts {
             own: theirs.map(|(key, _)| key.address.addr()).chain(given).collect(),
-            shims: standing_shims(snapshot, refused_macs),
+            shims: standing_shims(snapshot, &memory.refused_macs),
+            distrusted: memory.distrusted.clone(),
             by_mac: snapshot.children.iter().map(|(key, child)| (child.mac, *key)).collect(),
             ..Facts::default()
         };

@@ -16,7 +16,8 @@
 //!   exclusive add nor a replace cares: the one fails on, the other takes away, a route through any link.
 //! * **Addresses.** When an address goes, IPv4 routes with it as preferred source go, IPv6 ones lose it (9). With
 //!   the last IPv4 address of a link all its IPv4 routes and neighbours go (14).
-//! * **Neighbours** are taken by a link that is down, too. A probe turns a stale one into one that is asked for (34).
+//! * **Neighbours** are taken by a link that is down, too. A probe turns a stale one into one that is asked for (34), and makes one where there
+//!   is none.
 //! * **Filters** outlive their link, as on newer kernels.
 //! * **IPv6** switched off on a link takes all IPv6 from it, and none can be added.
 //! * "Exists already and is equal" and "gone already" are success; deletes touch nothing but what bears our mark.
@@ -133,7 +134,11 @@ impl InMemoryKernel {
                 Ok(())
             }
             Op::Probe { link, address, .. } => match self.snapshot.neighbours.get_mut(&(*address, *link)) {
-                None => Err("ENOENT".to_owned()),
+                None => {
+                    let asked = Neighbour { mac: None, state: NeighbourState::Unresolved, ours: true };
+                    self.snapshot.neighbours.insert((*address, *link), asked);
+                    Ok(())
+                }
                 Some(entry) => {
                     entry.state = NeighbourState::Probing;
                     Ok(())

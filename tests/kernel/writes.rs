@@ -223,23 +223,36 @@ fn failures_say_what_is_wrong() {
 }
 
 #[test]
+fn nobody_answers_for_a_free_address() {
+    let host = Host::new();
+    let mut kernel = Kernel::open().unwrap();
+    let link = host.parent(&kernel);
+    for address in [ip("192.0.2.51"), ip("2001:db8::51")] {
+        let probe = Op::Probe { link, link_name: "eth0".to_owned(), address };
+        // A second question does not disturb the first.
+        apply_twice(&mut kernel, &probe);
+        eventually(&mut kernel, |snapshot| {
+            let entry = snapshot.neighbours.get(&(address, link));
+            entry.is_some_and(|entry| entry.state == NeighbourState::Failed && entry.ours)
+        });
+        kernel.apply(&Op::DeleteNeighbour { link, link_name: "eth0".to_owned(), address }).unwrap();
+        kernel.drain();
+        assert!(!kernel.snapshot().neighbours.contains_key(&(address, link)));
+    }
+}
+
+#[test]
 fn an_old_holder_is_asked_whether_it_is_still_there() {
     let host = Host::new();
     let mut kernel = Kernel::open().unwrap();
     let (link, address) = (host.parent(&kernel), ip("192.0.2.50"));
     let probe = Op::Probe { link, link_name: "eth0".to_owned(), address };
-    kernel.apply(&probe).unwrap();
-    kernel.drain();
-    assert!(kernel.snapshot().neighbours.is_empty(), "nobody known, nobody asked");
     host.ip("neigh add 192.0.2.50 lladdr 02:00:00:00:00:50 dev eth0 nud stale");
     kernel.apply(&probe).unwrap();
     kernel.drain();
     assert_eq!(kernel.snapshot().neighbours[&(address, link)].state, NeighbourState::Probing);
     eventually(&mut kernel, |snapshot| {
-        snapshot
-            .neighbours
-            .get(&(address, link))
-            .is_none_or(|entry| entry.state == NeighbourState::Unresolved)
+        snapshot.neighbours.get(&(address, link)).is_none_or(|entry| entry.state == NeighbourState::Failed)
     });
 }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
-use macvlan_shim::config::{Config, Parent, Policy, Select, Shim};
+use macvlan_shim::config::{Config, Parent, Policy, Probe, Select, Shim};
 use macvlan_shim::model::inventory::{
     Guest, GuestKind, Inventory, Mode, Nic, NicParent, OptOut, Power, Server, ServerId, ServerState,
 };
@@ -147,9 +147,18 @@ fn config() -> impl Strategy<Value = Config> {
     let parent = (prop::option::of(own()), any::<bool>(), prop::option::of(any::<bool>()), any::<bool>());
     let parents = prop::collection::btree_map(0usize..4, parent, 0..3);
     let range = || select(vec!["10.0.0.0/24", "192.0.2.0/24", "10.0.0.2/32", "fd01::/64", "10.0.0.254/32"]);
+    let probe = || prop_oneof![4 => Just(Probe::Optimistic), 2 => Just(Probe::Strict), 1 => Just(Probe::Off)];
     let prefixes = || prop::collection::vec(range(), 0..2);
-    (own(), prop::bool::weighted(0.9), prop::bool::weighted(0.2), parents, prefixes(), prefixes(), 1usize..4)
-        .prop_map(|(own, ipv6, keep, parents, allow, deny, max_addresses)| {
+    (
+        own(),
+        prop::bool::weighted(0.9),
+        prop::bool::weighted(0.2),
+        parents,
+        prefixes(),
+        prefixes(),
+        (1usize..4, probe()),
+    )
+        .prop_map(|(own, ipv6, keep, parents, allow, deny, (max_addresses, probe))| {
             let parse = |texts: Vec<&str>| {
                 texts.into_iter().map(|text| text.parse().unwrap()).collect::<Vec<IpAddr>>()
             };
@@ -170,6 +179,7 @@ fn config() -> impl Strategy<Value = Config> {
                     allow: nets(allow),
                     deny: if max_addresses == 1 { nets(deny) } else { Vec::new() },
                     max_addresses,
+                    probe,
                 },
             }
         })
@@ -298,10 +308,19 @@ pub(crate) enum Event {
     },
 }
 
+const NEIGHBOUR_STATES: [NeighbourState; 6] = [
+    NeighbourState::Permanent,
+    NeighbourState::Reachable,
+    NeighbourState::Stale,
+    NeighbourState::Probing,
+    NeighbourState::Unresolved,
+    NeighbourState::Failed,
+];
+
 /// What a guest can do to its addresses, and what the LAN may say of them.
 pub(crate) fn address_event() -> impl Strategy<Value = Event> {
     let key = || (0i32..4).prop_map(|id| ChildKey { netns: Netns::Id(id), index: 10 });
-    let state = || select(vec![NeighbourState::Reachable, NeighbourState::Stale, NeighbourState::Unresolved]);
+    let state = || select(NEIGHBOUR_STATES[1..].to_vec());
     prop_oneof![
         8 => (key(), good_net()).prop_map(|(key, address)| Event::Gets { key, address }),
         3 => (key(), good_net()).prop_map(|(key, address)| Event::Loses { key, address }),
@@ -321,15 +340,7 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
     let net = || (ip(), any::<bool>()).prop_map(|(ip, wide)| wide_or_host(ip, wide));
     let mac = || (1u8..6).prop_map(|last| Mac([0, 0x16, 0x3e, 0, 0, last]));
     let lan_mac = || prop_oneof![4 => mac(), 1 => Just(Mac([2, 0, 0x5e, 0, 0, 9]))];
-    let state = || {
-        select(vec![
-            NeighbourState::Permanent,
-            NeighbourState::Reachable,
-            NeighbourState::Stale,
-            NeighbourState::Probing,
-            NeighbourState::Unresolved,
-        ])
-    };
+    let state = || select(NEIGHBOUR_STATES.to_vec());
     let mode = || prop_oneof![8 => Just(Mode::Bridge), 1 => Just(Mode::Private), 1 => Just(Mode::Passthru)];
     let key = || (0i32..4).prop_map(|id| ChildKey { netns: Netns::Id(id), index: 10 });
     let server = || select(vec!["incus", "lxd"]);
@@ -471,7 +482,8 @@ impl Event {
             Event::Neighbour { link, address, mac, state, ours }
                 if there(link, kernel) && (address.is_ipv4() || kernel.snapshot.host.ipv6) =>
             {
-                let mac = Some(*mac).filter(|_| *state != NeighbourState::Unresolved);
+                let unknown = matches!(state, NeighbourState::Unresolved | NeighbourState::Failed);
+                let mac = Some(*mac).filter(|_| !unknown);
                 let entry = Neighbour { mac, state: *state, ours: *ours };
                 kernel.snapshot.neighbours.insert((*address, *link), entry);
             }

@@ -17,6 +17,7 @@ mod lan;
 mod networkd;
 mod node;
 mod operator;
+mod probe;
 mod restarts;
 mod selection;
 mod servers;

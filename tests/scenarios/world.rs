@@ -8,7 +8,7 @@
 //! route 10.0.0.0/8 dev eth0 [src A] [metric N] [table N] [via gateway] [ours]
 //! next hop 192.168.100.1
 //! rule 100 [v6] [lookup N] [ours]                policy rules
-//! neighbour eth0 192.168.100.9 lan:09 reachable|stale|probing|failed|permanent [ours]
+//! neighbour eth0 192.168.100.9 lan:09 reachable|stale|probing|asked|failed|permanent [ours]
 //! proxy eth0 2001:db8::1 [ours]
 //! sysctl mvs-eth0 ipv4.arp_filter 0
 //! host without ipv6 | host arp_ignore 1
@@ -20,6 +20,7 @@
 //! reload                                         SIGHUP: waiting is forgotten
 //! refuse set neighbour: EPERM                    the kernel fails every op that reads so; `refuse nothing`
 //! in full                                        show the sysctls of a new shim one by one
+//! with probes                                    ask the LAN who has what guests claim, and tell
 //! ```
 //!
 //! A MAC may be short: `:01` is 00:16:3e:00:00:01, a guest's; `lan:09` is 02:00:5e:00:00:09, a machine's on the LAN.
@@ -42,7 +43,7 @@ use macvlan_shim::model::snapshot::{
 use macvlan_shim::model::{Mac, Op};
 use macvlan_shim::reconcile::desired::Memory;
 use macvlan_shim::reconcile::diff::metric;
-use macvlan_shim::reconcile::{Desired, Schedule};
+use macvlan_shim::reconcile::{Desired, Probes, Schedule};
 
 use crate::in_memory_kernel::{InMemoryKernel, default_settings};
 
@@ -58,6 +59,8 @@ pub(crate) struct World {
     pub(crate) seen: Snapshot,
     pub(crate) now: Instant,
     pub(crate) in_full: bool,
+    /// Chooses when the LAN is asked; only where the story says so.
+    pub(crate) probes: Option<Probes>,
     config_text: String,
     in_config: bool,
     refused: Vec<(String, String)>,
@@ -102,6 +105,7 @@ impl World {
             seen: Snapshot::default(),
             now: Instant::now(),
             in_full: false,
+            probes: None,
             config_text: String::new(),
             in_config: false,
             refused: Vec::new(),
@@ -252,6 +256,10 @@ impl World {
             (false, "in") => {
                 words.expect("full")?;
                 self.in_full = true;
+            }
+            (false, "with") => {
+                words.expect("probes")?;
+                self.probes = Some(Probes::default());
             }
             _ => return Err("no such line".to_owned()),
         }
@@ -407,11 +415,13 @@ impl World {
             "reachable" => NeighbourState::Reachable,
             "stale" => NeighbourState::Stale,
             "probing" => NeighbourState::Probing,
-            "failed" => NeighbourState::Unresolved,
+            "asked" => NeighbourState::Unresolved,
+            "failed" => NeighbourState::Failed,
             "permanent" => NeighbourState::Permanent,
             other => return Err(format!("no state {other}")),
         };
-        let mac = Some(mac).filter(|_| state != NeighbourState::Unresolved);
+        let unknown = matches!(state, NeighbourState::Unresolved | NeighbourState::Failed);
+        let mac = Some(mac).filter(|_| !unknown);
         neighbours.insert(key, Neighbour { mac, state, ours: words.has("ours") });
         Ok(())
     }

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use super::{Steps, is_host, metric};
 use crate::model::names::{TABLE, TABLE_MAIN};
 use crate::model::plan::When;
-use crate::model::snapshot::{Child, Link, RouteKey, Rule};
+use crate::model::snapshot::{Child, Link, NeighbourState, RouteKey, Rule};
 use crate::model::{Op, Step};
 use crate::reconcile::desired::Shim;
 
@@ -140,7 +140,18 @@ impl Steps<'_> {
         if shim.is_some_and(|shim| self.is_host_on(shim, address)) || self.gone.contains(&link) {
             return;
         }
-        let (when, why) = self.surplus_host(link, address);
+        // What the LAN has answered, or may still answer, is knowledge that the kernel keeps as long as it is good for.
+        let entry = self.snapshot.neighbours.get(&(address, link));
+        let answer = entry
+            .is_some_and(|entry| !matches!(entry.state, NeighbourState::Permanent | NeighbourState::Failed));
+        if answer && self.desired.shims.contains_key(&link) {
+            return;
+        }
+        let silent = entry.is_some_and(|entry| entry.state == NeighbourState::Failed) && !self.is_shim(link);
+        let (when, why) = match silent {
+            true => (When::Now, "nobody on the LAN has it".to_owned()),
+            false => self.surplus_host(link, address),
+        };
         let op = Op::DeleteNeighbour { link, link_name: self.link_name(link), address };
         self.plan.push(Step { op, when, why });
     }

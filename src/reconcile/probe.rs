@@ -1,0 +1,233 @@
+//! Whom the LAN is asked for: whether a machine there has an address that a guest claims.
+//!
+//! The kernel itself asks, on the parent, with the host's own address and MAC (`NTF_USE`), so guests beside it do not
+//! hear it and nobody on the LAN learns anything that is not so. What it hears comes back as a neighbour entry of the
+//! parent, and the admission rules decide: this only chooses when to ask. The time is passed in.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use super::admit::{Reason, Verdict};
+use super::desired::Desired;
+use crate::config::{Config, Probe};
+use crate::model::plan::Scope;
+use crate::model::snapshot::{Child, ChildKey};
+use crate::model::{Op, Snapshot};
+
+/// A standing address is asked for again after this time: a service may have moved to another machine.
+const AGAIN: Duration = Duration::from_secs(600);
+/// The kernel asks three times, a second apart. If its answer was lost, it is asked again.
+const ANSWERED: Duration = Duration::from_secs(5);
+/// So many addresses may be asked for within the time that the kernel takes for one: it keeps an entry for each, and
+/// the host's neighbour table holds a thousand.
+const AT_ONCE: usize = 64;
+const SPAN: Duration = Duration::from_secs(3);
+
+/// When which address is asked for.
+#[derive(Debug, Default)]
+pub struct Probes {
+    subjects: BTreeMap<IpAddr, Subject>,
+    /// The same, by when they are due.
+    agenda: BTreeSet<(Instant, IpAddr)>,
+    /// When the last ones were asked for, [`AT_ONCE`] at most.
+    lately: VecDeque<Instant>,
+}
+
+/// Of whom an address is claimed.
+#[derive(Clone, Debug, PartialEq)]
+struct Subject {
+    child: ChildKey,
+    parent: u32,
+    /// Its route waits for the answer.
+    waits: bool,
+    due: Instant,
+}
+
+impl Probes {
+    /// Takes in what has been decided on the addresses of `scope`.
+    pub fn look(
+        &mut self,
+        config: &Config,
+        desired: &Desired,
+        snapshot: &Snapshot,
+        scope: &Scope,
+        now: Instant,
+    ) {
+        if config.policy.probe == Probe::Off {
+            *self = Probes::default();
+            return;
+        }
+        let addresses: Vec<IpAddr> = match scope {
+            Scope::Addresses(addresses) => addresses.iter().copied().collect(),
+            Scope::All => {
+                let gone = self.subjects.keys().filter(|address| !desired.hosts.contains_key(address));
+                gone.copied().chain(desired.claims.addresses()).collect()
+            }
+        };
+        for address in addresses {
+            match subject(desired, snapshot, address, now) {
+                Some(subject) => self.take_up(address, subject),
+                None => self.drop(address),
+            }
+        }
+    }
+
+    fn take_up(&mut self, address: IpAddr, subject: Subject) {
+        let same = |known: &Subject| {
+            (known.child, known.parent, known.waits) == (subject.child, subject.parent, subject.waits)
+        };
+        match self.subjects.get_mut(&address) {
+            Some(known) if same(known) => {}
+            // Nobody has answered: this is what its route has waited for.
+            Some(known) if known.waits && known.child == subject.child => {
+                let due = subject.due + AGAIN;
+                self.agenda.remove(&(known.due, address));
+                self.agenda.insert((due, address));
+                *known = Subject { due, ..subject };
+            }
+            _ => {
+                self.drop(address);
+                self.agenda.insert((subject.due, address));
+                self.subjects.insert(address, subject);
+            }
+        }
+    }
+
+    fn drop(&mut self, address: IpAddr) {
+        if let Some(subject) = self.subjects.remove(&address) {
+            self.agenda.remove(&(subject.due, address));
+        }
+    }
+
+    /// The next question that is due, as an op.
+    pub fn next(&mut self, snapshot: &Snapshot, now: Instant) -> Option<Op> {
+        loop {
+            if self.wake()? > now {
+                return None;
+            }
+            let (_, address) = self.agenda.pop_first()?;
+            let Some(subject) = self.subjects.get_mut(&address) else { continue };
+            subject.due = now + if subject.waits { ANSWERED } else { AGAIN };
+            self.agenda.insert((subject.due, address));
+            let Some(parent) = snapshot.links.get(&subject.parent) else { continue };
+            self.lately.push_back(now);
+            if self.lately.len() > AT_ONCE {
+                self.lately.pop_front();
+            }
+            return Some(Op::Probe { link: parent.index, link_name: parent.name.clone(), address });
+        }
+    }
+
+    /// When the next question is due.
+    pub fn wake(&self) -> Option<Instant> {
+        let (due, _) = self.agenda.first()?;
+        let crowded = self.lately.front().filter(|_| self.lately.len() == AT_ONCE);
+        Some(crowded.map_or(*due, |first| (*first + SPAN).max(*due)))
+    }
+}
+
+/// Whether an address is to be asked for, and of whom it is claimed.
+fn subject(desired: &Desired, snapshot: &Snapshot, address: IpAddr, now: Instant) -> Option<Subject> {
+    let mut claimants =
+        desired.claims.claimants(address).filter(|child| desired.parties.served.contains_key(child));
+    let waiting = |child: &&ChildKey| {
+        let verdict = desired.claims.verdict(child, address);
+        matches!(verdict, Some(Verdict::Refused(refusal)) if refusal.reason == Reason::Asking)
+    };
+    let (child, parent, waits) = match desired.hosts.get(&address) {
+        Some(host) => (host.child, host.parent, false),
+        None => {
+            let child = claimants.find(waiting)?;
+            let Child { parent, .. } = snapshot.children.get(child)?;
+            (*child, *parent, true)
+        }
+    };
+    desired.shims.get(&parent).filter(|shim| shim.obstacle.is_none())?;
+    Some(Subject { child, parent, waits, due: now })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::snapshot::{Link, LinkKind, Netns};
+    use crate::model::{Mac, ShimRef};
+    use crate::reconcile::desired::{Host, Shim};
+
+    const PARENT: u32 = 2;
+
+    /// A parent on which so many guests hold an address each.
+    fn guests(count: u8) -> (Desired, Snapshot) {
+        let mac = Mac([0, 0x16, 0x3e, 0, 0, 1]);
+        let eth0 = Link {
+            index: PARENT,
+            name: "eth0".to_owned(),
+            kind: LinkKind::Other(String::new()),
+            mac: None,
+            mtu: 1500,
+            up: true,
+            multicast: true,
+            group: 0,
+            made_with: None,
+            lower: None,
+            master: None,
+            wireless: false,
+        };
+        let snapshot = Snapshot { links: [(PARENT, eth0)].into(), ..Snapshot::default() };
+        let shim = Shim {
+            shim: ShimRef { name: "mvs-eth0".to_owned(), index: Some(3) },
+            parent: "eth0".to_owned(),
+            mac,
+            mtu: 1500,
+            why: String::new(),
+            obstacle: None,
+            settings: Vec::new(),
+            addresses: BTreeSet::new(),
+            proxies: BTreeSet::new(),
+            ranges: BTreeMap::new(),
+            tables: [254, 254],
+            macs: None,
+        };
+        let host = |last: u8| {
+            let child = ChildKey { netns: Netns::Id(last.into()), index: 7 };
+            let source = IpAddr::from([192, 0, 2, 254]);
+            (IpAddr::from([192, 0, 2, last]), Host { child, parent: PARENT, mac, source, nic: None })
+        };
+        let shims = [(PARENT, shim)].into();
+        (Desired { shims, hosts: (1..=count).map(host).collect(), ..Desired::default() }, snapshot)
+    }
+
+    fn look(probes: &mut Probes, desired: &Desired, snapshot: &Snapshot, now: Instant) {
+        let all = (1..=200).map(|last| IpAddr::from([192, 0, 2, last])).collect();
+        probes.look(&Config::default(), desired, snapshot, &Scope::Addresses(all), now);
+    }
+
+    #[test]
+    fn many_are_asked_for_a_few_at_a_time_and_each_again_later() {
+        let (desired, snapshot) = guests(200);
+        let start = Instant::now();
+        let (mut probes, mut now, mut asked) = (Probes::default(), start, Vec::new());
+        look(&mut probes, &desired, &snapshot, now);
+        while now < start + AGAIN + SPAN * 4 {
+            let before = asked.len();
+            while let Some(Op::Probe { address, .. }) = probes.next(&snapshot, now) {
+                asked.push(address);
+            }
+            assert!(asked.len() - before <= AT_ONCE);
+            look(&mut probes, &desired, &snapshot, now);
+            now = probes.wake().unwrap().max(now + Duration::from_millis(1));
+        }
+        let firsts: BTreeSet<IpAddr> = asked[..200].iter().copied().collect();
+        assert_eq!((firsts.len(), asked.len()), (200, 400));
+    }
+
+    #[test]
+    fn who_no_longer_holds_an_address_is_not_asked_for() {
+        let (mut desired, snapshot) = guests(3);
+        let (mut probes, now) = (Probes::default(), Instant::now());
+        look(&mut probes, &desired, &snapshot, now);
+        desired.hosts.clear();
+        look(&mut probes, &desired, &snapshot, now);
+        assert!(probes.next(&snapshot, now).is_none() && probes.wake().is_none());
+    }
+}

@@ -1,0 +1,140 @@
+//! Whoever takes the address of a machine on the LAN does not get the host's traffic for it, even if the host has never
+//! heard of that machine.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use lab::{Daemon, Guest, Kind, eventually};
+
+use crate::node::{BINARY, HOST, HOST_V6, Node, PATIENCE, Site, routes};
+
+const GUEST: &str = "192.168.77.101";
+const GUEST_V6: &str = "fd77::101";
+/// The other machine's, of which the host knows nothing.
+const PEER: &str = "192.168.77.12";
+const PEER_V6: &str = "fd77::12";
+
+/// A site where the host has not yet talked to the peer, and a guest that takes what it likes.
+fn site(config: &str) -> Result<(Site, Node, Guest)> {
+    let site = Site::new(Kind::Lxd)?;
+    let node = Node::start_with(&site.host, config)?;
+    let guest = site.launch_static("c1", &["192.168.77.101/24", "fd77::101/64"])?;
+    node.wait_both_ways(&guest, GUEST.parse::<IpAddr>()?, HOST)?;
+    node.wait_both_ways(&guest, GUEST_V6.parse::<IpAddr>()?, HOST_V6)?;
+    // It does not even ask itself.
+    guest.sh("echo 0 > /proc/sys/net/ipv6/conf/eth0/accept_dad")?;
+    site.host.sh("ip neigh flush dev eth0; ip -6 neigh flush dev eth0")?;
+    Ok((site, node, guest))
+}
+
+/// For how many milliseconds the host had a route to an address, which came and went.
+fn stood(watch: &Daemon, address: &str) -> Result<f64> {
+    eventually(PATIENCE, || {
+        let lines = watch.output();
+        let time = |deleted: bool| {
+            let line = lines.iter().find(|line| {
+                line.contains(&format!("{address} dev mvs-eth0")) && line.contains("Deleted") == deleted
+            })?;
+            let (_, clock) = line.split_once('T')?;
+            let mut parts = clock.split(']').next()?.split(':').map(str::parse::<f64>);
+            let (hours, minutes, seconds) = (parts.next()?.ok()?, parts.next()?.ok()?, parts.next()?.ok()?);
+            Some((hours * 3600.0 + minutes * 60.0 + seconds) * 1000.0)
+        };
+        let (came, went) = (time(false).context("it never came"), time(true).context("it never went"));
+        Ok(went.with_context(|| format!("{lines:#?}"))? - came?)
+    })
+}
+
+fn is_routed(site: &Site, address: &str) -> Result<bool> {
+    Ok(routes(&site.host)?.iter().any(|route| route.starts_with(&format!("{address} "))))
+}
+
+#[test]
+fn an_address_of_a_machine_that_the_host_has_never_heard_of_is_withdrawn() -> Result<()> {
+    let (site, node, guest) = site("")?;
+    let watch = site.host.spawn(&["ip", "-ts", "monitor", "route"])?;
+    for (taken, address) in [("192.168.77.12/24", PEER), ("fd77::12/64", PEER_V6)] {
+        guest.sh(&format!("ip addr add {taken} dev eth0"))?;
+        let entry = node.wait_address(&guest, address.parse::<IpAddr>()?, "refused")?;
+        ensure!(entry["reason"] == "held-on-lan" || entry["reason"] == "asking", "{entry:#}");
+        ensure!(
+            node.wait_address(&guest, GUEST.parse::<IpAddr>()?, "routed").is_ok(),
+            "its own is not routed"
+        );
+    }
+    // The first one was routed until the answer came, the second one never: by then the NIC was not trusted.
+    let stood = stood(&watch, PEER)?;
+    println!("the host had a route to the guest for {stood:.1} ms");
+    ensure!(!watch.output().iter().any(|line| line.contains(PEER_V6)), "{:#?}", watch.output());
+    for address in [PEER, PEER_V6] {
+        ensure!(site.host.reaches(address.parse::<IpAddr>()?, PATIENCE), "the host lost {address}");
+        let entry = node.wait_address(&guest, address.parse::<IpAddr>()?, "refused")?;
+        ensure!(entry["reason"] == "held-on-lan", "{entry:#}");
+    }
+    // What is free it gets all the same, once nobody has answered.
+    guest.sh("ip addr add 192.168.77.103/24 dev eth0")?;
+    let entry = node.wait_address(&guest, "192.168.77.103".parse::<IpAddr>()?, "refused")?;
+    ensure!(entry["reason"] == "asking", "{entry:#}");
+    node.wait_both_ways(&guest, "192.168.77.103".parse::<IpAddr>()?, HOST)?;
+    eventually(PATIENCE, || {
+        let left = site.host.sh("ip neigh show dev eth0 nud failed")?;
+        ensure!(!left.contains("192.168.77.10"), "questions are left over: {left}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_service_address_that_moves_to_another_machine_is_let_go_and_follows_back() -> Result<()> {
+    let (site, node, guest) = site("")?;
+    let service: IpAddr = "192.168.77.110".parse()?;
+    guest.sh("ip addr add 192.168.77.110/24 dev eth0")?;
+    node.wait_both_ways(&guest, service, HOST)?;
+    // The host learns of the new holder when that talks to it.
+    site.peer
+        .sh("ip addr add 192.168.77.110/24 dev eth0; ping -c1 -W1 -I 192.168.77.110 192.168.77.11 || true")?;
+    node.wait_address(&guest, service, "refused")?;
+    ensure!(!is_routed(&site, "192.168.77.110")?);
+    ensure!(site.host.reaches(service, PATIENCE), "the host does not reach the new holder");
+    // And back, once nobody answers any more.
+    site.peer.sh("ip addr del 192.168.77.110/24 dev eth0")?;
+    site.host.sh("ip neigh change 192.168.77.110 dev eth0 nud stale")?;
+    node.wait_both_ways(&guest, service, HOST)
+}
+
+#[test]
+fn strictly_no_route_comes_before_the_lan_was_asked() -> Result<()> {
+    let (site, node, guest) = site("[policy]\nprobe = \"strict\"\n")?;
+    let watch = site.host.spawn(&["ip", "-ts", "monitor", "route"])?;
+    guest.sh("ip addr add 192.168.77.12/24 dev eth0; ip addr add fd77::12/64 dev eth0")?;
+    for address in [PEER, PEER_V6] {
+        eventually(PATIENCE, || {
+            let entry = node.wait_address(&guest, address.parse::<IpAddr>()?, "refused")?;
+            ensure!(entry["reason"] == "held-on-lan", "{entry:#}");
+            Ok(())
+        })?;
+        ensure!(!watch.output().iter().any(|line| line.contains(address)), "{:#?}", watch.output());
+    }
+    // What stands is not asked for again when the daemon restarts.
+    let Node { mut daemon, .. } = node;
+    daemon.stop()?;
+    let node = Node::start(&site.host)?;
+    node.wait_address(&guest, GUEST.parse::<IpAddr>()?, "routed")?;
+    ensure!(site.host.run(&[BINARY, "plan"])?.starts_with("nothing to do"));
+    let flaps = watch.output().into_iter().filter(|line| line.contains(GUEST));
+    ensure!(flaps.clone().count() == 0, "{:#?}", flaps.collect::<Vec<_>>());
+    Ok(())
+}
+
+#[test]
+fn the_question_comes_from_the_hosts_own_address_and_mac() -> Result<()> {
+    let (site, _node, guest) = site("")?;
+    let capture = site.lan.capture("arp or icmp6")?;
+    guest.sh("ip addr add 192.168.77.120/24 dev eth0; ip addr add fd77::120/64 dev eth0")?;
+    let mac = site.host.sh("cat /sys/class/net/eth0/address")?;
+    let line = capture.wait_line("who-has 192.168.77.120 tell 192.168.77.11", PATIENCE)?;
+    ensure!(line.contains(mac.trim()), "{line}");
+    let line = capture.wait_line("who has fd77::120", Duration::from_secs(5))?;
+    ensure!(line.contains(mac.trim()), "{line}");
+    Ok(())
+}
