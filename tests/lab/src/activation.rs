@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::Server;
 use crate::machine::PATH;
@@ -15,23 +15,14 @@ impl Server {
     /// If the daemon does not run or does not end.
     pub fn stop_behind_socket(&self) -> Result<()> {
         self.stop_daemon()?;
-        let path = format!("PATH={PATH}");
-        let listen = [
-            "systemd-socket-activate",
-            "-l",
-            self.kind().socket(),
-            "--fdname=unix",
-            "-E",
-            "HOME",
-            "-E",
-            &path,
-        ];
-        let daemon = self.machine().spawn(&[&listen, self.kind().daemon()].concat())?;
+        // It is the init, for all that look, before it listens.
+        let listen = format!(
+            "mkdir -p /run/systemd/system; umount /proc/1/fd 2>/dev/null || :; mount --bind /proc/$$/fd /proc/1/fd; \
+             exec systemd-socket-activate -l {} --fdname=unix -E HOME -E PATH={PATH} \"$@\"",
+            self.kind().socket()
+        );
+        let daemon = self.machine().spawn(&[&["sh", "-ec", &listen, "sh"], self.kind().daemon()].concat())?;
         daemon.wait_line("Listening on", Duration::from_secs(10))?;
-        let pid = daemon.pid().context("it has ended")?;
-        self.machine().sh(&format!(
-            "mkdir -p /run/systemd/system; umount /proc/1/fd 2>/dev/null || :; mount --bind /proc/{pid}/fd /proc/1/fd"
-        ))?;
         self.set_daemon(daemon);
         Ok(())
     }
