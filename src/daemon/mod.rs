@@ -31,6 +31,8 @@ use crate::reconcile::{Desired, Probes, Schedule, amend, desire, diff, diff_at};
 
 /// The slow resync that catches what sends no event; ± a fifth, so that a cluster does not do it in step.
 const RESYNC: Duration = Duration::from_secs(30);
+/// All that guests do sends events, and so does nftables. As a precaution they are read anew with every tenth resync.
+const RESYNCS_OF_HOST: u32 = 9;
 /// So many rounds of reading and writing are done before other work gets its turn.
 const MAX_ROUNDS: usize = 16;
 
@@ -53,6 +55,7 @@ pub async fn run(config: Config, config_file: Option<PathBuf>, socket: &Path) ->
     notifier.ready();
 
     let mut resync = tokio::time::Instant::now() + jittered(RESYNC);
+    let mut resyncs = 0;
     loop {
         notifier.status(&daemon.summary());
         let wake = daemon.wake().map(tokio::time::Instant::from_std);
@@ -74,7 +77,11 @@ pub async fn run(config: Config, config_file: Option<PathBuf>, socket: &Path) ->
             }
             () = tokio::time::sleep_until(resync) => {
                 resync = tokio::time::Instant::now() + jittered(RESYNC);
-                daemon.kernel.resync();
+                match resyncs {
+                    RESYNCS_OF_HOST => daemon.kernel.resync(),
+                    _ => daemon.kernel.resync_host(),
+                }
+                resyncs = (resyncs + 1) % (RESYNCS_OF_HOST + 1);
                 daemon.dirty = true;
             }
         }

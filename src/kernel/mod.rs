@@ -154,10 +154,15 @@ impl Kernel {
         self.state.marks.problems().cloned().collect()
     }
 
-    /// Has everything read anew by the next [`Kernel::drain`]s, for some changes send no event: the host at
-    /// once, the namespaces of guests bit by bit.
+    /// Has everything read anew by the next [`Kernel::drain`]s: the host at once, the namespaces of guests bit by
+    /// bit.
     pub fn resync(&mut self) {
         self.mark_all();
+    }
+
+    /// Has the objects of the host read anew by the next [`Kernel::drain`], for some of their changes send no event.
+    pub fn resync_host(&mut self) {
+        Slice::OF_HOST.into_iter().for_each(|slice| self.state.marks.mark(slice));
     }
 
     /// Waits until [`Kernel::drain`] has something to do. Cancel safe. Needs a tokio runtime with I/O and

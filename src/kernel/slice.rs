@@ -40,7 +40,8 @@ impl Slice {
     ];
 
     /// The objects of the host.
-    pub(super) const OF_HOST: [Slice; 7] = [
+    pub(super) const OF_HOST: [Slice; 8] = [
+        Slice::Host,
         Slice::Links,
         Slice::Addresses,
         Slice::Routes,
