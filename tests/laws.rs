@@ -20,7 +20,7 @@ use macvlan_shim::model::snapshot::{Filter, NeighbourState, Snapshot};
 use macvlan_shim::model::{Changes, Op, Plan, Step};
 use macvlan_shim::reconcile::admit::Verdict;
 use macvlan_shim::reconcile::desired::Memory;
-use macvlan_shim::reconcile::schedule::{BREATH, Error, Round};
+use macvlan_shim::reconcile::schedule::{BLINK, BREATH, Error, Round};
 use macvlan_shim::reconcile::{Decision, Desired, Schedule, amend, desire, diff, diff_at};
 use proptest::prelude::*;
 
@@ -384,13 +384,13 @@ impl Run {
     }
 
     fn walk(&mut self, plan: &Plan, scope: &Scope, fails: &dyn Fn(&Op) -> bool) -> bool {
-        let patient = |op: &Op| plan.iter().any(|step| step.op == *op && step.when == When::AfterBreath);
+        let patient = |op: &Op| plan.iter().any(|step| step.op == *op && step.when.waits());
         let inside = |op: &Op| match scope {
             Scope::All => true,
             Scope::Addresses(addresses) => op.address().is_some_and(|address| addresses.contains(&address)),
         };
         self.surplus.retain(|op, _| !inside(op) || patient(op));
-        for step in plan.iter().filter(|step| step.when == When::AfterBreath) {
+        for step in plan.iter().filter(|step| step.when.waits()) {
             self.surplus.entry(step.op.clone()).or_insert(self.now);
         }
         let mut round = self.schedule.begin(plan, scope, self.now);
@@ -404,7 +404,8 @@ impl Run {
                 continue;
             }
             if let Some(since) = self.surplus.get(&step.op) {
-                assert!(self.now >= *since + BREATH, "no breath for {}", step.op);
+                let wait = if step.when == When::AfterBlink { BLINK } else { BREATH };
+                assert!(self.now >= *since + wait, "no {:?} for {}", step.when, step.op);
             }
             ran = true;
             let result =
@@ -644,7 +645,7 @@ fn the_worlds_are_crowded() {
         see(
             "a hand-over",
             plan.iter()
-                .any(|step| step.when == When::AfterBreath && matches!(step.op, Op::SetNeighbour { .. })),
+                .any(|step| step.when == When::AfterBlink && matches!(step.op, Op::SetNeighbour { .. })),
         );
         for (_, verdict) in desired.parties.served.keys().flat_map(|child| desired.verdicts(child)) {
             if let Verdict::Refused(refusal) = &*verdict {

@@ -123,6 +123,7 @@ fn obey(world: &mut World) -> String {
                 let waits = !world.schedule.is_due(&mut Round::default(), step, world.now);
                 let mark = match (step.when, waits) {
                     (When::AfterBreath, _) => "(after a breath) ",
+                    (When::AfterBlink, _) => "(after a blink) ",
                     (When::Now, true) => "(backs off) ",
                     (When::Now, false) => "(held) ",
                 };
@@ -136,6 +137,7 @@ fn obey(world: &mut World) -> String {
             let mark = match (&result, step.when) {
                 (Err(error), _) => format!("({error}) "),
                 (Ok(()), When::AfterBreath) => "(a breath is over) ".to_owned(),
+                (Ok(()), When::AfterBlink) => "(a blink is over) ".to_owned(),
                 (Ok(()), When::Now) => String::new(),
             };
             if let (Op::SetUp { shim }, Err("EADDRINUSE")) =

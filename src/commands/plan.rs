@@ -10,7 +10,6 @@ use crate::hypervisor;
 use crate::kernel::Kernel;
 use crate::model::Inventory;
 use crate::model::inventory::{Server, ServerState};
-use crate::model::plan::When;
 use crate::reconcile::desired::Memory;
 use crate::reconcile::{desire, diff};
 
@@ -44,7 +43,7 @@ pub fn plan(config_file: Option<PathBuf>, json: bool) -> Result<u8, Failure> {
         let view = plan.iter().map(|step| StepView {
             op: step.op.to_string(),
             why: step.why.clone(),
-            after_breath: step.when == When::AfterBreath,
+            after_breath: step.when.waits(),
         });
         let view: Vec<StepView> = view.collect();
         super::say(format_args!("{}", serde_json::to_string_pretty(&view)?))?;

@@ -33,14 +33,24 @@ pub struct Step {
     pub why: String,
 }
 
-/// When a step may run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// When a step may run, the longest wait last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum When {
     /// At once.
     Now,
+    /// After it was due for a blink without a break: its address has left one guest for another, and that guest's
+    /// DHCP renewal would have brought it back by then. A service address that moves shall not wait for a breath.
+    AfterBlink,
     /// After its object was surplus for a breath without a break (a DHCP renewal takes an address away
     /// for a millisecond).
     AfterBreath,
+}
+
+impl When {
+    /// Not at once.
+    pub fn waits(self) -> bool {
+        self != When::Now
+    }
 }
 
 /// A shim: by ifindex where it stands, by name where this plan creates it.

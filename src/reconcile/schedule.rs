@@ -1,6 +1,7 @@
 //! When the steps of a plan may run. The time is passed in.
 //!
-//! * A delete waits for a breath: it runs only once its object was surplus for that long without a break.
+//! * A delete waits for a breath: it runs only once its object was surplus for that long without a break. An address
+//!   that has gone from one guest to another waits for a blink.
 //! * An op that failed is tried again with back-off, and at once when its shim itself was put right. One that succeeded
 //!   but has to be done again and again, for somebody else undoes it, is done once a second.
 //! * What waits or failed holds back what must come after it, and nothing else.
@@ -16,6 +17,9 @@ use crate::model::{Changes, Op, Plan, Step};
 
 /// How long an object must be surplus before it is deleted.
 pub const BREATH: Duration = Duration::from_millis(200);
+/// How long an address must be away from its last holder before another guest has it. A DHCP renewal takes 1 ms, and
+/// a takeover by VRRP shall not be noticed.
+pub const BLINK: Duration = Duration::from_millis(20);
 /// The first wait after a failure; it doubles with each further one.
 const BACK_OFF: Duration = Duration::from_millis(100);
 /// The longest wait between two tries.
@@ -48,8 +52,8 @@ pub struct Schedule {
 /// What is remembered of one op.
 #[derive(Debug, Default)]
 struct Track {
-    /// Since when its object was surplus without a break, if it waits for a breath.
-    surplus: Option<Instant>,
+    /// What it waits for, and since when without a break, if it waits.
+    surplus: Option<(When, Instant)>,
     history: Option<History>,
 }
 
@@ -130,10 +134,10 @@ impl Schedule {
             self.alarms.remove(&subject);
             self.take_stock(subject, planned.get(&subject).unwrap_or(&nothing), now);
         }
-        let waiting = plan.iter().filter(|step| step.when == When::AfterBreath);
-        for Step { op, .. } in waiting {
+        let waiting = plan.iter().filter(|step| step.when.waits());
+        for Step { op, when, .. } in waiting {
             let tracks = self.tracks.entry(op.address()).or_default();
-            tracks.entry(op.clone()).or_default().surplus.get_or_insert(now);
+            tracks.entry(op.clone()).or_default().surplus.get_or_insert((*when, now));
         }
         if self.tracks.len() > self.crowd.max(CROWD) {
             self.forget_what_is_over(now);
@@ -155,9 +159,9 @@ impl Schedule {
             return false;
         }
         let track = self.track(&step.op);
-        let breath = track.and_then(|track| track.surplus).map(|since| since + BREATH);
+        let patient = track.and_then(|track| track.surplus).map(|(when, since)| since + patience(when));
         let back_off = track.and_then(|track| track.history.as_ref()).map(|history| history.not_before);
-        let due = breath.into_iter().chain(back_off).max().filter(|due| *due > now);
+        let due = patient.into_iter().chain(back_off).max().filter(|due| *due > now);
         if let Some(due) = due {
             self.set_alarm(&step.op, due);
             self.hold(round, &step.op);
@@ -229,7 +233,7 @@ impl Schedule {
         let Some(tracks) = self.tracks.get_mut(&subject) else { return };
         tracks.retain(|op, track| {
             let plan = planned.get(op);
-            track.surplus = track.surplus.filter(|_| plan == Some(&When::AfterBreath));
+            track.surplus = track.surplus.filter(|(when, _)| plan == Some(when));
             track.history = track.history.take().filter(|history| match history.error {
                 Some(_) => plan.is_some(),
                 None => !history.is_over(now),
@@ -313,6 +317,14 @@ impl Schedule {
     fn histories(&self) -> impl Iterator<Item = (&Op, &History)> {
         let tracks = self.tracks.values().flatten();
         tracks.filter_map(|(op, track)| Some((op, track.history.as_ref()?)))
+    }
+}
+
+fn patience(when: When) -> Duration {
+    match when {
+        When::Now => Duration::ZERO,
+        When::AfterBlink => BLINK,
+        When::AfterBreath => BREATH,
     }
 }
 

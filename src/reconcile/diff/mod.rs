@@ -203,11 +203,12 @@ impl<'a> Steps<'a> {
         }
         let op = Op::SetNeighbour { shim: shim.clone(), address, mac: host.mac };
         let why = reason(host);
-        if self.holder_may_return(shim, address, host.mac) {
-            let why = format!("{why}, and its last holder no longer");
-            self.plan.push(Step { op, when: When::AfterBreath, why });
-        } else {
-            self.now(op, why);
+        match self.until_holder_is_gone(shim, address, host.mac) {
+            When::Now => self.now(op, why),
+            when => {
+                let why = format!("{why}, and its last holder no longer");
+                self.plan.push(Step { op, when, why });
+            }
         }
     }
 
@@ -227,17 +228,22 @@ impl<'a> Steps<'a> {
     }
 
     /// Our neighbour entry names another holder, whose address may be away for a moment only (a renewal): nobody
-    /// may snatch it then.
-    fn holder_may_return(&self, shim: &ShimRef, address: IpAddr, mac: Mac) -> bool {
+    /// may snatch it then. One that it has and may not use yet takes longer to come back than one that is gone.
+    fn until_holder_is_gone(&self, shim: &ShimRef, address: IpAddr, mac: Mac) -> When {
         let ours = self.entries(address).filter(|(_, entry)| entry.ours);
-        let mut others = ours.filter_map(|(link, entry)| Some((link, entry.mac?)));
-        others.any(|(link, holder)| {
-            (Some(link), holder) != (shim.index, mac)
-                && self.children_at(link, holder).any(|(_, child)| {
-                    let mut its = child.addresses.iter().filter(|(its, _)| its.addr() == address);
-                    its.all(|(_, state)| *state == GuestAddress::Tentative)
-                })
-        })
+        let others = ours.filter_map(|(link, entry)| Some((link, entry.mac?)));
+        let others = others.filter(|(link, holder)| (Some(*link), *holder) != (shim.index, mac));
+        let last = others.flat_map(|(link, holder)| self.children_at(link, holder));
+        let waits = last.map(|(_, child)| {
+            let its = child.addresses.iter().filter(|(its, _)| its.addr() == address);
+            let states: Vec<GuestAddress> = its.map(|(_, state)| *state).collect();
+            match states.as_slice() {
+                [] => When::AfterBlink,
+                some if some.iter().all(|state| *state == GuestAddress::Tentative) => When::AfterBreath,
+                _ => When::Now,
+            }
+        });
+        waits.max().unwrap_or(When::Now)
     }
 
     /// The neighbour entries for an address, by their link.
