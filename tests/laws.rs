@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use macvlan_shim::config::Config;
-use macvlan_shim::model::inventory::{Inventory, ServerState};
+use macvlan_shim::model::inventory::{Inventory, Mode, ServerState};
 use macvlan_shim::model::plan::{Scope, When};
-use macvlan_shim::model::snapshot::{Filter, NeighbourState, Snapshot};
-use macvlan_shim::model::{Changes, Op, Plan, Step};
+use macvlan_shim::model::snapshot::{Child, ChildKey, Filter, NeighbourState, Snapshot};
+use macvlan_shim::model::{Changes, Mac, Op, Plan, Step};
 use macvlan_shim::reconcile::admit::Verdict;
 use macvlan_shim::reconcile::desired::Memory;
 use macvlan_shim::reconcile::schedule::{BLINK, BREATH, Error, Round};
@@ -208,8 +208,9 @@ proptest! {
             let other = on_lan.filter(|entry| entry.mac.is_some_and(|holder| holder != mac));
             prop_assert!(other.is_none(), "{ip} is on the LAN");
             // The kernel shows that very address on a child with that MAC there.
-            let shows = snapshot.children.values().any(|child| {
-                child.parent == parent && child.mac == mac && child.addresses.keys().any(|its| its.addr() == ip)
+            let shows = snapshot.children.iter().any(|(key, child)| {
+                let has = child.parent == parent && child.addresses.keys().any(|its| its.addr() == ip);
+                has && reached_at(snapshot, key, child).contains(&mac)
             });
             prop_assert!(shows, "nobody has {ip}");
         }
@@ -242,7 +243,11 @@ proptest! {
                 prop_assert!(link.up);
                 prop_assert!(routes.any(|(key, route)| key.link == link.index && key.destination == IpNet::from(ip)
                     && key.table == table && route.ours && route.source == Some(source)));
-                prop_assert_eq!(kernel.snapshot.neighbours[&(ip, link.index)].mac, Some(*mac));
+                // Its own, or that of a child beside it.
+                let at = kernel.snapshot.neighbours[&(ip, link.index)].mac;
+                prop_assert_eq!(at, Some(desired.hosts[&ip].mac));
+                let beside = at != Some(*mac);
+                prop_assert!(!beside || desired.hosts[&ip].child != *child);
                 let rules = kernel.snapshot.rules.iter().filter(|rule| rule.ipv6 == ip.is_ipv6());
                 prop_assert!(table == 254 || rules.clone().any(|rule| rule.ours));
             }
@@ -551,6 +556,17 @@ fn configured_ranges(config: &Config) -> BTreeSet<IpNet> {
     config.parents.values().flat_map(|parent| parent.routes.iter().copied()).collect()
 }
 
+/// The MACs at which the kernel hands a child what the shim sends.
+fn reached_at(snapshot: &Snapshot, key: &ChildKey, child: &Child) -> Vec<Mac> {
+    let takes = |other: &&Child| other.parent == child.parent && other.mode == Mode::Bridge;
+    let in_its_namespace =
+        snapshot.children.iter().filter(|(other, _)| other.netns == key.netns).map(|(_, other)| other);
+    match child.mode {
+        Mode::Bridge => vec![child.mac],
+        _ => in_its_namespace.filter(takes).map(|other| other.mac).collect(),
+    }
+}
+
 fn on_link(snapshot: &Snapshot, parent: u32, ip: IpAddr) -> bool {
     let addresses = snapshot.addresses.keys().filter(|key| key.link == parent && !is_host(&key.address));
     let routes = snapshot.routes.iter().filter(|(key, route)| {
@@ -637,6 +653,25 @@ fn the_worlds_are_crowded() {
         see("an obstacle", desired.shims.values().any(|shim| shim.obstacle.is_some()));
         see("our own table", !desired.rules.is_empty());
         see("something waits", plan.iter().any(|step| step.when == When::AfterBreath));
+        see(
+            "a child beside a NIC",
+            desired
+                .hosts
+                .values()
+                .any(|host| host.nic.is_some() && desired.parties.main(host.child) != host.child),
+        );
+        see(
+            "one that is reached at the NIC's MAC",
+            desired.hosts.values().any(|host| {
+                host.nic.is_some() && world.kernel.snapshot.children[&host.child].mac != host.mac
+            }),
+        );
+        see(
+            "an orphan that is reached at another's MAC",
+            desired.hosts.values().any(|host| {
+                host.nic.is_none() && world.kernel.snapshot.children[&host.child].mac != host.mac
+            }),
+        );
         see("a probe", plan.iter().any(|step| matches!(step.op, Op::Probe { .. })));
         see(
             "a replaced route",

@@ -176,10 +176,13 @@ impl Facts<'_> {
                 let message = Some(refusal.message.clone());
                 status(AddressState::Refused, None, Some(refusal.reason.code()), message)
             }
-            Verdict::Admitted { source } => match self.obstruction(shim, address, mac, *source) {
-                None => status(AddressState::Routed, Some(*source), None, None),
-                Some((code, message)) => status(AddressState::Failed, None, Some(code), Some(message)),
-            },
+            Verdict::Admitted { source } => {
+                let mac = self.desired.hosts.get(&address).map_or(mac, |host| host.mac);
+                match self.obstruction(shim, address, mac, *source) {
+                    None => status(AddressState::Routed, Some(*source), None, None),
+                    Some((code, message)) => status(AddressState::Failed, None, Some(code), Some(message)),
+                }
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use super::ground::Ground;
 use crate::config::Probe;
 use crate::model::Mac;
-use crate::model::snapshot::{Child, GuestAddress, Link, NeighbourState};
+use crate::model::snapshot::{GuestAddress, Link, NeighbourState};
 
 /// Why an address is refused. The codes are part of the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -117,7 +117,7 @@ impl Verdict {
 pub fn admit(
     ground: &Ground<'_>,
     parent: &Link,
-    child: &Child,
+    mac: Mac,
     address: IpNet,
     state: GuestAddress,
     distrusted: bool,
@@ -165,10 +165,10 @@ pub fn admit(
             return refused(reason, format!("{ip} is reserved in {range}"));
         }
     }
-    if let Some(verdict) = held_on_lan(ground, parent, child.mac, ip) {
+    if let Some(verdict) = held_on_lan(ground, parent, mac, ip) {
         return verdict;
     }
-    if is_asked_first(ground, parent, child.mac, ip, distrusted) {
+    if is_asked_first(ground, parent, mac, ip, distrusted) {
         let why = match distrusted {
             true => "an address of this NIC turned out to be another machine's",
             false => "policy.probe is \"strict\"",

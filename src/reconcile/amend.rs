@@ -31,10 +31,11 @@ pub fn amend(
     let ground = Ground { snapshot, config, facts: &desired.facts };
     let mut addresses = changes.addresses.clone();
     let claimants = changes.addresses.iter().flat_map(|address| desired.claims.claimants(*address));
-    let children: BTreeSet<ChildKey> = claimants.chain(&changes.children).copied().collect();
-    for child in children {
-        addresses.extend(desired.claims.weigh(&ground, child));
-        if desired.claims.is_caught(&ground, &child) && !ground.facts.distrusted.contains(&child) {
+    let children = claimants.chain(&changes.children);
+    let mains: BTreeSet<ChildKey> = children.map(|child| desired.parties.main(*child)).collect();
+    for main in mains {
+        addresses.extend(desired.claims.weigh(&ground, &desired.parties, main));
+        if desired.claims.is_caught(&ground, &desired.parties, main) && !ground.facts.distrusted.contains(&main) {
             return None;
         }
     }

@@ -1,26 +1,69 @@
 //! Who claims which address, and who holds it.
 //!
-//! A child claims the addresses that it has. The verdict on each claim stands on that child alone; where several
-//! claims to an address are admitted, one child holds it. So one address is settled without a look at others.
+//! A child claims the addresses that it has. The verdict on each claim stands on that child and its kin alone; where
+//! several claims to an address are admitted, one child holds it. So one address is settled without a look at others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::admit::{Reason, Verdict, admit, is_answered};
 use super::desired::Host;
-use super::ground::Ground;
-use crate::model::NicKey;
-use crate::model::snapshot::{Child, ChildKey};
+use super::ground::{Facts, Ground};
+use super::kin::reached_at;
+use crate::model::snapshot::ChildKey;
+use crate::model::{Mac, NicKey, Snapshot};
 
 /// Who takes part.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Parties {
-    /// The NICs that are served, by their child.
-    pub served: BTreeMap<ChildKey, NicKey>,
+    /// What is served: the children of NICs, and their kin.
+    pub served: BTreeMap<ChildKey, Seat>,
     /// The children that no server vouches for. They may keep what they hold, and claim nothing new.
     pub orphans: BTreeSet<ChildKey>,
     /// The parents on which no shim can stand, by ifindex: nobody can hold anything there.
     pub blocked: BTreeSet<u32>,
+}
+
+/// Where a child that is served belongs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Seat {
+    /// The NIC that its addresses count as.
+    pub nic: NicKey,
+    /// The child that is this NIC: itself, or the one that it is kin to.
+    pub main: ChildKey,
+    /// The MAC at which it is reached.
+    pub mac: Mac,
+}
+
+impl Parties {
+    /// The child that stands for this one and its kin, itself where it has none.
+    pub fn main(&self, child: ChildKey) -> ChildKey {
+        self.served.get(&child).map_or(child, |seat| seat.main)
+    }
+
+    /// The children that this one stands for: those of one NIC.
+    pub fn family(&self, main: ChildKey) -> impl Iterator<Item = ChildKey> {
+        let all = ChildKey { index: 0, ..main }..=ChildKey { index: u32::MAX, ..main };
+        let kin = self.served.range(all).filter(move |(key, seat)| seat.main == main && **key != main);
+        std::iter::once(main).chain(kin.map(|(key, _)| *key))
+    }
+
+    /// If a child takes part as far as an address is concerned: the MAC at which it is reached, and its NIC. A server
+    /// vouches for it, or it holds the address.
+    pub fn stand(
+        &self,
+        facts: &Facts,
+        snapshot: &Snapshot,
+        key: &ChildKey,
+        address: IpAddr,
+    ) -> Option<(Mac, Option<&NicKey>)> {
+        if let Some(seat) = self.served.get(key) {
+            return Some((seat.mac, Some(&seat.nic)));
+        }
+        let child = snapshot.children.get(key).filter(|_| self.orphans.contains(key))?;
+        let mut macs = reached_at(snapshot, *key, child).into_iter();
+        macs.find(|mac| facts.holds(snapshot, child.parent, *mac, address)).map(|mac| (mac, None))
+    }
 }
 
 /// The claims of all children.
@@ -32,7 +75,7 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// The verdicts on a child's addresses by the rules that concern it alone.
+    /// The verdicts on a child's addresses by the rules that concern it and its kin alone.
     pub fn of(&self, child: &ChildKey) -> impl Iterator<Item = (IpAddr, &Verdict)> {
         self.verdicts.get(child).into_iter().flatten().map(|(address, verdict)| (*address, verdict))
     }
@@ -57,10 +100,15 @@ impl Claims {
             .filter(move |address| last.replace(*address) != Some(*address))
     }
 
-    /// Weighs the claims of a child as it is now. Returns the addresses on which the verdict is another than before.
-    pub(super) fn weigh(&mut self, ground: &Ground<'_>, key: ChildKey) -> Vec<IpAddr> {
-        let now =
-            ground.snapshot.children.get(&key).map(|child| verdicts(ground, key, child)).unwrap_or_default();
+    /// Weighs the claims of a child and its kin as they are now. Returns the addresses on which a verdict is another
+    /// than before.
+    pub(super) fn weigh(&mut self, ground: &Ground<'_>, parties: &Parties, main: ChildKey) -> Vec<IpAddr> {
+        let mut now = verdicts(ground, parties, main);
+        let family = parties.family(main);
+        family.flat_map(|key| self.enter(key, now.remove(&key).unwrap_or_default())).collect()
+    }
+
+    fn enter(&mut self, key: ChildKey, now: BTreeMap<IpAddr, Verdict>) -> Vec<IpAddr> {
         let before = self.verdicts.remove(&key).unwrap_or_default();
         let gone = before.keys().filter(|address| !now.contains_key(address));
         let other = now.iter().filter(|(address, verdict)| before.get(address) != Some(verdict));
@@ -77,12 +125,15 @@ impl Claims {
         changed
     }
 
-    /// An address of the child is another machine's, which answers for it.
-    pub(super) fn is_caught(&self, ground: &Ground<'_>, key: &ChildKey) -> bool {
-        let Some(child) = ground.snapshot.children.get(key) else { return false };
-        self.of(key).any(|(address, verdict)| {
-            let held = matches!(verdict, Verdict::Refused(refusal) if refusal.reason == Reason::HeldOnLan);
-            held && is_answered(ground, child.parent, child.mac, address)
+    /// An address of a child or its kin is another machine's, which answers for it.
+    pub(super) fn is_caught(&self, ground: &Ground<'_>, parties: &Parties, main: ChildKey) -> bool {
+        parties.family(main).any(|key| {
+            let Some(child) = ground.snapshot.children.get(&key) else { return false };
+            let mac = parties.served.get(&key).map_or(child.mac, |seat| seat.mac);
+            self.of(&key).any(|(address, verdict)| {
+                let held = matches!(verdict, Verdict::Refused(refusal) if refusal.reason == Reason::HeldOnLan);
+                held && is_answered(ground, child.parent, mac, address)
+            })
         })
     }
 
@@ -91,12 +142,9 @@ impl Claims {
     pub(super) fn holder(&self, ground: &Ground<'_>, parties: &Parties, address: IpAddr) -> Option<Host> {
         let claim = |key: &ChildKey| {
             let source = self.verdicts.get(key)?.get(&address)?.source()?;
-            let child = ground.snapshot.children.get(key)?;
-            let (parent, mac, nic) = (child.parent, child.mac, parties.served.get(key));
+            let parent = ground.snapshot.children.get(key)?.parent;
+            let (mac, nic) = parties.stand(ground.facts, ground.snapshot, key, address)?;
             let holds = ground.holds(parent, mac, address);
-            if nic.is_none() && !(holds && parties.orphans.contains(key)) {
-                return None;
-            }
             let elsewhere = !holds && !ground.holds_anywhere(mac, address);
             let rank =
                 (parties.blocked.contains(&parent), !holds, elsewhere, nic.is_none(), nic, parent, mac, *key);
@@ -106,21 +154,33 @@ impl Claims {
     }
 }
 
-fn verdicts(ground: &Ground<'_>, key: ChildKey, child: &Child) -> BTreeMap<IpAddr, Verdict> {
-    let Some(parent) = ground.snapshot.links.get(&child.parent) else { return BTreeMap::new() };
-    let distrusted = ground.facts.distrusted.contains(&key);
-    let mut verdicts: BTreeMap<IpAddr, Verdict> = BTreeMap::new();
-    for (address, state) in &child.addresses {
-        verdicts.insert(address.addr(), admit(ground, parent, child, *address, *state, distrusted));
+/// The verdicts on the addresses of a child and its kin. All together have no more than one NIC may have.
+fn verdicts(
+    ground: &Ground<'_>,
+    parties: &Parties,
+    main: ChildKey,
+) -> BTreeMap<ChildKey, BTreeMap<IpAddr, Verdict>> {
+    let mut verdicts: BTreeMap<ChildKey, BTreeMap<IpAddr, Verdict>> = BTreeMap::new();
+    let mut admitted: Vec<(bool, IpAddr, ChildKey)> = Vec::new();
+    let distrusted = ground.facts.distrusted.contains(&main);
+    for key in parties.family(main) {
+        let Some(child) = ground.snapshot.children.get(&key) else { continue };
+        let Some(parent) = ground.snapshot.links.get(&child.parent) else { continue };
+        let mac = parties.served.get(&key).map_or(child.mac, |seat| seat.mac);
+        for (address, state) in &child.addresses {
+            let (ip, verdict) = (address.addr(), admit(ground, parent, mac, *address, *state, distrusted));
+            if verdict.source().is_some() {
+                admitted.push((!ground.holds(child.parent, mac, ip), ip, key));
+            }
+            verdicts.entry(key).or_default().insert(ip, verdict);
+        }
     }
     let max = ground.config.policy.max_addresses;
-    let mut admitted: Vec<IpAddr> =
-        verdicts.iter().filter(|(_, verdict)| verdict.source().is_some()).map(|(ip, _)| *ip).collect();
     if admitted.len() > max {
-        admitted.sort_by_key(|ip| (!ground.holds(child.parent, child.mac, *ip), *ip));
-        for ip in admitted.into_iter().skip(max) {
+        admitted.sort();
+        for (_, ip, key) in admitted.into_iter().skip(max) {
             let message = format!("this NIC has {max} addresses routed already (policy.max_addresses)");
-            verdicts.insert(ip, Verdict::refused(Reason::Limit, message));
+            verdicts.entry(key).or_default().insert(ip, Verdict::refused(Reason::Limit, message));
         }
     }
     verdicts

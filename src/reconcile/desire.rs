@@ -3,16 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::claims::Parties;
+use super::claims::{Claims, Parties, Seat};
 use super::desired::{Decision, Desired, Host, Memory, Shim};
 use super::ground::{Facts, Ground};
 use super::join::{Joins, join};
+use super::kin::{kin, reached_at};
 use super::place::place_shims;
 use super::select::left_out;
 use super::shim;
 use crate::config::Config;
 use crate::model::inventory::{Guest, GuestKind, Inventory, Mode, Nic, NicParent, OptOut, Power};
-use crate::model::snapshot::ChildKey;
+use crate::model::snapshot::{Child, ChildKey, Netns};
 use crate::model::status::Problem;
 use crate::model::{Mac, NicKey, Snapshot};
 
@@ -41,18 +42,17 @@ pub fn desire(config: &Config, inventory: &Inventory, snapshot: &Snapshot, memor
         }
     }
     desired.parties = parties(&ground, inventory, &memory.joins, &desired.decisions);
-    for child in snapshot.children.keys() {
-        desired.claims.weigh(&ground, *child);
-    }
+    let mains = || snapshot.children.keys().copied().filter(|child| desired.parties.main(*child) == *child);
+    let mut claims = Claims::default();
+    mains().for_each(|main| drop(claims.weigh(&ground, &desired.parties, main)));
     // Whom we catch is not trusted from this very moment.
-    let caught = |child: &&ChildKey| desired.claims.is_caught(&ground, child);
-    let caught: Vec<ChildKey> = snapshot.children.keys().filter(caught).copied().collect();
+    let caught: Vec<ChildKey> =
+        mains().filter(|main| claims.is_caught(&ground, &desired.parties, *main)).collect();
     memory.distrusted.extend(&caught);
     facts.distrusted.clone_from(&memory.distrusted);
     let ground = Ground { snapshot, config, facts: &facts };
-    for child in caught {
-        desired.claims.weigh(&ground, child);
-    }
+    caught.into_iter().for_each(|main| drop(claims.weigh(&ground, &desired.parties, main)));
+    desired.claims = claims;
     let holder = |address| Some((address, desired.claims.holder(&ground, &desired.parties, address)?));
     desired.hosts = desired.claims.addresses().filter_map(holder).collect();
     place_shims(&ground, inventory, &mut desired, &memory.refused_macs);
@@ -114,22 +114,30 @@ fn parties(
     joins: &Joins,
     decisions: &BTreeMap<NicKey, Decision>,
 ) -> Parties {
+    let snapshot = ground.snapshot;
     let mut parties = Parties::default();
-    let mut parents: BTreeSet<u32> = BTreeSet::new();
-    for (nic, decision) in decisions {
-        if let Decision::Served { child, parent, .. } = decision {
-            parties.served.insert(*child, nic.clone());
-            parents.insert(*parent);
+    let kin = kin(snapshot, joins);
+    for (key, nic) in &kin {
+        if let (Some(Decision::Served { child: main, mac, .. }), Some(child)) =
+            (decisions.get(*nic), snapshot.children.get(key))
+        {
+            let mac = if child.mode == Mode::Bridge { child.mac } else { *mac };
+            parties.served.insert(*key, Seat { nic: (*nic).clone(), main: *main, mac });
         }
     }
     let owned: BTreeSet<Mac> =
         inventory.guests().flat_map(|(_, guest)| guest.nics.iter().filter_map(|nic| nic.mac)).collect();
-    let joined: BTreeSet<&ChildKey> = joins.values().collect();
-    let orphans = ground.snapshot.children.iter().filter(|(key, child)| {
-        let apt = child.mode == Mode::Bridge && !child.tap;
-        apt && !owned.contains(&child.mac) && !joined.contains(key)
+    let known = |key: &ChildKey, child: &Child| owned.contains(&child.mac) || kin.contains_key(key);
+    let family =
+        |key: &ChildKey, child: &Child| (key.netns != Netns::Host).then_some((key.netns, child.parent));
+    let spoken_for = snapshot.children.iter().filter(|(key, child)| known(key, child));
+    let spoken_for: BTreeSet<_> = spoken_for.filter_map(|(key, child)| family(key, child)).collect();
+    let orphans = snapshot.children.iter().filter(|(key, child)| {
+        let claimed = known(key, child) || family(key, child).is_some_and(|it| spoken_for.contains(&it));
+        !child.tap && !claimed && !reached_at(snapshot, **key, child).is_empty()
     });
     parties.orphans = orphans.map(|(key, _)| *key).collect();
+    let parents: BTreeSet<u32> = decisions.values().filter_map(Decision::parent).collect();
     let blocked = |parent: &u32| {
         let link = ground.snapshot.links.get(parent);
         link.is_none_or(|link| shim::obstacle(ground, link).is_some())

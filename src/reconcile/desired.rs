@@ -12,7 +12,7 @@ use super::ground::Facts;
 use super::join::Joins;
 use super::shim::Obstacle;
 use crate::config::Config;
-use crate::model::snapshot::{Child, ChildKey, Setting};
+use crate::model::snapshot::{ChildKey, Setting};
 use crate::model::status::Problem;
 use crate::model::{Mac, NicKey, ShimRef, Snapshot};
 
@@ -118,6 +118,16 @@ pub enum Decision {
     },
 }
 
+impl Decision {
+    /// The parent's ifindex, if it is served.
+    pub fn parent(&self) -> Option<u32> {
+        match self {
+            Decision::Served { parent, .. } => Some(*parent),
+            _ => None,
+        }
+    }
+}
+
 impl Desired {
     /// That nothing of ours should exist.
     pub fn nothing(snapshot: &Snapshot) -> Desired {
@@ -127,14 +137,22 @@ impl Desired {
 
     /// A child takes part as far as an address is concerned: a server vouches for it, or it holds the address.
     pub fn takes_part(&self, snapshot: &Snapshot, key: &ChildKey, address: IpAddr) -> bool {
-        let holds = |child: &Child| self.facts.holds(snapshot, child.parent, child.mac, address);
-        self.parties.served.contains_key(key)
-            || (self.parties.orphans.contains(key) && snapshot.children.get(key).is_some_and(holds))
+        self.parties.stand(&self.facts, snapshot, key, address).is_some()
     }
 
-    /// The verdicts on the addresses of a child that takes part, what others claim being weighed too.
-    pub fn verdicts(&self, child: &ChildKey) -> impl Iterator<Item = (IpAddr, Cow<'_, Verdict>)> {
-        self.claims.of(child).map(|(address, own)| (address, self.weighed(child, address, own)))
+    /// The verdicts on the addresses of a NIC that is served, given its child: those of its kin too, what others claim
+    /// being weighed. Of an address that several of them have, the verdict on the one that holds it.
+    pub fn verdicts(&self, main: &ChildKey) -> impl Iterator<Item = (IpAddr, Cow<'_, Verdict>)> {
+        let mut verdicts = BTreeMap::new();
+        for child in self.parties.family(*main) {
+            for (address, own) in self.claims.of(&child) {
+                let holds = self.hosts.get(&address).is_some_and(|host| host.child == child);
+                if holds || !verdicts.contains_key(&address) {
+                    verdicts.insert(address, self.weighed(&child, address, own));
+                }
+            }
+        }
+        verdicts.into_iter()
     }
 
     /// Why an address of a child that takes part is refused, if it is.

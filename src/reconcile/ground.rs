@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use super::admit::Reason;
 use super::desired::Memory;
 use super::diff::metric;
+use super::kin::reached_at;
 use crate::config::Config;
 use crate::model::inventory::Mode;
 use crate::model::names::{MAIN_RULE_PRIORITY, TABLE, TABLE_LOCAL, TABLE_MAIN, shim_name};
@@ -42,6 +43,8 @@ pub struct Facts {
     pub(super) distrusted: BTreeSet<ChildKey>,
     /// The children by their MAC.
     by_mac: BTreeSet<(Mac, ChildKey)>,
+    /// The children by their MAC and by those at which they are reached.
+    by_reach: BTreeSet<(Mac, ChildKey)>,
 }
 
 /// An address that packets to a guest may come from.
@@ -68,6 +71,10 @@ impl Facts {
             by_mac: snapshot.children.iter().map(|(key, child)| (child.mac, *key)).collect(),
             ..Facts::default()
         };
+        facts.by_reach.clone_from(&facts.by_mac);
+        for (key, child) in snapshot.children.iter().filter(|(_, child)| child.mode != Mode::Bridge) {
+            facts.by_reach.extend(reached_at(snapshot, *key, child).into_iter().map(|mac| (mac, *key)));
+        }
         for (key, address) in &snapshot.addresses {
             if shim_links.contains(&key.link) || address.ours {
                 continue;
@@ -99,6 +106,12 @@ impl Facts {
     pub fn children_with(&self, mac: Mac) -> impl Iterator<Item = &ChildKey> {
         let all = (mac, ChildKey::FIRST)..=(mac, ChildKey::LAST);
         self.by_mac.range(all).map(|(_, child)| child)
+    }
+
+    /// The children with a MAC, and those that are reached at it.
+    pub fn children_at(&self, mac: Mac) -> impl Iterator<Item = &ChildKey> {
+        let all = (mac, ChildKey::FIRST)..=(mac, ChildKey::LAST);
+        self.by_reach.range(all).map(|(_, child)| child)
     }
 
     /// Our neighbour entry on the shim of that very parent names this MAC.

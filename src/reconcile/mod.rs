@@ -2,7 +2,7 @@
 //! of input never matters.
 //!
 //! ```text
-//! config, inventory, snapshot ── join ──▶ which child is which NIC
+//! config, inventory, snapshot ── join ──▶ which child is which NIC, and which are its kin
 //!                             ── ground ─▶ what the host's own network allows
 //!                             ── claims ─▶ a verdict on every address, with its reason, and who holds it
 //!                             ── desire ─▶ Desired: shims, neighbours, routes, rules
@@ -22,6 +22,7 @@ pub mod desired;
 pub mod diff;
 pub mod ground;
 pub mod join;
+mod kin;
 mod place;
 pub mod probe;
 pub mod schedule;

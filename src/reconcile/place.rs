@@ -56,13 +56,12 @@ pub(super) fn place_shims(
     desired.shims = shims;
 }
 
-/// The MACs that the filter of a parent's shim lets pass: those of the NICs that are served, and of what no server
+/// The MACs that the filter of a parent's shim lets pass: those of the NICs that are served and of their kin, and of what no server
 /// vouches for those that hold an address or pass already.
 fn macs(ground: &Ground<'_>, desired: &Desired, parent: u32) -> BTreeSet<Mac> {
-    let served = desired.decisions.values().filter_map(|decision| match decision {
-        Decision::Served { parent: on, mac, .. } if *on == parent => Some(*mac),
-        _ => None,
-    });
+    let served = desired.parties.served.keys().filter_map(|key| ground.snapshot.children.get(key));
+    let served = served.filter(|child| child.parent == parent && child.mode == Mode::Bridge);
+    let served = served.map(|child| child.mac);
     let standing = ground.shim(parent).and_then(|shim| ground.snapshot.filter.shims.get(&shim.index));
     let passing = standing.and_then(|filter| filter.macs.as_ref());
     let orphans = desired.parties.orphans.iter().filter_map(|key| ground.snapshot.children.get(key));

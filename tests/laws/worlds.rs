@@ -55,20 +55,27 @@ pub(crate) struct World {
 
 /// A world: a plain host with guests, often served by an earlier process already, and what happened since.
 pub(crate) fn world() -> impl Strategy<Value = World> {
-    let guests = prop::collection::vec((guest(Just("")), children()), 1..4);
+    let guests = prop::collection::vec((guest(Just("")), children(), prop::option::of(sibling())), 1..4);
     let events = prop::collection::vec(event(), 0..16);
     (config(), prop::bool::weighted(0.9), 0i64..2, guests, 0..3, events).prop_map(
         |(config, ipv6, arp_ignore, guests, served, events)| {
             let kernel = plain_host(ipv6, arp_ignore);
             let mut world = World { config, inventory: Inventory::default(), kernel };
-            for ((mut guest, children), name) in guests.into_iter().zip(["a", "b", "c"]) {
+            for ((mut guest, children, sibling), name) in guests.into_iter().zip(["a", "b", "c"]) {
                 guest.name = name.to_owned();
+                let mut siblings: Vec<Event> = sibling.into_iter().collect();
                 for (nic, mut child) in guest.nics.iter().zip(children) {
                     if let Event::Child { mac, parent, .. } = &mut child {
                         *mac = nic.mac.unwrap_or(*mac);
                         *parent = if nic.parent.to_string() == "eth1" { 3 } else { 2 };
                     }
+                    for sibling in &mut siblings {
+                        sibling.stands_beside(&child);
+                    }
                     child.happen(&mut world.kernel, &mut world.inventory);
+                }
+                for sibling in &siblings {
+                    sibling.happen(&mut world.kernel, &mut world.inventory);
                 }
                 Event::Guest { server: "lxd", guest }.happen(&mut world.kernel, &mut world.inventory);
             }
@@ -85,6 +92,17 @@ pub(crate) fn world() -> impl Strategy<Value = World> {
 
 fn children() -> impl Strategy<Value = Vec<Event>> {
     prop::collection::vec(child(prop_oneof![20 => Just(Mode::Bridge), 1 => Just(Mode::Private)]), 2)
+}
+
+/// What a guest makes beside its NIC.
+fn sibling() -> impl Strategy<Value = Event> {
+    let mode = prop_oneof![Just(Mode::Bridge), Just(Mode::Private)];
+    (child(mode), 6u8..9).prop_map(|(mut sibling, last)| {
+        if let Event::Child { mac, .. } = &mut sibling {
+            *mac = Mac([0, 0x16, 0x3e, 0, 0, last]);
+        }
+        sibling
+    })
 }
 
 impl World {
@@ -289,6 +307,11 @@ pub(crate) enum Event {
         key: ChildKey,
         address: IpNet,
     },
+    /// The address leaves whoever has it for this child.
+    Moves {
+        key: ChildKey,
+        address: IpNet,
+    },
     OtherMac {
         key: ChildKey,
         mac: Mac,
@@ -319,11 +342,11 @@ const NEIGHBOUR_STATES: [NeighbourState; 6] = [
 
 /// What a guest can do to its addresses, and what the LAN may say of them.
 pub(crate) fn address_event() -> impl Strategy<Value = Event> {
-    let key = || (0i32..4).prop_map(|id| ChildKey { netns: Netns::Id(id), index: 10 });
     let state = || select(NEIGHBOUR_STATES[1..].to_vec());
     prop_oneof![
         8 => (key(), good_net()).prop_map(|(key, address)| Event::Gets { key, address }),
         3 => (key(), good_net()).prop_map(|(key, address)| Event::Loses { key, address }),
+        2 => (key(), good_net()).prop_map(|(key, address)| Event::Moves { key, address }),
         1 => key().prop_map(|key| Event::NoChild { key }),
         2 => (2u32..4, good_net(), state()).prop_map(|(link, address, state)| {
             let mac = Mac([2, 0, 0x5e, 0, 0, 9]);
@@ -342,7 +365,6 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
     let lan_mac = || prop_oneof![4 => mac(), 1 => Just(Mac([2, 0, 0x5e, 0, 0, 9]))];
     let state = || select(NEIGHBOUR_STATES.to_vec());
     let mode = || prop_oneof![8 => Just(Mode::Bridge), 1 => Just(Mode::Private), 1 => Just(Mode::Passthru)];
-    let key = || (0i32..4).prop_map(|id| ChildKey { netns: Netns::Id(id), index: 10 });
     let server = || select(vec!["incus", "lxd"]);
     let name = || select(vec!["a", "b", "c"]);
     let rarely = |often: f64| prop::bool::weighted(often);
@@ -382,6 +404,7 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
         1 => key().prop_map(|key| Event::NoChild { key }),
         4 => (key(), good_net()).prop_map(|(key, address)| Event::Gets { key, address }),
         4 => (key(), good_net()).prop_map(|(key, address)| Event::Loses { key, address }),
+        3 => (key(), good_net()).prop_map(|(key, address)| Event::Moves { key, address }),
         1 => (key(), mac()).prop_map(|(key, mac)| Event::OtherMac { key, mac }),
         2 => (2u32..4, good_net(), state()).prop_map(|(link, address, state)| {
             let mac = Mac([2, 0, 0x5e, 0, 0, 9]);
@@ -395,16 +418,21 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
 }
 
 fn child(mode: impl Strategy<Value = Mode>) -> impl Strategy<Value = Event> {
-    let key = (0i32..4).prop_map(|id| ChildKey { netns: Netns::Id(id), index: 10 });
     let mac = (1u8..6).prop_map(|last| Mac([0, 0x16, 0x3e, 0, 0, last]));
     let state = prop_oneof![
         9 => Just(GuestAddress::Settled), 1 => Just(GuestAddress::Tentative), 1 => Just(GuestAddress::Duplicate)
     ];
     let ip = select(ADDRESSES.to_vec()).prop_map(|text| wide_or_host(text.parse().unwrap(), true));
     let addresses = prop::collection::btree_map(prop_oneof![3 => good_net(), 1 => ip], state, 0..4);
-    (key, select(PARENTS.to_vec()), mac, mode, prop::bool::weighted(0.05), addresses).prop_map(
+    (key(), select(PARENTS.to_vec()), mac, mode, prop::bool::weighted(0.05), addresses).prop_map(
         |(key, parent, mac, mode, tap, addresses)| Event::Child { key, parent, mac, mode, tap, addresses },
     )
+}
+
+/// A guest's NIC, or a child that it made beside it.
+fn key() -> impl Strategy<Value = ChildKey> {
+    let index = prop_oneof![3 => Just(10u32), 1 => Just(11)];
+    (0i32..4, index).prop_map(|(id, index)| ChildKey { netns: Netns::Id(id), index })
 }
 
 /// Addresses that may well be admitted.
@@ -449,6 +477,13 @@ fn guest(name: impl Strategy<Value = &'static str>) -> impl Strategy<Value = Gue
 }
 
 impl Event {
+    fn stands_beside(&mut self, nic: &Event) {
+        if let (Event::Child { key, parent, .. }, Event::Child { key: its, parent: on, .. }) = (self, nic) {
+            *key = ChildKey { netns: its.netns, index: 11 };
+            *parent = *on;
+        }
+    }
+
     /// What the kernel would refuse does not happen.
     pub(crate) fn happen(&self, kernel: &mut InMemoryKernel, inventory: &mut Inventory) {
         let there = |link: &u32, kernel: &InMemoryKernel| kernel.snapshot.links.contains_key(link);
@@ -598,6 +633,14 @@ impl Event {
             Event::Loses { key, address } => {
                 if let Some(child) = kernel.snapshot.children.get_mut(key) {
                     child.addresses.remove(address);
+                }
+            }
+            Event::Moves { key, address } if kernel.snapshot.children.contains_key(key) => {
+                for (other, child) in &mut kernel.snapshot.children {
+                    child.addresses.retain(|its, _| its != address);
+                    if other == key {
+                        child.addresses.insert(*address, GuestAddress::Settled);
+                    }
                 }
             }
             Event::OtherMac { key, mac } => {

@@ -252,10 +252,10 @@ impl<'a> Steps<'a> {
         all.map(|((_, link), entry)| (*link, entry))
     }
 
-    /// The children with that MAC on the parent of a shim.
+    /// The children that are reached at that MAC on the parent of a shim.
     fn children_at(&self, link: u32, mac: Mac) -> impl Iterator<Item = (&'a ChildKey, &'a Child)> + use<'a> {
         let parent = self.snapshot.links.get(&link).and_then(Link::shim_parent);
-        let (keys, snapshot) = (self.desired.facts.children_with(mac), self.snapshot);
+        let (keys, snapshot) = (self.desired.facts.children_at(mac), self.snapshot);
         let children = keys.filter_map(|key| Some((key, snapshot.children.get(key)?)));
         children.filter(move |(_, child)| Some(child.parent) == parent)
     }
