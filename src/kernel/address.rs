@@ -18,9 +18,6 @@ use super::wire::{Attributes, Malformed, Message, i32_of, ip_of, net, u8_at, u32
 use crate::model::names::PROTOCOL;
 use crate::model::snapshot::{AddressKey, GuestAddress, HostAddress};
 
-/// So many addresses of one child are kept.
-const GUESTS: usize = 1024;
-
 /// An address as a message shows it, in whichever namespace.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Seen {
@@ -101,23 +98,24 @@ pub(super) fn read(message: &Message<'_>) -> Result<Option<Seen>, Malformed> {
 
 /// All addresses of the host's namespace.
 pub(super) fn dump(requests: &mut Requests) -> Result<Vec<Seen>, Fault> {
-    list(requests, None, 0, AddressFamily::Unspec)
+    list(requests, None, 0, AddressFamily::Unspec, usize::MAX)
 }
 
 /// The addresses of one link of the host.
 pub(super) fn of_link(requests: &mut Requests, link: u32) -> Result<Vec<Seen>, Fault> {
-    list(requests, None, link, AddressFamily::Unspec)
+    list(requests, None, link, AddressFamily::Unspec, usize::MAX)
 }
 
-/// The addresses of one link of a guest, of one family or of both; not more than the first thousand, for a
-/// guest may make as many as it likes.
+/// The addresses of one link of a guest, of one family or of both; not more than the first `most`, for a guest may
+/// make as many as it likes.
 pub(super) fn of_child(
     requests: &mut Requests,
     netns: i32,
     link: u32,
     family: AddressFamily,
+    most: usize,
 ) -> Result<Vec<Seen>, Fault> {
-    list(requests, Some(netns), link, family)
+    list(requests, Some(netns), link, family, most)
 }
 
 fn list(
@@ -125,6 +123,7 @@ fn list(
     netns: Option<i32>,
     link: u32,
     family: AddressFamily,
+    most: usize,
 ) -> Result<Vec<Seen>, Fault> {
     let mut message = AddressMessage::default();
     message.header.family = family;
@@ -135,7 +134,7 @@ fn list(
         if seen.is_some_and(|seen| seen.target != netns) {
             return Err(Malformed("addresses of another namespace than the one asked for"));
         }
-        if netns.is_none() || list.len() < GUESTS {
+        if list.len() < most {
             list.extend(seen.filter(Seen::is_kept));
         }
         Ok(())

@@ -204,18 +204,20 @@ impl State {
         let known = |index| self.snapshot.children.contains_key(&ChildKey { netns: Netns::Id(id), index });
         match message.kind {
             libc::RTM_NEWLINK | libc::RTM_DELLINK => {
-                if let Some(seen) = link::read(message)?
-                    && (seen.is_macvlan() || known(seen.index))
-                {
-                    self.marks.mark(Slice::Child(id, seen.index));
+                let Some(seen) = link::read(message)? else { return Ok(()) };
+                let own = (seen.is_macvlan() || known(seen.index)).then_some(seen.index);
+                for index in own.into_iter().chain(self.ports_of(id, seen.index)) {
+                    self.marks.mark(Slice::Child(id, index));
                 }
             }
             libc::RTM_NEWADDR | libc::RTM_DELADDR => {
-                if let Some(seen) = address::read(message)?.filter(address::Seen::is_kept)
-                    && known(seen.key.link)
-                {
-                    let ipv6 = seen.key.address.addr().is_ipv6();
-                    self.marks.mark(Slice::ChildAddresses(id, seen.key.link, ipv6));
+                let Some(seen) = address::read(message)?.filter(address::Seen::is_kept) else {
+                    return Ok(());
+                };
+                let (link, ipv6) = (seen.key.link, seen.key.address.addr().is_ipv6());
+                let own = known(link).then_some(link);
+                for index in own.into_iter().chain(self.ports_of(id, link)) {
+                    self.marks.mark(Slice::ChildAddresses(id, index, ipv6));
                 }
             }
             _ => {}

@@ -34,6 +34,8 @@ pub(super) struct Seen {
     /// it counts in the asker's table, in an event in the table of the link's namespace.
     pub(super) lower_netns: Option<i32>,
     pub(super) master: Option<u32>,
+    /// A port of a bond that is not in use (`IFLA_BOND_SLAVE_STATE`): the bond takes nothing in through it.
+    pub(super) backup: bool,
     /// `IFLA_TARGET_NETNSID`: the namespace that the answer is about.
     pub(super) target: Option<i32>,
     /// `IFLA_NEW_NETNSID` in a `RTM_DELLINK`: the namespace that it has moved to.
@@ -44,6 +46,15 @@ impl Seen {
     /// A macvlan or macvtap link.
     pub(super) fn is_macvlan(&self) -> bool {
         matches!(self.kind, LinkKind::Macvlan(_) | LinkKind::Macvtap(_))
+    }
+
+    /// A bridge or bond: what comes for its ports is its.
+    pub(super) fn takes_in_for_ports(&self) -> bool {
+        match &self.kind {
+            LinkKind::Bridge => true,
+            LinkKind::Other(kind) => kind == "bond",
+            _ => false,
+        }
     }
 
     /// Bears our mark, if it is in the host's namespace.
@@ -72,6 +83,7 @@ pub(super) fn read(message: &Message<'_>) -> Result<Option<Seen>, Malformed> {
         lower: None,
         lower_netns: None,
         master: None,
+        backup: false,
         target: None,
         moved_to: None,
     };
@@ -91,7 +103,7 @@ pub(super) fn read(message: &Message<'_>) -> Result<Option<Seen>, Malformed> {
             libc::IFLA_MASTER => seen.master = Some(u32_of(value)?).filter(|index| *index != 0),
             libc::IFLA_TARGET_NETNSID => seen.target = Some(i32_of(value)?),
             libc::IFLA_NEW_NETNSID => seen.moved_to = Some(i32_of(value)?),
-            libc::IFLA_LINKINFO => seen.kind = kind_of(value)?,
+            libc::IFLA_LINKINFO => (seen.kind, seen.backup) = (kind_of(value)?, is_backup(value)?),
             libc::IFLA_WIRELESS => return Ok(None),
             _ => {}
         }
@@ -124,6 +136,28 @@ fn kind_of(info: &[u8]) -> Result<LinkKind, Malformed> {
         ("bridge", _) => LinkKind::Bridge,
         _ => LinkKind::Other(name),
     })
+}
+
+/// Whether a port's part of `IFLA_LINKINFO` is that of a bond's port which is not in use.
+fn is_backup(info: &[u8]) -> Result<bool, Malformed> {
+    const IFLA_INFO_SLAVE_KIND: u16 = 4;
+    const IFLA_INFO_SLAVE_DATA: u16 = 5;
+    const IFLA_BOND_SLAVE_STATE: u16 = 1;
+    const BOND_STATE_BACKUP: u8 = 1;
+    let (mut of_bond, mut data) = (false, None);
+    for attribute in Attributes::inside(info) {
+        match attribute? {
+            (IFLA_INFO_SLAVE_KIND, value) => of_bond = text_of(value) == "bond",
+            (IFLA_INFO_SLAVE_DATA, value) => data = Some(value),
+            _ => {}
+        }
+    }
+    for attribute in Attributes::inside(data.filter(|_| of_bond).unwrap_or_default()) {
+        if let (IFLA_BOND_SLAVE_STATE, state) = attribute? {
+            return Ok(state.first() == Some(&BOND_STATE_BACKUP));
+        }
+    }
+    Ok(false)
 }
 
 fn mode_of(value: Option<&[u8]>) -> Result<Mode, Malformed> {
@@ -228,4 +262,27 @@ fn change(requests: &mut Requests, message: LinkMessageBuilder<LinkUnspec>) -> R
 pub(super) fn delete(requests: &mut Requests, index: u32) -> Result<(), Fault> {
     let message = LinkUnspec::new_with_index(index).build();
     requests.order(RouteNetlinkMessage::DelLink(message), 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(4 + value.len()).unwrap();
+        let mut bytes = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
+        bytes.extend(value);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    }
+
+    #[test]
+    fn a_bonds_port_is_in_use_or_not() {
+        let port =
+            |kind: &[u8], state: u8| [attribute(4, kind), attribute(5, &attribute(1, &[state]))].concat();
+        assert!(is_backup(&port(b"bond\0", 1)).unwrap());
+        assert!(!is_backup(&port(b"bond\0", 0)).unwrap());
+        assert!(!is_backup(&port(b"bridge\0", 1)).unwrap());
+        assert!(!is_backup(&attribute(1, b"macvlan\0")).unwrap());
+    }
 }

@@ -10,10 +10,13 @@ use super::request::Requests;
 use super::slice::Slice;
 use super::state::State;
 use super::{address, filter, link, neighbour, netns, route, rule, setting};
-use crate::model::snapshot::{Child, ChildKey, LinkKind, Netns};
+use crate::model::snapshot::{Child, ChildKey, LinkKind, Master, Netns};
 
-/// So many children of one namespace are kept.
+/// So many children of one namespace are kept …
 const CHILDREN: usize = 256;
+
+/// … and so many addresses of all of them.
+const ADDRESSES: usize = 1024;
 
 impl State {
     /// Reads a slice. If that fails, what was known of it stays.
@@ -146,16 +149,17 @@ impl State {
     }
 
     fn read_child(&mut self, requests: &mut Requests, id: i32, index: u32) -> Result<(), Fault> {
-        let seen = match link::with_index(requests, Some(id), index) {
-            Ok(seen) => child(&seen, self.own_id),
-            Err(Fault::Refused { errno: Errno::ENODEV, .. }) => None,
-            Err(fault) => return Err(fault),
-        };
-        let child = match seen {
-            Some(child) => with_addresses(requests, id, index, child, AddressFamily::Unspec)?,
+        let key = ChildKey { netns: Netns::Id(id), index };
+        let seen = link_in(requests, id, index)?;
+        let child = match seen.as_ref().and_then(|seen| child(seen, self.own_id)) {
+            Some(mut child) => {
+                if let Some(master_index) = seen.as_ref().and_then(master_of) {
+                    child.master = link_in(requests, id, master_index)?.and_then(master);
+                }
+                with_addresses(requests, id, index, child, AddressFamily::Unspec, self.room_beside(key))?
+            }
             None => None,
         };
-        let key = ChildKey { netns: Netns::Id(id), index };
         let known = self.snapshot.children.contains_key(&key);
         let child = child.filter(|_| known || self.children_in(id).count() < CHILDREN);
         self.put_child(key, child);
@@ -173,9 +177,17 @@ impl State {
         let Some(mut child) = self.snapshot.children.get(&key).cloned() else { return Ok(()) };
         child.addresses.retain(|address, _| address.addr().is_ipv6() != ipv6);
         let family = if ipv6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
-        let child = with_addresses(requests, id, index, child, family)?;
+        let child = with_addresses(requests, id, index, child, family, self.room_beside(key))?;
         self.put_child(key, child);
         Ok(())
+    }
+
+    /// How many addresses of a child are kept, given those of the others in its namespace.
+    fn room_beside(&self, key: ChildKey) -> usize {
+        let Netns::Id(id) = key.netns else { return 0 };
+        let others = self.children_in(id).filter(|other| **other != key);
+        let taken = others.filter_map(|other| self.snapshot.children.get(other));
+        ADDRESSES.saturating_sub(taken.map(|child| child.addresses.len()).sum())
     }
 
     /// Reads something in a namespace. If it fails because the namespace is gone, that is no failure: all
@@ -198,16 +210,41 @@ impl State {
 /// The children in a namespace whose parents are links of the host; of a guest that makes more than any
 /// needs, the first.
 fn children(requests: &mut Requests, id: i32, own_id: i32) -> Result<BTreeMap<u32, Child>, Fault> {
-    let mut found = BTreeMap::new();
-    for seen in link::dump(requests, Some(id))? {
+    let (mut found, mut room) = (BTreeMap::new(), ADDRESSES);
+    let links = link::dump(requests, Some(id))?;
+    for seen in &links {
         if found.len() < CHILDREN
-            && let Some(child) = child(&seen, own_id)
-            && let Some(child) = with_addresses(requests, id, seen.index, child, AddressFamily::Unspec)?
+            && let Some(mut child) = child(seen, own_id)
         {
-            found.insert(seen.index, child);
+            let master_index = master_of(seen);
+            child.master =
+                links.iter().find(|link| Some(link.index) == master_index).cloned().and_then(master);
+            let child = with_addresses(requests, id, seen.index, child, AddressFamily::Unspec, room)?;
+            if let Some(child) = child {
+                room = room.saturating_sub(child.addresses.len());
+                found.insert(seen.index, child);
+            }
         }
     }
     Ok(found)
+}
+
+/// A link of a guest, if it is still there.
+fn link_in(requests: &mut Requests, id: i32, index: u32) -> Result<Option<link::Seen>, Fault> {
+    match link::with_index(requests, Some(id), index) {
+        Ok(seen) => Ok(Some(seen)),
+        Err(Fault::Refused { errno: Errno::ENODEV, .. }) => Ok(None),
+        Err(fault) => Err(fault),
+    }
+}
+
+/// The ifindex of the link that a port hands what comes to.
+fn master_of(port: &link::Seen) -> Option<u32> {
+    port.master.filter(|_| !port.backup)
+}
+
+fn master(seen: link::Seen) -> Option<Master> {
+    seen.takes_in_for_ports().then_some(Master { index: seen.index, name: seen.name, mac: seen.mac })
 }
 
 fn child(seen: &link::Seen, own_id: i32) -> Option<Child> {
@@ -217,21 +254,30 @@ fn child(seen: &link::Seen, own_id: i32) -> Option<Child> {
         _ => return None,
     };
     let parent = seen.lower.filter(|_| seen.lower_netns == Some(own_id))?;
-    Some(Child { parent, mac: seen.mac?, mode, name: seen.name.clone(), tap, addresses: BTreeMap::new() })
+    let (name, addresses) = (seen.name.clone(), BTreeMap::new());
+    Some(Child { parent, mac: seen.mac?, mode, name, tap, master: None, addresses })
 }
 
-/// The child with its present addresses of the family as well; `None` if it has gone meanwhile.
+/// The child with the present addresses of the family, its own and its master's, as well; `None` if it has gone
+/// meanwhile.
 fn with_addresses(
     requests: &mut Requests,
     id: i32,
     index: u32,
     mut child: Child,
     family: AddressFamily,
+    room: usize,
 ) -> Result<Option<Child>, Fault> {
-    match address::of_child(requests, id, index, family) {
-        Ok(found) => child.addresses.extend(found.iter().map(|seen| (seen.key.address, seen.guest()))),
-        Err(Fault::Refused { errno: Errno::ENODEV, .. }) => return Ok(None),
-        Err(fault) => return Err(fault),
+    let master = child.master.as_ref().map(|master| master.index);
+    for link in std::iter::once(index).chain(master) {
+        let most = room.saturating_sub(child.addresses.len());
+        match address::of_child(requests, id, link, family, most) {
+            Ok(found) => child.addresses.extend(found.iter().map(|seen| (seen.key.address, seen.guest()))),
+            Err(Fault::Refused { errno: Errno::ENODEV, .. }) if link == index => return Ok(None),
+            // An event about the child will tell.
+            Err(Fault::Refused { errno: Errno::ENODEV, .. }) => {}
+            Err(fault) => return Err(fault),
+        }
     }
     Ok(Some(child))
 }

@@ -197,7 +197,7 @@ mod tests {
         let mut requests = Requests::open().unwrap();
         // There is no such namespace; and without privileges there is no answer either.
         let links = link::dump(&mut requests, Some(1_000_000)).unwrap_err();
-        let addresses = address::of_child(&mut requests, 1_000_000, 1, AddressFamily::Unspec).unwrap_err();
+        let addresses = address::of_child(&mut requests, 1_000_000, 1, AddressFamily::Unspec, 1).unwrap_err();
         assert!(matches!(links, Fault::Refused { .. }), "{links}");
         assert!(matches!(addresses, Fault::Refused { .. }), "{addresses}");
         let none = address::of_link(&mut requests, 1_000_000).unwrap_err();

@@ -18,9 +18,9 @@ pub(super) enum Slice {
     Namespaces,
     /// All children in one namespace, with their addresses.
     Namespace(i32),
-    /// One link in one namespace, with its addresses if it is a child.
+    /// One link in one namespace, with its master and the addresses of both if it is a child.
     Child(i32, u32),
-    /// The addresses of one child, of IPv6 or else of IPv4: each costs a few microseconds.
+    /// The addresses of one child and its master, of IPv6 or else of IPv4: each costs a few microseconds.
     ChildAddresses(i32, u32, bool),
 }
 

@@ -131,6 +131,7 @@ impl State {
                 mode,
                 name: link.name.clone(),
                 tap,
+                master: None,
                 addresses: addresses.map(|(key, value)| (key.address, guest_address(value))).collect(),
             })
         });
@@ -171,6 +172,15 @@ impl State {
             .collect();
         ids.dedup();
         ids
+    }
+
+    /// The children in a namespace that are ports of the link with that ifindex there.
+    pub(super) fn ports_of(&self, id: i32, master: u32) -> Vec<u32> {
+        let is_port = |key: &&ChildKey| {
+            let its = self.snapshot.children.get(key).and_then(|child| child.master.as_ref());
+            its.is_some_and(|its| its.index == master)
+        };
+        self.children_in(id).filter(is_port).map(|key| key.index).collect()
     }
 
     pub(super) fn children_in(&self, id: i32) -> impl Iterator<Item = &ChildKey> {

@@ -350,15 +350,29 @@ pub struct Child {
     pub name: String,
     /// macvtap: a VM's NIC.
     pub tap: bool,
-    /// Its addresses, each with the length of its prefix, with what hinders its use.
+    /// The bridge or bond that it is a port of, where it is.
+    pub master: Option<Master>,
+    /// Its addresses and its master's, each with the length of its prefix, with what hinders its use.
     pub addresses: BTreeMap<IpNet, GuestAddress>,
+}
+
+/// A bridge or bond of a guest that takes in what comes for its ports.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Master {
+    /// Its ifindex in the guest's namespace.
+    pub index: u32,
+    /// Its name there.
+    pub name: String,
+    /// Its MAC, from which it sends.
+    pub mac: Option<Mac>,
 }
 
 impl Child {
     /// The two differ in nothing but their addresses.
     pub fn is_same_but_for_addresses(&self, other: &Child) -> bool {
-        let Child { parent, mac, mode, name, tap, addresses: _ } = self;
-        (parent, mac, mode, name, tap) == (&other.parent, &other.mac, &other.mode, &other.name, &other.tap)
+        let Child { parent, mac, mode, name, tap, master, addresses: _ } = self;
+        (parent, mac, mode, name) == (&other.parent, &other.mac, &other.mode, &other.name)
+            && (tap, master) == (&other.tap, &other.master)
     }
 }
 

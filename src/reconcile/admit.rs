@@ -28,6 +28,7 @@ pub enum Reason {
     HeldOnLan,
     Asking,
     NoSource,
+    MasterMac,
     Limit,
     Held,
     RouteTaken,
@@ -50,6 +51,7 @@ impl Reason {
             Reason::HeldOnLan => "held-on-lan",
             Reason::Asking => "asking",
             Reason::NoSource => "no-source",
+            Reason::MasterMac => "master-mac",
             Reason::Limit => "limit",
             Reason::Held => "held",
             Reason::RouteTaken => "route-taken",
@@ -61,7 +63,12 @@ impl Reason {
     pub fn is_urgent(self) -> bool {
         !matches!(
             self,
-            Reason::OffLink | Reason::NoSource | Reason::Tentative | Reason::Asking | Reason::RouteTaken
+            Reason::OffLink
+                | Reason::NoSource
+                | Reason::Tentative
+                | Reason::Asking
+                | Reason::MasterMac
+                | Reason::RouteTaken
         )
     }
 }

@@ -10,7 +10,7 @@ use super::admit::{Reason, Verdict, admit, is_answered};
 use super::desired::Host;
 use super::ground::{Facts, Ground};
 use super::kin::reached_at;
-use crate::model::snapshot::ChildKey;
+use crate::model::snapshot::{Child, ChildKey};
 use crate::model::{Mac, NicKey, Snapshot};
 
 /// Who takes part.
@@ -168,7 +168,9 @@ fn verdicts(
         let Some(parent) = ground.snapshot.links.get(&child.parent) else { continue };
         let mac = parties.served.get(&key).map_or(child.mac, |seat| seat.mac);
         for (address, state) in &child.addresses {
-            let (ip, verdict) = (address.addr(), admit(ground, parent, mac, *address, *state, distrusted));
+            let ip = address.addr();
+            let verdict = admit(ground, parent, mac, *address, *state, distrusted);
+            let verdict = if verdict.source().is_some() { mute(child).unwrap_or(verdict) } else { verdict };
             if verdict.source().is_some() {
                 admitted.push((!ground.holds(child.parent, mac, ip), ip, key));
             }
@@ -184,4 +186,17 @@ fn verdicts(
         }
     }
     verdicts
+}
+
+/// A child that is a port of a bridge or bond with another MAC: the guest sends from that one, and the kernel hands the
+/// child only what is for its own, be it from the shim or from the LAN.
+fn mute(child: &Child) -> Option<Verdict> {
+    let master = child.master.as_ref().filter(|master| master.mac != Some(child.mac))?;
+    let (name, mac) = (&master.name, child.mac);
+    let message = format!(
+        "in the guest {} is a port of {name}, which has another MAC: no answer can come back to it; \
+         ip link set {name} address {mac}",
+        child.name
+    );
+    Some(Verdict::refused(Reason::MasterMac, message))
 }

@@ -84,6 +84,90 @@ fn other_links_of_a_guest_do_not_count() {
 }
 
 #[test]
+fn a_bridge_that_the_nic_is_a_port_of_has_its_addresses() {
+    let host = Host::new();
+    let guest = host.guest_with_child("eth0", "00:16:3e:00:00:01");
+    guest.ip("addr add 192.0.2.100/24 dev eth0");
+    let mut kernel = Kernel::open().unwrap();
+    let (key, _) = only_child(&kernel);
+    let addresses = |kernel: &Kernel| only_child(kernel).1.addresses.into_keys().collect::<Vec<_>>();
+
+    guest.ip("link add br0 type bridge");
+    guest.ip("addr add 192.0.2.101/24 dev br0");
+    assert_eq!(kernel.drain(), Changes::default(), "a bridge beside the NIC is none of our business");
+    guest.ip("link set eth0 master br0");
+    assert!(next_changes(&mut kernel).all);
+    eventually(&mut kernel, |snapshot| {
+        let child = snapshot.children.values().next().unwrap();
+        child.master.as_ref().is_some_and(|master| master.name == "br0" && master.mac == Some(child.mac))
+    });
+    assert_eq!(addresses(&kernel), [net("192.0.2.100/24"), net("192.0.2.101/24")]);
+
+    // By the events of its addresses alone.
+    guest.ip("addr del 192.0.2.101/24 dev br0");
+    let changes = next_changes(&mut kernel);
+    assert!(!changes.all && changes.children.contains(&key), "{changes:?}");
+    guest.ip("addr add 2001:db8::7/64 dev br0 nodad");
+    eventually(&mut kernel, |snapshot| snapshot.children.values().all(|child| child.addresses.len() == 2));
+    assert_eq!(addresses(&kernel), [net("192.0.2.100/24"), net("2001:db8::7/64")]);
+
+    // Another port takes the bridge's MAC from the NIC's.
+    guest.ip("link set br0 address 02:00:00:00:00:77");
+    eventually(&mut kernel, |snapshot| {
+        let child = snapshot.children.values().next().unwrap();
+        child.master.as_ref().is_some_and(|master| master.mac != Some(child.mac))
+    });
+    assert_truth(&mut kernel);
+
+    guest.ip("link del br0");
+    eventually(&mut kernel, |snapshot| snapshot.children.values().all(|child| child.master.is_none()));
+    assert_eq!(addresses(&kernel), [net("192.0.2.100/24")]);
+    assert_truth(&mut kernel);
+}
+
+#[test]
+fn what_else_hangs_on_the_nics_bridge_does_not_count() {
+    let host = Host::new();
+    let guest = host.guest_with_child("eth0", "");
+    guest.ip("link add br0 type bridge");
+    guest.ip("link set eth0 master br0");
+    let mut kernel = Kernel::open().unwrap();
+    assert!(only_child(&kernel).1.master.is_some());
+    guest.ip("link add upon link br0 type macvlan mode bridge");
+    guest.ip("addr add 192.0.2.102/24 dev upon");
+    guest.ip("link add va type veth peer name vb");
+    guest.ip("addr add 192.0.2.103/24 dev va");
+    guest.ip("link set va address fe:00:00:00:00:01");
+    guest.ip("link set va master br0");
+    assert_truth(&mut kernel);
+    assert!(only_child(&kernel).1.addresses.is_empty());
+}
+
+#[test]
+fn a_guest_that_has_many_children_has_no_more_addresses_than_another() {
+    let host = Host::new();
+    let guest = host.guest_with_child("eth0", "");
+    let mut batch = String::new();
+    for child in 0..3 {
+        batch += &format!("link add more{child} link eth0 type macvlan mode bridge\n");
+        for address in 0..700 {
+            let (high, low) = (address / 250, address % 250);
+            batch += &format!("addr add 198.18.{}.{low}/32 dev more{child}\n", child * 10 + high);
+        }
+    }
+    guest.ip_batch(&batch).wait().unwrap();
+    let mut kernel = Kernel::open().unwrap();
+    let count = |kernel: &Kernel| -> usize {
+        kernel.snapshot().children.values().map(|child| child.addresses.len()).sum()
+    };
+    assert_eq!(count(&kernel), 1024);
+    guest.ip("addr add 198.18.99.1/32 dev more0");
+    guest.ip("addr add 198.18.99.2/32 dev more2");
+    kernel.drain();
+    assert_eq!(count(&kernel), 1024);
+}
+
+#[test]
 fn a_namespace_that_ends_takes_its_children_along_and_its_id_is_free_at_once() {
     let host = Host::new();
     let guest = host.guest_with_child("eth0", "00:16:3e:00:00:01");

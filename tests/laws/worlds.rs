@@ -11,8 +11,8 @@ use macvlan_shim::model::inventory::{
 };
 use macvlan_shim::model::names::LINK_GROUP;
 use macvlan_shim::model::snapshot::{
-    AddressKey, Child, ChildKey, GuestAddress, HostAddress, Link, LinkKind, Neighbour, NeighbourState, Netns,
-    Route, RouteKey, Rule, Setting, ShimFilter, Snapshot,
+    AddressKey, Child, ChildKey, GuestAddress, HostAddress, Link, LinkKind, Master, Neighbour,
+    NeighbourState, Netns, Route, RouteKey, Rule, Setting, ShimFilter, Snapshot,
 };
 use macvlan_shim::model::{Mac, Op, ShimRef};
 use macvlan_shim::reconcile::desired::Memory;
@@ -307,6 +307,12 @@ pub(crate) enum Event {
         key: ChildKey,
         address: IpNet,
     },
+    /// A guest makes it a port of a bridge, with that MAC or its own, or no port any more.
+    Port {
+        key: ChildKey,
+        bridge: bool,
+        mac: Option<Mac>,
+    },
     /// The address leaves whoever has it for this child.
     Moves {
         key: ChildKey,
@@ -405,6 +411,9 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
         4 => (key(), good_net()).prop_map(|(key, address)| Event::Gets { key, address }),
         4 => (key(), good_net()).prop_map(|(key, address)| Event::Loses { key, address }),
         3 => (key(), good_net()).prop_map(|(key, address)| Event::Moves { key, address }),
+        1 => (key(), rarely(0.7), prop::option::of(mac())).prop_map(|(key, bridge, mac)| {
+            Event::Port { key, bridge, mac }
+        }),
         1 => (key(), mac()).prop_map(|(key, mac)| Event::OtherMac { key, mac }),
         2 => (2u32..4, good_net(), state()).prop_map(|(link, address, state)| {
             let mac = Mac([2, 0, 0x5e, 0, 0, 9]);
@@ -621,6 +630,7 @@ impl Event {
                     mode: *mode,
                     name: "eth0".to_owned(),
                     tap: *tap,
+                    master: None,
                     addresses: addresses.clone(),
                 };
                 kernel.snapshot.children.insert(*key, child);
@@ -633,6 +643,12 @@ impl Event {
             Event::Loses { key, address } => {
                 if let Some(child) = kernel.snapshot.children.get_mut(key) {
                     child.addresses.remove(address);
+                }
+            }
+            Event::Port { key, bridge, mac } => {
+                if let Some(child) = kernel.snapshot.children.get_mut(key) {
+                    let mac = mac.or(Some(child.mac));
+                    child.master = bridge.then(|| Master { index: 90, name: "br0".to_owned(), mac });
                 }
             }
             Event::Moves { key, address } if kernel.snapshot.children.contains_key(key) => {

@@ -15,7 +15,7 @@
 //! hidden 00:16:3e:00:00:01                       a MAC in a namespace that we cannot see
 //! server lxd [connected|connecting|absent|failed|unread]
 //! guest lxd:web [vm] [stopped] [profiles a,b] [enabled X]: eth0 :01 on eth0 [vlan N] [private]; eth1 …
-//! child 1:7 :01 on eth0 [private|passthru] [tap]: 192.168.100.9/24, 2001:db8::9/64 tentative
+//! child 1:7 :01 on eth0 [private|passthru] [tap] [port of br0 [mac M]]: 192.168.100.9/24, 2001:db8::9/64 tentative
 //! restart                                        a new process: it remembers nothing
 //! reload                                         SIGHUP: waiting is forgotten
 //! refuse set neighbour: EPERM                    the kernel fails every op that reads so; `refuse nothing`
@@ -37,7 +37,7 @@ use macvlan_shim::model::inventory::{
 };
 use macvlan_shim::model::names::LINK_GROUP;
 use macvlan_shim::model::snapshot::{
-    AddressKey, Child, ChildKey, Filter, GuestAddress, HostAddress, Link, LinkKind, Neighbour,
+    AddressKey, Child, ChildKey, Filter, GuestAddress, HostAddress, Link, LinkKind, Master, Neighbour,
     NeighbourState, Netns, Route, RouteKey, Rule, Setting, Snapshot,
 };
 use macvlan_shim::model::{Mac, Op};
@@ -503,12 +503,17 @@ impl World {
             children.remove(&key).ok_or("there is no such child")?;
             return Ok(());
         }
-        let mac = mac(words.next()?)?;
+        let own = mac(words.next()?)?;
         words.expect("on")?;
         let parent = words.next()?;
+        let port = words.has("port");
+        let name = words.after("of")?.filter(|_| port);
+        let others = words.after("mac")?.map(mac).transpose()?;
+        let master = name.map(|name| Master { index: 90, name: name.to_owned(), mac: others.or(Some(own)) });
         let child = Child {
             parent: self.index(parent)?,
-            mac,
+            mac: own,
+            master,
             mode: mode(words),
             name: "eth0".to_owned(),
             tap: words.has("tap"),
