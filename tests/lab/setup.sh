@@ -16,6 +16,7 @@ packages=(
   lxd lxd-client incus-base incus-client          # the servers
   dnsmasq-base nftables tcpdump busybox-static    # the LAN, NAT, captures, the guests' image
   iproute2 iputils-ping iputils-arping procps util-linux
+  keepalived                                      # VRRP between guests
   strace systemd                                  # proofs of what is not done, a socket that starts its server
   gcc libc6-dev                                   # the linker that Rust calls
 )

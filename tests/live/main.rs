@@ -13,6 +13,8 @@ mod chaos;
 mod filter;
 mod guests;
 mod healing;
+mod keepalived;
+mod kin;
 mod lan;
 mod networkd;
 mod node;

@@ -47,16 +47,38 @@ impl Stream {
         Ok(socket)
     }
 
+    /// A socket on the port of another one, for an address that moves from one network namespace to that of the calling
+    /// thread: see [`Stream::start_to_any`].
+    ///
+    /// # Errors
+    /// If the port is taken there.
+    pub fn twin(socket: &UdpSocket) -> Result<UdpSocket> {
+        let twin = UdpSocket::bind(socket.local_addr()?).context("a UDP socket on a port that is given")?;
+        twin.set_read_timeout(Some(TICK))?;
+        Ok(twin)
+    }
+
     /// Starts to send every 5 ms `from` one socket `to` another, which is at this address.
     ///
     /// # Errors
     /// If a socket is not of [`Stream::socket`].
     pub fn start(from: UdpSocket, to: UdpSocket, address: impl Into<IpAddr>) -> Result<Stream> {
-        let target = SocketAddr::new(address.into(), to.local_addr()?.port());
+        Stream::start_to_any(from, vec![to], address)
+    }
+
+    /// Starts to send every 5 ms `from` one socket to an address that several may have one after the other, each with a
+    /// [`Stream::twin`] of the first.
+    ///
+    /// # Errors
+    /// If there is none, or one is not of [`Stream::socket`].
+    pub fn start_to_any(from: UdpSocket, to: Vec<UdpSocket>, address: impl Into<IpAddr>) -> Result<Stream> {
+        let port = to.first().context("nobody to send to")?.local_addr()?.port();
+        let target = SocketAddr::new(address.into(), port);
         let (echoes, end) = (Arc::<Mutex<Vec<Echo>>>::default(), Arc::<AtomicBool>::default());
         let listener = from.try_clone()?;
-        let threads = vec![
-            until_end(&end, move || echo_one(&to)),
+        let mut threads: Vec<JoinHandle<()>> =
+            to.into_iter().map(|to| until_end(&end, move || echo_one(&to))).collect();
+        threads.extend([
             until_end(&end, {
                 let echoes = Arc::clone(&echoes);
                 move || {
@@ -65,7 +87,7 @@ impl Stream {
                 }
             }),
             until_end(&end, move || send_one(&from, target)),
-        ];
+        ]);
         Ok(Stream { echoes, end, threads })
     }
 
