@@ -35,7 +35,9 @@ pub fn amend(
     let mains: BTreeSet<ChildKey> = children.map(|child| desired.parties.main(*child)).collect();
     for main in mains {
         addresses.extend(desired.claims.weigh(&ground, &desired.parties, main));
-        if desired.claims.is_caught(&ground, &desired.parties, main) && !ground.facts.distrusted.contains(&main) {
+        if desired.claims.is_caught(&ground, &desired.parties, main)
+            && !ground.facts.distrusted.contains(&main)
+        {
             return None;
         }
     }

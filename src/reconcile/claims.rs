@@ -131,7 +131,8 @@ impl Claims {
             let Some(child) = ground.snapshot.children.get(&key) else { return false };
             let mac = parties.served.get(&key).map_or(child.mac, |seat| seat.mac);
             self.of(&key).any(|(address, verdict)| {
-                let held = matches!(verdict, Verdict::Refused(refusal) if refusal.reason == Reason::HeldOnLan);
+                let held =
+                    matches!(verdict, Verdict::Refused(refusal) if refusal.reason == Reason::HeldOnLan);
                 held && is_answered(ground, child.parent, mac, address)
             })
         })
