@@ -4,7 +4,7 @@
 //! several claims to an address are admitted, one child holds it. So one address is settled without a look at others.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::admit::{Reason, Verdict, admit, is_answered};
 use super::desired::Host;
@@ -12,6 +12,10 @@ use super::ground::{Facts, Ground};
 use super::kin::reached_at;
 use crate::model::snapshot::{Child, ChildKey};
 use crate::model::{Mac, NicKey, Snapshot};
+
+/// The first of all addresses in their order, and the last.
+const FIRST: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+const LAST: IpAddr = IpAddr::V6(Ipv6Addr::from_bits(u128::MAX));
 
 /// Who takes part.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -69,7 +73,7 @@ impl Parties {
 /// The claims of all children.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Claims {
-    verdicts: BTreeMap<ChildKey, BTreeMap<IpAddr, Verdict>>,
+    verdicts: BTreeMap<(ChildKey, IpAddr), Verdict>,
     /// The same, by address.
     claimants: BTreeSet<(IpAddr, ChildKey)>,
 }
@@ -77,12 +81,13 @@ pub struct Claims {
 impl Claims {
     /// The verdicts on a child's addresses by the rules that concern it and its kin alone.
     pub fn of(&self, child: &ChildKey) -> impl Iterator<Item = (IpAddr, &Verdict)> {
-        self.verdicts.get(child).into_iter().flatten().map(|(address, verdict)| (*address, verdict))
+        let all = (*child, FIRST)..=(*child, LAST);
+        self.verdicts.range(all).map(|((_, address), verdict)| (*address, verdict))
     }
 
     /// The verdict on one of them.
     pub fn verdict(&self, child: &ChildKey, address: IpAddr) -> Option<&Verdict> {
-        self.verdicts.get(child)?.get(&address)
+        self.verdicts.get(&(*child, address))
     }
 
     /// The children that claim an address.
@@ -108,19 +113,20 @@ impl Claims {
         family.flat_map(|key| self.enter(key, now.remove(&key).unwrap_or_default())).collect()
     }
 
+    /// Takes the verdicts on a child's addresses in the place of the former ones.
     fn enter(&mut self, key: ChildKey, now: BTreeMap<IpAddr, Verdict>) -> Vec<IpAddr> {
-        let before = self.verdicts.remove(&key).unwrap_or_default();
-        let gone = before.keys().filter(|address| !now.contains_key(address));
-        let other = now.iter().filter(|(address, verdict)| before.get(address) != Some(verdict));
-        let changed = gone.chain(other.map(|(address, _)| address)).copied().collect();
-        for address in before.keys().filter(|address| !now.contains_key(address)) {
+        let mut changed: Vec<IpAddr> =
+            self.of(&key).map(|(address, _)| address).filter(|address| !now.contains_key(address)).collect();
+        for address in &changed {
+            self.verdicts.remove(&(key, *address));
             self.claimants.remove(&(*address, key));
         }
-        self.claimants.extend(
-            now.keys().filter(|address| !before.contains_key(address)).map(|address| (*address, key)),
-        );
-        if !now.is_empty() {
-            self.verdicts.insert(key, now);
+        for (address, verdict) in now {
+            if self.verdict(&key, address) != Some(&verdict) {
+                changed.push(address);
+                self.claimants.insert((address, key));
+                self.verdicts.insert((key, address), verdict);
+            }
         }
         changed
     }
@@ -142,7 +148,7 @@ impl Claims {
     /// is now, else on another parent. Where there is no holder yet, it is the first in the order of keys.
     pub(super) fn holder(&self, ground: &Ground<'_>, parties: &Parties, address: IpAddr) -> Option<Host> {
         let claim = |key: &ChildKey| {
-            let source = self.verdicts.get(key)?.get(&address)?.source()?;
+            let source = self.verdict(key, address)?.source()?;
             let parent = ground.snapshot.children.get(key)?.parent;
             let (mac, nic) = parties.stand(ground.facts, ground.snapshot, key, address)?;
             let holds = ground.holds(parent, mac, address);

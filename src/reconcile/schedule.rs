@@ -38,7 +38,7 @@ const CROWD: usize = 2048;
 #[derive(Debug, Default)]
 pub struct Schedule {
     /// By what the ops are about ([`Op::address`]).
-    tracks: BTreeMap<Option<IpAddr>, BTreeMap<Op, Track>>,
+    tracks: BTreeMap<Option<IpAddr>, Tracks>,
     /// When the next step that had to wait is due, by what it is about.
     alarms: BTreeMap<Option<IpAddr>, Instant>,
     /// What is held back by steps that are about no single address.
@@ -48,6 +48,9 @@ pub struct Schedule {
     /// The next number of addresses that is a crowd.
     crowd: usize,
 }
+
+/// What is remembered of the ops about one thing: of few, so that a list takes the least time and memory.
+type Tracks = Vec<(Op, Track)>;
 
 /// What is remembered of one op.
 #[derive(Debug, Default)]
@@ -136,8 +139,7 @@ impl Schedule {
         }
         let waiting = plan.iter().filter(|step| step.when.waits());
         for Step { op, when, .. } in waiting {
-            let tracks = self.tracks.entry(op.address()).or_default();
-            tracks.entry(op.clone()).or_default().surplus.get_or_insert((*when, now));
+            self.track_mut(op).surplus.get_or_insert((*when, now));
         }
         if self.tracks.len() > self.crowd.max(CROWD) {
             self.forget_what_is_over(now);
@@ -190,8 +192,7 @@ impl Schedule {
             let (link, destination) = op.object();
             self.turned.insert((link.to_owned(), destination, op.deletes()));
         }
-        let tracks = self.tracks.entry(op.address()).or_default();
-        tracks.entry(op.clone()).or_default().history =
+        self.track_mut(op).history =
             Some(History { rounds, failures, last: now, not_before, error: result.err() });
     }
 
@@ -211,7 +212,16 @@ impl Schedule {
     }
 
     fn track(&self, op: &Op) -> Option<&Track> {
-        self.tracks.get(&op.address())?.get(op)
+        self.tracks.get(&op.address())?.iter().find(|(other, _)| other == op).map(|(_, track)| track)
+    }
+
+    fn track_mut(&mut self, op: &Op) -> &mut Track {
+        let tracks = self.tracks.entry(op.address()).or_insert_with(|| Vec::with_capacity(2));
+        let at = tracks.iter().position(|(other, _)| other == op).unwrap_or_else(|| {
+            tracks.push((op.clone(), Track::default()));
+            tracks.len() - 1
+        });
+        &mut tracks[at].1
     }
 
     fn set_alarm(&mut self, op: &Op, due: Instant) {
@@ -231,7 +241,7 @@ impl Schedule {
     /// Of the ops about one thing, keeps what still counts, given those that are planned.
     fn take_stock(&mut self, subject: Option<IpAddr>, planned: &BTreeMap<&Op, When>, now: Instant) {
         let Some(tracks) = self.tracks.get_mut(&subject) else { return };
-        tracks.retain(|op, track| {
+        tracks.retain_mut(|(op, track)| {
             let plan = planned.get(op);
             track.surplus = track.surplus.filter(|(when, _)| plan == Some(when));
             track.history = track.history.take().filter(|history| match history.error {
@@ -248,7 +258,7 @@ impl Schedule {
     /// Keeps what waits, what failed and what is a fight.
     fn forget_what_is_over(&mut self, now: Instant) {
         self.tracks.retain(|_, tracks| {
-            tracks.retain(|_, track| {
+            tracks.retain(|(_, track)| {
                 let counts = |history: &History| {
                     history.error.is_some() || (history.rounds > FIGHT_ROUNDS && !history.is_over(now))
                 };
@@ -288,12 +298,12 @@ impl Schedule {
 
     /// Forgets all waiting: the next plan is tried at once.
     pub fn retry(&mut self) {
-        self.tracks.values_mut().flat_map(BTreeMap::values_mut).for_each(|track| track.history = None);
+        self.tracks.values_mut().flatten().for_each(|(_, track)| track.history = None);
     }
 
     /// How many ops it remembers. A guest that flips through addresses cannot make this grow without bound.
     pub fn remembered(&self) -> usize {
-        self.tracks.values().map(BTreeMap::len).sum()
+        self.tracks.values().map(Vec::len).sum()
     }
 
     /// The ops that fail now, each with its last error.
@@ -329,7 +339,7 @@ fn patience(when: When) -> Duration {
 }
 
 /// Forgets the history of ops.
-fn forget(tracks: Option<&mut BTreeMap<Op, Track>>, which: impl Fn(&Op, &History) -> bool) {
+fn forget(tracks: Option<&mut Tracks>, which: impl Fn(&Op, &History) -> bool) {
     for (op, track) in tracks.into_iter().flatten() {
         track.history = track.history.take().filter(|history| !which(op, history));
     }
