@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lab::stand_in::{Answer, StandIn, container, networked};
-use macvlan_shim::hypervisor::{Follower, Limits, Surroundings, Target};
+use macvlan_shim::hypervisor::{Asks, Follower, Limits, Surroundings, Target};
 use macvlan_shim::model::ServerId;
 use macvlan_shim::model::inventory::{
     Guest, Mode, NicParent, OptOut, Power, Server, ServerKind, ServerState,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -65,7 +65,7 @@ fn target(socket: &Path) -> Target {
 struct Listener {
     updates: mpsc::Receiver<(ServerId, Server)>,
     newest: Option<Server>,
-    wake: Arc<Notify>,
+    asks: Arc<Asks>,
     task: JoinHandle<()>,
 }
 
@@ -78,10 +78,10 @@ impl Drop for Listener {
 impl Listener {
     fn new(socket: &Path, limits: Limits, around: Surroundings) -> Listener {
         let (sender, updates) = mpsc::channel(1);
-        let wake = Arc::new(Notify::new());
+        let asks = Arc::new(Asks::default());
         let follower = Follower::new(target(socket), limits, around);
-        let task = tokio::spawn(follower.follow(sender, Arc::clone(&wake)));
-        Listener { updates, newest: None, wake, task }
+        let task = tokio::spawn(follower.follow(sender, Arc::clone(&asks)));
+        Listener { updates, newest: None, asks, task }
     }
 
     /// Waits for a value of which this holds.
@@ -413,11 +413,50 @@ async fn waking_looks_at_once_and_lists_again() {
     let mut listener = Listener::new(&server.socket(), patient(), systemd(&host, &[]));
     listener.absent().await;
     systemd(&host, &[(8, "lxd --group lxd")]);
-    listener.wake.notify_one();
+    listener.asks.look();
     listener.connected().await;
     server.set_instances(json!([container("c1", MAC, "eth0")]));
-    listener.wake.notify_one();
+    listener.asks.look();
     listener.guests(&["c1"]).await;
+}
+
+#[tokio::test]
+async fn the_first_process_of_a_guest_is_told_while_it_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = StandIn::start(folder.path()).unwrap();
+    server.set_instances(json!([container("c1", MAC, "eth0"), container("c2", MAC, "eth0")]));
+    let state = "/1.0/instances/c1/state";
+    server.set(&format!("{state}?project=default"), json!({"status": "Running", "pid": 4711}));
+    let mut listener = Listener::new(&server.socket(), patient(), plain(folder.path()));
+    let init = |server: &Server, guest: usize| server.guests.as_ref().and_then(|all| all.get(guest)?.init);
+    listener.guests(&["c1", "c2"]).await;
+    assert_eq!(server.count(state), 0, "nobody has asked");
+
+    let both = ["c1", "c2"].map(|name| ("default".to_owned(), name.to_owned()));
+    listener.asks.tell_inits(both.into());
+    let told = listener.until("told", |server| init(server, 0) == Some(4711)).await;
+    // That one cannot be told is no trouble.
+    assert_eq!((init(&told, 1), told.state, &told.message), (None, ServerState::Connected, &None));
+
+    // Nor that a guest keeps its server waiting.
+    server.answer(state, Answer::Hang);
+    listener.asks.look();
+    let told = listener.until("no longer told", |server| init(server, 0).is_none()).await;
+    assert_eq!((told.state, told.message), (ServerState::Connected, None));
+
+    server.answer_well();
+    listener.asks.tell_inits([].into());
+    let before = server.count(state);
+    let listings = server.listings();
+    listener.asks.look();
+    while server.listings() == listings {
+        sleep(5 * MS).await;
+    }
+    listener.asks.look();
+    while server.listings() == listings + 1 {
+        sleep(5 * MS).await;
+    }
+    assert_eq!(server.count(state), before, "nobody asks any more");
 }
 
 #[tokio::test]
@@ -698,7 +737,7 @@ async fn waking_starts_no_stopped_server_of_systemd() {
     let mut listener = Listener::new(&server.socket(), limits(), systemd(folder.path(), &[]));
     listener.absent().await;
     for _ in 0..5 {
-        listener.wake.notify_one();
+        listener.asks.look();
         sleep(50 * MS).await;
     }
     assert_eq!((server.requests().len(), server.complaints().len(), server.open()), (0, 0, 0));
@@ -715,7 +754,7 @@ async fn a_server_of_systemd_that_hangs_up_is_given_time_to_end() {
     server.cut();
     sleep(150 * MS).await;
     // A guest that starts just then is no reason to connect: it may be another server's.
-    listener.wake.notify_one();
+    listener.asks.look();
     sleep(150 * MS).await;
     assert_eq!(server.requests().len(), requests);
     fs::remove_dir_all(around.proc.join("4000000")).unwrap();

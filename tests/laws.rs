@@ -654,6 +654,15 @@ fn the_worlds_are_crowded() {
         see("our own table", !desired.rules.is_empty());
         see("something waits", plan.iter().any(|step| step.when == When::AfterBreath));
         see(
+            "a NIC that is known by its guest's first process alone",
+            desired.decisions.iter().any(|(key, decision)| {
+                let own = world.inventory.guests().find(|(guest, _)| *guest == key.guest);
+                let own = own.and_then(|(_, guest)| guest.nics.iter().find(|nic| nic.name == key.nic)?.mac);
+                matches!(decision, Decision::Served { mac, .. } if own.is_some_and(|own| own != *mac))
+            }),
+        );
+        see("a guest in doubt", !desired.doubts.is_empty());
+        see(
             "a child beside a NIC",
             desired
                 .hosts

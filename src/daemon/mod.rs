@@ -148,6 +148,9 @@ impl Daemon {
 
     fn reconcile(&mut self, servers: &Servers) {
         for _ in 0..MAX_ROUNDS {
+            if self.dirty {
+                self.kernel.locate(self.inventory.inits());
+            }
             let mut changes = self.kernel.drain();
             if changes.new_children.iter().any(|child| self.is_strange(child)) {
                 servers.wake();
@@ -157,7 +160,9 @@ impl Daemon {
             if changes.is_empty() {
                 return;
             }
-            if self.round(&changes) == 0 {
+            let ran = self.round(&changes);
+            servers.ask_inits(&self.desired.doubts);
+            if ran == 0 {
                 self.ready |= self.inventory.settled();
                 return;
             }

@@ -1,15 +1,15 @@
 //! The followers of all servers, one task each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::hypervisor;
+use crate::hypervisor::{self, Asks};
 use crate::model::inventory::{Server, ServerState};
-use crate::model::{Inventory, ServerId};
+use crate::model::{GuestKey, Inventory, ServerId};
 
 /// The followers, and what they send.
 pub(super) struct Servers {
@@ -20,7 +20,7 @@ pub(super) struct Servers {
 
 struct Follower {
     candidates: Vec<PathBuf>,
-    wake: Arc<Notify>,
+    asks: Arc<Asks>,
     task: JoinHandle<()>,
 }
 
@@ -49,12 +49,12 @@ impl Servers {
             if self.followers.contains_key(&target.id) {
                 continue;
             }
-            let wake = Arc::new(Notify::new());
+            let asks = Arc::new(Asks::default());
             let id = target.id.clone();
             let candidates = target.candidates.clone();
             inventory.servers.insert(id.clone(), unread(&candidates));
-            let task = tokio::spawn(hypervisor::follow(target, self.sender.clone(), Arc::clone(&wake)));
-            self.followers.insert(id, Follower { candidates, wake, task });
+            let task = tokio::spawn(hypervisor::follow(target, self.sender.clone(), Arc::clone(&asks)));
+            self.followers.insert(id, Follower { candidates, asks, task });
         }
         inventory.servers.retain(|id, _| self.followers.contains_key(id));
     }
@@ -77,7 +77,15 @@ impl Servers {
     /// A child that is not ours appeared: some server has started a guest.
     pub(super) fn wake(&self) {
         for follower in self.followers.values() {
-            follower.wake.notify_one();
+            follower.asks.look();
+        }
+    }
+
+    /// These guests' children cannot be told by their MACs: their servers shall tell their first processes.
+    pub(super) fn ask_inits(&self, guests: &BTreeSet<GuestKey>) {
+        for (id, follower) in &self.followers {
+            let its = guests.iter().filter(|guest| guest.server == *id);
+            follower.asks.tell_inits(its.map(|guest| (guest.project.clone(), guest.name.clone())).collect());
         }
     }
 }

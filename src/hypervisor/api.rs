@@ -87,6 +87,14 @@ pub(super) struct Network {
     pub(super) config: Keys,
 }
 
+/// `GET /1.0/instances/<name>/state`
+#[derive(Deserialize)]
+pub(super) struct State {
+    /// 0 or -1 if it does not run.
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) pid: i64,
+}
+
 /// A list of which some items may be malformed.
 pub(super) struct Items(pub(super) Vec<Result<Instance, Malformed>>);
 

@@ -1,13 +1,21 @@
 //! One complete reading of a server.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::api::{self, Items, Malformed};
+use super::asks::GuestName;
 use super::guest::{self, Network, NetworkKey};
 use super::http::{Client, escaped};
 use super::limits::Limits;
 use super::trouble::Trouble;
 use crate::model::inventory::{Guest, NicParent, ServerKind};
+
+/// So many guests' first processes are asked for at a time …
+const INITS: usize = 16;
+
+/// … and each for so long: the server looks into the guest for its state, and the guest may make it wait.
+const INIT: Duration = Duration::from_secs(2);
 
 /// How many warnings are shown.
 const WARNINGS: usize = 3;
@@ -44,12 +52,14 @@ impl Reading {
     }
 }
 
-/// Reads a server: who it is, if `info` does not tell yet, its instances, and the networks that they name.
+/// Reads a server: who it is, if `info` does not tell yet, its instances, the networks that they name, and the first
+/// processes of some.
 pub(super) async fn read(
     client: Client,
     limits: Limits,
     info: Option<Info>,
     before: Option<Reading>,
+    inits: BTreeSet<GuestName>,
 ) -> Result<Reading, Trouble> {
     let info = match info {
         Some(info) => info,
@@ -77,8 +87,19 @@ pub(super) async fn read(
     let mut guests: Vec<Guest> = instances.iter().filter_map(|i| guest::guest(i, &networks)).collect();
     keep_malformed(&malformed, previous, &mut guests);
     guests.sort_by(|a, b| (&a.project, &a.name).cmp(&(&b.project, &b.name)));
+    let asked = |guest: &&mut Guest| inits.contains(&(guest.project.clone(), guest.name.clone()));
+    for guest in guests.iter_mut().filter(asked).take(INITS) {
+        guest.init = init(&client, guest).await;
+    }
     warnings.extend(malformed.iter().map(complaint));
     Ok(Reading { info, guests, networks, warnings })
+}
+
+/// The first process of a guest. It only helps to tell guests apart, so a server that does not say is not at fault.
+async fn init(client: &Client, guest: &Guest) -> Option<u32> {
+    let path = format!("/1.0/instances/{}/state?project={}", escaped(&guest.name), escaped(&guest.project));
+    let state: api::State = client.get(&path, INIT).await.ok()?;
+    u32::try_from(state.pid).ok().filter(|pid| *pid > 0)
 }
 
 /// A guest whose entry cannot be read is as it was; if not even its name can be read, it may be any that is missing.

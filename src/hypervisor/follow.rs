@@ -1,15 +1,17 @@
 //! Follows one server for ever.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::warn;
 
 use super::agenda::Agenda;
+use super::asks::Asks;
 use super::discover::{self, Info, Reading};
 use super::events::{self, Events, Heard, Worth};
 use super::feed::{self, Feed};
@@ -29,9 +31,9 @@ const LOOK: Duration = Duration::from_millis(50);
 pub fn follow(
     target: Target,
     updates: mpsc::Sender<(ServerId, Server)>,
-    wake: Arc<Notify>,
+    asks: Arc<Asks>,
 ) -> impl Future<Output = ()> + Send {
-    Follower::from(target).follow(updates, wake)
+    Follower::from(target).follow(updates, asks)
 }
 
 /// Reads one server once: [`Follower::read`] on a real host.
@@ -66,7 +68,9 @@ impl Follower {
             Ok(socket) => {
                 server.socket.clone_from(&socket);
                 match Client::new(&socket, &self.limits) {
-                    Ok(client) => discover::read(client, self.limits.clone(), None, None).await,
+                    Ok(client) => {
+                        discover::read(client, self.limits.clone(), None, None, BTreeSet::new()).await
+                    }
                     Err(trouble) => Err(trouble),
                 }
             }
@@ -81,16 +85,13 @@ impl Follower {
 
     /// Follows the server: sends a whole value whenever anything of it changed, the first at once. If the receiver is
     /// slow it misses values, but never the newest. Ends when the receiver is gone.
-    ///
-    /// `wake` says: a macvlan child appeared that no known guest explains. Then a server that is away is looked for at
-    /// once, and a connected one is read again.
-    pub async fn follow(self, updates: mpsc::Sender<(ServerId, Server)>, wake: Arc<Notify>) {
+    pub async fn follow(self, updates: mpsc::Sender<(ServerId, Server)>, asks: Arc<Asks>) {
         let feed = Feed::new(&self.target);
         let forward = feed.forward(updates.clone());
         tokio::select! {
             () = forward => {}
             () = updates.closed() => {}
-            () = Follow { follower: self, feed, wake, reading: None, has_read: false }.run() => {}
+            () = Follow { follower: self, feed, asks, reading: None, has_read: false }.run() => {}
         }
     }
 }
@@ -99,7 +100,7 @@ impl Follower {
 struct Follow {
     follower: Follower,
     feed: Feed,
-    wake: Arc<Notify>,
+    asks: Arc<Asks>,
     /// The last one, for what the next cannot tell.
     reading: Option<Reading>,
     /// It was read since the last connecting.
@@ -130,7 +131,7 @@ impl Follow {
             }
             tokio::select! {
                 () = sleep(pauses.next()) => {}
-                () = self.wake.notified() => {}
+                () = self.asks.wake.notified() => {}
                 // It may take some looks until it listens.
                 () = lookout.stirs() => pauses.reset(),
             }
@@ -175,7 +176,9 @@ impl Follow {
                 let known = info.clone().filter(|_| !outdated);
                 outdated = false;
                 let before = self.reading.clone();
-                listing = Some(Box::pin(discover::read(client.clone(), limits.clone(), known, before)));
+                let inits = self.asks.inits();
+                let reading = discover::read(client.clone(), limits.clone(), known, before, inits);
+                listing = Some(Box::pin(reading));
             }
             tokio::select! {
                 // Events are drained also while a listing is under way: the server hangs up on who does not.
@@ -213,7 +216,7 @@ impl Follow {
                     }
                 }
                 () = sleep_until(agenda.due()), if listing.is_none() => {}
-                () = self.wake.notified() => agenda.happened(Instant::now()),
+                () = self.asks.wake.notified() => agenda.happened(Instant::now()),
             }
         }
     }

@@ -47,6 +47,7 @@ pub(super) fn guest(instance: &Instance, networks: &BTreeMap<NetworkKey, Network
             _ => GuestKind::Container,
         },
         power: power(instance),
+        init: None,
         profiles: instance.profiles.clone(),
         opt: opt(instance.expanded_config.get(OPT_OUT).unwrap_or_default()),
         nics,

@@ -13,6 +13,7 @@
 //! | `guest` | an instance's JSON → a guest |
 //! | `discover` | one complete reading of a server |
 //! | `events` | the event stream, and what an event is worth |
+//! | `asks` | what the rest of the program asks of a server |
 //! | `agenda` | when to read again: pure, the time is passed in |
 //! | `follow` | all of it together, for ever |
 //! | `feed` | the newest value for who listens, and the log |
@@ -24,6 +25,7 @@
 
 mod agenda;
 mod api;
+mod asks;
 mod discover;
 mod events;
 mod feed;
@@ -36,6 +38,7 @@ mod surroundings;
 mod target;
 mod trouble;
 
+pub use asks::{Asks, GuestName};
 pub use follow::{Follower, follow, read};
 pub use limits::Limits;
 pub use surroundings::Surroundings;

@@ -186,6 +186,9 @@ impl State {
             return Ok(());
         };
         self.marks.touched(Slice::Namespaces);
+        if !self.wanted_inits.is_empty() {
+            self.marks.mark(Slice::Inits);
+        }
         if message.kind == libc::RTM_NEWNSID {
             self.marks.mark(Slice::Namespace(id));
         } else {

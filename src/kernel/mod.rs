@@ -43,7 +43,7 @@ mod wire;
 
 pub use error::{ErrorCode, KernelError, OpError};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE};
@@ -163,6 +163,14 @@ impl Kernel {
     /// Has the objects of the host read anew by the next [`Kernel::drain`], for some of their changes send no event.
     pub fn resync_host(&mut self) {
         Slice::OF_HOST.into_iter().for_each(|slice| self.state.marks.mark(slice));
+    }
+
+    /// From now on the snapshot has the namespaces of these processes.
+    pub fn locate(&mut self, processes: BTreeSet<u32>) {
+        if processes != self.state.wanted_inits {
+            self.state.wanted_inits = processes;
+            self.state.marks.mark(Slice::Inits);
+        }
     }
 
     /// Waits until [`Kernel::drain`] has something to do. Cancel safe. Needs a tokio runtime with I/O and

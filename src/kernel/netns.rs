@@ -45,6 +45,16 @@ pub(super) fn own(requests: &mut Requests) -> Result<i32, Fault> {
     requests.ask(RouteNetlinkMessage::GetNsId(message(vec![pid])), read)
 }
 
+/// The id of the namespace of a process; `None` where there is no such process, or its namespace has none.
+pub(super) fn of_process(requests: &mut Requests, pid: u32) -> Result<Option<i32>, Fault> {
+    let question = RouteNetlinkMessage::GetNsId(message(vec![NsidAttribute::Pid(pid)]));
+    match requests.ask(question, read) {
+        Ok(id) => Ok(Some(id).filter(|id| *id >= 0)),
+        Err(Fault::Refused { errno: Errno::ESRCH | Errno::ENOENT, .. }) => Ok(None),
+        Err(fault) => Err(fault),
+    }
+}
+
 /// Whether there is a namespace with that id.
 pub(super) fn exists(requests: &mut Requests, id: i32) -> Result<bool, Fault> {
     let question = RouteNetlinkMessage::GetNsId(message(vec![NsidAttribute::Id(id)]));

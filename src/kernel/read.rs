@@ -47,6 +47,7 @@ impl State {
                 Ok(())
             }
             Slice::Namespaces => self.read_namespaces(requests),
+            Slice::Inits => self.read_inits(requests),
             Slice::Namespace(id) => self.unless_gone(requests, id, |state, requests| {
                 let found = children(requests, id, state.own_id)?;
                 state.put_namespace(id, found);
@@ -145,6 +146,17 @@ impl State {
             }
         }
         ids.into_iter().for_each(|id| self.marks.sweep(Slice::Namespace(id)));
+        Ok(())
+    }
+
+    fn read_inits(&mut self, requests: &mut Requests) -> Result<(), Fault> {
+        let mut inits = BTreeMap::new();
+        for pid in &self.wanted_inits {
+            let id = netns::of_process(requests, *pid)?.filter(|id| *id != self.own_id);
+            inits.extend(id.map(|id| (*pid, Netns::Id(id))));
+        }
+        self.changes.all |= inits != self.snapshot.inits;
+        self.snapshot.inits = inits;
         Ok(())
     }
 

@@ -16,6 +16,8 @@ pub(super) enum Slice {
     Filter,
     /// Which namespaces have an id; and then each of them.
     Namespaces,
+    /// The namespaces of the processes that were asked for.
+    Inits,
     /// All children in one namespace, with their addresses.
     Namespace(i32),
     /// One link in one namespace, with its master and the addresses of both if it is a child.
@@ -26,7 +28,7 @@ pub(super) enum Slice {
 
 impl Slice {
     /// Everything; the namespaces that are found are read as well.
-    pub(super) const ALL: [Slice; 10] = [
+    pub(super) const ALL: [Slice; 11] = [
         Slice::Host,
         Slice::Links,
         Slice::Addresses,
@@ -37,6 +39,7 @@ impl Slice {
         Slice::Settings,
         Slice::Filter,
         Slice::Namespaces,
+        Slice::Inits,
     ];
 
     /// The objects of the host.
@@ -85,6 +88,7 @@ impl fmt::Display for Slice {
             Slice::Settings => f.write_str("the sysctls of the shims"),
             Slice::Filter => f.write_str("the filters of the shims"),
             Slice::Namespaces => f.write_str("the list of namespaces"),
+            Slice::Inits => f.write_str("the namespaces of guests' first processes"),
             Slice::Namespace(id) => write!(f, "namespace {id}"),
             Slice::Child(id, index) => write!(f, "link {index} of namespace {id}"),
             Slice::ChildAddresses(id, index, _) => {

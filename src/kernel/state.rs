@@ -3,7 +3,7 @@
 //! Objects of the host come whole with their events and are kept by their key. Of the namespaces of
 //! guests an event only says what to read again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::marks::Marks;
 use super::slice::Slice;
@@ -19,6 +19,8 @@ pub(super) struct State {
     pub(super) marks: Marks,
     /// The host's namespace in its own table of netns ids.
     pub(super) own_id: i32,
+    /// The processes whose namespaces are wanted.
+    pub(super) wanted_inits: BTreeSet<u32>,
     /// What the shims' filters can do here.
     pub(super) abilities: filter::Abilities,
     /// The kernel shows who made an address (Linux 5.18).

@@ -1,7 +1,7 @@
 //! What the servers say exists. Only the identity of guests is believed, never their addresses: those
 //! come from the kernel.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -69,6 +69,12 @@ impl Inventory {
         self.servers.values().all(|server| server.guests.is_some() || server.state == ServerState::Absent)
     }
 
+    /// The first processes of the guests of which they are known.
+    pub fn inits(&self) -> BTreeSet<u32> {
+        let guests = self.servers.values().flat_map(|server| server.guests.iter().flatten());
+        guests.filter_map(|guest| guest.init).collect()
+    }
+
     /// All guests of all servers, in the order of their keys.
     pub fn guests(&self) -> impl Iterator<Item = (GuestKey, &Guest)> {
         self.servers
@@ -132,6 +138,9 @@ pub struct Guest {
     pub kind: GuestKind,
     /// Whether it runs.
     pub power: Power,
+    /// Its first process, as the host numbers it, if that was asked for: where its MAC does not tell which child is
+    /// which NIC, its namespace does.
+    pub init: Option<u32>,
     /// The profiles that it uses.
     pub profiles: Vec<String>,
     /// What `user.macvlan-shim.enabled` says.

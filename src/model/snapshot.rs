@@ -34,6 +34,8 @@ pub struct Snapshot {
     pub settings: BTreeMap<u32, BTreeMap<Setting, i64>>,
     /// The filters of our shims.
     pub filter: Filter,
+    /// The namespaces of the processes that were asked for ([`crate::kernel::Kernel::locate`]), by process id.
+    pub inits: BTreeMap<u32, Netns>,
     /// The macvlan children of the host's links: those in the host's own namespace (ours not) and those
     /// in the namespaces of guests.
     pub children: BTreeMap<ChildKey, Child>,

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::claims::{Claims, Parties, Seat};
 use super::desired::{Decision, Desired, Host, Memory, Shim};
 use super::ground::{Facts, Ground};
-use super::join::{Joins, join};
+use super::join::{Joins, doubts, join};
 use super::kin::{kin, reached_at};
 use super::place::place_shims;
 use super::select::left_out;
@@ -23,7 +23,8 @@ pub fn desire(config: &Config, inventory: &Inventory, snapshot: &Snapshot, memor
     let mut facts = Facts::gather(config, snapshot, memory);
     let ground = Ground { snapshot, config, facts: &facts };
     memory.joins = join(&ground, inventory, &memory.joins);
-    let mut desired = Desired { settled: inventory.settled(), ..Desired::default() };
+    let doubts = doubts(&ground, inventory, &memory.joins);
+    let mut desired = Desired { settled: inventory.settled(), doubts, ..Desired::default() };
     for (key, guest) in inventory.guests() {
         if let OptOut::Invalid(value) = &guest.opt {
             desired.problems.push(Problem {

@@ -14,7 +14,7 @@ use super::shim::Obstacle;
 use crate::config::Config;
 use crate::model::snapshot::{ChildKey, Setting};
 use crate::model::status::Problem;
-use crate::model::{Mac, NicKey, ShimRef, Snapshot};
+use crate::model::{GuestKey, Mac, NicKey, ShimRef, Snapshot};
 
 /// What this process remembers beside the kernel's state. Losing it costs time, never correctness.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -38,6 +38,8 @@ pub struct Desired {
     pub rules: BTreeMap<bool, u32>,
     /// The decision on every macvlan NIC.
     pub decisions: BTreeMap<NicKey, Decision>,
+    /// The guests that cannot be told by their MACs: their servers should tell their first processes.
+    pub doubts: BTreeSet<GuestKey>,
     /// Who may claim addresses.
     pub parties: Parties,
     /// Who claims which.

@@ -1,12 +1,13 @@
 //! Which child is which NIC. The server knows a NIC by its parent and MAC; the kernel knows a child by
-//! its namespace and ifindex. Once joined, a child stays its NIC's whatever the guest does to its MAC.
+//! its namespace and ifindex. Once joined, a child stays its NIC's whatever the guest does to its MAC. Where the MAC
+//! does not tell, as for a process that has just started, the namespace of the guest's first process does.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ground::Ground;
-use crate::model::NicKey;
 use crate::model::inventory::{Guest, GuestKind, Inventory, Nic, NicParent, Power};
 use crate::model::snapshot::{Child, ChildKey, Netns};
+use crate::model::{GuestKey, NicKey};
 
 /// The children of NICs.
 pub type Joins = BTreeMap<NicKey, ChildKey>;
@@ -25,7 +26,9 @@ pub fn join(ground: &Ground<'_>, inventory: &Inventory, before: &Joins) -> Joins
         }
     };
 
-    // By parent and MAC; of two that both fit, the one that was joined before.
+    let lives_in = |guest: &Guest| ground.snapshot.inits.get(&guest.init?).copied();
+
+    // By parent and MAC; of two that both fit, the one in the guest's namespace, or the one that was joined before.
     for (key, guest, nic) in &nics {
         let parent = parent_of(ground, nic);
         let fits = |child: &&ChildKey| {
@@ -34,8 +37,9 @@ pub fn join(ground: &Ground<'_>, inventory: &Inventory, before: &Joins) -> Joins
         };
         let same_mac = nic.mac.into_iter().flat_map(|mac| ground.facts.children_with(mac));
         let found: Vec<&ChildKey> = same_mac.filter(fits).collect();
+        let at_home = found.iter().find(|child| Some(child.netns) == lives_in(guest)).copied();
         let standing = before.get(key).filter(|child| found.contains(child));
-        if let Some(child) = standing.or(found.first().copied()) {
+        if let Some(child) = at_home.or(standing).or(found.first().copied()) {
             take(&mut joins, key, *child);
         }
     }
@@ -53,7 +57,40 @@ pub fn join(ground: &Ground<'_>, inventory: &Inventory, before: &Joins) -> Joins
             take(&mut joins, key, *child);
         }
     }
+    // By namespace: of several the one with the NIC's name, for a guest may make others beside its NIC.
+    for (key, guest, nic) in &nics {
+        let Some(netns) = lives_in(guest) else { continue };
+        let parent = parent_of(ground, nic);
+        let in_it = ChildKey { netns, index: 0 }..=ChildKey { netns, index: u32::MAX };
+        let fits = children.range(in_it).filter(|(child, seen)| {
+            let is_free = !joins.values().any(|joined| joined == *child);
+            may_be_of(guest, **child, seen) && Some(seen.parent) == parent && is_free
+        });
+        if let Some((child, _)) = fits.min_by_key(|(_, seen)| seen.name != nic.name) {
+            take(&mut joins, key, *child);
+        }
+    }
     joins
+}
+
+/// The guests with a NIC that is joined with none, while a child on its parent is nobody's, or with one whose MAC several
+/// children have.
+pub fn doubts(ground: &Ground<'_>, inventory: &Inventory, joins: &Joins) -> BTreeSet<GuestKey> {
+    let children = &ground.snapshot.children;
+    let joined: BTreeSet<&ChildKey> = joins.values().collect();
+    let strange = children
+        .iter()
+        .filter(|(key, child)| !child.tap && key.netns != Netns::Host && !joined.contains(key));
+    let strange: BTreeSet<u32> = strange.map(|(_, child)| child.parent).collect();
+    let in_doubt = running_nics(inventory).filter(|(key, guest, nic)| {
+        let Some(parent) = parent_of(ground, nic).filter(|parent| strange.contains(parent)) else {
+            return false;
+        };
+        let on_parent = |child: &&ChildKey| children[*child].parent == parent;
+        let twins = nic.mac.map_or(0, |mac| ground.facts.children_with(mac).filter(on_parent).count());
+        guest.kind == GuestKind::Container && (!joins.contains_key(key) || twins > 1)
+    });
+    in_doubt.map(|(key, ..)| key.guest).collect()
 }
 
 /// A VM's NIC is a tap and stays with the host. A container's is in a namespace of its own: what the host still has of

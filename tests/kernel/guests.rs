@@ -84,6 +84,29 @@ fn other_links_of_a_guest_do_not_count() {
 }
 
 #[test]
+fn the_namespace_of_a_process_is_told_once_it_has_an_id() {
+    let host = Host::new();
+    let guest = host.guest();
+    let mut kernel = Kernel::open().unwrap();
+    kernel.locate([guest.pid(), std::process::id(), u32::MAX / 2].into());
+    kernel.drain();
+    assert!(kernel.snapshot().inits.is_empty(), "{:?}", kernel.snapshot().inits);
+    host.ip("link add mac0 link eth0 type macvlan mode bridge");
+    host.ip(&format!("link set mac0 netns {}", guest.pid()));
+    eventually(&mut kernel, |snapshot| {
+        let child = snapshot.children.keys().next().map(|key| key.netns);
+        child.is_some_and(|netns| netns != Netns::Host && snapshot.inits.get(&guest.pid()) == Some(&netns))
+    });
+    assert_eq!(kernel.snapshot().inits.len(), 1);
+    let pid = guest.pid();
+    drop(guest);
+    eventually(&mut kernel, |snapshot| !snapshot.inits.contains_key(&pid));
+    kernel.locate([].into());
+    kernel.drain();
+    assert!(kernel.snapshot().inits.is_empty());
+}
+
+#[test]
 fn a_bridge_that_the_nic_is_a_port_of_has_its_addresses() {
     let host = Host::new();
     let guest = host.guest_with_child("eth0", "00:16:3e:00:00:01");

@@ -120,6 +120,7 @@ fn plain_host(ipv6: bool, arp_ignore: i64) -> InMemoryKernel {
     snapshot.host.ipv6 = ipv6;
     snapshot.host.arp_ignore = arp_ignore;
     snapshot.filter.usable = true;
+    snapshot.inits = (0i32..4).map(|id| (1000 + id.unsigned_abs(), Netns::Id(id))).collect();
     for (index, name) in PARENTS.into_iter().zip(NAMES) {
         snapshot.links.insert(index, link(index, name, LinkKind::Other(String::new())));
     }
@@ -472,11 +473,13 @@ fn guest(name: impl Strategy<Value = &'static str>) -> impl Strategy<Value = Gue
         (name.to_owned(), Nic { name: name.to_owned(), mac, parent, mode: Mode::Bridge })
     });
     let often = |yes: f64| prop::bool::weighted(yes);
-    (name, often(0.1), often(0.9), often(0.1), prop::collection::vec(nic, 1..3)).prop_map(
-        |(name, vm, runs, out, nics)| Guest {
+    let init = prop::option::weighted(0.2, 1000u32..1004);
+    (name, often(0.1), often(0.9), often(0.1), init, prop::collection::vec(nic, 1..3)).prop_map(
+        |(name, vm, runs, out, init, nics)| Guest {
             project: "default".to_owned(),
             name: name.to_owned(),
             kind: if vm { GuestKind::VirtualMachine } else { GuestKind::Container },
+            init,
             power: if runs { Power::Running } else { Power::Stopped },
             profiles: vec!["default".to_owned()],
             opt: if out { OptOut::Out } else { OptOut::In },

@@ -7,7 +7,11 @@ use crate::node::{HOST, HOST_V6, Node, PATIENCE, Site};
 use anyhow::{Result, ensure};
 use lab::{Guest, Kind, Stream};
 
-on_lxd_and_incus!(a_sibling_of_the_nic_is_reached, a_bridge_with_the_nic_as_port_is_reached);
+on_lxd_and_incus!(
+    a_guest_with_another_mac_is_known_to_a_new_daemon,
+    a_sibling_of_the_nic_is_reached,
+    a_bridge_with_the_nic_as_port_is_reached
+);
 
 const GUEST: &str = "192.168.77.101";
 const GUEST_V6: &str = "fd77::101";
@@ -19,6 +23,28 @@ pub(crate) fn in_net_of(guest: &Guest, command: &str) -> Result<String> {
 
 fn ip(text: &str) -> Result<IpAddr> {
     Ok(text.parse()?)
+}
+
+fn a_guest_with_another_mac_is_known_to_a_new_daemon(kind: Kind) -> Result<()> {
+    let site = Site::new(kind)?;
+    let mut node = Node::start(&site.host)?;
+    let guest = site.launch_static("c1", &["192.168.77.101/24"])?;
+    let other = site.launch_static("c2", &["192.168.77.102/24"])?;
+    node.wait_both_ways(&guest, ip(GUEST)?, HOST)?;
+    in_net_of(&guest, "ip link set eth0 address 00:16:3e:00:00:ee")?;
+    ensure!(site.host.reaches(ip(GUEST)?, PATIENCE), "lost with its MAC\n{}", node.picture()?);
+    node.wait_both_ways(&other, ip("192.168.77.102")?, HOST)?;
+
+    node.daemon.kill()?;
+    in_net_of(&other, "ip link set eth0 address 00:16:3e:00:00:ef")?;
+    let node = Node::start(&site.host)?;
+    for (guest, address) in [(&guest, GUEST), (&other, "192.168.77.102")] {
+        node.wait_both_ways(guest, ip(address)?, HOST)?;
+    }
+    in_net_of(&guest, "ip addr add 192.168.77.111/24 dev eth0")?;
+    node.wait_both_ways(&guest, ip("192.168.77.111")?, HOST)?;
+    ensure!(node.status()?["unclaimed"] == serde_json::json!([]), "{:#}", node.status()?);
+    Ok(())
 }
 
 fn a_sibling_of_the_nic_is_reached(kind: Kind) -> Result<()> {

@@ -41,7 +41,11 @@ pub(crate) fn decisions(world: &World) -> String {
             Decision::Stopped => writeln!(text, "{key}: stopped"),
             Decision::Unselected(code, why) => writeln!(text, "{key}: unselected, {code}: {why}"),
             Decision::Unsupported(code, why) => writeln!(text, "{key}: unsupported, {code}: {why}"),
-            Decision::Unseen(why) => writeln!(text, "{key}: unseen: {why}"),
+            Decision::Unseen(why) => {
+                let asked =
+                    if world.desired.doubts.contains(&key.guest) { " (where does it live?)" } else { "" };
+                writeln!(text, "{key}: unseen: {why}{asked}")
+            }
             Decision::Served { child, parent, mac } => {
                 let addresses: Vec<_> = world.desired.verdicts(child).collect();
                 let parent = links.get(parent).map_or("?", |link| link.name.as_str());

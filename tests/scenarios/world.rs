@@ -14,8 +14,9 @@
 //! host without ipv6 | host arp_ignore 1
 //! hidden 00:16:3e:00:00:01                       a MAC in a namespace that we cannot see
 //! server lxd [connected|connecting|absent|failed|unread]
-//! guest lxd:web [vm] [stopped] [profiles a,b] [enabled X]: eth0 :01 on eth0 [vlan N] [private]; eth1 …
+//! guest lxd:web [vm] [stopped] [init 1234] [profiles a,b] [enabled X]: eth0 :01 on eth0 [vlan N] [private]; eth1 …
 //! child 1:7 :01 on eth0 [private|passthru] [tap] [port of br0 [mac M]]: 192.168.100.9/24, 2001:db8::9/64 tentative
+//! process 1234 in 1                              the namespace of a guest's first process
 //! restart                                        a new process: it remembers nothing
 //! reload                                         SIGHUP: waiting is forgotten
 //! refuse set neighbour: EPERM                    the kernel fails every op that reads so; `refuse nothing`
@@ -243,6 +244,15 @@ impl World {
             (no, "nftables") => {
                 let lacks = no.then(|| "nft is not installed".to_owned());
                 self.kernel.snapshot.filter = Filter { usable: !no, lacks, shims: BTreeMap::new() };
+            }
+            (no, "process") => {
+                let pid: u32 = parse(words.next()?)?;
+                if no {
+                    self.kernel.snapshot.inits.remove(&pid);
+                } else {
+                    words.expect("in")?;
+                    self.kernel.snapshot.inits.insert(pid, Netns::Id(parse(words.next()?)?));
+                }
             }
             (false, "restart") => {
                 self.memory = Memory::default();
@@ -475,6 +485,7 @@ impl World {
             project: key.project,
             name: key.name,
             kind: if words.has("vm") { GuestKind::VirtualMachine } else { GuestKind::Container },
+            init: words.after("init")?.map(parse).transpose()?,
             power: if words.has("stopped") { Power::Stopped } else { Power::Running },
             profiles: words
                 .after("profiles")?

@@ -65,7 +65,7 @@ struct State {
     server: Value,
     /// As text: a thousand of them are not to be written anew for each request.
     instances: String,
-    networks: BTreeMap<String, Value>,
+    others: BTreeMap<String, Value>,
     answers: BTreeMap<String, Answer>,
     requests: Vec<String>,
     complaints: Vec<String>,
@@ -166,7 +166,12 @@ impl StandIn {
 
     /// A managed network, by the path and query that it is asked for, such as `/1.0/networks/mv?project=default`.
     pub fn set_network(&self, path: &str, network: Value) {
-        self.state().networks.insert(path.to_owned(), network);
+        self.set(path, network);
+    }
+
+    /// What it answers to a path and query from now on.
+    pub fn set(&self, path: &str, metadata: Value) {
+        self.state().others.insert(path.to_owned(), metadata);
     }
 
     /// Answers requests whose path begins so in this way; the longest beginning counts. `/1.0` stands for itself
@@ -349,7 +354,7 @@ impl State {
         let metadata = match path {
             "/1.0" => Some(self.server.to_string()),
             "/1.0/instances?recursion=1&all-projects=true" => Some(self.instances.clone()),
-            path => self.networks.get(path).map(Value::to_string),
+            path => self.others.get(path).map(Value::to_string),
         };
         match metadata {
             Some(metadata) => (

@@ -1,0 +1,42 @@
+//! What the rest of the program asks of one server, beside what it lists.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+/// A guest of one server: its project and its name.
+pub type GuestName = (String, String);
+
+/// Shared by a follower and who listens to it.
+#[derive(Debug, Default)]
+pub struct Asks {
+    pub(super) wake: Notify,
+    inits: Mutex<BTreeSet<GuestName>>,
+}
+
+impl Asks {
+    /// Looks at once: a macvlan child appeared that no known guest explains. A server that is away is looked for, and a
+    /// connected one is read again.
+    pub fn look(&self) {
+        self.wake.notify_one();
+    }
+
+    /// From now on each reading tells the first process of these guests. If there is one more than before, it is read
+    /// at once.
+    pub fn tell_inits(&self, guests: BTreeSet<GuestName>) {
+        let before = std::mem::replace(&mut *self.lock(), guests.clone());
+        if !guests.is_subset(&before) {
+            self.look();
+        }
+    }
+
+    pub(super) fn inits(&self) -> BTreeSet<GuestName> {
+        self.lock().clone()
+    }
+
+    /// What a thread that panicked has left is whole.
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<GuestName>> {
+        self.inits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
