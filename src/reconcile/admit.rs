@@ -117,6 +117,21 @@ impl Verdict {
     }
 }
 
+/// The MACs of a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Macs {
+    /// Its own, by which the LAN knows it.
+    pub own: Mac,
+    /// The one at which the shim reaches it. It differs for a sibling of the NIC in another mode than bridge.
+    pub reached_at: Mac,
+}
+
+impl Macs {
+    fn have(self, mac: Mac) -> bool {
+        mac == self.own || mac == self.reached_at
+    }
+}
+
 /// The verdict on one address by the rules that concern this NIC alone. What other NICs claim, and how
 /// many addresses this one has, [`super::desire()`] weighs afterwards.
 ///
@@ -124,7 +139,7 @@ impl Verdict {
 pub fn admit(
     ground: &Ground<'_>,
     parent: &Link,
-    mac: Mac,
+    macs: Macs,
     address: IpNet,
     state: GuestAddress,
     distrusted: bool,
@@ -172,10 +187,10 @@ pub fn admit(
             return refused(reason, format!("{ip} is reserved in {range}"));
         }
     }
-    if let Some(verdict) = held_on_lan(ground, parent, mac, ip) {
+    if let Some(verdict) = held_on_lan(ground, parent, macs, ip) {
         return verdict;
     }
-    if is_asked_first(ground, parent, mac, ip, distrusted) {
+    if is_asked_first(ground, parent, macs.reached_at, ip, distrusted) {
         let why = match distrusted {
             true => "an address of this NIC turned out to be another machine's",
             false => "policy.probe is \"strict\"",
@@ -214,11 +229,11 @@ fn off_link(ground: &Ground<'_>, parent: &Link, ip: IpAddr) -> String {
 }
 
 /// The parent's neighbour table knows another machine with that address.
-fn held_on_lan(ground: &Ground<'_>, parent: &Link, mac: Mac, ip: IpAddr) -> Option<Verdict> {
+fn held_on_lan(ground: &Ground<'_>, parent: &Link, macs: Macs, ip: IpAddr) -> Option<Verdict> {
     let entry = ground.snapshot.neighbours.get(&(ip, parent.index))?;
     // One that we set by hand on a parent is a leftover, no knowledge.
     let leftover = entry.ours && entry.state == NeighbourState::Permanent;
-    let holder = entry.mac.filter(|holder| *holder != mac && !leftover)?;
+    let holder = entry.mac.filter(|holder| !macs.have(*holder) && !leftover)?;
     let link = &parent.name;
     match entry.state {
         NeighbourState::Unresolved | NeighbourState::Failed => None,
@@ -246,10 +261,10 @@ fn is_asked_first(ground: &Ground<'_>, parent: &Link, mac: Mac, ip: IpAddr, dist
 }
 
 /// Another machine answers for an address just now.
-pub(super) fn is_answered(ground: &Ground<'_>, parent: u32, mac: Mac, ip: IpAddr) -> bool {
+pub(super) fn is_answered(ground: &Ground<'_>, parent: u32, macs: Macs, ip: IpAddr) -> bool {
     let entry = ground.snapshot.neighbours.get(&(ip, parent));
     entry.is_some_and(|entry| {
-        entry.state == NeighbourState::Reachable && entry.mac.is_some_and(|holder| holder != mac)
+        entry.state == NeighbourState::Reachable && entry.mac.is_some_and(|holder| !macs.have(holder))
     })
 }
 

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::admit::{Reason, Verdict, admit, is_answered};
+use super::admit::{Macs, Reason, Verdict, admit, is_answered};
 use super::desired::Host;
 use super::ground::{Facts, Ground};
 use super::kin::reached_at;
@@ -50,6 +50,11 @@ impl Parties {
         let all = ChildKey { index: 0, ..main }..=ChildKey { index: u32::MAX, ..main };
         let kin = self.served.range(all).filter(move |(key, seat)| seat.main == main && **key != main);
         std::iter::once(main).chain(kin.map(|(key, _)| *key))
+    }
+
+    fn macs(&self, key: &ChildKey, child: &Child) -> Macs {
+        let reached_at = self.served.get(key).map_or(child.mac, |seat| seat.mac);
+        Macs { own: child.mac, reached_at }
     }
 
     /// If a child takes part as far as an address is concerned: the MAC at which it is reached, and its NIC. A server
@@ -135,11 +140,11 @@ impl Claims {
     pub(super) fn is_caught(&self, ground: &Ground<'_>, parties: &Parties, main: ChildKey) -> bool {
         parties.family(main).any(|key| {
             let Some(child) = ground.snapshot.children.get(&key) else { return false };
-            let mac = parties.served.get(&key).map_or(child.mac, |seat| seat.mac);
+            let macs = parties.macs(&key, child);
             self.of(&key).any(|(address, verdict)| {
                 let held =
                     matches!(verdict, Verdict::Refused(refusal) if refusal.reason == Reason::HeldOnLan);
-                held && is_answered(ground, child.parent, mac, address)
+                held && is_answered(ground, child.parent, macs, address)
             })
         })
     }
@@ -173,13 +178,13 @@ fn verdicts(
     for key in parties.family(main) {
         let Some(child) = ground.snapshot.children.get(&key) else { continue };
         let Some(parent) = ground.snapshot.links.get(&child.parent) else { continue };
-        let mac = parties.served.get(&key).map_or(child.mac, |seat| seat.mac);
+        let macs = parties.macs(&key, child);
         for (address, state) in &child.addresses {
             let ip = address.addr();
-            let verdict = admit(ground, parent, mac, *address, *state, distrusted);
+            let verdict = admit(ground, parent, macs, *address, *state, distrusted);
             let verdict = if verdict.source().is_some() { mute(child).unwrap_or(verdict) } else { verdict };
             if verdict.source().is_some() {
-                admitted.push((!ground.holds(child.parent, mac, ip), ip, key));
+                admitted.push((!ground.holds(child.parent, macs.reached_at, ip), ip, key));
             }
             verdicts.entry(key).or_default().insert(ip, verdict);
         }
