@@ -701,9 +701,27 @@ async fn in_a_cluster_only_the_guests_of_this_member_count() {
     server.set_instances(json!([at(container("other", MAC, "eth0"), "m2"), local, lost, broken]));
     let network = json!({"type": "macvlan", "config": {"parent": "eth7"}});
     server.set_network("/1.0/networks/lan?project=default&target=m%201", network);
+    let url = |name: &str, url: &str| json!({"server_name": name, "url": url, "status": "Online"});
+    let members =
+        [url("m 1", "https://192.0.2.1:8443"), url("m2", "https://[2001:db8::2]:8443"), url("m3", "x")];
+    server.set("/1.0/cluster/members?recursion=1", json!(members));
     let mut listener = Listener::new(&server.socket(), limits(), plain(folder.path()));
     let found = listener.guests(&["local"]).await;
     assert_eq!((parent(&found, 0), found.message), (link("eth7", None), None));
+    let members = [("192.0.2.1", "m 1"), ("2001:db8::2", "m2")];
+    let members = members.map(|(address, name)| (address.parse().unwrap(), name.to_owned()));
+    assert_eq!(found.members, members.into());
+    // What is refused changes nothing of what is known; a member that joins is told.
+    server.answer("/1.0/cluster", Answer::Status(403, json!({"type": "error", "error": "no"}).to_string()));
+    let asked = server.count("/1.0/cluster");
+    server.happens("cluster-member-added");
+    until("it is asked again", || server.count("/1.0/cluster") > asked).await;
+    server.answer_well();
+    server.set("/1.0/cluster/members?recursion=1", json!([url("m4", "https://192.0.2.4:8443")]));
+    server.happens("cluster-member-added");
+    let found = listener.until("another member", |server| server.members.len() != 2).await;
+    assert_eq!(found.members.len(), 1);
+    sleep(limits().follow_ups[2] * 2).await;
     // Only events of this member, and those of guests that move, cost a listing.
     let listings = server.listings();
     server.happens_at("instance-started", "m2");

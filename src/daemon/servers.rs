@@ -99,6 +99,7 @@ fn unread(candidates: &[PathBuf]) -> Server {
         name: None,
         state: ServerState::Connecting,
         message: None,
+        members: BTreeMap::new(),
         guests: None,
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, SeqAccess, Visitor};
@@ -85,6 +86,26 @@ pub(super) struct Network {
     pub(super) kind: String,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) config: Keys,
+}
+
+/// One item of `GET /1.0/cluster/members?recursion=1`
+#[derive(Deserialize)]
+pub(super) struct Member {
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) server_name: String,
+    /// Where its API is: `https://192.168.100.63:8443`, or with a host name, or without a scheme.
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) url: String,
+}
+
+impl Member {
+    /// The address in its URL, if it is one.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        let place = self.url.strip_prefix("https://").unwrap_or(&self.url).trim_end_matches('/');
+        let with_port = place.parse::<SocketAddr>().map(|place| place.ip());
+        let bare = || place.trim_start_matches('[').trim_end_matches(']').parse();
+        with_port.or_else(|_| bare()).ok()
+    }
 }
 
 /// `GET /1.0/instances/<name>/state`
@@ -195,6 +216,18 @@ mod tests {
         assert_eq!((bad[0].name.as_deref(), bad[0].project.as_deref()), (Some("b"), Some("default")));
         assert_eq!(bad[1].name, None);
         assert!(bad[2].why.contains("invalid type"), "{}", bad[2].why);
+    }
+
+    #[test]
+    fn a_cluster_members_address_is_in_its_url() {
+        let address = |url: &str| Member { server_name: String::new(), url: url.to_owned() }.address();
+        let (v4, v6) = ("192.0.2.7".parse().ok(), "2001:db8::7".parse().ok());
+        assert_eq!(address("https://192.0.2.7:8443"), v4);
+        assert_eq!(address("192.0.2.7"), v4);
+        assert_eq!(address("https://[2001:db8::7]:8443/"), v6);
+        assert_eq!(address("https://[2001:db8::7]"), v6);
+        assert_eq!(address("https://node7.example:8443"), None);
+        assert_eq!(address(""), None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! One complete reading of a server.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::api::{self, Items, Malformed};
@@ -28,6 +29,8 @@ pub(super) struct Info {
     pub(super) name: String,
     pub(super) clustered: bool,
     pub(super) pid: u32,
+    /// The cluster's members by their addresses.
+    pub(super) members: BTreeMap<IpAddr, String>,
 }
 
 /// All that we know of a server. The parts that a new reading cannot tell are taken over from the one before.
@@ -63,7 +66,14 @@ pub(super) async fn read(
 ) -> Result<Reading, Trouble> {
     let info = match info {
         Some(info) => info,
-        None => identify(client.get("/1.0", limits.answer).await?)?,
+        None => {
+            let mut info = identify(client.get("/1.0", limits.answer).await?)?;
+            if info.clustered {
+                let known = before.as_ref().map(|reading| reading.info.members.clone()).unwrap_or_default();
+                info.members = members(&client, &limits).await?.unwrap_or(known);
+            }
+            info
+        }
     };
     let Items(items) = client.get("/1.0/instances?recursion=1&all-projects=true", limits.list).await?;
     let is_local = |location: &str| !info.clustered || location == info.name;
@@ -93,6 +103,18 @@ pub(super) async fn read(
     }
     warnings.extend(malformed.iter().map(complaint));
     Ok(Reading { info, guests, networks, warnings })
+}
+
+/// The members of the server's cluster that have an address in their URL; `None` if it refuses to tell.
+async fn members(client: &Client, limits: &Limits) -> Result<Option<BTreeMap<IpAddr, String>>, Trouble> {
+    match client.get::<Vec<api::Member>>("/1.0/cluster/members?recursion=1", limits.answer).await {
+        Ok(members) => {
+            let named = |member: api::Member| Some((member.address()?, member.server_name));
+            Ok(Some(members.into_iter().filter_map(named).collect()))
+        }
+        Err(Trouble::Refused(_)) => Ok(None),
+        Err(trouble) => Err(trouble),
+    }
 }
 
 /// The first process of a guest. It only helps to tell guests apart, so a server that does not say is not at fault.
@@ -146,6 +168,7 @@ fn identify(server: api::Server) -> Result<Info, Trouble> {
         name: environment.server_name,
         clustered: environment.server_clustered,
         pid: environment.server_pid,
+        members: BTreeMap::new(),
     })
 }
 
@@ -212,8 +235,10 @@ mod tests {
 
     #[test]
     fn warnings_are_few() {
-        let info =
-            Info { kind: ServerKind::Lxd, version: "5".into(), name: "h".into(), clustered: false, pid: 1 };
+        let info = identify(
+            serde_json::from_value(json!({"auth": "trusted", "environment": {"server": "lxd"}})).unwrap(),
+        )
+        .unwrap();
         let warnings = (0..5).map(|n| format!("w{n}")).collect();
         let reading = Reading { info, guests: vec![], networks: BTreeMap::new(), warnings };
         assert_eq!(reading.message().unwrap(), "w0; w1; w2; and 2 more");

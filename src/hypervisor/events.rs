@@ -218,8 +218,14 @@ mod tests {
 
     #[test]
     fn guests_of_other_members_do_not_make_us_read() {
-        let mut info =
-            Info { kind: ServerKind::Lxd, version: "5".into(), name: "m1".into(), clustered: true, pid: 1 };
+        let mut info = Info {
+            kind: ServerKind::Lxd,
+            version: "5".into(),
+            name: "m1".into(),
+            clustered: true,
+            pid: 1,
+            members: Default::default(),
+        };
         assert_eq!(worth("instance-started", "m1", Some(&info)), Worth::Guests);
         assert_eq!(worth("instance-started", "", Some(&info)), Worth::Guests);
         assert_eq!(worth("instance-started", "m2", Some(&info)), Worth::Nothing);

@@ -1,5 +1,7 @@
 //! The newest value of a server for who listens, and the log of its changes.
 
+use std::collections::BTreeMap;
+
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
@@ -79,6 +81,7 @@ pub(super) fn unread(target: &Target) -> Server {
         name: None,
         state: ServerState::Connecting,
         message: None,
+        members: BTreeMap::new(),
         guests: None,
     }
 }
@@ -88,6 +91,7 @@ pub(super) fn apply(server: &mut Server, reading: &Reading) {
     server.kind = Some(reading.info.kind);
     server.version = Some(reading.info.version.clone());
     server.name = Some(reading.info.name.clone());
+    server.members.clone_from(&reading.info.members);
     server.state = ServerState::Connected;
     server.message = reading.message();
     server.guests = Some(reading.guests.clone());

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -98,6 +99,8 @@ pub struct Server {
     pub state: ServerState,
     /// What is wrong, or what we wait for, in a sentence.
     pub message: Option<String>,
+    /// The members of its cluster, itself included, by their addresses as far as they are known.
+    pub members: BTreeMap<IpAddr, String>,
     /// Its local guests that have a macvlan NIC, sorted by project and name. `None` if it never answered;
     /// kept as it was while the server is away.
     pub guests: Option<Vec<Guest>>,

@@ -21,6 +21,7 @@ pub enum Reason {
     Duplicate,
     Denied,
     HostAddress,
+    ClusterMember,
     NextHop,
     OffLink,
     NetworkAddress,
@@ -44,6 +45,7 @@ impl Reason {
             Reason::Duplicate => "duplicate",
             Reason::Denied => "denied",
             Reason::HostAddress => "host-address",
+            Reason::ClusterMember => "cluster-member",
             Reason::NextHop => "next-hop",
             Reason::OffLink => "off-link",
             Reason::NetworkAddress => "network-address",
@@ -174,6 +176,9 @@ pub fn admit(
     }
     if ground.facts.own.contains(&ip) {
         return refused(R::HostAddress, format!("{ip} is an address of this host"));
+    }
+    if let Some(name) = ground.facts.members.get(&ip) {
+        return refused(R::ClusterMember, format!("{ip} is the address of the cluster member {name}"));
     }
     let allowed = policy.allow.iter().any(|range| range.contains(&ip));
     if !allowed && ground.snapshot.next_hops.contains(&ip) {

@@ -20,7 +20,7 @@ use crate::model::{Mac, NicKey, Snapshot};
 /// Decides. `memory` is what the last call left, updated to what the next one needs.
 pub fn desire(config: &Config, inventory: &Inventory, snapshot: &Snapshot, memory: &mut Memory) -> Desired {
     memory.distrusted.retain(|child| snapshot.children.contains_key(child));
-    let mut facts = Facts::gather(config, snapshot, memory);
+    let mut facts = Facts::gather(config, inventory, snapshot, memory);
     let ground = Ground { snapshot, config, facts: &facts };
     memory.joins = join(&ground, inventory, &memory.joins);
     let doubts = doubts(&ground, inventory, &memory.joins);

@@ -14,7 +14,7 @@ use super::shim::Obstacle;
 use crate::config::Config;
 use crate::model::snapshot::{ChildKey, Setting};
 use crate::model::status::Problem;
-use crate::model::{GuestKey, Mac, NicKey, ShimRef, Snapshot};
+use crate::model::{GuestKey, Inventory, Mac, NicKey, ShimRef, Snapshot};
 
 /// What this process remembers beside the kernel's state. Losing it costs time, never correctness.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -133,7 +133,7 @@ impl Decision {
 impl Desired {
     /// That nothing of ours should exist.
     pub fn nothing(snapshot: &Snapshot) -> Desired {
-        let facts = Facts::gather(&Config::default(), snapshot, &Memory::default());
+        let facts = Facts::gather(&Config::default(), &Inventory::default(), snapshot, &Memory::default());
         Desired { settled: true, facts, ..Desired::default() }
     }
 

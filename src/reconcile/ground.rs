@@ -11,7 +11,7 @@ use super::desired::Memory;
 use super::diff::metric;
 use super::kin::reached_at;
 use crate::config::Config;
-use crate::model::inventory::Mode;
+use crate::model::inventory::{Inventory, Mode};
 use crate::model::names::{MAIN_RULE_PRIORITY, TABLE, TABLE_LOCAL, TABLE_MAIN, shim_name};
 use crate::model::snapshot::{ChildKey, Link, LinkKind, RouteKey, Rule};
 use crate::model::status::Problem;
@@ -33,6 +33,8 @@ pub struct Ground<'a> {
 pub struct Facts {
     /// Every address of the host, on any link, and every one that the configuration gives to a shim.
     pub own: BTreeSet<IpAddr>,
+    /// The members of the servers' clusters by their addresses.
+    pub members: BTreeMap<IpAddr, String>,
     /// The ranges that each link reaches without a gateway.
     on_link: BTreeMap<u32, BTreeSet<IpNet>>,
     /// The host's addresses of each link that may be a preferred source, best first.
@@ -58,7 +60,8 @@ struct Source {
 
 impl Facts {
     /// Gathers them.
-    pub fn gather(config: &Config, snapshot: &Snapshot, memory: &Memory) -> Facts {
+    pub fn gather(config: &Config, inventory: &Inventory, snapshot: &Snapshot, memory: &Memory) -> Facts {
+        let members = inventory.servers.values().flat_map(|server| server.members.clone());
         let given = config.parents.values().filter_map(|parent| parent.addresses.as_ref());
         let given = given.chain([&config.shim.addresses]).flatten().copied();
         // Ours are there because the configuration gives them, or about to go.
@@ -66,6 +69,7 @@ impl Facts {
         let shim_links: BTreeSet<u32> = snapshot.shims().map(|(_, link)| link.index).collect();
         let mut facts = Facts {
             own: theirs.map(|(key, _)| key.address.addr()).chain(given).collect(),
+            members: members.collect(),
             shims: standing_shims(snapshot, &memory.refused_macs),
             distrusted: memory.distrusted.clone(),
             by_mac: snapshot.children.iter().map(|(key, child)| (child.mac, *key)).collect(),

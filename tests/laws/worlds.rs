@@ -727,6 +727,7 @@ fn server_mut<'a>(inventory: &'a mut Inventory, name: &str) -> &'a mut Server {
         name: None,
         state: ServerState::Connected,
         message: None,
+        members: BTreeMap::new(),
         guests: Some(Vec::new()),
     })
 }

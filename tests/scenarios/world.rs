@@ -13,7 +13,7 @@
 //! sysctl mvs-eth0 ipv4.arp_filter 0
 //! host without ipv6 | host arp_ignore 1
 //! hidden 00:16:3e:00:00:01                       a MAC in a namespace that we cannot see
-//! server lxd [connected|connecting|absent|failed|unread]
+//! server lxd [connected|connecting|absent|failed|unread] [member 192.168.100.63 named lxd2]
 //! guest lxd:web [vm] [stopped] [init 1234] [profiles a,b] [enabled X]: eth0 :01 on eth0 [vlan N] [private]; eth1 …
 //! child 1:7 :01 on eth0 [private|passthru] [tap] [port of br0 [mac M]]: 192.168.100.9/24, 2001:db8::9/64 tentative
 //! process 1234 in 1                              the namespace of a guest's first process
@@ -443,6 +443,10 @@ impl World {
             return Ok(());
         }
         let server = self.server_mut(&id);
+        if let Some(address) = words.after("member")? {
+            let name = words.after("named")?.ok_or("expected named")?;
+            server.members.insert(parse(address)?, name.to_owned());
+        }
         match words.next().unwrap_or("connected") {
             "connected" => {
                 server.state = ServerState::Connected;
@@ -468,6 +472,7 @@ impl World {
             name: None,
             state: ServerState::Connecting,
             message: None,
+            members: BTreeMap::new(),
             guests: None,
         })
     }
