@@ -144,7 +144,7 @@ impl Steps<'_> {
         let entry = self.snapshot.neighbours.get(&(address, link));
         let answer = entry
             .is_some_and(|entry| !matches!(entry.state, NeighbourState::Permanent | NeighbourState::Failed));
-        if answer && self.desired.shims.contains_key(&link) {
+        if answer && (self.desired.shims.contains_key(&link) || !self.desired.settled) {
             return;
         }
         let silent = entry.is_some_and(|entry| entry.state == NeighbourState::Failed) && !self.is_shim(link);
