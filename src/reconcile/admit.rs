@@ -120,17 +120,23 @@ impl Verdict {
 }
 
 /// The MACs of a child.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Macs {
-    /// Its own, by which the LAN knows it.
+    /// Its own.
     pub own: Mac,
-    /// The one at which the shim reaches it. It differs for a sibling of the NIC in another mode than bridge.
-    pub reached_at: Mac,
+    /// Those at which the shim reaches it. They differ for a sibling of the NIC in another mode than bridge.
+    pub reached_at: Vec<Mac>,
 }
 
 impl Macs {
-    fn have(self, mac: Mac) -> bool {
-        mac == self.own || mac == self.reached_at
+    /// The LAN may know it by any of them: a guest answers for all its addresses on all its links.
+    fn have(&self, mac: Mac) -> bool {
+        mac == self.own || self.reached_at.contains(&mac)
+    }
+
+    /// Our neighbour entry names one of them.
+    pub(super) fn hold(&self, ground: &Ground<'_>, parent: u32, ip: IpAddr) -> bool {
+        self.reached_at.iter().any(|mac| ground.holds(parent, *mac, ip))
     }
 }
 
@@ -141,7 +147,7 @@ impl Macs {
 pub fn admit(
     ground: &Ground<'_>,
     parent: &Link,
-    macs: Macs,
+    macs: &Macs,
     address: IpNet,
     state: GuestAddress,
     distrusted: bool,
@@ -195,7 +201,7 @@ pub fn admit(
     if let Some(verdict) = held_on_lan(ground, parent, macs, ip) {
         return verdict;
     }
-    if is_asked_first(ground, parent, macs.reached_at, ip, distrusted) {
+    if is_asked_first(ground, parent, macs, ip, distrusted) {
         let why = match distrusted {
             true => "an address of this NIC turned out to be another machine's",
             false => "policy.probe is \"strict\"",
@@ -234,7 +240,7 @@ fn off_link(ground: &Ground<'_>, parent: &Link, ip: IpAddr) -> String {
 }
 
 /// The parent's neighbour table knows another machine with that address.
-fn held_on_lan(ground: &Ground<'_>, parent: &Link, macs: Macs, ip: IpAddr) -> Option<Verdict> {
+fn held_on_lan(ground: &Ground<'_>, parent: &Link, macs: &Macs, ip: IpAddr) -> Option<Verdict> {
     let entry = ground.snapshot.neighbours.get(&(ip, parent.index))?;
     // One that we set by hand on a parent is a leftover, no knowledge.
     let leftover = entry.ours && entry.state == NeighbourState::Permanent;
@@ -254,7 +260,7 @@ fn held_on_lan(ground: &Ground<'_>, parent: &Link, macs: Macs, ip: IpAddr) -> Op
 }
 
 /// Its route waits until nobody on the LAN has answered; not where it stands already.
-fn is_asked_first(ground: &Ground<'_>, parent: &Link, mac: Mac, ip: IpAddr, distrusted: bool) -> bool {
+fn is_asked_first(ground: &Ground<'_>, parent: &Link, macs: &Macs, ip: IpAddr, distrusted: bool) -> bool {
     let wanted = match ground.config.policy.probe {
         Probe::Strict => true,
         Probe::Optimistic => distrusted,
@@ -262,11 +268,11 @@ fn is_asked_first(ground: &Ground<'_>, parent: &Link, mac: Mac, ip: IpAddr, dist
     };
     let entry = || ground.snapshot.neighbours.get(&(ip, parent.index));
     let silent = || entry().is_some_and(|entry| entry.state == NeighbourState::Failed);
-    wanted && !silent() && !ground.holds(parent.index, mac, ip)
+    wanted && !silent() && !macs.hold(ground, parent.index, ip)
 }
 
 /// Another machine answers for an address just now.
-pub(super) fn is_answered(ground: &Ground<'_>, parent: u32, macs: Macs, ip: IpAddr) -> bool {
+pub(super) fn is_answered(ground: &Ground<'_>, parent: u32, macs: &Macs, ip: IpAddr) -> bool {
     let entry = ground.snapshot.neighbours.get(&(ip, parent));
     entry.is_some_and(|entry| {
         entry.state == NeighbourState::Reachable && entry.mac.is_some_and(|holder| !macs.have(holder))

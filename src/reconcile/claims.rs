@@ -52,11 +52,6 @@ impl Parties {
         std::iter::once(main).chain(kin.map(|(key, _)| *key))
     }
 
-    fn macs(&self, key: &ChildKey, child: &Child) -> Macs {
-        let reached_at = self.served.get(key).map_or(child.mac, |seat| seat.mac);
-        Macs { own: child.mac, reached_at }
-    }
-
     /// If a child takes part as far as an address is concerned: the MAC at which it is reached, and its NIC. A server
     /// vouches for it, or it holds the address.
     pub fn stand(
@@ -140,11 +135,11 @@ impl Claims {
     pub(super) fn is_caught(&self, ground: &Ground<'_>, parties: &Parties, main: ChildKey) -> bool {
         parties.family(main).any(|key| {
             let Some(child) = ground.snapshot.children.get(&key) else { return false };
-            let macs = parties.macs(&key, child);
+            let macs = Macs { own: child.mac, reached_at: reached_at(ground.snapshot, key, child) };
             self.of(&key).any(|(address, verdict)| {
                 let held =
                     matches!(verdict, Verdict::Refused(refusal) if refusal.reason == Reason::HeldOnLan);
-                held && is_answered(ground, child.parent, macs, address)
+                held && is_answered(ground, child.parent, &macs, address)
             })
         })
     }
@@ -178,13 +173,13 @@ fn verdicts(
     for key in parties.family(main) {
         let Some(child) = ground.snapshot.children.get(&key) else { continue };
         let Some(parent) = ground.snapshot.links.get(&child.parent) else { continue };
-        let macs = parties.macs(&key, child);
+        let macs = Macs { own: child.mac, reached_at: reached_at(ground.snapshot, key, child) };
         for (address, state) in &child.addresses {
             let ip = address.addr();
-            let verdict = admit(ground, parent, macs, *address, *state, distrusted);
+            let verdict = admit(ground, parent, &macs, *address, *state, distrusted);
             let verdict = if verdict.source().is_some() { mute(child).unwrap_or(verdict) } else { verdict };
             if verdict.source().is_some() {
-                admitted.push((!ground.holds(child.parent, macs.reached_at, ip), ip, key));
+                admitted.push((!macs.hold(ground, child.parent, ip), ip, key));
             }
             verdicts.entry(key).or_default().insert(ip, verdict);
         }
