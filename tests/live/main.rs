@@ -15,6 +15,7 @@ mod guests;
 mod healing;
 mod keepalived;
 mod kin;
+mod hostile;
 mod lan;
 mod networkd;
 mod node;

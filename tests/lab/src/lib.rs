@@ -37,6 +37,7 @@ mod capture;
 mod daemon;
 mod debian;
 mod eventually;
+pub mod forge;
 mod guest;
 mod image;
 mod kind;

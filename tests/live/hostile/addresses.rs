@@ -1,0 +1,95 @@
+//! Addresses that are others'.
+
+use std::net::{IpAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use lab::eventually;
+
+use super::{Den, GATEWAY, HONEST, HONEST_V6, HOST_IP, HOST_IP6, PEER, PEER_V6, SOON};
+use crate::node::routes;
+
+#[test]
+fn addresses_of_others_get_a_guest_nothing() -> Result<()> {
+    let den = Den::new()?;
+    let mac = den.hostile.mac("eth0")?;
+    for (address, reason) in [
+        (IpAddr::from(HONEST), "held"),
+        (HONEST_V6.into(), "held"),
+        (HOST_IP.into(), "host-address"),
+        (HOST_IP6.into(), "host-address"),
+        (GATEWAY.into(), "next-hop"),
+        (PEER.into(), "held-on-lan"),
+        (PEER_V6.into(), "held-on-lan"),
+        ("8.8.8.8".parse()?, "off-link"),
+        ("2001:db8::1".parse()?, "off-link"),
+        ("127.0.0.2".parse()?, "not-global"),
+        ("192.168.77.0".parse()?, "network-address"),
+        ("192.168.77.255".parse()?, "broadcast-address"),
+    ] {
+        let nodad = if address.is_ipv6() { "nodad" } else { "" };
+        den.attack(&format!("ip addr add {address} dev eth0 {nodad}"))?;
+        let refused = den.node.wait_address(&den.hostile, address, "refused")?;
+        ensure!(refused["reason"] == reason, "{address}: {refused}");
+        // It tells everybody, and answers whoever asks.
+        if address.is_ipv4() {
+            den.attack(&format!("arping -q -c 2 -i 0.1 -U -I eth0 {address} || true"))?;
+        }
+    }
+    ensure!(den.loot()? == Vec::<String>::new(), "routed are {:?}", den.loot()?);
+    let entries = den.site.host.sh("ip neigh show dev eth0; ip neigh show dev mvs-eth0")?;
+    let of_guest: Vec<&str> = entries.lines().filter(|entry| entry.contains(&mac)).collect();
+    let own = |entry: &&&str| entry.starts_with("192.168.77.66 ") || entry.starts_with("fd77::66 ");
+    ensure!(of_guest.iter().filter(|entry| !own(entry)).count() == 0, "the host believes {of_guest:#?}");
+
+    // What the host sends to a server on the LAN arrives there, and there alone.
+    let listen = || {
+        let socket = UdpSocket::bind(("0.0.0.0", 5000))?;
+        socket.set_read_timeout(Some(Duration::from_secs(2)))?;
+        Ok(socket)
+    };
+    let (server, thief) = (den.site.peer.within(listen)?, den.hostile.within(listen)?);
+    den.site.host.within(|| {
+        let socket = UdpSocket::bind(("0.0.0.0", 0))?;
+        for target in [PEER, GATEWAY, HONEST] {
+            socket.send_to(b"a secret", (target, 5000))?;
+        }
+        Ok(())
+    })?;
+    let mut buffer = [0; 16];
+    ensure!(server.recv(&mut buffer)? == 8, "the server on the LAN did not get it");
+    ensure!(thief.recv(&mut buffer).is_err(), "the guest got what was sent to others");
+    // It has the addresses of the LAN still. The honest guest's own traffic with the LAN is between it and the LAN.
+    den.honest_is_reached()
+}
+
+#[test]
+fn ten_thousand_addresses_are_too_many_for_one_guest_alone() -> Result<()> {
+    let den = Den::new()?;
+    let start = Instant::now();
+    den.attack("printf 'addr add fd77::a:%x/64 dev eth0 nodad\\n' {1..10000} | ip -batch -")?;
+    eventually(SOON, || {
+        let count = den.loot()?.len();
+        ensure!(count >= 30, "only {count} are routed");
+        Ok(())
+    })?;
+    println!("10,000 addresses after {:?}", start.elapsed());
+    let start = Instant::now();
+    den.honest.sh("ip addr add 192.168.77.102/24 dev eth0")?;
+    den.node.wait_address(&den.honest, "192.168.77.102".parse::<IpAddr>()?, "routed")?;
+    println!("an honest address beside them after {:?}", start.elapsed());
+    den.honest_is_reached()?;
+    let status = den.node.status()?;
+    println!("the status has {} bytes", status.to_string().len());
+    let routed = routes(&den.site.host)?.len();
+    ensure!(routed <= 32 + 3, "{routed} addresses are routed");
+    ensure!(den.node.daemon.output().len() < 500, "the log is flooded");
+    // They go as they came.
+    den.attack("ip -6 addr flush dev eth0 scope global; ip addr flush dev eth0")?;
+    eventually(SOON, || {
+        let routed = routes(&den.site.host)?;
+        ensure!(routed.len() == 3, "still routed: {routed:?}");
+        Ok(())
+    })?;
+    den.honest_is_reached()
+}

@@ -1,0 +1,107 @@
+//! Guests whose root is an enemy: of the host, of the LAN, of the guests beside it. Whatever it does to its own NIC
+//! and puts on the wire, the host's traffic for others stays theirs, and an honest guest keeps reaching the host.
+//! `.github/SECURITY.md` says what no filter of ours can keep it from.
+
+mod addresses;
+mod frames;
+mod links;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use lab::forge::{self, Mac};
+use lab::{Guest, Kind};
+
+use crate::node::{BINARY, HOST, HOST_V6, Node, Site, routes};
+
+/// Long enough for all that an event does, and sooner than the resync.
+const SOON: Duration = Duration::from_secs(10);
+
+const HOST_IP: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 11);
+const HOST_IP6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x11);
+const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 1);
+const PEER: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 12);
+const PEER_V6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x12);
+const HONEST: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 101);
+const HONEST_V6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x101);
+const HOSTILE: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 66);
+const HOSTILE_V6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x66);
+
+/// A host with an honest and a hostile guest.
+struct Den {
+    site: Site,
+    node: Node,
+    honest: Guest,
+    hostile: Guest,
+}
+
+impl Den {
+    fn new() -> Result<Den> {
+        let site = Site::new(Kind::Lxd)?;
+        let node = Node::start(&site.host)?;
+        let honest = site.launch_static("honest", &["192.168.77.101/24", "fd77::101/64"])?;
+        let hostile = site.launch_static("hostile", &["192.168.77.66/24", "fd77::66/64"])?;
+        let den = Den { site, node, honest, hostile };
+        den.node.wait_both_ways(&den.hostile, HOSTILE, HOST)?;
+        den.node.wait_both_ways(&den.hostile, HOSTILE_V6, HOST_V6)?;
+        den.nobody_is_harmed()?;
+        Ok(den)
+    }
+
+    /// As root of the hostile guest, with all programs of the host.
+    fn attack(&self, script: &str) -> Result<String> {
+        let target = format!("--target={}", self.hostile.pid()?);
+        let root = ["nsenter", &target, "--user", "--net", "--setuid=0", "--setgid=0"];
+        self.site.host.run(&[&root[..], &["bash", "-euc", script]].concat())
+    }
+
+    /// The MAC that the host shows to its guests.
+    fn shim_mac(&self) -> Result<Mac> {
+        forge::mac(&self.site.host.sh("cat /sys/class/net/mvs-eth0/address")?)
+    }
+
+    /// The host and the honest guest reach each other, and each of them the LAN, all at the address that is theirs.
+    fn nobody_is_harmed(&self) -> Result<()> {
+        self.honest_is_reached()?;
+        let Den { site, honest, .. } = self;
+        for address in [IpAddr::from(PEER), PEER_V6.into(), GATEWAY.into()] {
+            ensure!(site.host.reaches(address, SOON), "the host lost {address}\n{}", self.node.picture()?);
+            ensure!(honest.reaches(address, SOON), "the honest guest lost {address}");
+            let way = site.host.sh(&format!("ip route get {address}"))?;
+            ensure!(way.contains("dev eth0"), "the host's traffic for {address} is led astray: {way}");
+        }
+        Ok(())
+    }
+
+    /// The host and the honest guest reach each other.
+    fn honest_is_reached(&self) -> Result<()> {
+        self.node.wait_both_ways(&self.honest, HONEST, HOST)?;
+        self.node.wait_both_ways(&self.honest, HONEST_V6, HOST_V6)?;
+        let entries = self.site.host.sh("ip neigh show dev mvs-eth0")?;
+        let mac = self.honest.mac("eth0")?;
+        for address in [HONEST.to_string(), HONEST_V6.to_string()] {
+            let entry = entries.lines().find(|entry| entry.starts_with(&format!("{address} ")));
+            let entry = entry.with_context(|| format!("no entry for {address} in {entries}"))?;
+            ensure!(entry.contains(&mac), "the honest guest's {address} is at another MAC: {entry}");
+        }
+        Ok(())
+    }
+
+    /// The addresses that the host routes to its guests, but for those that the two have in peace.
+    fn loot(&self) -> Result<Vec<String>> {
+        let own = [HONEST.to_string(), HONEST_V6.to_string(), HOSTILE.to_string(), HOSTILE_V6.to_string()];
+        let routed = routes(&self.site.host)?;
+        let routed = routed.iter().filter_map(|route| route.split(' ').next()).map(str::to_owned);
+        Ok(routed.filter(|address| !own.contains(address)).collect())
+    }
+
+    /// What stands is what should stand.
+    fn is_settled(&self) -> Result<()> {
+        lab::eventually(SOON, || {
+            let plan = self.site.host.run(&[BINARY, "plan"])?;
+            ensure!(plan.starts_with("nothing to do"), "{plan}");
+            Ok(())
+        })
+    }
+}
