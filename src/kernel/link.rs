@@ -12,7 +12,7 @@ use super::request::Requests;
 use super::wire::{Attributes, Malformed, Message, i32_of, text_of, u8_at, u16_at, u32_at, u32_of};
 use crate::model::Mac;
 use crate::model::inventory::Mode;
-use crate::model::names::{LINK_GROUP, made_with, shim_alias};
+use crate::model::names::{LINK_GROUP, is_marked, made_with, shim_alias};
 use crate::model::snapshot::LinkKind;
 
 /// A link as a message shows it, in whichever namespace.
@@ -59,7 +59,7 @@ impl Seen {
 
     /// Bears our mark, if it is in the host's namespace.
     pub(super) fn is_shim(&self) -> bool {
-        (self.group == LINK_GROUP || self.made_with.is_some()) && matches!(self.kind, LinkKind::Macvlan(_))
+        is_marked(&self.name, self.group, self.made_with) && matches!(self.kind, LinkKind::Macvlan(_))
     }
 }
 

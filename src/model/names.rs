@@ -25,6 +25,21 @@ pub fn made_with(alias: &str) -> Option<Mac> {
     alias.strip_prefix(PROGRAM)?.strip_prefix(' ')?.parse().ok()
 }
 
+/// Whether a macvlan link of the host with this name bears our mark. A guest's NIC does not: LXD and Incus name it on
+/// its way in and out, and may leave it there; its root can have given it any group and alias, but not that name.
+pub fn is_marked(name: &str, group: u32, made_with: Option<Mac>) -> bool {
+    (group == LINK_GROUP || made_with.is_some()) && !is_guests(name)
+}
+
+/// The names that LXD and Incus give to guests' NICs: random ones, or made of the MAC (`instances.nic.host_name`).
+fn is_guests(name: &str) -> bool {
+    let hex =
+        |digits: &str, count| digits.len() == count && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    [("mac", 8), ("lxd", 10), ("inc", 10)]
+        .iter()
+        .any(|(prefix, count)| name.strip_prefix(prefix).is_some_and(|rest| hex(rest, *count)))
+}
+
 /// The nftables table of family netdev that holds the filters of our shims.
 pub const FILTER_TABLE: &str = "macvlan_shim";
 
@@ -76,6 +91,18 @@ mod tests {
         assert_eq!(made_with(&shim_alias(mac)), Some(mac));
         for other in ["", "macvlan-shim", "macvlan-shim of mine", "my macvlan-shim 02:00:00:00:00:07"] {
             assert_eq!(made_with(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_guests_nic_is_not_marked_whatever_its_root_did_to_it() {
+        let mac = Some(Mac([2, 0, 0, 0, 0, 7]));
+        for name in ["mac0e54ab14", "lxd163e0b948d", "inc163e0b948d"] {
+            assert!(!is_marked(name, LINK_GROUP, mac), "{name}");
+        }
+        for name in ["mvs-eth0", "mvs-if7", "mac", "mac0", "machine0", "mac0e54ab14a", "lxdbr0", "foo"] {
+            assert!(is_marked(name, LINK_GROUP, None) && is_marked(name, 0, mac), "{name}");
+            assert!(!is_marked(name, 0, None), "{name}");
         }
     }
 

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use super::Mac;
 use super::inventory::Mode;
-use super::names::{TABLE, TABLE_MAIN};
+use super::names::{self, TABLE, TABLE_MAIN};
 
 /// The kernel's state, as far as we need it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -96,9 +96,9 @@ pub struct Link {
 impl Link {
     /// If this link is one of our shims: the ifindex of its parent. Either mark suffices, so that the other can
     /// be put back. A marked link whose parent has left the namespace counts too, with parent 0, so that it is
-    /// cleaned away.
+    /// cleaned away. A guest's NIC that was marked by its root does not.
     pub fn shim_parent(&self) -> Option<u32> {
-        let marked = self.group == super::names::LINK_GROUP || self.made_with.is_some();
+        let marked = names::is_marked(&self.name, self.group, self.made_with);
         let ours = marked && matches!(self.kind, LinkKind::Macvlan(_));
         ours.then_some(self.lower.unwrap_or(0))
     }

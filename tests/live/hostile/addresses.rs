@@ -67,7 +67,8 @@ fn addresses_of_others_get_a_guest_nothing() -> Result<()> {
 fn ten_thousand_addresses_are_too_many_for_one_guest_alone() -> Result<()> {
     let den = Den::new()?;
     let start = Instant::now();
-    den.attack("printf 'addr add fd77::a:%x/64 dev eth0 nodad\\n' {1..10000} | ip -batch -")?;
+    // All of one multicast group: of many groups the kernel makes heavy weather.
+    den.attack("printf 'addr add fd77::%x:0:66/64 dev eth0 nodad\\n' {1..10000} | ip -batch -")?;
     eventually(SOON, || {
         let count = den.loot()?.len();
         ensure!(count >= 30, "only {count} are routed");
@@ -81,8 +82,11 @@ fn ten_thousand_addresses_are_too_many_for_one_guest_alone() -> Result<()> {
     den.honest_is_reached()?;
     let status = den.node.status()?;
     println!("the status has {} bytes", status.to_string().len());
-    let routed = routes(&den.site.host)?.len();
-    ensure!(routed <= 32 + 3, "{routed} addresses are routed");
+    eventually(SOON, || {
+        let routed = routes(&den.site.host)?.len();
+        ensure!(routed <= 32 + 3, "{routed} addresses are routed");
+        Ok(())
+    })?;
     ensure!(den.node.daemon.output().len() < 500, "the log is flooded");
     // They go as they came.
     den.attack("ip -6 addr flush dev eth0 scope global; ip addr flush dev eth0")?;

@@ -4,76 +4,65 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use lab::{eventually, until};
+use lab::eventually;
 
 use super::{Den, HOSTILE, HOSTILE_V6, SOON};
-use crate::node::{BINARY, HOST, HOST_V6, PATIENCE, ours};
+use crate::node::{BINARY, HOST, HOST_V6, Node, PATIENCE, ours};
 
 fn mac_of(den: &Den, link: &str) -> Result<String> {
     Ok(den.site.host.sh(&format!("cat /sys/class/net/{link}/address"))?.trim().to_owned())
 }
 
 #[test]
-fn the_shims_mac_on_a_link_of_a_guest_only_moves_the_shim_on() -> Result<()> {
+fn a_guest_does_not_get_the_mac_of_a_shim_that_stands() -> Result<()> {
     let den = Den::new()?;
-    let first = mac_of(&den, "mvs-eth0")?;
-    // While the shim stands, nobody else gets its MAC: not on the NIC, not on a link on top of it.
-    ensure!(den.attack(&format!("ip link set eth0 address {first}")).is_err(), "the NIC has the shim's MAC");
+    let mac = mac_of(&den, "mvs-eth0")?;
+    let take = |link: &str| den.attack(&format!("ip link set {link} address {mac}; ip link set {link} up"));
     den.attack("ip link add nested link eth0 type macvlan mode bridge")?;
-    den.attack(&format!("ip link set nested address {first}"))?;
-    ensure!(den.attack("ip link set nested up").is_err(), "two links up with one MAC");
-    den.nobody_is_harmed()?;
-
-    // It snatches the MAC in the moment in which the shim is gone.
-    den.attack("nohup bash -c 'until ip link set nested up; do :; done' >/dev/null 2>&1 &")?;
-    den.site.host.sh("ip link del mvs-eth0")?;
-    let snatched =
-        until(SOON, "the guest has the MAC", || den.attack("ip -o link show up nested | grep -q .").is_ok());
-    if snatched.is_err() {
-        // The daemon is faster. Then the guest is to have all the time that it needs.
-        den.site.host.sh("ip link set mvs-eth0 down; ip link set mvs-eth0 address 02:00:00:00:00:79")?;
+    for link in ["eth0", "nested"] {
+        ensure!(take(link).is_err(), "{link} of the guest has the shim's MAC");
+        den.attack(&format!("ip link set {link} up"))?;
+        den.nobody_is_harmed()?;
     }
-    eventually(SOON, || {
-        let now = mac_of(&den, "mvs-eth0")?;
-        println!("the shim had {first} and has {now}");
-        Ok(())
-    })?;
-    den.nobody_is_harmed()?;
-    den.is_settled()
+    ensure!(mac_of(&den, "mvs-eth0")? == mac, "the shim has another MAC");
+    Ok(())
 }
 
 #[test]
-fn a_mac_that_was_taken_beforehand_costs_the_shim_only_that_mac() -> Result<()> {
+fn a_mac_that_was_taken_before_the_shim_came_costs_it_that_mac_and_no_more() -> Result<()> {
     let mut den = Den::new()?;
     let first = mac_of(&den, "mvs-eth0")?;
-    // One is to be seen by the daemon; the other is in a namespace of which the host knows nothing.
-    for (what, hide) in [("seen", ""), ("unseen", "ip netns add deep; ip link set nested netns deep")] {
+    // One is seen by the daemon; the other is in a namespace of which the host knows nothing.
+    let seen = format!(
+        "ip link add nested link eth0 address {first} type macvlan mode bridge; ip link set nested up"
+    );
+    for (what, script) in [("seen", seen), ("unseen", deep(&first))] {
         den.node.daemon.kill()?;
         den.site.host.run(&[BINARY, "cleanup"])?;
-        let script = format!(
-            "ip link add nested link eth0 address {first} type macvlan mode bridge\n{}",
-            if hide.is_empty() { "ip link set nested up".to_owned() } else { deep(&first) }
-        );
         den.attack(&script)?;
-        den.node = crate::node::Node::start(&den.site.host)?;
+        den.node = Node::start(&den.site.host)?;
+        // Whoever knew the old MAC has to forget it first: that takes the guest's kernel some seconds.
+        den.honest.sh("ip neigh flush dev eth0; ip -6 neigh flush dev eth0")?;
         den.nobody_is_harmed()?;
         let now = mac_of(&den, "mvs-eth0")?;
         ensure!(now != first, "two links have {first}");
-        let told = den.node.daemon.output().join("\n");
-        println!("{what}: {now}; told: {}", told.contains("mac-taken"));
+        let told = den.node.daemon.output();
+        println!("{what}: the shim has {now}; {told:#?}");
+        let told: Vec<&String> = told.iter().filter(|line| line.contains("another MAC")).collect();
+        ensure!(told.is_empty() == (what == "seen"), "told was {told:#?}");
         den.is_settled()?;
-        den.attack("ip link del nested 2>/dev/null || true; pkill -P 1 sleep 2>/dev/null || true")?;
+        den.attack("ip link del nested || true")?;
     }
     Ok(())
 }
 
-/// A link with that MAC, up in a namespace within the guest's.
+/// A link with that MAC, up in a namespace within the guest's, which ends with the guest.
 fn deep(mac: &str) -> String {
     format!(
-        "ip link del nested\nunshare --net sleep 600 >/dev/null 2>&1 & deep=$!\n\
-         for i in $(seq 100); do [ $(readlink /proc/$deep/ns/net) != $(readlink /proc/$$/ns/net) ] && break; sleep 0.05; done\n\
-         ip link add nested link eth0 address {mac} netns $deep type macvlan mode bridge\n\
-         nsenter --target=$deep --net ip link set nested up"
+        "here=$(readlink /proc/$$/ns/net)\nunshare --net sleep 600 </dev/null >/dev/null 2>&1 &\n\
+         until [ \"$(readlink /proc/$!/ns/net)\" != \"$here\" ]; do sleep 0.01; done\n\
+         ip link add deep link eth0 address {mac} netns $! type macvlan mode bridge\n\
+         nsenter --target=$! --net ip link set deep up"
     )
 }
 
@@ -140,7 +129,7 @@ fn a_nic_that_comes_back_marked_as_ours_is_not_taken_for_a_shim() -> Result<()> 
     node.daemon.kill()?;
     den.site.host.run(&[BINARY, "cleanup"])?;
     ensure!(den.site.host.ok(&format!("ip link show {name}")), "cleanup deleted the link of another");
-    let node = crate::node::Node::start(&den.site.host)?;
+    let node = Node::start(&den.site.host)?;
     den.site.server.start_daemon()?;
     node.wait_both_ways(&den.honest, super::HONEST, HOST)?;
     Ok(())

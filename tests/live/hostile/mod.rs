@@ -33,6 +33,8 @@ struct Den {
     site: Site,
     node: Node,
     honest: Guest,
+    /// Of its init: a way into it that needs no server.
+    honest_pid: u64,
     hostile: Guest,
 }
 
@@ -42,7 +44,8 @@ impl Den {
         let node = Node::start(&site.host)?;
         let honest = site.launch_static("honest", &["192.168.77.101/24", "fd77::101/64"])?;
         let hostile = site.launch_static("hostile", &["192.168.77.66/24", "fd77::66/64"])?;
-        let den = Den { site, node, honest, hostile };
+        let honest_pid = honest.pid()?;
+        let den = Den { site, node, honest, honest_pid, hostile };
         den.node.wait_both_ways(&den.hostile, HOSTILE, HOST)?;
         den.node.wait_both_ways(&den.hostile, HOSTILE_V6, HOST_V6)?;
         den.nobody_is_harmed()?;
@@ -64,10 +67,10 @@ impl Den {
     /// The host and the honest guest reach each other, and each of them the LAN, all at the address that is theirs.
     fn nobody_is_harmed(&self) -> Result<()> {
         self.honest_is_reached()?;
-        let Den { site, honest, .. } = self;
+        let site = &self.site;
         for address in [IpAddr::from(PEER), PEER_V6.into(), GATEWAY.into()] {
             ensure!(site.host.reaches(address, SOON), "the host lost {address}\n{}", self.node.picture()?);
-            ensure!(honest.reaches(address, SOON), "the honest guest lost {address}");
+            self.honest_reaches(address)?;
             let way = site.host.sh(&format!("ip route get {address}"))?;
             ensure!(way.contains("dev eth0"), "the host's traffic for {address} is led astray: {way}");
         }
@@ -76,15 +79,28 @@ impl Den {
 
     /// The host and the honest guest reach each other.
     fn honest_is_reached(&self) -> Result<()> {
-        self.node.wait_both_ways(&self.honest, HONEST, HOST)?;
-        self.node.wait_both_ways(&self.honest, HONEST_V6, HOST_V6)?;
+        for (guest, host) in
+            [(IpAddr::from(HONEST), IpAddr::from(HOST_IP)), (HONEST_V6.into(), HOST_IP6.into())]
+        {
+            ensure!(self.site.host.reaches(guest, SOON), "the host lost {guest}\n{}", self.node.picture()?);
+            self.honest_reaches(host)?;
+        }
         let entries = self.site.host.sh("ip neigh show dev mvs-eth0")?;
-        let mac = self.honest.mac("eth0")?;
+        let enter = format!("nsenter --target={} --net", self.honest_pid);
+        let mac = self.site.host.sh(&format!("{enter} ip -o link show eth0 | grep -o 'link/ether [^ ]*'"))?;
+        let mac = mac.trim().trim_start_matches("link/ether ");
         for address in [HONEST.to_string(), HONEST_V6.to_string()] {
             let entry = entries.lines().find(|entry| entry.starts_with(&format!("{address} ")));
             let entry = entry.with_context(|| format!("no entry for {address} in {entries}"))?;
-            ensure!(entry.contains(&mac), "the honest guest's {address} is at another MAC: {entry}");
+            ensure!(entry.contains(mac), "the honest guest's {address} is at another MAC: {entry}");
         }
+        Ok(())
+    }
+
+    fn honest_reaches(&self, address: IpAddr) -> Result<()> {
+        let ping = format!("nsenter --target={} --net ping -n -q -c 1 -W 0.3 {address}", self.honest_pid);
+        lab::eventually(SOON, || self.site.host.sh(&ping))
+            .with_context(|| format!("the honest guest lost {address}"))?;
         Ok(())
     }
 
