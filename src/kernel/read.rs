@@ -266,8 +266,8 @@ fn child(seen: &link::Seen, own_id: i32) -> Option<Child> {
         _ => return None,
     };
     let parent = seen.lower.filter(|_| seen.lower_netns == Some(own_id))?;
-    let (name, addresses) = (seen.name.clone(), BTreeMap::new());
-    Some(Child { parent, mac: seen.mac?, mode, name, tap, master: None, addresses })
+    let (name, up, addresses) = (seen.name.clone(), seen.up, BTreeMap::new());
+    Some(Child { parent, mac: seen.mac?, mode, name, tap, up, master: None, addresses })
 }
 
 /// The child with the present addresses of the family, its own and its master's, as well; `None` if it has gone

@@ -133,6 +133,7 @@ impl State {
                 mode,
                 name: link.name.clone(),
                 tap,
+                up: link.up,
                 master: None,
                 addresses: addresses.map(|(key, value)| (key.address, guest_address(value))).collect(),
             })

@@ -352,6 +352,8 @@ pub struct Child {
     pub name: String,
     /// macvtap: a VM's NIC.
     pub tap: bool,
+    /// Administratively up. Of the children of a parent that are up no two have the same MAC.
+    pub up: bool,
     /// The bridge or bond that it is a port of, where it is.
     pub master: Option<Master>,
     /// Its addresses and its master's, each with the length of its prefix, with what hinders its use.
@@ -372,9 +374,9 @@ pub struct Master {
 impl Child {
     /// The two differ in nothing but their addresses.
     pub fn is_same_but_for_addresses(&self, other: &Child) -> bool {
-        let Child { parent, mac, mode, name, tap, master, addresses: _ } = self;
+        let Child { parent, mac, mode, name, tap, up, master, addresses: _ } = self;
         (parent, mac, mode, name) == (&other.parent, &other.mac, &other.mode, &other.name)
-            && (tap, master) == (&other.tap, &other.master)
+            && (tap, up, master) == (&other.tap, &other.up, &other.master)
     }
 }
 

@@ -28,7 +28,8 @@ pub fn join(ground: &Ground<'_>, inventory: &Inventory, before: &Joins) -> Joins
 
     let lives_in = |guest: &Guest| ground.snapshot.inits.get(&guest.init?).copied();
 
-    // By parent and MAC; of two that both fit, the one in the guest's namespace, or the one that was joined before.
+    // By parent and MAC. Of several that fit, one in the guest's namespace; then one that is up: root in a guest can make
+    // a link with any MAC, but it goes up only where nobody has that; then the one that was joined before.
     for (key, guest, nic) in &nics {
         let parent = parent_of(ground, nic);
         let fits = |child: &&ChildKey| {
@@ -36,10 +37,10 @@ pub fn join(ground: &Ground<'_>, inventory: &Inventory, before: &Joins) -> Joins
             Some(seen.parent) == parent && may_be_of(guest, **child, seen)
         };
         let same_mac = nic.mac.into_iter().flat_map(|mac| ground.facts.children_with(mac));
-        let found: Vec<&ChildKey> = same_mac.filter(fits).collect();
-        let at_home = found.iter().find(|child| Some(child.netns) == lives_in(guest)).copied();
-        let standing = before.get(key).filter(|child| found.contains(child));
-        if let Some(child) = at_home.or(standing).or(found.first().copied()) {
+        let (home, standing) = (lives_in(guest), before.get(key));
+        let order =
+            |child: &&ChildKey| (Some(child.netns) != home, !children[*child].up, Some(*child) != standing);
+        if let Some(child) = same_mac.filter(fits).min_by_key(order) {
             take(&mut joins, key, *child);
         }
     }

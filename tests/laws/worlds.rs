@@ -633,6 +633,7 @@ impl Event {
                     mode: *mode,
                     name: "eth0".to_owned(),
                     tap: *tap,
+                    up: true,
                     master: None,
                     addresses: addresses.clone(),
                 };

@@ -15,7 +15,7 @@
 //! hidden 00:16:3e:00:00:01                       a MAC in a namespace that we cannot see
 //! server lxd [connected|connecting|absent|failed|unread] [member 192.168.100.63 named lxd2]
 //! guest lxd:web [vm] [stopped] [init 1234] [profiles a,b] [enabled X]: eth0 :01 on eth0 [vlan N] [private]; eth1 …
-//! child 1:7 :01 on eth0 [private|passthru] [tap] [port of br0 [mac M]]: 192.168.100.9/24, 2001:db8::9/64 tentative
+//! child 1:7 :01 on eth0 [private|passthru] [tap] [down] [port of br0 [mac M]]: 192.168.100.9/24, 2001:db8::9/64 tentative
 //! process 1234 in 1                              the namespace of a guest's first process
 //! restart                                        a new process: it remembers nothing
 //! reload                                         SIGHUP: waiting is forgotten
@@ -533,6 +533,7 @@ impl World {
             mode: mode(words),
             name: "eth0".to_owned(),
             tap: words.has("tap"),
+            up: !words.has("down"),
             addresses: addresses
                 .split(',')
                 .map(str::trim)

@@ -56,6 +56,33 @@ fn a_mac_that_was_taken_before_the_shim_came_costs_it_that_mac_and_no_more() -> 
     Ok(())
 }
 
+/// A link that is down may have any MAC. It must not pass for the NIC of the guest whose MAC that is.
+#[test]
+fn the_mac_of_another_guest_on_a_link_that_is_down_gets_a_guest_nothing() -> Result<()> {
+    let mut den = Den::new()?;
+    let mac = den.honest.mac("eth0")?;
+    let nested = format!(
+        "ip link add nested link eth0 address {mac} type macvlan mode bridge
+         ip addr add 192.168.77.67/24 dev nested; ip addr add fd77::67/64 dev nested nodad"
+    );
+    den.attack(&nested)?;
+    den.nobody_is_harmed()?;
+    // The hostile one comes first, and the daemon does not know who was who.
+    den.honest.stop_hard()?;
+    den.hostile.restart()?;
+    den.attack(&nested)?;
+    den.honest.start()?;
+    den.honest_pid = den.honest.pid()?;
+    den.honest.sh("ip addr add 192.168.77.101/24 dev eth0; ip addr add fd77::101/64 dev eth0")?;
+    den.nobody_is_harmed()?;
+    den.node.daemon.kill()?;
+    den.site.host.run(&[BINARY, "cleanup"])?;
+    den.node = Node::start(&den.site.host)?;
+    den.nobody_is_harmed()?;
+    ensure!(den.loot()? == Vec::<String>::new(), "routed are {:?}", den.loot()?);
+    den.is_settled()
+}
+
 /// A link with that MAC, up in a namespace within the guest's, which ends with the guest.
 fn deep(mac: &str) -> String {
     format!(
