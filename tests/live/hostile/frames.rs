@@ -19,8 +19,8 @@ fn neighbours(host: &Machine, link: &str) -> Result<usize> {
 /// All that tells where the host's traffic goes.
 fn ways(host: &Machine) -> Result<String> {
     host.sh(
-        "ip route show table all | sort; ip -6 route show table all | grep -v 'dev lo' | sed 's/expires [0-9]*sec//' | sort
-         ip addr show | grep inet | sed 's/valid_lft.*//'; ip route show cache; ip -6 route show cache",
+        "{ ip -4 route show table all; ip -6 route show table all | grep -v 'dev lo'; ip -4 route show cache
+           ip -6 route show cache; ip addr show | grep inet; } | sed 's/ expires [0-9]*sec//; /valid_lft/d' | sort",
     )
 }
 
