@@ -1,7 +1,10 @@
 //! The control socket: HTTP over a unix socket, as LXD's own. It only reads, and it cannot hold up the
-//! daemon: connections are few, short-lived and carry one small request each.
+//! daemon: connections are few, short-lived and carry one small request each, and one status is made at a time, with
+//! a pause after it.
 //!
-//! Who may connect is the file's business: its owner and its group (mode 0660).
+//! Who may connect is the file's business, its owner and its group (mode 0660), and [`peer`]'s once more.
+
+mod peer;
 
 use std::convert::Infallible;
 use std::fs::{DirBuilder, Permissions};
@@ -10,7 +13,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http_body_util::Full;
 use hyper::body::{Body, Bytes, Incoming};
@@ -23,21 +26,25 @@ use nix::errno::Errno;
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr};
 use serde_json::json;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
+use self::peer::{Peer, Rank};
 use crate::model::names;
 use crate::model::status::Status;
 
 /// A question to the daemon's loop: answer with the present status.
 pub type StatusRequest = oneshot::Sender<Arc<Status>>;
 
-/// How many are served at once; others wait in the kernel's queue.
+/// How many connections of root are served at once, while others wait in the kernel's queue; and how many of other
+/// users, where those beyond are turned away: they cannot keep root waiting.
 const CONNECTIONS: usize = 16;
 /// How long a connection may take in all, also for a peer that does not read.
 const DEADLINE: Duration = Duration::from_secs(5);
 /// How many bytes the head of a request may have; the least that hyper takes.
 const HEAD: usize = 8192;
+/// So many times as long as it took to make a status nobody gets the next one.
+const REST: u32 = 3;
 /// How long to wait where the kernel has no file descriptor for us.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -96,6 +103,9 @@ fn bind_closed(folder: &Path, path: &Path) -> io::Result<UnixListener> {
     DirBuilder::new().mode(0o700).create(&closed)?;
     let socket = closed.join("s");
     let bound = UnixListener::bind(&socket).and_then(|listener| {
+        if let Err(error) = peer::give_to_group(&socket) {
+            tracing::warn!(%error, "the control socket is not its group's: only root can ask for the status");
+        }
         std::fs::set_permissions(&socket, Permissions::from_mode(0o660))?;
         std::fs::rename(&socket, path)?;
         Ok(listener)
@@ -110,17 +120,28 @@ pub async fn serve(listener: UnixListener, ask: mpsc::Sender<StatusRequest>) {
 }
 
 async fn serve_within(deadline: Duration, listener: UnixListener, ask: mpsc::Sender<StatusRequest>) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    let (roots, others) = (Arc::new(Semaphore::new(CONNECTIONS)), Arc::new(Semaphore::new(CONNECTIONS)));
+    let group = peer::group();
+    let desk = Arc::new(Desk { ask, turn: Arc::default(), line: Mutex::default() });
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
-        let Ok(slot) = slots.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let ask = ask.clone();
+                let peer = Peer::of(&stream);
+                let slot = match peer {
+                    Peer::Root => roots.clone().acquire_owned().await.ok(),
+                    _ => others.clone().try_acquire_owned().ok(),
+                };
+                let Some(slot) = slot else { continue };
+                let desk = desk.clone();
                 connections.spawn(async move {
                     let _slot = slot;
-                    if tokio::time::timeout(deadline, connection(stream, ask)).await.is_err() {
+                    let served = async {
+                        let rank = Rank::of(peer, group).await;
+                        connection(stream, desk, rank).await;
+                    };
+                    if tokio::time::timeout(deadline, served).await.is_err() {
                         tracing::debug!("a control connection took too long");
                     }
                 });
@@ -133,10 +154,10 @@ async fn serve_within(deadline: Duration, listener: UnixListener, ask: mpsc::Sen
     }
 }
 
-async fn connection(stream: UnixStream, ask: mpsc::Sender<StatusRequest>) {
+async fn connection(stream: UnixStream, desk: Arc<Desk>, rank: Rank) {
     let service = service_fn(|request| {
-        let ask = ask.clone();
-        async move { Ok::<_, Infallible>(answer(request, ask).await) }
+        let desk = desk.clone();
+        async move { Ok::<_, Infallible>(answer(request, &desk, rank).await) }
     });
     let served = http1::Builder::new()
         .keep_alive(false)
@@ -148,7 +169,19 @@ async fn connection(stream: UnixStream, ask: mpsc::Sender<StatusRequest>) {
     }
 }
 
-async fn answer(request: Request<Incoming>, ask: mpsc::Sender<StatusRequest>) -> Response<Full<Bytes>> {
+/// Where a status is asked for.
+struct Desk {
+    ask: mpsc::Sender<StatusRequest>,
+    /// Held while one is made, and a while longer.
+    turn: Arc<Mutex<()>>,
+    /// Where all but root wait for their turn, so that root never stands behind more than one of them.
+    line: Mutex<()>,
+}
+
+async fn answer(request: Request<Incoming>, desk: &Desk, rank: Rank) -> Response<Full<Bytes>> {
+    if rank == Rank::Stranger {
+        return refuse(StatusCode::FORBIDDEN, "only root and the members of the socket's group may ask");
+    }
     let path = request.uri().path();
     if !["/1.0", "/1.0/status"].contains(&path.trim_end_matches('/')) {
         return refuse(StatusCode::NOT_FOUND, &format!("there is no {path}; there are /1.0 and /1.0/status"));
@@ -167,17 +200,33 @@ async fn answer(request: Request<Incoming>, ask: mpsc::Sender<StatusRequest>) ->
             StatusCode::OK,
             &json!({"program": names::PROGRAM, "version": env!("CARGO_PKG_VERSION"), "paths": ["/1.0/status"]}),
         ),
-        _ => match status(&ask).await {
-            Some(status) => respond(StatusCode::OK, &*status),
+        _ => match desk.status(rank).await {
+            Some(response) => response,
             None => refuse(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping"),
         },
     }
 }
 
-async fn status(ask: &mpsc::Sender<StatusRequest>) -> Option<Arc<Status>> {
-    let (reply, answered) = oneshot::channel();
-    ask.send(reply).await.ok()?;
-    answered.await.ok()
+impl Desk {
+    /// The status as an answer. It is put into words in another thread, for that of a thousand guests takes a while.
+    async fn status(&self, rank: Rank) -> Option<Response<Full<Bytes>>> {
+        let _first_in_line = match rank {
+            Rank::Root => None,
+            _ => Some(self.line.lock().await),
+        };
+        let turn = self.turn.clone().lock_owned().await;
+        let began = Instant::now();
+        let (reply, answered) = oneshot::channel();
+        self.ask.send(reply).await.ok()?;
+        let status = answered.await.ok()?;
+        let response = tokio::task::spawn_blocking(move || respond(StatusCode::OK, &*status)).await.ok()?;
+        let rest = began.elapsed() * REST;
+        tokio::spawn(async move {
+            tokio::time::sleep(rest).await;
+            drop(turn);
+        });
+        Some(response)
+    }
 }
 
 fn refuse(code: StatusCode, message: &str) -> Response<Full<Bytes>> {

@@ -3,6 +3,7 @@
 //! `.github/SECURITY.md` says what no filter of ours can keep it from.
 
 mod addresses;
+mod control;
 mod frames;
 mod links;
 

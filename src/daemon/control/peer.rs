@@ -1,0 +1,110 @@
+//! Who asks at the control socket: root, or a user, who is admitted as a member of the socket's group. The kernel asks
+//! the same of whoever connects, by the file's mode; but a mode can be changed, and a connection handed on.
+
+use std::ffi::CString;
+use std::io;
+use std::path::Path;
+
+use nix::unistd::{Gid, Group, Uid, User, chown, getegid, geteuid, getgrouplist};
+use tokio::net::UnixStream;
+
+use crate::model::names::PROGRAM;
+
+/// Who is at the other end of a connection, as the kernel says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Peer {
+    /// Root, or whoever runs the daemon.
+    Root,
+    /// Somebody else, by user and group.
+    User(Uid, Gid),
+    /// The kernel does not tell.
+    Unknown,
+}
+
+impl Peer {
+    /// Who is at the other end.
+    pub(super) fn of(stream: &UnixStream) -> Peer {
+        let Ok(credentials) = stream.peer_cred() else { return Peer::Unknown };
+        let user = Uid::from_raw(credentials.uid());
+        if user.is_root() || user == geteuid() {
+            return Peer::Root;
+        }
+        Peer::User(user, Gid::from_raw(credentials.gid()))
+    }
+}
+
+/// What somebody may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rank {
+    /// Ask, before all others.
+    Root,
+    /// Ask.
+    Member,
+    /// Nothing.
+    Stranger,
+}
+
+impl Rank {
+    /// The rank of a peer at the socket of that group. Its members are looked up in another thread, for the list of them
+    /// may be far away.
+    pub(super) async fn of(peer: Peer, group: Gid) -> Rank {
+        let member = match peer {
+            Peer::Root => return Rank::Root,
+            Peer::User(_, its) if its == group => true,
+            Peer::User(user, its) => {
+                let lookup = tokio::task::spawn_blocking(move || is_member(user, its, group));
+                lookup.await.unwrap_or_default()
+            }
+            Peer::Unknown => false,
+        };
+        if member { Rank::Member } else { Rank::Stranger }
+    }
+}
+
+fn is_member(user: Uid, its: Gid, group: Gid) -> bool {
+    let name = User::from_uid(user).ok().flatten().and_then(|user| CString::new(user.name).ok());
+    let groups = name.and_then(|name| getgrouplist(&name, its).ok());
+    groups.is_some_and(|groups| groups.contains(&group))
+}
+
+/// The group whose members may ask: the one with our name where there is one, else our own.
+pub(super) fn group() -> Gid {
+    Group::from_name(PROGRAM).ok().flatten().map_or_else(getegid, |group| group.gid)
+}
+
+/// Gives a file to that group.
+pub(super) fn give_to_group(file: &Path) -> io::Result<()> {
+    let group = group();
+    if group == getegid() {
+        return Ok(());
+    }
+    Ok(chown(file, None, Some(group))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn root_and_members_are_admitted_and_nobody_else() {
+        let (group, other) = (Gid::from_raw(60_077), Gid::from_raw(60_078));
+        // No user of any machine: nothing but the group that it shows can speak for it.
+        let stranger = Uid::from_raw(60_077);
+        for (peer, rank) in [
+            (Peer::Root, Rank::Root),
+            (Peer::User(stranger, group), Rank::Member),
+            (Peer::User(stranger, other), Rank::Stranger),
+            (Peer::Unknown, Rank::Stranger),
+        ] {
+            assert_eq!(Rank::of(peer, group).await, rank, "{peer:?}");
+        }
+    }
+
+    #[test]
+    fn membership_is_that_of_the_user_database() {
+        // `daemon` is in its own group on every Debian, Fedora and Arch, and root in none of its.
+        let daemon = User::from_name("daemon").unwrap().unwrap();
+        assert!(is_member(daemon.uid, Gid::from_raw(60_077), Gid::from_raw(60_077)));
+        assert!(!is_member(daemon.uid, daemon.gid, Gid::from_raw(60_077)));
+    }
+}
