@@ -1,6 +1,6 @@
 # Each command does everything on a fresh Debian 12, as root, with Rust by rustup: `make demo`, `make test`, `make bench`.
 
-.PHONY: help setup build demo test test-stock-kernel chaos bench lint clean
+.PHONY: help setup build demo test test-stock-kernel chaos fuzz bench lint clean
 
 help:
 	@echo 'make demo   a LAN with a real LXD, a guest that cannot reach its host, the daemon, and then it can'
@@ -9,6 +9,7 @@ help:
 	@echo 'make test-stock-kernel'
 	@echo '            the tests of the kernel layer under Debian'\''s own kernel, in a VM: some minutes'
 	@echo 'make chaos  random faults for SECONDS (120), drawn by SEED (random): every violation is shown'
+	@echo 'make fuzz   tries what reads the words of others with anything, each for SECONDS (120)'
 	@echo 'make build  the release binary: target/release/macvlan-shim'
 	@echo 'make lint   formatting, clippy, documentation'
 
@@ -41,6 +42,10 @@ chaos: setup
 	@cargo build --release --locked --quiet
 	@cargo run --locked --quiet -p macvlan-shim-chaos -- target/release/macvlan-shim \
 	  --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+
+fuzz:
+	@tests/lab/setup.sh fuzz
+	@tests/fuzz/run.sh $(SECONDS)
 
 lint: setup
 	cargo fmt --all --check

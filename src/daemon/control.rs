@@ -119,6 +119,12 @@ pub async fn serve(listener: UnixListener, ask: mpsc::Sender<StatusRequest>) {
     serve_within(DEADLINE, listener, ask).await;
 }
 
+/// Serves one connection, as if root asked: for those who try it with anything (`tests/fuzz`).
+pub async fn serve_one(stream: UnixStream, ask: mpsc::Sender<StatusRequest>) {
+    let desk = Arc::new(Desk { ask, turn: Arc::default(), line: Mutex::default() });
+    connection(stream, desk, Rank::Root).await;
+}
+
 async fn serve_within(deadline: Duration, listener: UnixListener, ask: mpsc::Sender<StatusRequest>) {
     let (roots, others) = (Arc::new(Semaphore::new(CONNECTIONS)), Arc::new(Semaphore::new(CONNECTIONS)));
     let group = peer::group();

@@ -138,7 +138,11 @@ fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> R
 }
 
 /// An answer that has come completely.
-fn decode<T: DeserializeOwned>(place: &str, status: StatusCode, body: &[u8]) -> Result<T, Trouble> {
+pub(super) fn decode<T: DeserializeOwned>(
+    place: &str,
+    status: StatusCode,
+    body: &[u8],
+) -> Result<T, Trouble> {
     // First what says no: there the metadata is of another type.
     let parsed = serde_json::from_slice(body);
     let refusal = || serde_json::from_slice::<Envelope<IgnoredAny>>(body).ok();

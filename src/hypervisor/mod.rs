@@ -17,6 +17,7 @@
 //! | `agenda` | when to read again: pure, the time is passed in |
 //! | `follow` | all of it together, for ever |
 //! | `feed` | the newest value for who listens, and the log |
+//! | [`recorded`] | what a server said, read without the server |
 //!
 //! Three properties of the servers shape all of this. A connection that says nothing blocks the whole server (it
 //! peeks at the first eight bytes inside `accept`), so each connection sends its request at once and none is kept.
@@ -34,6 +35,7 @@ mod guest;
 mod http;
 mod limits;
 mod lookout;
+pub mod recorded;
 mod surroundings;
 mod target;
 mod trouble;

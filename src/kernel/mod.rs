@@ -107,6 +107,22 @@ pub struct Kernel {
     incoming: Vec<u8>,
 }
 
+/// What events make of an empty snapshot, without a kernel, each with the netns id that it comes from (`None`: the
+/// host's); those of nftables are with the id -1. And how many of them could not be read. For those who try our readers
+/// with anything (`tests/fuzz`).
+pub fn recorded<'a>(events: impl IntoIterator<Item = (Option<i32>, &'a [u8])>) -> (Snapshot, usize) {
+    let mut state = State::default();
+    let mut malformed = 0;
+    for (netns, datagram) in events {
+        let result = match netns {
+            Some(-1) => state.take_in_filter(datagram),
+            _ => state.take_in(netns, datagram),
+        };
+        malformed += usize::from(result.is_err());
+    }
+    (state.snapshot, malformed)
+}
+
 impl Kernel {
     /// Opens the sockets, those that listen first, and reads everything.
     pub fn open() -> Result<Kernel, KernelError> {

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs what the lab needs, on Debian: LXD, Incus and the network tools; with `debian` also builds the root file
-# system that the lab boots (root.sh), with `qemu` also installs what a VM needs. Run it as root, as often as you like.
+# system that the lab boots (root.sh), with `qemu` also installs what a VM needs, with `fuzz` what libFuzzer is built with. Run it as root, as often as you like.
 # Services are not started by it, packages that are there are not upgraded, and of backports only Incus is taken.
 set -euo pipefail
 shopt -s inherit_errexit
@@ -24,7 +24,8 @@ for part in "$@"; do
   case $part in
     debian) packages+=(mmdebstrap) ;;
     qemu) packages+=(qemu-system-x86 e2fsprogs) ;;
-    *) die "usage: setup.sh [debian] [qemu]" ;;
+    fuzz) packages+=(g++) ;;
+    *) die "usage: setup.sh [debian] [qemu] [fuzz]" ;;
   esac
 done
 policy=/usr/sbin/policy-rc.d

@@ -1,0 +1,38 @@
+//! What a server said, read without the server: for those who try our readers with anything (`tests/fuzz`).
+
+use std::collections::BTreeMap;
+
+use hyper::StatusCode;
+
+use super::api::Items;
+use super::discover::Info;
+use super::events::{Worth, weigh};
+use super::guest::{self, Network, NetworkKey};
+use super::http;
+use crate::model::inventory::{Guest, NicParent, ServerKind};
+
+/// The macvlan guests in an answer to `GET /1.0/instances?recursion=1`, whatever became of their networks.
+///
+/// # Errors
+/// With what is wrong with the answer as a whole.
+pub fn guests(answer: &[u8]) -> Result<Vec<Guest>, String> {
+    let Items(items) =
+        http::decode("recorded", StatusCode::OK, answer).map_err(|trouble| trouble.to_string())?;
+    let instances: Vec<_> = items.into_iter().filter_map(Result::ok).collect();
+    let networks: BTreeMap<NetworkKey, Network> = (instances.iter().flat_map(guest::networks))
+        .map(|key| (key, Network::Macvlan(NicParent::Unknown("it is recorded".to_owned()))))
+        .collect();
+    Ok(instances.iter().filter_map(|instance| guest::guest(instance, &networks)).collect())
+}
+
+/// Whether an event of a cluster's member has us read its guests again.
+pub fn is_news(event: &[u8]) -> bool {
+    let info = Info {
+        kind: ServerKind::Lxd,
+        version: "5.0.2".to_owned(),
+        name: "m1".to_owned(),
+        clustered: true,
+        pid: 1,
+    };
+    weigh(event, Some(&info)) != Worth::Nothing
+}

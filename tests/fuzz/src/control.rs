@@ -1,0 +1,54 @@
+//! What a user sends to the control socket.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use macvlan_shim::daemon::control::serve_one;
+use macvlan_shim::model::status::Status;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+
+/// So many bytes are all that a head may have, several times.
+const MOST: usize = 32 << 10;
+
+/// Whatever is said is answered, or the connection ends.
+pub(crate) fn requests(said: &[u8]) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let Ok(runtime) = runtime else { panic!("no runtime") };
+    let said = said[..said.len().min(MOST)].to_vec();
+    runtime.block_on(async {
+        let Ok((mut ours, theirs)) = UnixStream::pair() else { panic!("no sockets") };
+        let (ask, mut asked) = mpsc::channel(1);
+        let server = tokio::spawn(serve_one(theirs, ask));
+        let daemon = tokio::spawn(async move {
+            while let Some(reply) = asked.recv().await {
+                let _ = reply.send(Arc::new(nothing()));
+            }
+        });
+        let talk = async {
+            // It may hang up before all is said.
+            let _ = ours.write_all(&said).await;
+            let _ = ours.shutdown().await;
+            let mut answer = Vec::new();
+            let _ = ours.read_to_end(&mut answer).await;
+            assert!(answer.is_empty() || answer.starts_with(b"HTTP/1."), "{answer:?}");
+            server.await
+        };
+        let ended = tokio::time::timeout(Duration::from_secs(5), talk).await;
+        assert!(matches!(ended, Ok(Ok(()))), "the server hangs or panicked: {ended:?}");
+        daemon.abort();
+    });
+}
+
+fn nothing() -> Status {
+    Status {
+        version: String::new(),
+        ready: true,
+        servers: vec![],
+        shims: vec![],
+        guests: vec![],
+        unclaimed: vec![],
+        problems: vec![],
+    }
+}

@@ -1,0 +1,86 @@
+//! What reads the words of others is tried with anything: it may refuse them, and must not panic, hang or take memory
+//! that the words do not pay for. Each [`Target`] has a corpus, `corpus/<name>/`; `tests/replay.rs` reads it again, with
+//! some random changes; `run.sh` (`make fuzz`) has libFuzzer look for more, led by what code is reached.
+
+mod control;
+
+use std::path::Path;
+
+use macvlan_shim::config::Config;
+use macvlan_shim::hypervisor::recorded;
+use macvlan_shim::kernel;
+use macvlan_shim::model::inventory::{Inventory, Server, ServerId, ServerKind, ServerState};
+use macvlan_shim::reconcile::desired::Memory;
+use macvlan_shim::reconcile::{desire, diff};
+
+/// One reader.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// Its name, and its corpus's.
+    pub name: &'static str,
+    /// Has it read something. Panics where it does what it must not.
+    pub read: fn(&[u8]),
+}
+
+/// All of them.
+pub const TARGETS: [Target; 5] = [
+    Target { name: "events", read: events },
+    Target { name: "instances", read: instances },
+    Target { name: "netlink", read: netlink },
+    Target { name: "config", read: config },
+    Target { name: "control", read: control::requests },
+];
+
+/// An event of a server.
+fn events(event: &[u8]) {
+    recorded::is_news(event);
+}
+
+/// A server's list of instances.
+fn instances(answer: &[u8]) {
+    let Ok(guests) = recorded::guests(answer) else { return };
+    assert!(guests.iter().all(|guest| !guest.name.is_empty() && !guest.nics.is_empty()));
+}
+
+/// Datagrams of the kernel: of each the netns id, two bytes for its length, and its bytes. What they tell is decided on.
+fn netlink(mut rest: &[u8]) {
+    let mut datagrams = Vec::new();
+    while let [netns, low, high, more @ ..] = rest {
+        let length = usize::from(u16::from_le_bytes([*low, *high])).min(more.len());
+        let netns = Some(i32::from(netns.cast_signed())).filter(|id| *id != 0);
+        datagrams.push((netns, &more[..length]));
+        rest = &more[length..];
+    }
+    let (snapshot, _) = kernel::recorded(datagrams);
+    let desired = desire(&Config::default(), &served(), &snapshot, &mut Memory::default());
+    diff(&desired, &snapshot);
+}
+
+/// A server whose guests' NICs are on the links that the corpus has.
+fn served() -> Inventory {
+    let answer = include_bytes!("../corpus/instances/lxd-5.0.2.json");
+    let server = Server {
+        socket: "/var/lib/lxd/unix.socket".into(),
+        kind: Some(ServerKind::Lxd),
+        version: None,
+        name: None,
+        state: ServerState::Connected,
+        message: None,
+        guests: recorded::guests(answer).ok(),
+    };
+    Inventory { servers: [(ServerId("lxd".to_owned()), server)].into() }
+}
+
+/// A configuration file. What is accepted is shown in words that mean the same.
+fn config(text: &[u8]) {
+    let Ok(text) = str::from_utf8(text) else { return };
+    let file = Path::new("config.toml");
+    match Config::parse(text, file) {
+        Ok(config) => {
+            let shown = config.to_toml();
+            let again = Config::parse(&shown, file);
+            assert!(again.as_ref().is_ok_and(|again| *again == config), "{shown}\nis read as {again:?}");
+        }
+        Err(error) => drop(error.to_string()),
+    }
+}
