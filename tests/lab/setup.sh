@@ -1,7 +1,7 @@
 #!/bin/bash
 # Installs what the lab needs, on Debian: LXD, Incus and the network tools; with `debian` also builds the root file
-# system that the lab boots (root.sh), with `qemu` also installs what a VM needs, with `fuzz` what libFuzzer is built with. Run it as root, as often as you like.
-# Services are not started by it, packages that are there are not upgraded, and of backports only Incus is taken.
+# system that the lab boots (root.sh), with `qemu` also installs what a VM needs, with `fuzz` what libFuzzer is built
+# with. Run it as root, as often as you like. Services are not started by it, packages that are there are not upgraded, and of backports only Incus is taken.
 set -euo pipefail
 shopt -s inherit_errexit
 
@@ -17,6 +17,7 @@ packages=(
   dnsmasq-base nftables tcpdump busybox-static    # the LAN, NAT, captures, the guests' image
   iproute2 iputils-ping iputils-arping procps util-linux
   keepalived                                      # VRRP between guests
+  perl-base                                       # a user of the control socket
   strace systemd                                  # proofs of what is not done, a socket that starts its server
   gcc libc6-dev                                   # the linker that Rust calls
 )
