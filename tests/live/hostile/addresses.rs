@@ -63,6 +63,22 @@ fn addresses_of_others_get_a_guest_nothing() -> Result<()> {
     den.honest_is_reached()
 }
 
+/// Then the LAN itself cannot tell the two machines apart; but the host's traffic went out by the wire before there was a
+/// shim, and never to a guest.
+#[test]
+fn the_mac_of_a_lan_server_does_not_make_its_address_a_guests() -> Result<()> {
+    let den = Den::new()?;
+    let mac = den.site.peer.sh("cat /sys/class/net/eth0/address")?;
+    den.attack(&format!("ip link set eth0 address {mac}"))?;
+    den.attack(&format!("ip addr add {PEER}/24 dev eth0; ip addr add {PEER_V6}/64 dev eth0 nodad"))?;
+    for address in [IpAddr::from(PEER), PEER_V6.into()] {
+        let refused = den.node.wait_address(&den.hostile, address, "refused")?;
+        ensure!(refused["reason"] == "held-on-lan", "{refused}");
+    }
+    ensure!(den.loot()? == Vec::<String>::new(), "routed are {:?}", den.loot()?);
+    den.honest_is_reached()
+}
+
 #[test]
 fn ten_thousand_addresses_are_too_many_for_one_guest_alone() -> Result<()> {
     let den = Den::new()?;
