@@ -20,13 +20,14 @@ pub(super) fn kin<'a>(snapshot: &Snapshot, joins: &'a Joins) -> BTreeMap<ChildKe
     kin
 }
 
-/// The children beside this one, in the order of their keys. What is in the host's own namespace is nobody's kin.
+/// The children beside this one, in the order of their keys. What is in the host's own namespace is nobody's kin; nor is
+/// what is down, for that may have any MAC, another guest's too.
 pub(super) fn beside(snapshot: &Snapshot, key: ChildKey) -> impl Iterator<Item = (ChildKey, &Child)> {
     let all = ChildKey { index: 0, ..key }..=ChildKey { index: u32::MAX, ..key };
     let parent = snapshot.children.get(&key).map(|child| child.parent);
     let of_guest = key.netns != Netns::Host;
     let others = snapshot.children.range(all).filter(move |(other, child)| {
-        of_guest && **other != key && !child.tap && Some(child.parent) == parent
+        of_guest && **other != key && !child.tap && child.up && Some(child.parent) == parent
     });
     others.map(|(key, child)| (*key, child))
 }
