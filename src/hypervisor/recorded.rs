@@ -33,6 +33,7 @@ pub fn is_news(event: &[u8]) -> bool {
         name: "m1".to_owned(),
         clustered: true,
         pid: 1,
+        members: BTreeMap::new(),
     };
     weigh(event, Some(&info)) != Worth::Nothing
 }

@@ -19,6 +19,11 @@ impl Mac {
     pub fn from_bytes(bytes: &[u8]) -> Option<Mac> {
         bytes.try_into().ok().map(Mac)
     }
+
+    /// One of VRRP's (RFC 9568): it goes from machine to machine with the address that it serves.
+    pub fn is_virtual_routers(self) -> bool {
+        matches!(self.0, [0, 0, 0x5e, 0, 1 | 2, _])
+    }
 }
 
 impl fmt::Display for Mac {

@@ -119,38 +119,33 @@ impl Verdict {
     }
 }
 
-/// The MACs of a child.
+/// Who claims an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Macs {
-    /// Its own.
-    pub own: Mac,
-    /// Those at which the shim reaches it. They differ for a sibling of the NIC in another mode than bridge.
+pub struct Claimant {
+    /// The MACs that are its by right: a machine that was seen on the LAN with one of them was the claimant itself. Root
+    /// in a guest can take any other machine's.
+    pub known_as: Vec<Mac>,
+    /// Those at which the shim reaches it. They differ from its own for a sibling of the NIC in another mode than bridge.
     pub reached_at: Vec<Mac>,
+    /// An address of it turned out to be another machine's.
+    pub distrusted: bool,
 }
 
-impl Macs {
-    /// The LAN may know it by any of them: a guest answers for all its addresses on all its links.
-    fn have(&self, mac: Mac) -> bool {
-        mac == self.own || self.reached_at.contains(&mac)
-    }
-
-    /// Our neighbour entry names one of them.
-    pub(super) fn hold(&self, ground: &Ground<'_>, parent: u32, ip: IpAddr) -> bool {
+impl Claimant {
+    /// Our neighbour entry names one of its MACs.
+    pub(super) fn holds(&self, ground: &Ground<'_>, parent: u32, ip: IpAddr) -> bool {
         self.reached_at.iter().any(|mac| ground.holds(parent, *mac, ip))
     }
 }
 
 /// The verdict on one address by the rules that concern this NIC alone. What other NICs claim, and how
 /// many addresses this one has, [`super::desire()`] weighs afterwards.
-///
-/// `distrusted`: an address of this NIC turned out to be another machine's.
 pub fn admit(
     ground: &Ground<'_>,
     parent: &Link,
-    macs: &Macs,
+    claimant: &Claimant,
     address: IpNet,
     state: GuestAddress,
-    distrusted: bool,
 ) -> Verdict {
     use Reason as R;
     let ip = address.addr();
@@ -198,11 +193,11 @@ pub fn admit(
             return refused(reason, format!("{ip} is reserved in {range}"));
         }
     }
-    if let Some(verdict) = held_on_lan(ground, parent, macs, ip) {
+    if let Some(verdict) = held_on_lan(ground, parent, claimant, ip) {
         return verdict;
     }
-    if is_asked_first(ground, parent, macs, ip, distrusted) {
-        let why = match distrusted {
+    if is_asked_first(ground, parent, claimant, ip) {
+        let why = match claimant.distrusted {
             true => "an address of this NIC turned out to be another machine's",
             false => "policy.probe is \"strict\"",
         };
@@ -240,11 +235,11 @@ fn off_link(ground: &Ground<'_>, parent: &Link, ip: IpAddr) -> String {
 }
 
 /// The parent's neighbour table knows another machine with that address.
-fn held_on_lan(ground: &Ground<'_>, parent: &Link, macs: &Macs, ip: IpAddr) -> Option<Verdict> {
+fn held_on_lan(ground: &Ground<'_>, parent: &Link, claimant: &Claimant, ip: IpAddr) -> Option<Verdict> {
     let entry = ground.snapshot.neighbours.get(&(ip, parent.index))?;
     // One that we set by hand on a parent is a leftover, no knowledge.
     let leftover = entry.ours && entry.state == NeighbourState::Permanent;
-    let holder = entry.mac.filter(|holder| !macs.have(*holder) && !leftover)?;
+    let holder = entry.mac.filter(|holder| !claimant.known_as.contains(holder) && !leftover)?;
     let link = &parent.name;
     match entry.state {
         NeighbourState::Unresolved | NeighbourState::Failed => None,
@@ -260,23 +255,21 @@ fn held_on_lan(ground: &Ground<'_>, parent: &Link, macs: &Macs, ip: IpAddr) -> O
 }
 
 /// Its route waits until nobody on the LAN has answered; not where it stands already.
-fn is_asked_first(ground: &Ground<'_>, parent: &Link, macs: &Macs, ip: IpAddr, distrusted: bool) -> bool {
+fn is_asked_first(ground: &Ground<'_>, parent: &Link, claimant: &Claimant, ip: IpAddr) -> bool {
     let wanted = match ground.config.policy.probe {
         Probe::Strict => true,
-        Probe::Optimistic => distrusted,
+        Probe::Optimistic => claimant.distrusted,
         Probe::Off => false,
     };
     let entry = || ground.snapshot.neighbours.get(&(ip, parent.index));
     let silent = || entry().is_some_and(|entry| entry.state == NeighbourState::Failed);
-    wanted && !silent() && !macs.hold(ground, parent.index, ip)
+    wanted && !silent() && !claimant.holds(ground, parent.index, ip)
 }
 
-/// Another machine answers for an address just now.
-pub(super) fn is_answered(ground: &Ground<'_>, parent: u32, macs: &Macs, ip: IpAddr) -> bool {
+/// A machine of the LAN answers for an address just now.
+pub(super) fn is_answered(ground: &Ground<'_>, parent: u32, ip: IpAddr) -> bool {
     let entry = ground.snapshot.neighbours.get(&(ip, parent));
-    entry.is_some_and(|entry| {
-        entry.state == NeighbourState::Reachable && entry.mac.is_some_and(|holder| !macs.have(holder))
-    })
+    entry.is_some_and(|entry| entry.state == NeighbourState::Reachable)
 }
 
 /// The addresses of a range that are no machine's.

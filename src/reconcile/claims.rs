@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::admit::{Macs, Reason, Verdict, admit, is_answered};
+use super::admit::{Claimant, Reason, Verdict, admit, is_answered};
 use super::desired::Host;
 use super::ground::{Facts, Ground};
 use super::kin::reached_at;
@@ -24,6 +24,8 @@ pub struct Parties {
     pub served: BTreeMap<ChildKey, Seat>,
     /// The children that no server vouches for. They may keep what they hold, and claim nothing new.
     pub orphans: BTreeSet<ChildKey>,
+    /// The MACs that the servers gave to NICs of their guests.
+    pub given: BTreeSet<Mac>,
     /// The parents on which no shim can stand, by ifindex: nobody can hold anything there.
     pub blocked: BTreeSet<u32>,
 }
@@ -50,6 +52,16 @@ impl Parties {
         let all = ChildKey { index: 0, ..main }..=ChildKey { index: u32::MAX, ..main };
         let kin = self.served.range(all).filter(move |(key, seat)| seat.main == main && **key != main);
         std::iter::once(main).chain(kin.map(|(key, _)| *key))
+    }
+
+    /// Who claims the addresses of a child. A virtual router's MAC is whose it is just now; and what no server vouches for
+    /// claims nothing new.
+    fn claimant(&self, ground: &Ground<'_>, key: ChildKey, child: &Child) -> Claimant {
+        let reached_at = reached_at(ground.snapshot, key, child);
+        let rightly =
+            |mac: &Mac| self.given.contains(mac) || mac.is_virtual_routers() || self.orphans.contains(&key);
+        let known_as = reached_at.iter().chain([&child.mac]).copied().filter(rightly).collect();
+        Claimant { known_as, reached_at, distrusted: ground.facts.distrusted.contains(&self.main(key)) }
     }
 
     /// If a child takes part as far as an address is concerned: the MAC at which it is reached, and its NIC. A server
@@ -135,11 +147,10 @@ impl Claims {
     pub(super) fn is_caught(&self, ground: &Ground<'_>, parties: &Parties, main: ChildKey) -> bool {
         parties.family(main).any(|key| {
             let Some(child) = ground.snapshot.children.get(&key) else { return false };
-            let macs = Macs { own: child.mac, reached_at: reached_at(ground.snapshot, key, child) };
             self.of(&key).any(|(address, verdict)| {
                 let held =
                     matches!(verdict, Verdict::Refused(refusal) if refusal.reason == Reason::HeldOnLan);
-                held && is_answered(ground, child.parent, &macs, address)
+                held && is_answered(ground, child.parent, address)
             })
         })
     }
@@ -169,17 +180,16 @@ fn verdicts(
 ) -> BTreeMap<ChildKey, BTreeMap<IpAddr, Verdict>> {
     let mut verdicts: BTreeMap<ChildKey, BTreeMap<IpAddr, Verdict>> = BTreeMap::new();
     let mut admitted: Vec<(bool, IpAddr, ChildKey)> = Vec::new();
-    let distrusted = ground.facts.distrusted.contains(&main);
     for key in parties.family(main) {
         let Some(child) = ground.snapshot.children.get(&key) else { continue };
         let Some(parent) = ground.snapshot.links.get(&child.parent) else { continue };
-        let macs = Macs { own: child.mac, reached_at: reached_at(ground.snapshot, key, child) };
+        let claimant = parties.claimant(ground, key, child);
         for (address, state) in &child.addresses {
             let ip = address.addr();
-            let verdict = admit(ground, parent, &macs, *address, *state, distrusted);
+            let verdict = admit(ground, parent, &claimant, *address, *state);
             let verdict = if verdict.source().is_some() { mute(child).unwrap_or(verdict) } else { verdict };
             if verdict.source().is_some() {
-                admitted.push((!macs.hold(ground, child.parent, ip), ip, key));
+                admitted.push((!claimant.holds(ground, child.parent, ip), ip, key));
             }
             verdicts.entry(key).or_default().insert(ip, verdict);
         }

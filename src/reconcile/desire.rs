@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::model::inventory::{Guest, GuestKind, Inventory, Mode, Nic, NicParent, OptOut, Power};
 use crate::model::snapshot::{Child, ChildKey, Netns};
 use crate::model::status::Problem;
-use crate::model::{Mac, NicKey, Snapshot};
+use crate::model::{NicKey, Snapshot};
 
 /// Decides. `memory` is what the last call left, updated to what the next one needs.
 pub fn desire(config: &Config, inventory: &Inventory, snapshot: &Snapshot, memory: &mut Memory) -> Desired {
@@ -126,9 +126,9 @@ fn parties(
             parties.served.insert(*key, Seat { nic: (*nic).clone(), main: *main, mac });
         }
     }
-    let owned: BTreeSet<Mac> =
-        inventory.guests().flat_map(|(_, guest)| guest.nics.iter().filter_map(|nic| nic.mac)).collect();
-    let known = |key: &ChildKey, child: &Child| owned.contains(&child.mac) || kin.contains_key(key);
+    let given = inventory.guests().flat_map(|(_, guest)| guest.nics.iter().filter_map(|nic| nic.mac));
+    parties.given = given.collect();
+    let known = |key: &ChildKey, child: &Child| parties.given.contains(&child.mac) || kin.contains_key(key);
     let family =
         |key: &ChildKey, child: &Child| (key.netns != Netns::Host).then_some((key.netns, child.parent));
     let spoken_for = snapshot.children.iter().filter(|(key, child)| known(key, child));
@@ -137,7 +137,8 @@ fn parties(
         let claimed = known(key, child) || family(key, child).is_some_and(|it| spoken_for.contains(&it));
         !child.tap && !claimed && !reached_at(snapshot, **key, child).is_empty()
     });
-    parties.orphans = orphans.map(|(key, _)| *key).collect();
+    let orphans = orphans.map(|(key, _)| *key).collect();
+    parties.orphans = orphans;
     let parents: BTreeSet<u32> = decisions.values().filter_map(Decision::parent).collect();
     let blocked = |parent: &u32| {
         let link = ground.snapshot.links.get(parent);
