@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "laws/hostile.rs"]
+mod hostile;
 #[path = "in_memory_kernel/mod.rs"]
 mod in_memory_kernel;
 #[path = "laws/worlds.rs"]

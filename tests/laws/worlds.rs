@@ -28,7 +28,7 @@ pub(crate) const CONFIGURED_HOST_RANGES: [&str; 1] = ["10.0.0.4"];
 
 const PARENTS: [u32; 3] = [2, 3, 4];
 const NAMES: [&str; 3] = ["eth0", "eth1", "eth0.5"];
-const ADDRESSES: [&str; 14] = [
+pub(crate) const ADDRESSES: [&str; 14] = [
     "10.0.0.0",
     "10.0.0.1",
     "10.0.0.2",
@@ -44,6 +44,9 @@ const ADDRESSES: [&str; 14] = [
     "fd01::9",
     "fe80::2",
 ];
+
+/// A machine on the LAN that is no guest.
+pub(crate) const LAN_MACHINE: Mac = Mac([2, 0, 0x5e, 0, 0, 9]);
 
 /// Everything that the decision stands on.
 #[derive(Clone, Debug)]
@@ -323,6 +326,16 @@ pub(crate) enum Event {
         key: ChildKey,
         mac: Mac,
     },
+    /// A link that a guest makes beside its NIC; up only where nobody has its MAC.
+    Nested {
+        key: ChildKey,
+        mac: Mac,
+        up: bool,
+    },
+    /// A NIC that the server leaves with the host, with the marks of a shim that a guest's root gave it.
+    ComesHome {
+        mac: Mac,
+    },
     Guest {
         server: &'static str,
         guest: Guest,
@@ -356,7 +369,7 @@ pub(crate) fn address_event() -> impl Strategy<Value = Event> {
         2 => (key(), good_net()).prop_map(|(key, address)| Event::Moves { key, address }),
         1 => key().prop_map(|key| Event::NoChild { key }),
         2 => (2u32..4, good_net(), state()).prop_map(|(link, address, state)| {
-            let mac = Mac([2, 0, 0x5e, 0, 0, 9]);
+            let mac = LAN_MACHINE;
             Event::Neighbour { link, address: address.addr(), mac, state, ours: false }
         }),
     ]
@@ -369,7 +382,7 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
     let ip = || select(ADDRESSES.to_vec()).prop_map(|text| text.parse::<IpAddr>().unwrap());
     let net = || (ip(), any::<bool>()).prop_map(|(ip, wide)| wide_or_host(ip, wide));
     let mac = || (1u8..6).prop_map(|last| Mac([0, 0x16, 0x3e, 0, 0, last]));
-    let lan_mac = || prop_oneof![4 => mac(), 1 => Just(Mac([2, 0, 0x5e, 0, 0, 9]))];
+    let lan_mac = || prop_oneof![4 => mac(), 1 => Just(LAN_MACHINE)];
     let state = || select(NEIGHBOUR_STATES.to_vec());
     let mode = || prop_oneof![8 => Just(Mode::Bridge), 1 => Just(Mode::Private), 1 => Just(Mode::Passthru)];
     let server = || select(vec!["incus", "lxd"]);
@@ -417,7 +430,7 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
         }),
         1 => (key(), mac()).prop_map(|(key, mac)| Event::OtherMac { key, mac }),
         2 => (2u32..4, good_net(), state()).prop_map(|(link, address, state)| {
-            let mac = Mac([2, 0, 0x5e, 0, 0, 9]);
+            let mac = LAN_MACHINE;
             Event::Neighbour { link, address: address.addr(), mac, state, ours: false }
         }),
         8 => (server(), guest(name())).prop_map(|(server, guest)| Event::Guest { server, guest }),
@@ -451,7 +464,7 @@ fn good_net() -> impl Strategy<Value = IpNet> {
     select(good).prop_map(|text| wide_or_host(text.parse().unwrap(), true))
 }
 
-fn wide_or_host(ip: IpAddr, wide: bool) -> IpNet {
+pub(crate) fn wide_or_host(ip: IpAddr, wide: bool) -> IpNet {
     let length = match (wide, ip.is_ipv4()) {
         (true, true) => 24,
         (true, false) => 64,
@@ -669,6 +682,28 @@ impl Event {
                 if !kernel.snapshot.children.values().any(twin) {
                     kernel.snapshot.children.insert(*key, Child { mac: *mac, ..child });
                 }
+            }
+            Event::Nested { key, mac, up } => {
+                let children = &kernel.snapshot.children;
+                let nic = ChildKey { index: 10, ..*key };
+                let Some(child) = children.get(&nic).filter(|child| child.mode != Mode::Passthru).cloned()
+                else {
+                    return;
+                };
+                let twin = |other: &Child| (other.parent, other.mac, other.up) == (child.parent, *mac, true);
+                if !(*up && children.iter().any(|(other, its)| other != key && twin(its))) {
+                    let nested =
+                        Child { mac: *mac, up: *up, tap: false, addresses: BTreeMap::new(), ..child };
+                    kernel.snapshot.children.insert(*key, nested);
+                }
+            }
+            Event::ComesHome { mac } => {
+                let name = format!("mac0000000{}", mac.0[5]);
+                let index = 50 + u32::from(mac.0[5]);
+                let mut nic = link(index, &name, LinkKind::Macvlan(Mode::Bridge));
+                (nic.lower, nic.up, nic.mac) = (Some(2), false, Some(*mac));
+                (nic.group, nic.made_with) = (LINK_GROUP, Some(*mac));
+                kernel.snapshot.links.insert(index, nic);
             }
             Event::NoChild { key } => {
                 kernel.snapshot.children.remove(key);

@@ -1,0 +1,102 @@
+//! What no guest's root ever gets, whatever it does to its links, in whatever order.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use macvlan_shim::model::Mac;
+use macvlan_shim::model::snapshot::{ChildKey, NeighbourState, Netns, Snapshot};
+use macvlan_shim::reconcile::desired::Memory;
+use macvlan_shim::reconcile::{desire, diff};
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::worlds::{ADDRESSES, Event, LAN_MACHINE, World, wide_or_host, world};
+use super::{apply, config, is_host};
+use crate::in_memory_kernel::InMemoryKernel;
+
+/// Where an address leads to a guest: the parent, and the address.
+type Place = (u32, IpAddr);
+
+/// Where the host's traffic must not go to a guest: its own addresses and its gateways' anywhere, and on each parent those
+/// of machines that it knows there; the policy's exceptions aside.
+fn victims(world: &World, snapshot: &Snapshot) -> BTreeSet<Place> {
+    let allowed = |ip: &IpAddr| world.config.policy.allow.iter().any(|range| range.contains(ip));
+    let given: BTreeSet<Mac> = (world.inventory.guests())
+        .flat_map(|(_, guest)| guest.nics.iter().filter_map(|nic| nic.mac))
+        .collect();
+    let own =
+        snapshot.addresses.iter().filter(|(_, address)| !address.ours).map(|(key, _)| key.address.addr());
+    let gateways = snapshot.next_hops.iter().copied().filter(|ip| !allowed(ip));
+    let anywhere = own.chain(gateways).flat_map(|ip| snapshot.links.keys().map(move |link| (*link, ip)));
+    let known = snapshot.neighbours.iter().filter(|(_, entry)| {
+        let stranger = entry.mac.is_some_and(|mac| !given.contains(&mac));
+        stranger && entry.state == NeighbourState::Reachable && !entry.ours
+    });
+    anywhere.chain(known.map(|((ip, link), _)| (*link, *ip))).collect()
+}
+
+/// The addresses that lead to guests.
+fn routed(snapshot: &Snapshot) -> BTreeSet<Place> {
+    let ours = snapshot.routes.keys().filter(|key| snapshot.routes[key].ours && is_host(&key.destination));
+    let parent = |link| snapshot.links.get(link).and_then(|link| link.shim_parent());
+    ours.filter_map(|key| Some((parent(&key.link)?, key.destination.addr()))).collect()
+}
+
+/// What root in a guest can do.
+fn deed() -> impl Strategy<Value = Event> {
+    let key = |index: u32| (0i32..4).prop_map(move |id| ChildKey { netns: Netns::Id(id), index });
+    let any_key = || prop_oneof![key(10), key(11)];
+    let net = || {
+        (select(ADDRESSES.to_vec()), any::<bool>())
+            .prop_map(|(text, wide)| wide_or_host(text.parse::<IpAddr>().unwrap(), wide))
+    };
+    let mac = || prop_oneof![2 => (1u8..6).prop_map(|last| Mac([0, 0x16, 0x3e, 0, 0, last])), 1 => Just(LAN_MACHINE)];
+    prop_oneof![
+        6 => (any_key(), net()).prop_map(|(key, address)| Event::Gets { key, address }),
+        2 => (any_key(), net()).prop_map(|(key, address)| Event::Loses { key, address }),
+        3 => (any_key(), mac()).prop_map(|(key, mac)| Event::OtherMac { key, mac }),
+        2 => (key(11), mac(), any::<bool>()).prop_map(|(key, mac, up)| Event::Nested { key, mac, up }),
+        1 => any_key().prop_map(|key| Event::NoChild { key }),
+        1 => mac().prop_map(|mac| Event::ComesHome { mac }),
+    ]
+}
+
+/// Decides on what has changed as the daemon does, and does it.
+fn settle(world: &World, kernel: &mut InMemoryKernel, memory: &mut Memory) {
+    let desired = desire(&world.config, &world.inventory, &kernel.snapshot, memory);
+    let plan = diff(&desired, &kernel.snapshot);
+    apply(kernel, &plan);
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn no_deeds_of_guests_get_them_what_is_others(
+        mut world in world(),
+        machines in prop::collection::vec((2u32..4, select(ADDRESSES.to_vec())), 0..4),
+        deeds in prop::collection::vec(deed(), 1..12)
+    ) {
+        for (link, address) in machines {
+            let (address, state) = (address.parse().unwrap(), NeighbourState::Reachable);
+            let known = Event::Neighbour { link, address, mac: LAN_MACHINE, state, ours: false };
+            known.happen(&mut world.kernel, &mut world.inventory);
+        }
+        let (mut kernel, mut memory) = (world.kernel.clone(), Memory::default());
+        settle(&world, &mut kernel, &mut memory);
+        let before = routed(&kernel.snapshot);
+        let victims: BTreeSet<Place> = &victims(&world, &kernel.snapshot) - &before;
+        let links = kernel.snapshot.links.clone();
+        let mut inventory = world.inventory.clone();
+        for deed in deeds {
+            deed.happen(&mut kernel, &mut inventory);
+            settle(&world, &mut kernel, &mut memory);
+            let stolen: Vec<_> = routed(&kernel.snapshot).intersection(&victims).copied().collect();
+            prop_assert!(stolen.is_empty(), "{deed:?} gets {stolen:?}");
+            for (index, link) in &links {
+                let now = kernel.snapshot.links.get(index);
+                prop_assert!(link.shim_parent().is_some() || now == Some(link), "{deed:?} changes {link:?}");
+            }
+        }
+    }
+}
