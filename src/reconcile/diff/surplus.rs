@@ -141,13 +141,13 @@ impl Steps<'_> {
             return;
         }
         // What the LAN has answered, or may still answer, is knowledge that the kernel keeps as long as it is good for.
-        let entry = self.snapshot.neighbours.get(&(address, link));
-        let answer = entry
-            .is_some_and(|entry| !matches!(entry.state, NeighbourState::Permanent | NeighbourState::Failed));
+        let entry = self.snapshot.neighbours.get(&(address, link)).filter(|_| !self.is_shim(link));
+        let state = entry.map(|entry| entry.state);
+        let silent = state == Some(NeighbourState::Failed);
+        let answer = state.is_some_and(|state| state != NeighbourState::Permanent) && !silent;
         if answer && (self.desired.shims.contains_key(&link) || !self.desired.settled) {
             return;
         }
-        let silent = entry.is_some_and(|entry| entry.state == NeighbourState::Failed) && !self.is_shim(link);
         let (when, why) = match silent {
             true => (When::Now, "nobody on the LAN has it".to_owned()),
             false => self.surplus_host(link, address),

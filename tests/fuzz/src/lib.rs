@@ -67,6 +67,7 @@ fn served() -> Inventory {
         state: ServerState::Connected,
         message: None,
         guests: recorded::guests(answer).ok(),
+        members: std::collections::BTreeMap::new(),
     };
     Inventory { servers: [(ServerId("lxd".to_owned()), server)].into() }
 }
