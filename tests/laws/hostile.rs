@@ -10,7 +10,7 @@ use macvlan_shim::reconcile::{desire, diff};
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::worlds::{ADDRESSES, Event, LAN_MACHINE, World, wide_or_host, world};
+use super::worlds::{ADDRESSES, Event, LAN_MACHINE, World, good_net, wide_or_host, world};
 use super::{apply, config, is_host};
 use crate::in_memory_kernel::InMemoryKernel;
 
@@ -42,23 +42,29 @@ fn routed(snapshot: &Snapshot) -> BTreeSet<Place> {
     ours.filter_map(|key| Some((parent(&key.link)?, key.destination.addr()))).collect()
 }
 
-/// What root in a guest can do.
-fn deed() -> impl Strategy<Value = Event> {
+/// What root in a guest can do, one thing or two that belong together.
+fn deed() -> impl Strategy<Value = Vec<Event>> {
     let key = |index: u32| (0i32..4).prop_map(move |id| ChildKey { netns: Netns::Id(id), index });
     let any_key = || prop_oneof![key(10), key(11)];
-    let net = || {
+    let any_net = || {
         (select(ADDRESSES.to_vec()), any::<bool>())
             .prop_map(|(text, wide)| wide_or_host(text.parse::<IpAddr>().unwrap(), wide))
     };
-    let mac = || prop_oneof![2 => (1u8..6).prop_map(|last| Mac([0, 0x16, 0x3e, 0, 0, last])), 1 => Just(LAN_MACHINE)];
-    prop_oneof![
+    let net = || prop_oneof![2 => good_net(), 1 => any_net()];
+    let mac = || prop_oneof![2 => (1u8..6).prop_map(|last| Mac([0, 0x16, 0x3e, 0, 0, last])), 2 => Just(LAN_MACHINE)];
+    let one = prop_oneof![
         6 => (any_key(), net()).prop_map(|(key, address)| Event::Gets { key, address }),
         2 => (any_key(), net()).prop_map(|(key, address)| Event::Loses { key, address }),
         3 => (any_key(), mac()).prop_map(|(key, mac)| Event::OtherMac { key, mac }),
         2 => (key(11), mac(), any::<bool>()).prop_map(|(key, mac, up)| Event::Nested { key, mac, up }),
         1 => any_key().prop_map(|key| Event::NoChild { key }),
         1 => mac().prop_map(|mac| Event::ComesHome { mac }),
-    ]
+    ];
+    // Who takes a machine's MAC takes its address too.
+    let theft = (key(10), good_net()).prop_map(|(key, address)| {
+        vec![Event::OtherMac { key, mac: LAN_MACHINE }, Event::Gets { key, address }]
+    });
+    prop_oneof![3 => one.prop_map(|one| vec![one]), 1 => theft]
 }
 
 /// Decides on what has changed as the daemon does, and does it.
@@ -74,11 +80,11 @@ proptest! {
     #[test]
     fn no_deeds_of_guests_get_them_what_is_others(
         mut world in world(),
-        machines in prop::collection::vec((2u32..4, select(ADDRESSES.to_vec())), 0..4),
-        deeds in prop::collection::vec(deed(), 1..12)
+        machines in prop::collection::vec((2u32..4, good_net()), 0..4),
+        deeds in prop::collection::vec(deed(), 1..16)
     ) {
         for (link, address) in machines {
-            let (address, state) = (address.parse().unwrap(), NeighbourState::Reachable);
+            let (address, state) = (address.addr(), NeighbourState::Reachable);
             let known = Event::Neighbour { link, address, mac: LAN_MACHINE, state, ours: false };
             known.happen(&mut world.kernel, &mut world.inventory);
         }
@@ -88,7 +94,7 @@ proptest! {
         let victims: BTreeSet<Place> = &victims(&world, &kernel.snapshot) - &before;
         let links = kernel.snapshot.links.clone();
         let mut inventory = world.inventory.clone();
-        for deed in deeds {
+        for deed in deeds.into_iter().flatten() {
             deed.happen(&mut kernel, &mut inventory);
             settle(&world, &mut kernel, &mut memory);
             let stolen: Vec<_> = routed(&kernel.snapshot).intersection(&victims).copied().collect();

@@ -459,7 +459,7 @@ fn key() -> impl Strategy<Value = ChildKey> {
 }
 
 /// Addresses that may well be admitted.
-fn good_net() -> impl Strategy<Value = IpNet> {
+pub(crate) fn good_net() -> impl Strategy<Value = IpNet> {
     let good = vec!["10.0.0.2", "10.0.0.3", "10.0.0.4", "fd00::2", "fd00::3"];
     select(good).prop_map(|text| wide_or_host(text.parse().unwrap(), true))
 }
