@@ -172,3 +172,24 @@ fn nothing_is_forwarded_from_a_shim_to_networks_of_the_host() -> Result<()> {
     ensure!(seen.is_empty(), "the inner network saw {seen:#?}");
     den.nobody_is_harmed()
 }
+
+/// What `.github/SECURITY.md` says of firewalls.
+#[test]
+fn a_rule_for_the_uplink_needs_a_twin_for_the_shims() -> Result<()> {
+    let den = Den::new()?;
+    let service = den.site.host.within(|| Ok(UdpSocket::bind((HOST_IP, 5000))?))?;
+    service.set_read_timeout(Some(Duration::from_millis(500)))?;
+    let gets_through = |from: &lab::Guest| -> Result<bool> {
+        let sender = from.within(|| Ok(UdpSocket::bind(("0.0.0.0", 0))?))?;
+        sender.send_to(b"knock", (HOST_IP, 5000))?;
+        Ok(service.recv(&mut [0; 8]).is_ok())
+    };
+    den.site.host.sh(
+        "nft add table inet filter; nft 'add chain inet filter input { type filter hook input priority 0; }'
+         nft add rule inet filter input iifname eth0 udp dport 5000 drop",
+    )?;
+    ensure!(gets_through(&den.honest)?, "the rule for the uplink holds for guests: say so in SECURITY.md");
+    den.site.host.sh("nft 'insert rule inet filter input iifname \"mvs-*\" udp dport 5000 drop'")?;
+    ensure!(!gets_through(&den.honest)?, "the rule for the shims does not hold");
+    den.nobody_is_harmed()
+}
