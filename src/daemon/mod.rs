@@ -42,7 +42,7 @@ pub async fn run(config: Config, config_file: Option<PathBuf>, socket: &Path) ->
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
     let mut notifier = Notifier::new();
-    notifier.status("reading the kernel's state");
+    notifier.turn("reading the kernel's state".to_owned(), Instant::now());
 
     let kernel = Kernel::open()?;
     let listener = control::bind(socket)?;
@@ -57,8 +57,8 @@ pub async fn run(config: Config, config_file: Option<PathBuf>, socket: &Path) ->
     let mut resync = tokio::time::Instant::now() + jittered(RESYNC);
     let mut resyncs = 0;
     loop {
-        notifier.status(&daemon.summary());
-        let wake = daemon.wake().map(tokio::time::Instant::from_std);
+        notifier.turn(daemon.summary(), Instant::now());
+        let wake = daemon.wake().into_iter().chain(notifier.wake()).min().map(tokio::time::Instant::from_std);
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
@@ -273,15 +273,28 @@ impl Daemon {
         })
     }
 
-    /// One line for `systemctl status`: what it serves, or what it waits for.
+    /// One line for `systemctl status`: what it serves, and what it waits for.
     fn summary(&self) -> String {
-        let connected =
-            self.inventory.servers.iter().filter(|(_, server)| server.state == ServerState::Connected);
-        let names: Vec<String> = connected.map(|(id, _)| id.to_string()).collect();
-        if names.is_empty() {
-            return "waiting for an LXD or Incus server".to_owned();
+        let in_state = |states: &'static [ServerState]| {
+            self.inventory.servers.iter().filter(|(_, server)| states.contains(&server.state))
+        };
+        let connected: Vec<String> =
+            in_state(&[ServerState::Connected]).map(|(id, _)| id.to_string()).collect();
+        let awaited: Vec<String> = in_state(&[ServerState::Connecting, ServerState::Failed])
+            .map(|(id, server)| match &server.message {
+                Some(message) => format!("{id} ({message})"),
+                None => id.to_string(),
+            })
+            .collect();
+        let serves = || {
+            format!("{} addresses of guests of {} routed", self.desired.hosts.len(), connected.join(" and "))
+        };
+        match (connected.is_empty(), awaited.is_empty()) {
+            (true, true) => "waiting for an LXD or Incus server".to_owned(),
+            (true, false) => format!("waiting for {}", awaited.join(" and ")),
+            (false, true) => serves(),
+            (false, false) => format!("{}; waiting for {}", serves(), awaited.join(" and ")),
         }
-        format!("{} addresses of guests of {} routed", self.desired.hosts.len(), names.join(" and "))
     }
 }
 
