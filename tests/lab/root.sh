@@ -17,13 +17,17 @@ packages=(
   lxd lxd-client
   "linux-image-cloud-$(dpkg --print-architecture)" initramfs-tools
 )
+# Not installed: their packages, with all that they need, lie in a folder each for who wants them.
+archives=/var/lib/lab
+incus=(incus-base incus-client)
+rpm=(rpm)
 
 sources() {
   local codename=$1 uri key suites suite
   while IFS='|' read -r uri key suites; do
     for suite in $suites; do
       case $suite in
-        "$codename" | "$codename-updates" | "$codename-security") echo "deb ${key:+[signed-by=$key]} $uri $suite main" ;;
+        "$codename" | "$codename-updates" | "$codename-security" | "$codename-backports") echo "deb ${key:+[signed-by=$key]} $uri $suite main" ;;
       esac
     done
   done
@@ -38,7 +42,8 @@ build() {
   rm -rf "$new" "$root"
   mmdebstrap --quiet --mode=root --variant=minbase --include="$(IFS=,; echo "${packages[*]}")" \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
-    --dpkgopt='path-exclude=/usr/share/locale/*' "$codename" "$new" "${from[@]}" </dev/null
+    --dpkgopt='path-exclude=/usr/share/locale/*' --customize-hook="$(fetch incus "${incus[@]}"; fetch rpm "${rpm[@]}")" \
+    "$codename" "$new" "${from[@]}" </dev/null
   rm -f "$new/usr/sbin/policy-rc.d"
   # Coldplug concerns the devices of the whole machine, of which ours are only the network's.
   mkdir -p "$new/etc/systemd/system/systemd-udev-trigger.service.d"
@@ -47,6 +52,15 @@ build() {
   systemctl --root="$new" --quiet mask apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer
   wanted >"$new/$stamp"
   mv "$new" "$root"
+}
+
+# What to run to have packages in the new system but not installed: outside of it, with apt set up for it.
+fetch() {
+  local folder="\"\$1$archives/$1\""
+  shift
+  echo "mkdir -p $folder/partial
+    APT_CONFIG=\$MMDEBSTRAP_APT_CONFIG apt-get -q install -y --no-install-recommends --download-only \
+      -o Dir::Cache::Archives=$folder/ $* </dev/null"
 }
 
 wanted() { sha256sum <"${BASH_SOURCE[0]}"; }

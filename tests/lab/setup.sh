@@ -1,7 +1,8 @@
 #!/bin/bash
 # Installs what the lab needs, on Debian: LXD, Incus and the network tools; with `debian` also builds the root file
 # system that the lab boots (root.sh), with `qemu` also installs what a VM needs, with `fuzz` what libFuzzer is built
-# with. Run it as root, as often as you like. Services are not started by it, packages that are there are not upgraded, and of backports only Incus is taken.
+# with, with `packages` what makes and checks packages, with `lint` what checks dependencies. Run it as root, as often as
+# you like. Services are not started by it, packages that are there are not upgraded, and of backports only Incus is taken.
 set -euo pipefail
 shopt -s inherit_errexit
 
@@ -21,12 +22,18 @@ packages=(
   strace systemd                                  # proofs of what is not done, a socket that starts its server
   gcc libc6-dev                                   # the linker that Rust calls
 )
+tools=()   # of cargo's registry, each with its version
 for part in "$@"; do
   case $part in
     debian) packages+=(mmdebstrap) ;;
     qemu) packages+=(qemu-system-x86 e2fsprogs) ;;
     fuzz) packages+=(g++) ;;
-    *) die "usage: setup.sh [debian] [qemu] [fuzz]" ;;
+    packages)
+      packages+=(lintian rpm rpmlint)
+      tools+=(cargo-deb@3.8.0 cargo-generate-rpm@0.21.1 cargo-cyclonedx@0.5.9)
+      ;;
+    lint) tools+=(cargo-deny@0.20.2 cargo-machete@0.9.2) ;;
+    *) die "usage: setup.sh [debian] [qemu] [fuzz] [packages] [lint]" ;;
   esac
 done
 policy=/usr/sbin/policy-rc.d
@@ -138,6 +145,17 @@ install_packages() {
   say "done; no service was started"
 }
 
+install_tools() {
+  local have tool
+  have=$(cargo install --list)
+  for tool in "$@"; do
+    if ! grep -q "^${tool/@/ v}:" <<<"$have"; then
+      say "building $tool, some minutes"
+      cargo install --quiet --locked "$tool" </dev/null
+    fi
+  done
+}
+
 [ "$(id -u)" = 0 ] || die "must run as root, with rustup's cargo in root's PATH"
 command -v dpkg-query >/dev/null && command -v apt-get >/dev/null || die "needs Debian (12 or newer): dpkg and apt-get are not here"
 check_rust
@@ -148,4 +166,5 @@ if [ ${#missing[@]} = 0 ]; then
 else
   install_packages "${missing[@]}"
 fi
+install_tools "${tools[@]}"
 if [[ " $* " == *' debian '* ]]; then archives | "$here/root.sh" "$codename"; fi

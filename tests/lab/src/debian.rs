@@ -207,8 +207,42 @@ impl Debian {
     /// # Errors
     /// With its journal.
     pub fn lxd(&self) -> Result<Server> {
-        self.start(&["lxd.service"])?;
-        Server::started(&self.machine, Kind::Lxd)
+        self.server(Kind::Lxd)
+    }
+
+    /// [`Debian::lxd`] or, where [`Debian::install_incus`] went before, `incus.service`.
+    ///
+    /// # Errors
+    /// With its journal.
+    pub fn server(&self, kind: Kind) -> Result<Server> {
+        self.start(&[kind.unit()])?;
+        Server::started(&self.machine, kind)
+    }
+
+    /// Installs Incus from its packages, which come with the root file system.
+    ///
+    /// # Errors
+    /// With what apt said.
+    pub fn install_incus(&self) -> Result<()> {
+        self.apt("install --no-install-recommends /var/lib/lab/incus/*.deb")
+    }
+
+    /// Installs the tool `rpm`, likewise.
+    ///
+    /// # Errors
+    /// With what apt said.
+    pub fn install_rpm(&self) -> Result<()> {
+        self.apt("install --no-install-recommends /var/lib/lab/rpm/*.deb")
+    }
+
+    /// Runs `apt-get`, which finds nothing but what lies on the disk: there is no way to an archive.
+    ///
+    /// # Errors
+    /// With what it said.
+    pub fn apt(&self, arguments: &str) -> Result<()> {
+        let options = "-q -y -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confold";
+        self.machine.sh(&format!("DEBIAN_FRONTEND=noninteractive apt-get {options} {arguments} 2>&1"))?;
+        Ok(())
     }
 }
 

@@ -21,6 +21,15 @@ impl Kind {
         }
     }
 
+    /// The unit that runs its daemon.
+    #[must_use]
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::Lxd => "lxd.service",
+            Self::Incus => "incus.service",
+        }
+    }
+
     /// The name of its command-line client.
     #[must_use]
     pub fn client(self) -> &'static str {

@@ -50,6 +50,24 @@ impl Pulse {
     }
 }
 
+impl Pulse {
+    /// Ends it, and returns how many pings were not answered; the last one may still be on its way.
+    ///
+    /// # Errors
+    /// If it has ended before.
+    pub fn lost(mut self) -> Result<u32> {
+        self.ping.signal("INT")?;
+        let line = self.ping.wait_line("packets transmitted", Duration::from_secs(10))?;
+        lost(&line).with_context(|| line)
+    }
+}
+
+/// `100 packets transmitted, 99 received, 1% packet loss, time 990ms`
+fn lost(line: &str) -> Option<u32> {
+    let mut numbers = line.split(", ").map(|part| part.split_once(' ')?.0.parse::<u32>().ok());
+    numbers.next()??.checked_sub(numbers.next()??)
+}
+
 /// The longest time between two neighbours.
 fn gap(times: &[f64]) -> f64 {
     times.windows(2).map(|pair| pair[1] - pair[0]).fold(0.0, f64::max)
