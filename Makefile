@@ -1,6 +1,15 @@
 # Each command does everything on a fresh Debian 12, as root, with Rust by rustup: `make demo`, `make test`, `make bench`.
 
-.PHONY: help setup build demo test test-stock-kernel chaos fuzz bench lint clean
+.PHONY: help setup build demo test test-stock-kernel chaos fuzz bench lint deb rpm documents sbom release reproducible clean
+
+# Where cargo builds, and where packages come to lie.
+TARGET = $(or $(CARGO_TARGET_DIR),target)
+PACKAGES = target/packages
+VERSION = $(shell sed -n '/^\[workspace.package\]/,/^$$/s/^version = "\(.*\)"/\1/p' Cargo.toml)
+# The same commit gives the same binary and the same packages, to the byte, wherever it is built.
+export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGELOG.md)
+REMAP = --remap-path-prefix=$(CURDIR)=. --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=cargo
+CARGO_RELEASE = RUSTFLAGS="$(RUSTFLAGS) $(REMAP)" cargo
 
 help:
 	@echo 'make demo   a LAN with a real LXD, a guest that cannot reach its host, the daemon, and then it can'
@@ -11,27 +20,67 @@ help:
 	@echo 'make chaos  random faults for SECONDS (120), drawn by SEED (random): every violation is shown'
 	@echo 'make fuzz   tries what reads the words of others with anything, each for SECONDS (120)'
 	@echo 'make build  the release binary: target/release/macvlan-shim'
-	@echo 'make lint   formatting, clippy, documentation'
+	@echo 'make lint   formatting, clippy, documentation, dependencies'
+	@echo 'make deb, make rpm'
+	@echo '            a package, to be found in target/packages'
+	@echo 'make release'
+	@echo '            both, with a list of what is in them (SBOM) and checksums'
 
 # The packages that the demo and the tests need. Quick where they are there.
 setup:
 	@tests/lab/setup.sh
 
 build: setup
-	cargo build --release --locked
+	$(CARGO_RELEASE) build --release --locked
+
+# Man pages, completions, Debian's changelog.
+documents:
+	@cargo run --locked --quiet -p macvlan-shim-documents -- target/documents "$$(LC_ALL=C date -uRd @$$SOURCE_DATE_EPOCH)"
+
+deb: build documents
+	@tests/lab/setup.sh packages
+	@mkdir -p $(PACKAGES)
+	@rm -f $(PACKAGES)/*.deb   # of another version
+	cargo deb --no-build --no-strip --quiet --output $(PACKAGES)/
+
+rpm: build documents
+	@tests/lab/setup.sh packages
+	@mkdir -p $(PACKAGES)
+	@rm -f $(PACKAGES)/*.rpm
+	cargo generate-rpm --target-dir $(TARGET) --output $(PACKAGES)/
+
+# What is in the binary, crate by crate. The tool describes every member of the workspace, beside its Cargo.toml.
+sbom: setup
+	@tests/lab/setup.sh packages
+	@mkdir -p $(PACKAGES)
+	cargo cyclonedx --quiet --format json --override-filename sbom.cdx
+	@sed 's#path+file://$(CURDIR)#path+file://.#g' sbom.cdx.json >$(PACKAGES)/macvlan-shim-$(VERSION).cdx.json
+	@rm -f sbom.cdx.json */*/sbom.cdx.json
+
+# Everything that is published: both packages, the list of crates, the checksums of all. Sign SHA256SUMS.
+release: deb rpm sbom
+	@if grep -q '^## $(VERSION) (unreleased)' CHANGELOG.md; then echo 'release: give $(VERSION) its date in CHANGELOG.md' >&2; fi
+	cd $(PACKAGES) && rm -f SHA256SUMS && sha256sum macvlan-shim* >SHA256SUMS && cat SHA256SUMS
+
+# Builds everything again, elsewhere, from what is committed, and compares: some minutes.
+reproducible: release
+	@rm -rf target/again && git clone --quiet . target/again
+	@cd target/again && env -u CARGO_TARGET_DIR $(MAKE) --quiet release
+	cmp $(PACKAGES)/SHA256SUMS target/again/target/packages/SHA256SUMS
+	@rm -rf target/again
 
 demo: setup
-	@cargo build --release --locked --quiet
+	@$(CARGO_RELEASE) build --release --locked --quiet
 	@cargo run --locked --quiet -p macvlan-shim-lab --bin demo -- target/release/macvlan-shim
 
 test: export RUST_LIB_BACKTRACE = 0
 test:
-	@tests/lab/setup.sh debian
+	@tests/lab/setup.sh debian packages
 	cargo test --workspace --locked
 
 # All of it takes about ten minutes. The bench is built on its own, so that the binary is what users get.
 bench: build
-	cargo run --release --locked --quiet -p macvlan-shim-bench -- $(BENCH)
+	$(CARGO_RELEASE) run --release --locked --quiet -p macvlan-shim-bench -- $(BENCH)
 
 test-stock-kernel:
 	@tests/lab/setup.sh debian qemu
@@ -39,7 +88,7 @@ test-stock-kernel:
 
 SECONDS = 120
 chaos: setup
-	@cargo build --release --locked --quiet
+	@$(CARGO_RELEASE) build --release --locked --quiet
 	@cargo run --locked --quiet -p macvlan-shim-chaos -- target/release/macvlan-shim \
 	  --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
@@ -47,10 +96,13 @@ fuzz:
 	@tests/lab/setup.sh fuzz
 	@tests/fuzz/run.sh $(SECONDS)
 
-lint: setup
+lint:
+	@tests/lab/setup.sh lint
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
+	cargo deny --offline --log-level error check licenses bans sources
+	cargo machete
 
 clean:
 	cargo clean

@@ -116,3 +116,26 @@ fn deciding_does_no_input_or_output() {
         }
     }
 }
+
+#[test]
+fn every_dependency_has_a_line_that_says_why() {
+    let read = |file: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
+    let listing = read(".github/CONTRIBUTING.md");
+    let table = listing.split("\n| crate |").nth(1).unwrap();
+    let rows = table.lines().filter_map(|row| row.strip_prefix("| ")?.split(" |").next());
+    let told: BTreeSet<&str> = rows.skip(1).flat_map(|crates| crates.split(", ")).collect();
+    let root: toml::Table = read("Cargo.toml").parse().unwrap();
+    let members = root["workspace"]["members"].as_array().unwrap();
+    let manifests = members.iter().map(|member| read(&format!("{}/Cargo.toml", member.as_str().unwrap())));
+    let manifests: Vec<toml::Table> = manifests.map(|text| text.parse().unwrap()).collect();
+    let used: BTreeSet<&str> = manifests
+        .iter()
+        .chain([&root])
+        .flat_map(|manifest| ["dependencies", "dev-dependencies"].map(|section| manifest.get(section)))
+        .flatten()
+        .flat_map(|section| section.as_table().unwrap())
+        .filter(|(_, what)| what.get("path").is_none())
+        .map(|(name, _)| name.as_str())
+        .collect();
+    assert_eq!(told, used);
+}

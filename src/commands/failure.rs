@@ -135,7 +135,8 @@ impl From<LockError> for Failure {
         let failure = Failure::from_error(&error);
         match error {
             LockError::Held(_) => failure.hint(
-                "\"macvlan-shim status\" shows what it does; SIGTERM ends it, and everything it made stays",
+                "\"macvlan-shim status\" shows what it does; \"systemctl stop macvlan-shim\", or SIGTERM, ends it, \
+                 and everything it made stays",
             ),
             LockError::Io { source, .. } => failure.hint_if_denied(&source),
         }

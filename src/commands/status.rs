@@ -95,16 +95,17 @@ fn unreachable(socket: &Path, error: &reqwest::Error) -> Failure {
         Some(io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
             let failure = Failure::new(format!("no daemon answers at {path}")).exit(NO_DAEMON);
             match socket == Path::new(names::CONTROL_SOCKET) {
-                true => failure.hint("start it: macvlan-shim run"),
+                true => failure.hint(
+                    "start it: systemctl start macvlan-shim; why it does not run: journalctl -u macvlan-shim",
+                ),
                 false => failure.hint("is this the path that its --socket names?"),
             }
         }
         Some(io::ErrorKind::PermissionDenied) => {
             Failure::new(format!("you may not ask the daemon at {path}")).hint(who_may(socket))
         }
-        _ if error.is_timeout() => {
-            Failure::new(format!("the daemon at {path} does not answer in time")).hint("its log may tell why")
-        }
+        _ if error.is_timeout() => Failure::new(format!("the daemon at {path} does not answer in time"))
+            .hint("its log may tell why: journalctl -u macvlan-shim"),
         _ => Failure::new(format!("cannot ask the daemon at {path}")).because(error),
     }
 }

@@ -1,0 +1,70 @@
+//! Writes what the packages contain besides the binary and has another source: man pages and shell completions from
+//! the command line's own definition, Debian's changelog from CHANGELOG.md.
+//!
+//! usage: macvlan-shim-documents FOLDER DATE, where DATE is that of the release as `date -R` prints it
+
+mod changelog;
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use clap::CommandFactory;
+use clap_complete::Shell;
+use flate2::{Compression, GzBuilder};
+use macvlan_shim::cli::Cli;
+use macvlan_shim::model::names::PROGRAM;
+
+const USAGE: &str = "usage: macvlan-shim-documents FOLDER DATE";
+/// An administrator's command.
+const SECTION: &str = "8";
+const CHANGES: &str = include_str!("../../../CHANGELOG.md");
+
+fn main() -> Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let folder = arguments.next().context(USAGE)?;
+    let date = arguments.next().context(USAGE)?;
+    let folder = Path::new(&folder);
+    // What is there may be of a command that is no more.
+    if folder.exists() {
+        fs::remove_dir_all(folder)?;
+    }
+    fs::create_dir_all(folder)?;
+    pages(folder)?;
+    completions(folder)?;
+    let changelog = changelog::debian(CHANGES, &date)?;
+    compressed(&folder.join("changelog.Debian.gz"), changelog.as_bytes())
+}
+
+/// One page a command: `macvlan-shim.8.gz`, `macvlan-shim-status.8.gz`, …
+fn pages(folder: &Path) -> Result<()> {
+    let mut root = Cli::command().disable_help_subcommand(true);
+    root.build();
+    let mut commands = vec![root];
+    while let Some(command) = commands.pop() {
+        let man = clap_mangen::Man::new(command.clone()).section(SECTION).manual("macvlan-shim").date("");
+        let mut page = Vec::new();
+        man.render(&mut page)?;
+        let name = command.get_display_name().unwrap_or(PROGRAM);
+        compressed(&folder.join(format!("{name}.{SECTION}.gz")), &page)?;
+        commands.extend(command.get_subcommands().filter(|one| one.get_name() != "help").cloned());
+    }
+    Ok(())
+}
+
+fn completions(folder: &Path) -> Result<()> {
+    for (shell, name) in [(Shell::Bash, "bash"), (Shell::Zsh, "zsh"), (Shell::Fish, "fish")] {
+        let mut file = File::create(folder.join(format!("completion.{name}")))?;
+        clap_complete::generate(shell, &mut Cli::command(), PROGRAM, &mut file);
+    }
+    Ok(())
+}
+
+/// As `gzip -9n` does: without a name and a time, for the same text must give the same bytes.
+fn compressed(path: &Path, text: &[u8]) -> Result<()> {
+    let mut file = GzBuilder::new().mtime(0).write(File::create(path)?, Compression::best());
+    file.write_all(text)?;
+    file.finish()?;
+    Ok(())
+}

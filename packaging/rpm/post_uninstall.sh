@@ -1,0 +1,12 @@
+if [ -d /run/systemd/system ]; then
+    systemctl daemon-reload || :
+    # $1: how many versions are left.
+    if [ "$1" -ge 1 ]; then systemctl try-restart macvlan-shim.service || :; fi
+fi
+if [ "$1" -eq 0 ]; then
+    rm -rf /run/macvlan-shim
+    # The package owns files, no folders.
+    for folder in /etc/macvlan-shim /usr/share/macvlan-shim/profiles /usr/share/macvlan-shim; do
+        [ ! -d $folder ] || rmdir --ignore-fail-on-non-empty $folder
+    done
+fi
