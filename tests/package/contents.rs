@@ -1,0 +1,121 @@
+//! What is in the packages, without installing them.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+
+use crate::packages::{self, run};
+
+/// In both packages, wherever the distribution wants it.
+const FILES: &[&str] = &[
+    "/usr/bin/macvlan-shim",
+    "/etc/macvlan-shim/config.toml",
+    "/etc/iproute2/rt_protos.d/macvlan-shim.conf",
+    "/usr/lib/systemd/system/macvlan-shim.service",
+    "/usr/lib/systemd/network/10-macvlan-shim.network",
+    "/usr/lib/NetworkManager/conf.d/macvlan-shim.conf",
+    "/usr/lib/sysusers.d/macvlan-shim.conf",
+    "/usr/share/macvlan-shim/profiles/macvlan.yaml",
+    "/usr/share/macvlan-shim/profiles/macvlan-vlan.yaml",
+    "/usr/share/macvlan-shim/profiles/macvlan-network.yaml",
+    "/usr/share/man/man8/macvlan-shim.8.gz",
+    "/usr/share/man/man8/macvlan-shim-status.8.gz",
+    "/usr/share/bash-completion/completions/macvlan-shim",
+    "/_macvlan-shim",
+    "/macvlan-shim.fish",
+    "/usr/share/doc/macvlan-shim/retiring-a-recipe.md",
+];
+
+fn ensure_has(listing: &str, files: &[&str]) -> Result<()> {
+    for file in files {
+        ensure!(listing.lines().any(|line| line.ends_with(file)), "no {file} in\n{listing}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_deb_has_everything_and_lintian_has_nothing_to_say() -> Result<()> {
+    let deb = packages::deb()?;
+    let listing = run(Command::new("dpkg-deb").arg("-c").arg(deb))?;
+    ensure_has(&listing, FILES)?;
+    ensure_has(&listing, &["/changelog.Debian.gz", "/copyright"])?;
+    let fields = run(Command::new("dpkg-deb").arg("-f").arg(deb))?;
+    for field in ["Recommends: nftables", "libc6 (>= ", "libgcc-s1", "systemd"] {
+        ensure!(fields.contains(field), "no {field} in\n{fields}");
+    }
+    let said = run(Command::new("lintian").args(["--allow-root", "--fail-on", "error,warning"]).arg(deb))?;
+    print!("{said}");
+    Ok(())
+}
+
+#[test]
+fn the_rpm_has_everything_and_rpmlint_has_nothing_to_say() -> Result<()> {
+    let rpm = packages::rpm()?;
+    let query = |what: &str| run(Command::new("rpm").arg(what).arg(rpm));
+    ensure_has(&query("-qlp")?, FILES)?;
+    ensure_has(
+        &query("-qlp")?,
+        &["50-macvlan-shim.preset", "/LICENSE-MIT", "/LICENSE-APACHE", "/CHANGELOG.md"],
+    )?;
+    ensure!(query("-qcp")?.lines().count() == 2, "what is in /etc is configuration: {}", query("-qcp")?);
+    let requires = run(Command::new("rpm").args(["-qp", "--requires", "--recommends"]).arg(rpm))?;
+    ensure!(requires.contains("systemd") && requires.contains("nftables"), "{requires}");
+    let filters = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/rpm/rpmlint.toml");
+    let said = run(Command::new("rpmlint").arg("-c").arg(filters).arg(rpm))?;
+    ensure!(said.contains("0 errors, 0 warnings"), "{said}");
+    Ok(())
+}
+
+/// Without its scripts, which run elsewhere (rpm.rs).
+#[test]
+fn rpm_installs_and_erases_it_in_a_root_of_its_own() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let rpm = |arguments: &[&str]| run(Command::new("rpm").arg("--root").arg(folder.path()).args(arguments));
+    let package = packages::rpm()?.to_string_lossy();
+    rpm(&["--initdb"])?;
+    rpm(&["-i", "--nodeps", "--noscripts", &package])?;
+    ensure!(rpm(&["-V", "--nodeps", "macvlan-shim"])?.is_empty(), "a file is not as it was built");
+    let binary = folder.path().join("usr/bin/macvlan-shim");
+    ensure!(run(Command::new(&binary).arg("--version"))?.contains(packages::VERSION));
+    let config = folder.path().join("etc/macvlan-shim/config.toml");
+    run(Command::new(&binary).arg("--config").arg(&config).args(["config", "check"]))?;
+    std::fs::write(&config, "[shim]\nkeep = true\n")?;
+    rpm(&["-e", "--nodeps", "--noscripts", "macvlan-shim"])?;
+    ensure!(!binary.exists() && config.with_extension("toml.rpmsave").exists(), "the edit is lost");
+    Ok(())
+}
+
+#[test]
+fn the_scripts_of_the_rpm_are_good_shell() -> Result<()> {
+    for script in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/rpm"))? {
+        let script = script?.path();
+        if script.extension().is_some_and(|extension| extension == "sh") {
+            run(Command::new("sh").arg("-n").arg(&script))?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_same_input_gives_the_same_bytes() -> Result<()> {
+    for (format, first) in [("deb", packages::deb()?), ("rpm", packages::rpm()?)] {
+        let folder = tempfile::tempdir()?;
+        let again = packages::make_in(folder.path(), format)?;
+        ensure!(std::fs::read(first)? == std::fs::read(again)?, "two packages of one tree differ: {format}");
+    }
+    Ok(())
+}
+
+#[test]
+fn bash_completes_the_commands() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    run(Command::new("dpkg-deb").arg("-x").arg(packages::deb()?).arg(folder.path()))?;
+    let completions = folder.path().join("usr/share/bash-completion/completions/macvlan-shim");
+    let script = r#"source "$0"; complete="$(complete -p macvlan-shim)"; complete=${complete##*-F }
+                    COMP_WORDS=(macvlan-shim sta) COMP_CWORD=1
+                    "${complete%% *}" macvlan-shim sta macvlan-shim; echo "${COMPREPLY[@]}""#;
+    let completed = run(Command::new("bash").args(["-c", script]).arg(completions))?;
+    ensure!(completed == "status\n", "{completed}");
+    Ok(())
+}

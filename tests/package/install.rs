@@ -1,0 +1,65 @@
+//! One command, and nothing to configure.
+
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+use lab::{Kind, until};
+
+use crate::node::{Node, PATIENCE, UNIT};
+
+on_lxd_and_incus!(the_package_is_installed_and_a_guest_is_reached, a_reboot_brings_everything_back);
+
+fn the_package_is_installed_and_a_guest_is_reached(kind: Kind) -> Result<()> {
+    let node = Node::new(Some(kind))?;
+    let guest = node.launch(kind)?;
+    ensure!(!node.host.pings(guest.ipv4("eth0")?), "the kernel's rule that this is about");
+    node.install()?;
+    let start = Instant::now();
+    node.meets(&guest)?;
+    println!("reached {} ms after the installation", start.elapsed().as_millis());
+    node.host.wait_unit(UNIT, "active")?;
+    ensure!(node.host.sh(&format!("systemctl is-enabled {UNIT}"))? == "enabled\n");
+    let status = node.wait("it is ready", |status| status["ready"] == true)?;
+    ensure!(status["problems"].as_array().is_some_and(Vec::is_empty), "{status:#}");
+    // Who manages links leaves ours alone, and people are told whose the routes are.
+    ensure!(node.host.sh("networkctl list mvs-eth0")?.contains("unmanaged"), "{}", node.picture());
+    ensure!(node.host.sh("ip route")?.contains("proto macvlan-shim"), "{}", node.picture());
+    Ok(())
+}
+
+fn a_reboot_brings_everything_back(kind: Kind) -> Result<()> {
+    let mut node = Node::new(Some(kind))?;
+    let guest = node.launch(kind)?;
+    node.install()?;
+    node.meets(&guest)?;
+    let shim = node.host.sh("cat /sys/class/net/mvs-eth0/address")?;
+    node.host.reboot()?;
+    until(PATIENCE, "the server has started its guest", || guest.pid().is_ok())?;
+    guest.wait_for_boot()?;
+    node.meets(&guest)?;
+    ensure!(node.host.sh("cat /sys/class/net/mvs-eth0/address")? == shim, "the shim has another MAC");
+    Ok(())
+}
+
+#[test]
+fn without_a_server_it_waits_and_says_so_and_finds_one_that_is_installed_later() -> Result<()> {
+    let node = Node::new(None)?;
+    node.install()?;
+    node.host.wait_unit(UNIT, "active")?;
+    until(PATIENCE, "it says so", || {
+        node.unit("StatusText").is_ok_and(|text| text == "waiting for an LXD or Incus server")
+    })?;
+    let status = node.wait("it is ready", |status| status["ready"] == true)?;
+    let states: Vec<_> = status["servers"].as_array().into_iter().flatten().map(|s| &s["state"]).collect();
+    ensure!(!states.is_empty() && states.iter().all(|state| **state == "absent"), "{status:#}");
+    let process = node.unit("MainPID")?;
+
+    node.host.install_incus()?;
+    let guest = node.launch(Kind::Incus)?;
+    node.meets(&guest)?;
+    until(PATIENCE, "it says what it serves", || {
+        node.unit("StatusText").is_ok_and(|text| text == "2 addresses of guests of incus routed")
+    })?;
+    ensure!(node.unit("MainPID")? == process, "it was restarted");
+    Ok(())
+}

@@ -1,0 +1,20 @@
+//! The packages, as `make deb` and `make rpm` build them, and the unit in them: installed, upgraded, removed and booted on
+//! machines with a real systemd. Needs root and `tests/lab/setup.sh debian packages`, and fails where it has them not.
+
+/// Runs each story on a real LXD and on a real Incus.
+macro_rules! on_lxd_and_incus {
+    ($($story:ident),* $(,)?) => {
+        mod lxd { $(#[test] fn $story() -> anyhow::Result<()> { super::$story(lab::Kind::Lxd) })* }
+        mod incus { $(#[test] fn $story() -> anyhow::Result<()> { super::$story(lab::Kind::Incus) })* }
+    };
+}
+
+mod contents;
+mod install;
+mod node;
+mod packages;
+mod profiles;
+mod recipes;
+mod rpm;
+mod unit;
+mod upgrade;

@@ -1,0 +1,121 @@
+//! The unit: what it may do, and that this is enough.
+
+use anyhow::{Context, Result, ensure};
+use lab::{Kind, eventually, stays, until};
+use std::time::Duration;
+
+use crate::node::{Node, PATIENCE, UNIT};
+
+/// As `systemd-analyze security` rates exposure, 0 to 10.
+const EXPOSURE: f64 = 1.8;
+
+#[test]
+fn it_is_exposed_to_little_and_that_is_enough() -> Result<()> {
+    let node = Node::new(Some(Kind::Lxd))?;
+    let guest = node.launch(Kind::Lxd)?;
+    node.install()?;
+    node.meets(&guest)?;
+
+    let rating = node.host.sh(&format!("systemd-analyze security --no-pager {UNIT}"))?;
+    let exposure = rating.lines().rev().find_map(|line| line.split_once(": ")?.1.split(' ').next());
+    let exposure: f64 = exposure.context("no rating")?.parse().with_context(|| rating.clone())?;
+    println!("exposure {exposure}");
+    ensure!(exposure <= EXPOSURE, "{rating}");
+
+    let pid = node.unit("MainPID")?;
+    let process = node.host.sh(&format!("cat /proc/{pid}/status"))?;
+    let capabilities = "CapEff:\t0000000000001800"; // CAP_NET_BROADCAST, CAP_NET_ADMIN
+    ensure!(process.contains(capabilities) && process.contains("NoNewPrivs:\t1"), "{process}");
+    ensure!(node.host.sh(&format!("stat -c %U /proc/{pid}"))? == "macvlan-shim\n");
+    // nft has the capability too.
+    ensure!(node.host.sh("nft list table netdev macvlan_shim")?.contains("mvs-eth0"), "{}", node.picture());
+    let status = node.wait("it is ready", |status| status["ready"] == true)?;
+    ensure!(status["problems"].as_array().is_some_and(Vec::is_empty), "{status:#}");
+
+    // root and the unit's group may ask it, others may not.
+    let ask = "macvlan-shim status";
+    ensure!(node.host.ok(&format!("setpriv --reuid nobody --regid macvlan-shim --clear-groups {ask}")));
+    ensure!(!node.host.ok(&format!("setpriv --reuid nobody --regid nogroup --clear-groups {ask}")));
+    Ok(())
+}
+
+#[test]
+fn one_that_hangs_is_replaced_and_one_with_a_faulty_configuration_is_not() -> Result<()> {
+    let node = Node::new(None)?;
+    node.host
+        .write(&format!("/etc/systemd/system/{UNIT}.service.d/soon.conf"), "[Service]\nWatchdogSec=4s\n")?;
+    node.install()?;
+    node.host.wait_unit(UNIT, "active")?;
+    let pid = node.unit("MainPID")?;
+    stays(Duration::from_secs(9), "a loop that turns is left alone", || {
+        node.unit("MainPID").is_ok_and(|now| now == pid)
+    })?;
+    node.host.sh(&format!("kill -STOP {pid}"))?;
+    until(PATIENCE, "systemd has replaced it", || {
+        node.unit("MainPID").is_ok_and(|now| now != pid && now != "0")
+    })?;
+    node.host.wait_unit(UNIT, "active")?;
+    ensure!(node.host.journal(&[UNIT]).contains("Watchdog timeout"), "{}", node.picture());
+
+    node.host.sh("echo nonsense > /etc/macvlan-shim/config.toml; systemctl reload macvlan-shim")?;
+    node.wait("the old configuration stays", |status| {
+        status["problems"].to_string().contains("config-rejected")
+    })?;
+    node.host.sh(&format!("systemctl restart {UNIT} || true"))?;
+    node.host.wait_unit(UNIT, "failed")?;
+    ensure!(node.host.journal(&[UNIT]).contains("config.toml"), "{}", node.picture());
+    Ok(())
+}
+
+#[test]
+fn a_server_that_somebody_stopped_is_not_started() -> Result<()> {
+    let node = Node::new(Some(Kind::Lxd))?;
+    let guest = node.launch(Kind::Lxd)?;
+    node.install()?;
+    node.meets(&guest)?;
+    node.host.sh("systemctl stop lxd.service")?;
+    node.wait("it is seen to be stopped", |status| status["servers"][0]["state"] == "absent")?;
+    node.host.sh(&format!("systemctl restart {UNIT}"))?;
+    stays(Duration::from_secs(10), "LXD stays stopped", || {
+        !node.host.ok("systemctl is-active --quiet lxd.service")
+    })?;
+    // What LXD has no say in now goes on.
+    eventually(PATIENCE, || {
+        ensure!(node.host.pings(guest.ipv4("eth0")?), "{}", node.picture());
+        Ok(())
+    })
+}
+
+#[test]
+fn it_reaches_the_socket_of_the_snap_and_that_of_incus_in_run() -> Result<()> {
+    let node = Node::new(Some(Kind::Lxd))?;
+    node.host.install_incus()?;
+    node.host.sh("systemctl mask --now --quiet lxd.socket lxd.service incus.socket incus.service
+         rm -f /var/lib/{lxd,incus}/unix.socket; mkdir -p /var/snap/lxd/common/lxd
+         systemd-run --quiet -E LXD_DIR=/var/snap/lxd/common/lxd lxd --group lxd
+         systemd-run --quiet -E INCUS_DIR=/run/incus /usr/libexec/incus/incusd --group incus-admin")?;
+    node.install()?;
+    node.wait("both are connected", |status| {
+        let servers = status["servers"].as_array().cloned().unwrap_or_default();
+        [("lxd-snap", "/var/snap/lxd/common/lxd/unix.socket"), ("incus", "/run/incus/unix.socket")]
+            .iter()
+            .all(|(id, socket)| {
+                let mut servers = servers.iter();
+                servers.any(|s| s["id"] == *id && s["socket"] == *socket && s["state"] == "connected")
+            })
+    })?;
+    Ok(())
+}
+
+#[test]
+fn without_nft_it_works_and_says_what_is_lost() -> Result<()> {
+    let node = Node::new(Some(Kind::Lxd))?;
+    node.host.apt("purge nftables")?;
+    let guest = node.launch(Kind::Lxd)?;
+    node.install()?;
+    node.meets(&guest)?;
+    node.wait("it says that there is no filter", |status| {
+        status["problems"].to_string().contains("filter-missing")
+    })?;
+    Ok(())
+}

@@ -1,0 +1,72 @@
+//! The package is replaced by a newer one, by an older one, and taken away.
+
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Result, ensure};
+use lab::{Guest, Kind};
+
+use crate::node::{HOST, Node, UNIT};
+use crate::packages;
+
+on_lxd_and_incus!(upgrade_downgrade_remove_and_purge);
+
+/// Sorts after the present version.
+const NEXT: &str = "9.9.9";
+const EDITED: &str = "/etc/macvlan-shim/config.toml";
+
+fn upgrade_downgrade_remove_and_purge(kind: Kind) -> Result<()> {
+    let node = Node::new(Some(kind))?;
+    let before = files(&node)?;
+    let guest = node.launch(kind)?;
+    node.install()?;
+    node.meets(&guest)?;
+    node.host.sh(&format!("echo '[policy]' > {EDITED}; echo 'max_addresses = 31' >> {EDITED}"))?;
+
+    let folder = tempfile::tempdir()?;
+    let next = packages::deb_of_version(NEXT, folder.path())?;
+    for (package, version) in [(next.as_path(), NEXT), (packages::deb()?, packages::VERSION)] {
+        replaced_without_a_loss(&node, &guest, || node.install_file(package))?;
+        let installed = node.host.run(&["dpkg-query", "-W", "-f", "${Version}", "macvlan-shim"])?;
+        ensure!(installed == format!("{version}-1"), "it is {installed}");
+        ensure!(node.host.sh("macvlan-shim config show")?.contains("max_addresses = 31"), "the edit is lost");
+    }
+
+    node.host.apt("remove macvlan-shim")?;
+    ensure!(node.ours()?.is_empty(), "left: {}", node.ours()?);
+    ensure!(node.host.ok(&format!("test -e {EDITED} && ! test -e /run/macvlan-shim")));
+    ensure!(node.unit("LoadState")? != "loaded" && !node.host.pings(guest.ipv4("eth0")?));
+    ensure!(guest.pings([192, 168, 77, 1]), "the guest lost the LAN");
+
+    node.host.apt("purge macvlan-shim")?;
+    ensure!(files(&node)? == before, "left: {}\nbefore: {before}", files(&node)?);
+    Ok(())
+}
+
+/// The daemon is another one afterwards, and nobody has noticed.
+pub(crate) fn replaced_without_a_loss(
+    node: &Node,
+    guest: &Guest,
+    replace: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    let process = node.unit("MainPID")?;
+    let pid = guest.pid()?.to_string();
+    let outward = node.host.pulse(&[], &guest.ipv4("eth0")?.to_string())?;
+    let inward = node.host.pulse(&["nsenter", "-t", &pid, "-n"], HOST)?;
+    let start = SystemTime::now();
+    replace()?;
+    ensure!(node.unit("MainPID")? != process, "it was not restarted\n{}", node.picture());
+    let gap = outward.longest_gap(start, Duration::from_secs(25))?;
+    let lost = [outward.lost()?, inward.lost()?];
+    println!("replaced: {lost:?} pings lost, longest time without an answer {} ms", gap.as_millis());
+    // The last one of each may still be on its way.
+    ensure!(lost.iter().all(|lost| *lost <= 1), "{lost:?} pings lost\n{}", node.picture());
+    Ok(())
+}
+
+/// What is ours in the file system.
+fn files(node: &Node) -> Result<String> {
+    node.host.sh(&format!(
+        "find / -xdev \\( -name '*{UNIT}*' -o -path '*/macvlan?shim/*' \\) -not -path '/proc/*' -not -path '/tmp/*' \
+              -not -path '/var/log/journal/*' | sort"
+    ))
+}
