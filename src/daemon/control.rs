@@ -2,7 +2,7 @@
 //! daemon: connections are few, short-lived and carry one small request each, and one status is made at a time, with
 //! a pause after it.
 //!
-//! Who may connect is the file's business, its owner and its group (mode 0660), and [`peer`]'s once more.
+//! Who may connect is the file's business, its owner and its group (mode 0660), and that of `peer` once more.
 
 mod peer;
 

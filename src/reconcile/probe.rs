@@ -17,7 +17,8 @@ use crate::model::{Op, Snapshot};
 
 /// A standing address is asked for again after this time: a service may have moved to another machine.
 const AGAIN: Duration = Duration::from_secs(600);
-/// The kernel asks three times, a second apart. If its answer was lost, it is asked again.
+/// The kernel asks three times, a second apart. While a claim waits for the answer, or is refused for it, the question is
+/// put again: the holder may just have gone.
 const ANSWERED: Duration = Duration::from_secs(5);
 /// So many addresses may be asked for within the time that the kernel takes for one: it keeps an entry for each, and
 /// the host's neighbour table holds a thousand.
@@ -39,7 +40,7 @@ pub struct Probes {
 struct Subject {
     child: ChildKey,
     parent: u32,
-    /// Its route waits for the answer.
+    /// Its route waits for nobody to answer.
     waits: bool,
     due: Instant,
 }
@@ -133,7 +134,7 @@ fn subject(desired: &Desired, snapshot: &Snapshot, address: IpAddr, now: Instant
         desired.claims.claimants(address).filter(|child| desired.parties.served.contains_key(child));
     let waiting = |child: &&ChildKey| {
         let verdict = desired.claims.verdict(child, address);
-        matches!(verdict, Some(Verdict::Refused(refusal)) if refusal.reason == Reason::Asking)
+        matches!(verdict, Some(Verdict::Refused(refusal)) if matches!(refusal.reason, Reason::Asking | Reason::HeldOnLan))
     };
     let (child, parent, waits) = match desired.hosts.get(&address) {
         Some(host) => (host.child, host.parent, false),

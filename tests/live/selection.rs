@@ -8,7 +8,6 @@ on_lxd_and_incus!(
     profiles_and_projects_narrow_the_selection,
     a_guest_opts_out_and_a_wrong_value_is_a_problem,
     a_managed_network_of_type_macvlan_counts,
-    the_profiles_that_we_ship_work,
 );
 
 fn profiles_and_projects_narrow_the_selection(kind: Kind) -> Result<()> {
@@ -61,26 +60,6 @@ fn a_managed_network_of_type_macvlan_counts(kind: Kind) -> Result<()> {
     let status = status(&site.host)?;
     let nic = find_nic(&status, &kind.to_string().to_lowercase(), "default", "c1", "eth0");
     ensure!(nic.is_some_and(|nic| nic["parent"] == "eth0"), "{status:#}");
-    Ok(())
-}
-
-fn the_profiles_that_we_ship_work(kind: Kind) -> Result<()> {
-    let site = Site::new(kind)?;
-    let node = Node::start(&site.host)?;
-    site.server.cli(&["network", "create", "lan", "--type=macvlan", "parent=eth0"])?;
-    let mut served = 0;
-    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/profiles"))? {
-        let path = entry?.path();
-        if path.extension().is_none_or(|extension| extension != "yaml") {
-            continue;
-        }
-        let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
-        site.server.profile(&name, &std::fs::read_to_string(&path)?)?;
-        let guest = site.server.launch(&name, &["-p", "default", "-p", &name])?;
-        node.wait_both_ways(&guest, guest.ipv4("eth0")?, HOST)?;
-        served += 1;
-    }
-    ensure!(served >= 2, "only {served} profiles were found");
     Ok(())
 }
 

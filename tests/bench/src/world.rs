@@ -90,7 +90,8 @@ impl World {
     /// The command that is the daemon.
     pub(crate) fn command(&self) -> std::process::Command {
         let mut command = self.host.command(&self.binary);
-        command.arg("run");
+        // As its unit does.
+        command.arg("run").env("GLIBC_TUNABLES", "glibc.malloc.arena_max=1");
         command
     }
 
