@@ -114,6 +114,9 @@ fn obey(world: &mut World) -> String {
         assert!(walk < 8, "no end of it:\n{went}");
         world.read_config();
         decide(world, walk > 0);
+        if let Some(probes) = &mut world.probes {
+            probes.look(&world.config, &world.desired, &world.kernel.snapshot, &Scope::All, world.now);
+        }
         let plan = diff(&world.desired, &world.kernel.snapshot);
         let mut round = world.schedule.begin(&plan, &Scope::All, world.now);
         let mut ran = false;
@@ -165,8 +168,7 @@ fn obey(world: &mut World) -> String {
 /// Asks the LAN what is due to be asked.
 fn ask(world: &mut World) -> String {
     let mut asked = String::new();
-    let World { config, desired, kernel, now, probes: Some(probes), .. } = world else { return asked };
-    probes.look(config, desired, &kernel.snapshot, &Scope::All, *now);
+    let World { kernel, now, probes: Some(probes), .. } = world else { return asked };
     while let Some(op) = probes.next(&kernel.snapshot, *now) {
         kernel.apply(&op).unwrap();
         writeln!(asked, "{op}").unwrap();

@@ -68,13 +68,13 @@ impl Probes {
         };
         for address in addresses {
             match subject(desired, snapshot, address, now) {
-                Some(subject) => self.take_up(address, subject),
+                Some(subject) => self.take_up(address, subject, now),
                 None => self.drop(address),
             }
         }
     }
 
-    fn take_up(&mut self, address: IpAddr, subject: Subject) {
+    fn take_up(&mut self, address: IpAddr, subject: Subject, now: Instant) {
         let same = |known: &Subject| {
             (known.child, known.parent, known.waits) == (subject.child, subject.parent, subject.waits)
         };
@@ -82,7 +82,7 @@ impl Probes {
             Some(known) if same(known) => {}
             // Nobody has answered: this is what its route has waited for.
             Some(known) if known.waits && known.child == subject.child => {
-                let due = subject.due + AGAIN;
+                let due = now + AGAIN;
                 self.agenda.remove(&(known.due, address));
                 self.agenda.insert((due, address));
                 *known = Subject { due, ..subject };
@@ -136,16 +136,20 @@ fn subject(desired: &Desired, snapshot: &Snapshot, address: IpAddr, now: Instant
         let verdict = desired.claims.verdict(child, address);
         matches!(verdict, Some(Verdict::Refused(refusal)) if matches!(refusal.reason, Reason::Asking | Reason::HeldOnLan))
     };
-    let (child, parent, waits) = match desired.hosts.get(&address) {
-        Some(host) => (host.child, host.parent, false),
+    let (child, parent, waits, due) = match desired.hosts.get(&address) {
+        Some(host) => {
+            // What stands already, another process has asked for.
+            let stands = desired.facts.holds(snapshot, host.parent, host.mac, address);
+            (host.child, host.parent, false, if stands { now + AGAIN } else { now })
+        }
         None => {
             let child = claimants.find(waiting)?;
             let Child { parent, .. } = snapshot.children.get(child)?;
-            (*child, *parent, true)
+            (*child, *parent, true, now)
         }
     };
     desired.shims.get(&parent).filter(|shim| shim.obstacle.is_none())?;
-    Some(Subject { child, parent, waits, due: now })
+    Some(Subject { child, parent, waits, due })
 }
 
 #[cfg(test)]

@@ -255,6 +255,7 @@ impl World {
                 }
             }
             (false, "restart") => {
+                self.probes = self.probes.take().map(|_| Probes::default());
                 self.memory = Memory::default();
                 self.schedule = Schedule::default();
             }
