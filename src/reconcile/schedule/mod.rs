@@ -6,12 +6,15 @@
 //!   but has to be done again and again, for somebody else undoes it, is done once a second.
 //! * What waits or failed holds back what must come after it, and nothing else.
 
+mod holds;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
+use self::holds::Holds;
 use crate::model::plan::{Scope, When};
 use crate::model::{Changes, Op, Plan, Step};
 
@@ -101,24 +104,6 @@ pub struct Round {
     held: Holds,
 }
 
-/// What must not happen because something that must come before it has not.
-#[derive(Debug, Clone, Default)]
-struct Holds {
-    /// Shims that are not there, or not up.
-    shims: BTreeSet<String>,
-    /// Names that shims should have left.
-    names: BTreeSet<String>,
-    /// Shims that are not complete, and so must not go up.
-    incomplete: BTreeSet<String>,
-    /// Own addresses of shims that are not there.
-    sources: BTreeSet<IpAddr>,
-    /// Addresses whose route still leads where it should no longer.
-    moves: BTreeSet<IpAddr>,
-    hosts: BTreeSet<(String, IpAddr)>,
-    /// Families with routes that are not there, or not gone.
-    routes: BTreeSet<bool>,
-}
-
 impl Schedule {
     /// Takes in a new plan, which is all that has to be done for its scope: what is no longer surplus there loses its
     /// waiting time, and what has long been quiet its history.
@@ -129,7 +114,7 @@ impl Schedule {
             planned.entry(step.op.address()).or_default().insert(&step.op, step.when);
         }
         let subjects: Vec<Option<IpAddr>> = match scope {
-            Scope::All => self.tracks.keys().copied().collect(),
+            Scope::All => self.tracks.keys().chain(self.alarms.keys()).copied().collect(),
             Scope::Addresses(addresses) => addresses.iter().copied().map(Some).collect(),
         };
         let nothing = BTreeMap::new();
@@ -268,8 +253,8 @@ impl Schedule {
         });
     }
 
-    /// What we deleted ourselves and make anew, or the other way round, nobody else undid. And what failed on a shim may
-    /// have failed for want of what has been done to the shim since.
+    /// What we deleted ourselves and make anew, or the other way round, nobody else undid. And when a shim itself has been
+    /// put right, what failed upon it may have failed for want of that, and what was undone may have gone with it.
     fn forget_what_we_turned(&mut self) {
         for (link, destination, deletes) in std::mem::take(&mut self.turned) {
             let undone = |op: &Op| op.deletes() != deletes && op.object() == (link.as_str(), destination);
@@ -281,10 +266,13 @@ impl Schedule {
                     }
                 }
                 None => {
-                    let upon_it = |op: &Op| !op.deletes() && op.object().0 == link;
+                    let upon_it = |op: &Op, history: &History| {
+                        let (of, destination) = op.object();
+                        let at_once = deletes || destination.is_some() || history.error.is_some();
+                        of == link && !op.deletes() && at_once
+                    };
                     for tracks in self.tracks.values_mut() {
-                        let failed = |history: &History| deletes || history.error.is_some();
-                        forget(Some(tracks), |op, history| undone(op) || (upon_it(op) && failed(history)));
+                        forget(Some(tracks), |op, history| undone(op) || upon_it(op, history));
                     }
                 }
             }
@@ -350,89 +338,6 @@ fn back_off(failures: u32) -> Duration {
     BACK_OFF.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(MAX_BACK_OFF)
 }
 
-impl Holds {
-    /// True if something that must come before this op has not happened.
-    fn hold_back(&self, op: &Op) -> bool {
-        let shim = |name: &String| self.shims.contains(name);
-        let host = |name: &String, address: &IpAddr| self.hosts.contains(&(name.clone(), *address));
-        match op {
-            Op::Probe { .. } | Op::AddRule { .. } => false,
-            Op::Rename { name, .. } => self.names.contains(name),
-            Op::CreateShim { shim: at, .. } => shim(&at.name) || self.names.contains(&at.name),
-            Op::Mark { shim: at, .. }
-            | Op::SetMac { shim: at, .. }
-            | Op::SetMtu { shim: at, .. }
-            | Op::MulticastOff { shim: at }
-            | Op::Set { shim: at, .. }
-            | Op::SetFilter { shim: at, .. }
-            | Op::AddAddress { shim: at, .. }
-            | Op::AddProxy { shim: at, .. } => shim(&at.name),
-            Op::SetUp { shim: at } => shim(&at.name) || self.incomplete.contains(&at.name),
-            Op::SetNeighbour { shim: at, address, .. } => shim(&at.name) || host(&at.name, address),
-            Op::SetRoute { shim: at, destination, source, .. } => {
-                let source = source.is_some_and(|source| self.sources.contains(&source));
-                shim(&at.name) || host(&at.name, &destination.addr()) || source
-            }
-            Op::DeleteRule { ipv6, .. } => self.routes.contains(ipv6),
-            Op::DeleteRoute { link_name, destination, .. } => host(link_name, &destination.addr()),
-            Op::DeleteNeighbour { link_name, address, .. } => {
-                host(link_name, address) || self.moves.contains(address)
-            }
-            Op::DeleteProxy { .. } | Op::DeleteAddress { .. } => false,
-            Op::DeleteShim { link_name, .. } | Op::DeleteFilter { link_name, .. } => shim(link_name),
-        }
-    }
-
-    /// Adds what must come after an op that has not happened.
-    fn add(&mut self, op: &Op) {
-        match op {
-            Op::CreateShim { shim, .. } | Op::SetUp { shim } => {
-                self.shims.insert(shim.name.clone());
-            }
-            Op::Rename { link_name, .. } => {
-                self.names.insert(link_name.clone());
-            }
-            Op::MulticastOff { shim } | Op::Set { shim, .. } => {
-                self.incomplete.insert(shim.name.clone());
-            }
-            Op::AddAddress { address, .. } => {
-                self.sources.insert(*address);
-            }
-            Op::SetNeighbour { shim, address, .. } => {
-                self.hosts.insert((shim.name.clone(), *address));
-            }
-            Op::SetRoute { shim, destination, replace, .. } => {
-                self.hosts.insert((shim.name.clone(), destination.addr()));
-                if *replace {
-                    self.moves.insert(destination.addr());
-                }
-                self.routes.insert(destination.addr().is_ipv6());
-            }
-            Op::DeleteRoute { link_name, destination, .. } => {
-                self.hosts.insert((link_name.clone(), destination.addr()));
-                self.shims.insert(link_name.clone());
-            }
-            Op::DeleteShim { link_name, .. } => {
-                self.names.insert(link_name.clone());
-                self.shims.insert(link_name.clone());
-            }
-            // Without a filter the sysctls serve: the shim goes up all the same.
-            Op::SetFilter { .. }
-            | Op::DeleteFilter { .. }
-            | Op::Mark { .. }
-            | Op::SetMac { .. }
-            | Op::SetMtu { .. }
-            | Op::DeleteNeighbour { .. }
-            | Op::AddProxy { .. }
-            | Op::Probe { .. }
-            | Op::AddRule { .. }
-            | Op::DeleteRule { .. }
-            | Op::DeleteProxy { .. }
-            | Op::DeleteAddress { .. } => {}
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -472,6 +377,34 @@ mod tests {
                 assert_eq!(schedule.fights(now).count(), 0);
             }
         }
+    }
+
+    #[test]
+    fn what_goes_with_a_link_that_flaps_is_no_fight() {
+        let (mut schedule, mut now) = (Schedule::default(), Instant::now());
+        let shim = ShimRef { name: "mvs-eth0".to_owned(), index: Some(7) };
+        let up = Step { op: Op::SetUp { shim }, when: When::Now, why: String::new() };
+        for _ in 0..20 {
+            now += Duration::from_millis(100);
+            let plan = vec![up.clone(), add()];
+            let mut round = schedule.begin(&plan, &Scope::All, now);
+            for step in &plan {
+                if schedule.is_due(&mut round, step, now) {
+                    schedule.ran(&mut round, &step.op, now, Ok(()));
+                }
+            }
+        }
+        assert_eq!(schedule.fights(now).map(|(op, _)| op).collect::<Vec<_>>(), [&up.op]);
+    }
+
+    #[test]
+    fn an_alarm_is_silenced_by_the_next_plan_of_all() {
+        let (mut schedule, now) = (Schedule::default(), Instant::now());
+        assert!(!run(&mut schedule, &Step { when: When::AfterBreath, ..delete() }, now));
+        assert!(schedule.wake().is_some());
+        schedule.tracks.clear();
+        schedule.begin(&Plan::new(), &Scope::All, now);
+        assert_eq!(schedule.wake(), None);
     }
 
     #[test]
