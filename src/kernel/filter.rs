@@ -226,10 +226,11 @@ pub(super) fn set(
         let commands: Vec<Value> = removed.into_iter().chain(added).collect();
         return if commands.is_empty() { Ok(abilities) } else { run(commands).map(|()| abilities) };
     }
+    let removal = if standing.is_some() { removal(link)? } else { Vec::new() };
     let mut result = Err(Fault::Broken("nft was not asked".to_owned()));
     for abilities in Abilities::ALL.into_iter().skip_while(|one| *one != abilities) {
         let mut commands = vec![json!({ "add": table() })];
-        commands.extend(removal(link)?);
+        commands.extend(removal.iter().cloned());
         let definition = definition(link, device, macs.is_some(), abilities);
         commands.extend(definition.into_iter().map(|(kind, object)| json!({ "add": { kind: object } })));
         if let Some(macs) = macs.filter(|macs| !macs.is_empty()) {
