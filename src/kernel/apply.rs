@@ -21,7 +21,7 @@ impl Kernel {
     /// after a failure: an op that fails was decided on something that no longer holds, and not all changes are told.
     pub fn apply(&mut self, op: &Op) -> Result<(), OpError> {
         self.perform(op).map_err(|failure| {
-            Slice::OF_HOST.into_iter().for_each(|slice| self.state.marks.mark(slice));
+            self.state.marks.mark_host();
             explain(op, failure)
         })
     }

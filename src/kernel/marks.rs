@@ -37,6 +37,18 @@ impl Marks {
         self.now.insert(slice);
     }
 
+    /// The objects of the host are to be read again at once.
+    pub(super) fn mark_host(&mut self) {
+        self.now.extend(Slice::OF_HOST);
+    }
+
+    /// Everything is to be read again: the host at once, and with it the list of namespaces, each of which follows bit
+    /// by bit.
+    pub(super) fn mark_everything(&mut self) {
+        self.mark_host();
+        self.now.extend([Slice::Filter, Slice::Namespaces, Slice::Inits]);
+    }
+
     /// To be read again bit by bit, without keeping anything else waiting.
     pub(super) fn sweep(&mut self, slice: Slice) {
         self.sweep.insert(slice);

@@ -146,7 +146,7 @@ impl Kernel {
             made: BTreeMap::new(),
             incoming: vec![0; BUFFER],
         };
-        kernel.mark_all();
+        kernel.state.marks.mark_everything();
         while kernel.take_in_and_read() {}
         match kernel.state.marks.problem_of_host() {
             Some(message) => Err(KernelError {
@@ -173,12 +173,12 @@ impl Kernel {
     /// Has everything read anew by the next [`Kernel::drain`]s: the host at once, the namespaces of guests bit by
     /// bit.
     pub fn resync(&mut self) {
-        self.mark_all();
+        self.state.marks.mark_everything();
     }
 
     /// Has the objects of the host read anew by the next [`Kernel::drain`], for some of their changes send no event.
     pub fn resync_host(&mut self) {
-        Slice::OF_HOST.into_iter().for_each(|slice| self.state.marks.mark(slice));
+        self.state.marks.mark_host();
     }
 
     /// From now on the snapshot has the namespaces of these processes.
@@ -264,13 +264,13 @@ impl Kernel {
                 Heard::Events { length, netns } => {
                     if self.state.take_in(netns, &self.incoming[..length]).is_err() {
                         tracing::warn!("an event of the kernel could not be read; reading everything anew");
-                        mark_all(&mut self.state);
+                        self.state.marks.mark_everything();
                     }
                     false
                 }
                 Heard::Lost => {
                     tracing::warn!("events of the kernel were lost; reading everything anew");
-                    mark_all(&mut self.state);
+                    self.state.marks.mark_everything();
                     false
                 }
             });
@@ -307,19 +307,11 @@ impl Kernel {
             }
         }
     }
-
-    fn mark_all(&mut self) {
-        mark_all(&mut self.state);
-    }
 }
 
 /// What this thread has had of a processor. That others have it meanwhile is no guest's fault.
 fn processor_time() -> Duration {
     ClockId::CLOCK_THREAD_CPUTIME_ID.now().map(Duration::from).unwrap_or_default()
-}
-
-fn mark_all(state: &mut State) {
-    Slice::ALL.into_iter().for_each(|slice| state.marks.mark(slice));
 }
 
 fn deaf(error: std::io::Error) -> KernelError {

@@ -27,21 +27,6 @@ pub(super) enum Slice {
 }
 
 impl Slice {
-    /// Everything; the namespaces that are found are read as well.
-    pub(super) const ALL: [Slice; 11] = [
-        Slice::Host,
-        Slice::Links,
-        Slice::Addresses,
-        Slice::Routes,
-        Slice::Rules,
-        Slice::Neighbours,
-        Slice::Proxies,
-        Slice::Settings,
-        Slice::Filter,
-        Slice::Namespaces,
-        Slice::Inits,
-    ];
-
     /// The objects of the host.
     pub(super) const OF_HOST: [Slice; 8] = [
         Slice::Host,
