@@ -138,11 +138,12 @@ impl Daemon {
     fn settle(&mut self, servers: &Servers) {
         self.reconcile(servers);
         while let Some(op) = self.probes.next(self.kernel.snapshot(), Instant::now()) {
-            match self.kernel.apply(&op) {
+            let result = self.kernel.apply(&op).map_err(Error::from);
+            match &result {
                 Ok(()) => tracing::debug!("{op}"),
-                // It is asked again.
                 Err(error) => tracing::debug!("{}", error.message),
             }
+            self.probes.asked(op, Instant::now(), result);
         }
     }
 
@@ -205,11 +206,7 @@ impl Daemon {
                 self.memory.refused_macs.extend(self.mac_meant_by(&step.op));
                 self.dirty = true;
             }
-            let result = result.map_err(|error| Error {
-                code: error.code.as_str(),
-                message: error.message,
-                hint: error.hint,
-            });
+            let result = result.map_err(Error::from);
             let repeated =
                 result.as_ref().err().is_some_and(|now| self.schedule.error_of(&step.op) == Some(now));
             self.schedule.ran(round, &step.op, Instant::now(), result.clone());
@@ -267,6 +264,7 @@ impl Daemon {
             snapshot: self.kernel.snapshot(),
             desired: &self.desired,
             schedule: &self.schedule,
+            probes: &self.probes,
             problems: &problems,
             ready: self.ready,
             now: Instant::now(),
@@ -295,6 +293,12 @@ impl Daemon {
             (false, true) => serves(),
             (false, false) => format!("{}; waiting for {}", serves(), awaited.join(" and ")),
         }
+    }
+}
+
+impl From<OpError> for Error {
+    fn from(OpError { code, message, hint }: OpError) -> Error {
+        Error { code: code.as_str(), message, hint }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::reconcile::admit::Verdict;
 use crate::reconcile::desired::Shim;
 use crate::reconcile::diff::metric;
 use crate::reconcile::schedule::Error;
-use crate::reconcile::{Decision, Desired, Schedule};
+use crate::reconcile::{Decision, Desired, Probes, Schedule};
 
 /// So many failed ops are shown one by one.
 const MAX_FAILURES: usize = 20;
@@ -31,6 +31,8 @@ pub struct Facts<'a> {
     pub desired: &'a Desired,
     /// What became of it.
     pub schedule: &'a Schedule,
+    /// What the LAN is asked.
+    pub probes: &'a Probes,
     /// Problems that are neither a server's nor a decision's.
     pub problems: &'a [Problem],
     /// Whether all is applied.
@@ -265,7 +267,7 @@ impl Facts<'_> {
             }
         }
         problems.extend(self.desired.all_problems());
-        let failures: Vec<_> = self.schedule.failures().collect();
+        let failures: Vec<_> = self.schedule.failures().chain(self.probes.failures()).collect();
         for (op, error) in failures.iter().take(MAX_FAILURES) {
             problems.push(Problem {
                 code: error.code.to_owned(),

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::admit::{Reason, Verdict};
 use super::desired::Desired;
+use super::schedule::Error;
 use crate::config::{Config, Probe};
 use crate::model::plan::Scope;
 use crate::model::snapshot::{Child, ChildKey};
@@ -31,6 +32,8 @@ pub struct Probes {
     subjects: BTreeMap<IpAddr, Subject>,
     /// The same, by when they are due.
     agenda: BTreeSet<(Instant, IpAddr)>,
+    /// Those that could not be asked for at the last try, and why.
+    failed: BTreeMap<IpAddr, (Op, Error)>,
     /// When the last ones were asked for, [`AT_ONCE`] at most.
     lately: VecDeque<Instant>,
 }
@@ -82,10 +85,9 @@ impl Probes {
             Some(known) if same(known) => {}
             // Nobody has answered: this is what its route has waited for.
             Some(known) if known.waits && known.child == subject.child => {
-                let due = now + AGAIN;
-                self.agenda.remove(&(known.due, address));
-                self.agenda.insert((due, address));
+                let due = known.due;
                 *known = Subject { due, ..subject };
+                self.put_off(address, now + AGAIN);
             }
             _ => {
                 self.drop(address);
@@ -99,6 +101,14 @@ impl Probes {
         if let Some(subject) = self.subjects.remove(&address) {
             self.agenda.remove(&(subject.due, address));
         }
+        self.failed.remove(&address);
+    }
+
+    fn put_off(&mut self, address: IpAddr, due: Instant) {
+        let Some(subject) = self.subjects.get_mut(&address) else { return };
+        self.agenda.remove(&(subject.due, address));
+        self.agenda.insert((due, address));
+        subject.due = due;
     }
 
     /// The next question that is due, as an op.
@@ -107,17 +117,38 @@ impl Probes {
             if self.wake()? > now {
                 return None;
             }
-            let (_, address) = self.agenda.pop_first()?;
-            let Some(subject) = self.subjects.get_mut(&address) else { continue };
-            subject.due = now + if subject.waits { ANSWERED } else { AGAIN };
-            self.agenda.insert((subject.due, address));
-            let Some(parent) = snapshot.links.get(&subject.parent) else { continue };
+            let (_, address) = *self.agenda.first()?;
+            let Some(Subject { parent, waits, .. }) = self.subjects.get(&address).cloned() else {
+                self.agenda.pop_first();
+                continue;
+            };
+            self.put_off(address, now + if waits { ANSWERED } else { AGAIN });
+            let Some(parent) = snapshot.links.get(&parent) else { continue };
             self.lately.push_back(now);
             if self.lately.len() > AT_ONCE {
                 self.lately.pop_front();
             }
             return Some(Op::Probe { link: parent.index, link_name: parent.name.clone(), address });
         }
+    }
+
+    /// Remembers what became of a question. One that could not be put is put again soon.
+    pub fn asked(&mut self, question: Op, now: Instant, result: Result<(), Error>) {
+        let Some(address) = question.address() else { return };
+        match result {
+            Ok(()) => {
+                self.failed.remove(&address);
+            }
+            Err(error) => {
+                self.put_off(address, now + ANSWERED);
+                self.failed.insert(address, (question, error));
+            }
+        }
+    }
+
+    /// The questions that could not be put at the last try, each with its error.
+    pub fn failures(&self) -> impl Iterator<Item = (&Op, &Error)> {
+        self.failed.values().map(|(question, error)| (question, error))
     }
 
     /// When the next question is due.
@@ -224,6 +255,20 @@ mod tests {
         }
         let firsts: BTreeSet<IpAddr> = asked[..200].iter().copied().collect();
         assert_eq!((firsts.len(), asked.len()), (200, 400));
+    }
+
+    #[test]
+    fn what_cannot_be_asked_is_told_and_asked_soon_again() {
+        let (desired, snapshot) = guests(1);
+        let (mut probes, now) = (Probes::default(), Instant::now());
+        look(&mut probes, &desired, &snapshot, now);
+        let question = probes.next(&snapshot, now).unwrap();
+        let error = Error { code: "kernel-refused", message: String::new(), hint: None };
+        probes.asked(question, now, Err(error));
+        assert_eq!((probes.failures().count(), probes.wake()), (1, Some(now + ANSWERED)));
+        let question = probes.next(&snapshot, now + ANSWERED).unwrap();
+        probes.asked(question, now + ANSWERED, Ok(()));
+        assert_eq!((probes.failures().count(), probes.wake()), (0, Some(now + ANSWERED + AGAIN)));
     }
 
     #[test]
