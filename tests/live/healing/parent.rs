@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, ensure};
-use lab::{Machine, eventually};
+use lab::{Guest, Machine, eventually};
 
 use super::{GUEST, GUEST_V6, HOST, HOST_V6, SOON, Ward, strike};
 use crate::node::ours;
@@ -81,10 +81,7 @@ fn the_parent_is_deleted_and_made_again() -> Result<()> {
     ward.guest.stop_hard()?;
     ward.guest.start()?;
     let talk = ward.talk_with(&[(GUEST.into(), HOST.into()), (GUEST_V6.into(), HOST_V6.into())])?;
-    let own = format!(
-        "nsenter -t {} -n sh -c 'ip addr add {GUEST}/24 dev eth0; ip addr add {GUEST_V6}/64 dev eth0'",
-        ward.guest.pid()?
-    );
+    let own = addresses_of(&ward.guest, GUEST, GUEST_V6)?;
     ward.heals(&talk, "the parent made again, its guest started", &own)
 }
 
@@ -119,10 +116,7 @@ fn a_parent_that_exists_only_while_a_guest_uses_it() -> Result<()> {
             &guest,
             &[(v4.into(), [10, 88, 0, 11].into()), (v6.into(), "fd88::11".parse::<IpAddr>()?)],
         )?;
-        let own = format!(
-            "nsenter -t {} -n sh -c 'ip addr add {v4}/24 dev eth0; ip addr add {v6}/64 dev eth0'",
-            guest.pid()?
-        );
+        let own = addresses_of(&guest, v4, v6)?;
         ward.heals(&talk, &format!("a parent on demand, round {round}"), &own)?;
         guest.stop_hard()?;
         port.unplug()?;
@@ -134,6 +128,15 @@ fn a_parent_that_exists_only_while_a_guest_uses_it() -> Result<()> {
         guest.start()?;
     }
     Ok(())
+}
+
+/// What gives a guest its addresses, as soon as its link can carry anything: from then on traffic is possible.
+fn addresses_of(guest: &Guest, v4: Ipv4Addr, v6: Ipv6Addr) -> Result<String> {
+    let inside = format!("nsenter -t {} -n", guest.pid()?);
+    Ok(format!(
+        "until {inside} ip link show eth0 | grep -q 'state UP'; do sleep 0.01; done
+        {inside} sh -c 'ip addr add {v4}/24 dev eth0; ip addr add {v6}/64 dev eth0 nodad'"
+    ))
 }
 
 fn nothing_is_left(host: &Machine) -> Result<()> {
