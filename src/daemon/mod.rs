@@ -31,7 +31,8 @@ use crate::reconcile::{Desired, Probes, Schedule, amend, desire, diff, diff_at};
 
 /// The slow resync that catches what sends no event; ± a fifth, so that a cluster does not do it in step.
 const RESYNC: Duration = Duration::from_secs(30);
-/// All that guests do sends events, and so does nftables. As a precaution they are read anew with every tenth resync.
+/// All that guests do sends events, and so does nftables. As a precaution they are read anew, and everything is decided
+/// again, with every tenth resync.
 const RESYNCS_OF_HOST: u32 = 9;
 /// So many rounds of reading and writing are done before other work gets its turn.
 const MAX_ROUNDS: usize = 16;
@@ -63,7 +64,7 @@ pub async fn run(config: Config, config_file: Option<PathBuf>, socket: &Path) ->
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             readable = daemon.kernel.changed() => readable.context("waiting for the kernel's events")?,
-            () = servers.heard(&mut daemon.inventory) => daemon.dirty = true,
+            changed = servers.heard(&mut daemon.inventory) => daemon.dirty |= changed,
             () = sleep_until(wake) => {}
             Some(answer) = asked.recv() => {
                 // An asker that went away does not matter.
@@ -77,12 +78,14 @@ pub async fn run(config: Config, config_file: Option<PathBuf>, socket: &Path) ->
             }
             () = tokio::time::sleep_until(resync) => {
                 resync = tokio::time::Instant::now() + jittered(RESYNC);
-                match resyncs {
-                    RESYNCS_OF_HOST => daemon.kernel.resync(),
-                    _ => daemon.kernel.resync_host(),
+                if resyncs == RESYNCS_OF_HOST {
+                    daemon.kernel.resync();
+                    daemon.dirty = true;
+                } else {
+                    // Only what turns out to have changed is decided again.
+                    daemon.kernel.resync_host();
                 }
                 resyncs = (resyncs + 1) % (RESYNCS_OF_HOST + 1);
-                daemon.dirty = true;
             }
         }
         daemon.settle(&servers);

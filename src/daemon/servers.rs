@@ -59,19 +59,22 @@ impl Servers {
         inventory.servers.retain(|id, _| self.followers.contains_key(id));
     }
 
-    /// Waits for news of a server and takes in all that there are.
-    pub(super) async fn heard(&mut self, inventory: &mut Inventory) {
+    /// Waits for news of a server and takes in all that there are; says whether they change anything.
+    pub(super) async fn heard(&mut self, inventory: &mut Inventory) -> bool {
         let Some(first) = self.receiver.recv().await else {
             // We hold a sender ourselves.
             return std::future::pending().await;
         };
+        let mut changed = false;
         let mut news = Some(first);
         while let Some((id, server)) = news {
-            if self.followers.contains_key(&id) {
+            if self.followers.contains_key(&id) && inventory.servers.get(&id) != Some(&server) {
                 inventory.servers.insert(id, server);
+                changed = true;
             }
             news = self.receiver.try_recv().ok();
         }
+        changed
     }
 
     /// A child that is not ours appeared: some server has started a guest.
