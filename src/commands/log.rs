@@ -1,4 +1,5 @@
-//! The log of `run`: one line an event on stderr, level by `RUST_LOG`, `info` if that is not set.
+//! The log of `run`: one line an event on stderr, level by `RUST_LOG` (`debug`, or `macvlan_shim::kernel=debug`), `info`
+//! if that is not set.
 
 mod trickle;
 
@@ -8,10 +9,12 @@ use std::os::unix::fs::MetadataExt;
 
 use tracing::{Event, Level, Subscriber};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::{Compact, Format, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use self::trickle::Trickle;
 
@@ -22,22 +25,43 @@ const WAITING: usize = 1024;
 /// own writes them; what waits is written when the value is dropped.
 pub(super) fn start() -> WorkerGuard {
     let (writer, guard) = NonBlockingBuilder::default().buffered_lines_limit(WAITING).finish(io::stderr());
-    let filter =
-        EnvFilter::builder().with_default_directive(tracing::level_filters::LevelFilter::INFO.into());
+    let (levels, complaint) = match levels(std::env::var("RUST_LOG").ok().as_deref()) {
+        Ok(levels) => (levels, None),
+        Err(why) => (by_default(Targets::new()), Some(why)),
+    };
     let log = tracing_subscriber::fmt()
         .with_writer(writer)
         // It would be told on stderr, which is what fails.
         .log_internal_errors(false)
-        .with_env_filter(filter.from_env_lossy())
+        .with_max_level(LevelFilter::TRACE)
         .with_ansi(io::stderr().is_terminal());
     let format = Format::default().compact().with_target(false);
     let started = match is_journal() {
-        true => log.event_format(Trickle::new(Journal(format.without_time().with_level(false)))).try_init(),
-        false => log.event_format(Trickle::new(format)).try_init(),
+        true => {
+            let format = Journal(format.without_time().with_level(false));
+            log.event_format(Trickle::new(format)).finish().with(levels).try_init()
+        }
+        false => log.event_format(Trickle::new(format)).finish().with(levels).try_init(),
     };
     // A second start keeps the first log.
     let _ = started;
+    if let Some(complaint) = complaint {
+        tracing::warn!("{complaint}");
+    }
     guard
+}
+
+/// What `RUST_LOG` asks for.
+fn levels(asked: Option<&str>) -> Result<Targets, String> {
+    let Some(asked) = asked.filter(|asked| !asked.is_empty()) else { return Ok(by_default(Targets::new())) };
+    let levels = asked.parse::<Targets>().map_err(|error| {
+        format!("RUST_LOG is {asked:?}: {error}; the level is info (debug is one, macvlan_shim::kernel=debug another)")
+    })?;
+    Ok(if levels.default_level().is_none() { by_default(levels) } else { levels })
+}
+
+fn by_default(levels: Targets) -> Targets {
+    levels.with_default(LevelFilter::INFO)
 }
 
 /// Whether stderr is the stream that `JOURNAL_STREAM` names, as systemd.exec(5) tells it.
@@ -69,5 +93,28 @@ where
         };
         write!(to, "<{priority}>")?;
         self.0.format_event(context, to, event)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_asked_for_is_logged_from_info_on() {
+        let logs = |asked, target, level| levels(asked).unwrap().would_enable(target, &level);
+        let (kernel, daemon) = ("macvlan_shim::kernel", "macvlan_shim::daemon");
+        for (asked, target, level, expected) in [
+            (None, kernel, Level::INFO, true),
+            (None, kernel, Level::DEBUG, false),
+            (Some("debug"), daemon, Level::DEBUG, true),
+            (Some("macvlan_shim::kernel=trace"), kernel, Level::TRACE, true),
+            (Some("macvlan_shim::kernel=trace"), daemon, Level::DEBUG, false),
+            (Some("macvlan_shim::kernel=trace"), daemon, Level::INFO, true),
+            (Some("warn"), daemon, Level::INFO, false),
+        ] {
+            assert_eq!(logs(asked, target, level), expected, "RUST_LOG={asked:?}: {target} {level}");
+        }
+        assert!(levels(Some("macvlan_shim=loud")).unwrap_err().contains("loud"));
     }
 }

@@ -84,6 +84,7 @@ pub async fn run(config: Config, config_file: Option<PathBuf>, socket: &Path) ->
                 } else {
                     // Only what turns out to have changed is decided again.
                     daemon.kernel.resync_host();
+                    daemon.schedule.forget_what_is_over(Instant::now());
                 }
                 resyncs = (resyncs + 1) % (RESYNCS_OF_HOST + 1);
             }

@@ -240,8 +240,8 @@ impl Schedule {
         }
     }
 
-    /// Keeps what waits, what failed and what is a fight.
-    fn forget_what_is_over(&mut self, now: Instant) {
+    /// Keeps what waits, what failed and what is a fight. A plan of all does the same and more.
+    pub fn forget_what_is_over(&mut self, now: Instant) {
         self.tracks.retain(|_, tracks| {
             tracks.retain(|(_, track)| {
                 let counts = |history: &History| {
