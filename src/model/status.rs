@@ -9,7 +9,7 @@ use super::Mac;
 use super::inventory::{GuestKind, ServerKind, ServerState};
 
 /// One report of everything, as `GET /1.0/status` answers it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Status {
     /// The version of the daemon.
     pub version: String,

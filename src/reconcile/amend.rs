@@ -4,7 +4,7 @@
 //! A verdict stands on the host's facts, its own child, and the neighbour entries of its own address; who holds an
 //! address, on the claims to it. So a guest's new address, an entry of the neighbour table and the echo of our own
 //! route dirty no more than a few addresses. The result is the same as if all had been decided anew: a law
-//! (`tests/laws.rs`).
+//! (`tests/laws`).
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

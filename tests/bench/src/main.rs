@@ -13,7 +13,7 @@
 //! | `start` | From the spawning of the process (which goes through `nsenter` and `setpriv`: 3 ms) to READY=1, to the last RTM_NEWROUTE seen, and to the first status that is ready with every guest reached. Cold: nothing of ours in the kernel. Adopting: everything in place; then all events of the kernel about something of ours are counted, of which there should be none. |
 //! | `footprint` | VmRSS and RssAnon; utime and stime; the scheduler's count and the context switches of all threads; while nothing happens, and while a guest gets an address and another loses one a hundred times a second. |
 //! | `heal` | From a fault, made by netlink, to the event that shows the cure. Where the cure cannot begin at once (the parent, the host's address), from when it can; for the parent to the first frame from the host that reaches a guest. |
-//! | `recipes` | On a real guest, to the RTM_NEWROUTE seen on the host. See `recipes.rs`. |
+//! | `recipes` | On a real guest, to the RTM_NEWROUTE seen on the host. See `recipes`. |
 //!
 //! All times are of one machine with everything else on it; compare only what one run printed.
 

@@ -42,13 +42,5 @@ pub(crate) fn requests(said: &[u8]) {
 }
 
 fn nothing() -> Status {
-    Status {
-        version: String::new(),
-        ready: true,
-        servers: vec![],
-        shims: vec![],
-        guests: vec![],
-        unclaimed: vec![],
-        problems: vec![],
-    }
+    Status { ready: true, ..Status::default() }
 }

@@ -3,11 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-#[path = "laws/hostile.rs"]
 mod hostile;
-#[path = "in_memory_kernel/mod.rs"]
+#[path = "../in_memory_kernel/mod.rs"]
 mod in_memory_kernel;
-#[path = "laws/worlds.rs"]
 mod worlds;
 
 use std::collections::{BTreeMap, BTreeSet};

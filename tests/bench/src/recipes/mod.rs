@@ -17,8 +17,8 @@ use crate::report::{Report, Row};
 use crate::statistics::{Sample, millis};
 use crate::watch::Watch;
 
-const WATCHDOG: &str = include_str!("recipes/watchdog.sh");
-const EVENTS: &str = include_str!("recipes/events.sh");
+const WATCHDOG: &str = include_str!("watchdog.sh");
+const EVENTS: &str = include_str!("events.sh");
 
 /// The shim of the scripts.
 const LINK: &str = "nic-macvlan";

@@ -13,11 +13,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-#[path = "in_memory_kernel/mod.rs"]
+#[path = "../in_memory_kernel/mod.rs"]
 mod in_memory_kernel;
-#[path = "scenarios/show.rs"]
 mod show;
-#[path = "scenarios/world.rs"]
 mod world;
 
 use std::fmt::Write;

@@ -4,14 +4,10 @@
 //!
 //! Who may connect is the file's business, its owner and its group (mode 0660), and that of `peer` once more.
 
+mod bind;
 mod peer;
 
 use std::convert::Infallible;
-use std::fs::{DirBuilder, Permissions};
-use std::io;
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,13 +18,12 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use nix::errno::Errno;
-use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr};
 use serde_json::json;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
+pub use self::bind::{BindError, bind};
 use self::peer::{Peer, Rank};
 use crate::model::names;
 use crate::model::status::Status;
@@ -47,72 +42,6 @@ const HEAD: usize = 8192;
 const REST: u32 = 3;
 /// How long to wait where the kernel has no file descriptor for us.
 const PAUSE: Duration = Duration::from_millis(200);
-
-/// Why there is no control socket.
-#[derive(Debug, thiserror::Error)]
-pub enum BindError {
-    /// Something else stands there.
-    #[error("{path} is there and is no socket", path = .0.display())]
-    NoSocket(PathBuf),
-    /// A daemon answers there: of another network namespace, for ours is locked.
-    #[error("another process answers at the control socket {path}", path = .0.display())]
-    InUse(PathBuf),
-    /// It cannot be made.
-    #[error("cannot make the control socket {path}", path = path.display())]
-    Io {
-        /// The socket, or its folder.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-}
-
-/// Makes the socket, and its folder if need be. One that a dead daemon left is replaced. Must be called
-/// with the lock held and within a tokio runtime.
-pub fn bind(path: &Path) -> Result<UnixListener, BindError> {
-    match std::fs::symlink_metadata(path) {
-        Ok(meta) if !meta.file_type().is_socket() => return Err(BindError::NoSocket(path.to_owned())),
-        Ok(_) if is_alive(path) => return Err(BindError::InUse(path.to_owned())),
-        _ => {}
-    }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let failed = |source| BindError::Io { path: path.to_owned(), source };
-    DirBuilder::new().recursive(true).mode(0o755).create(folder).map_err(failed)?;
-    bind_closed(folder, path).map_err(failed)
-}
-
-/// Whether somebody listens, even if they are too busy to answer.
-fn is_alive(path: &Path) -> bool {
-    let connect = || {
-        let ours = socket::socket(
-            AddressFamily::Unix,
-            SockType::Stream,
-            SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC,
-            None,
-        )?;
-        socket::connect(ours.as_raw_fd(), &UnixAddr::new(path)?)
-    };
-    !matches!(connect(), Err(Errno::ECONNREFUSED | Errno::ENOENT))
-}
-
-/// Binds in a folder that nobody else can enter and moves the socket to its place when its mode is right:
-/// there is no moment at which it is open to more than it should be, whatever the umask.
-fn bind_closed(folder: &Path, path: &Path) -> io::Result<UnixListener> {
-    let closed = folder.join(format!(".{}", std::process::id()));
-    let _ = std::fs::remove_dir_all(&closed);
-    DirBuilder::new().mode(0o700).create(&closed)?;
-    let socket = closed.join("s");
-    let bound = UnixListener::bind(&socket).and_then(|listener| {
-        if let Err(error) = peer::give_to_group(&socket) {
-            tracing::warn!(%error, "the control socket is not its group's: only root can ask for the status");
-        }
-        std::fs::set_permissions(&socket, Permissions::from_mode(0o660))?;
-        std::fs::rename(&socket, path)?;
-        Ok(listener)
-    });
-    let _ = std::fs::remove_dir_all(&closed);
-    bound
-}
 
 /// Serves until it is dropped. `ask` leads to the daemon's loop.
 pub async fn serve(listener: UnixListener, ask: mpsc::Sender<StatusRequest>) {
@@ -303,15 +232,7 @@ mod tests {
     }
 
     fn nothing() -> Status {
-        Status {
-            version: "0.1.0".into(),
-            ready: true,
-            servers: vec![],
-            shims: vec![],
-            guests: vec![],
-            unclaimed: vec![],
-            problems: vec![],
-        }
+        Status { ready: true, ..Status::default() }
     }
 
     #[tokio::test]
@@ -383,34 +304,5 @@ mod tests {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.0 503 ") && answer.contains("the daemon is stopping"), "{answer}");
-    }
-
-    #[tokio::test]
-    async fn only_owner_and_group_may_connect() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("run/control.sock");
-        let _listener = bind(&path).unwrap();
-        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode(&path), 0o660);
-        assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "nothing else is left");
-    }
-
-    #[tokio::test]
-    async fn a_socket_of_the_dead_is_replaced_and_one_of_the_living_is_not() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("control.sock");
-        drop(bind(&path).unwrap());
-        let _second = bind(&path).unwrap();
-        assert!(matches!(bind(&path), Err(BindError::InUse(_))));
-    }
-
-    #[tokio::test]
-    async fn what_is_no_socket_is_left_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("control.sock");
-        std::fs::write(&path, "precious").unwrap();
-        let error = bind(&path).unwrap_err();
-        assert_eq!(error.to_string(), format!("{} is there and is no socket", path.display()));
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
     }
 }
