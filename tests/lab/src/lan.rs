@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use crate::machine::lock;
-use crate::{Capture, Daemon, Machine};
+use crate::{Capture, Daemon, Machine, Vm};
 
 /// A LAN, which is also the [`Machine`] that is its gateway. Clones mean the same LAN.
 #[derive(Clone, Debug)]
@@ -130,6 +130,14 @@ impl Lan {
     #[must_use]
     pub fn dhcp_log(&self) -> Vec<String> {
         lock(&self.dnsmasq).as_ref().map(Daemon::output).unwrap_or_default()
+    }
+
+    /// Installs a Debian in a VM on this LAN, with this host name. It is off.
+    ///
+    /// # Errors
+    /// If the guests' image cannot be made.
+    pub fn vm(&self, name: &str) -> Result<Vm> {
+        Vm::install_on(self, name)
     }
 
     /// Captures on the bridge: sees every frame on the LAN, also unicast between two of its ports.

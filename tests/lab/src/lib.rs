@@ -5,7 +5,7 @@
 //! bridge, owns the first address of its subnets and may run DHCP and router advertisements. A [`Server`] is a
 //! real LXD or Incus daemon in a machine, a [`Guest`] one of its containers. Where a server must misbehave, or
 //! have a thousand guests, a [`stand_in`] takes its place. A [`Debian`] is a machine with a disk and a real systemd,
-//! which can be rebooted.
+//! which can be rebooted; a [`Vm`] has a kernel of its own, too.
 //!
 //! Nothing outlives the process that made a [`Lab`], however that process ends, and nothing of it can be seen
 //! from the real host except processes and cgroups named `mvlab-*`, which end with it. Labs of several
@@ -52,6 +52,7 @@ mod server;
 pub mod stand_in;
 mod storm;
 mod stream;
+mod vm;
 
 pub use capture::Capture;
 pub use daemon::Daemon;
@@ -68,3 +69,4 @@ pub use relay::Relay;
 pub use server::Server;
 pub use storm::Storm;
 pub use stream::Stream;
+pub use vm::Vm;
