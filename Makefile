@@ -1,6 +1,6 @@
 # Each command does everything on a fresh Debian 12, as root, with Rust by rustup: `make demo`, `make test`, `make bench`.
 
-.PHONY: help setup build demo test test-stock-kernel chaos fuzz bench lint deb rpm documents sbom release reproducible clean
+.PHONY: help setup build demo test test-stock-kernel test-stock-node chaos fuzz bench lint deb rpm documents sbom release reproducible clean
 
 # Where cargo builds, and where packages come to lie.
 TARGET = $(or $(CARGO_TARGET_DIR),target)
@@ -17,6 +17,8 @@ help:
 	@echo 'make bench  how fast and how light it is; BENCH="latency heal --guests 100" for a part, BENCH=--help'
 	@echo 'make test-stock-kernel'
 	@echo '            the tests of the kernel layer under Debian'\''s own kernel, in a VM: some minutes'
+	@echo 'make test-stock-node'
+	@echo '            the package in a VM: installed, rebooted, upgraded, removed: some minutes'
 	@echo 'make chaos  random faults for SECONDS (120), drawn by SEED (random): every violation is shown'
 	@echo 'make fuzz   tries what reads the words of others with anything, each for SECONDS (120)'
 	@echo 'make build  the release binary: target/release/macvlan-shim'
@@ -85,6 +87,10 @@ bench: build
 test-stock-kernel:
 	@tests/lab/setup.sh debian qemu
 	@tests/lab/stock-kernel.sh kernel
+
+test-stock-node:
+	@tests/lab/setup.sh debian qemu packages
+	cargo test --locked --test package stock_node -- --ignored --nocapture
 
 SECONDS = 120
 chaos: setup

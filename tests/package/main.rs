@@ -16,5 +16,6 @@ mod packages;
 mod profiles;
 mod recipes;
 mod rpm;
+mod stock_node;
 mod unit;
 mod upgrade;

@@ -15,6 +15,13 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(25);
 pub(crate) const HOST: &str = "192.168.77.11";
 pub(crate) const UNIT: &str = "macvlan-shim";
 
+/// Prints everything in the kernel that is ours; nothing if there is nothing.
+pub(crate) const OURS: &str = "ip -o link show group 7173; ip route show table all proto 77
+     ip -6 route show table all proto 77; ip rule show table 77; ip neigh show proto 77; nft list ruleset netdev";
+/// Prints what is ours in the file system.
+pub(crate) const FILES: &str = "find / -xdev \\( -name '*macvlan-shim*' -o -path '*/macvlan?shim/*' \\) \
+     -not -path '/proc/*' -not -path '/tmp/*' -not -path '/var/log/journal/*' | sort";
+
 const UPLINK: &str =
     "[Match]\nName=eth0\n[Network]\nAddress=192.168.77.11/24\nAddress=fd77::11/64\nIPv6AcceptRA=no\n";
 
@@ -102,8 +109,7 @@ impl Node {
 
     /// Everything in the kernel that is ours, in words; nothing if it is empty.
     pub(crate) fn ours(&self) -> Result<String> {
-        self.host.sh("ip -o link show group 7173; ip route show table all proto 77; ip -6 route show table all proto 77
-                      ip rule show table 77; ip neigh show proto 77; nft list ruleset netdev")
+        self.host.sh(OURS)
     }
 
     pub(crate) fn picture(&self) -> String {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::node::{Node, PATIENCE, UNIT};
 
 /// As `systemd-analyze security` rates exposure, 0 to 10.
-const EXPOSURE: f64 = 1.8;
+pub(crate) const EXPOSURE: f64 = 1.8;
 
 #[test]
 fn it_is_exposed_to_little_and_that_is_enough() -> Result<()> {
@@ -17,8 +17,7 @@ fn it_is_exposed_to_little_and_that_is_enough() -> Result<()> {
     node.meets(&guest)?;
 
     let rating = node.host.sh(&format!("systemd-analyze security --no-pager {UNIT}"))?;
-    let exposure = rating.lines().rev().find_map(|line| line.split_once(": ")?.1.split(' ').next());
-    let exposure: f64 = exposure.context("no rating")?.parse().with_context(|| rating.clone())?;
+    let exposure = exposure(&rating)?;
     println!("exposure {exposure}");
     ensure!(exposure <= EXPOSURE, "{rating}");
 
@@ -118,4 +117,10 @@ fn without_nft_it_works_and_says_what_is_lost() -> Result<()> {
         status["problems"].to_string().contains("filter-missing")
     })?;
     Ok(())
+}
+
+/// What `systemd-analyze security` says in the end.
+pub(crate) fn exposure(rating: &str) -> Result<f64> {
+    let exposure = rating.lines().rev().find_map(|line| line.split_once(": ")?.1.split(' ').next());
+    exposure.context("no rating")?.parse().with_context(|| rating.to_owned())
 }

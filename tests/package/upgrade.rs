@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Result, ensure};
 use lab::{Guest, Kind};
 
-use crate::node::{HOST, Node, UNIT};
+use crate::node::{FILES, HOST, Node};
 use crate::packages;
 
 on_lxd_and_incus!(upgrade_downgrade_remove_and_purge);
@@ -16,7 +16,7 @@ const EDITED: &str = "/etc/macvlan-shim/config.toml";
 
 fn upgrade_downgrade_remove_and_purge(kind: Kind) -> Result<()> {
     let node = Node::new(Some(kind))?;
-    let before = files(&node)?;
+    let before = node.host.sh(FILES)?;
     let guest = node.launch(kind)?;
     node.install()?;
     node.meets(&guest)?;
@@ -38,7 +38,7 @@ fn upgrade_downgrade_remove_and_purge(kind: Kind) -> Result<()> {
     ensure!(guest.pings([192, 168, 77, 1]), "the guest lost the LAN");
 
     node.host.apt("purge macvlan-shim")?;
-    ensure!(files(&node)? == before, "left: {}\nbefore: {before}", files(&node)?);
+    ensure!(node.host.sh(FILES)? == before, "left: {}\nbefore: {before}", node.host.sh(FILES)?);
     Ok(())
 }
 
@@ -61,12 +61,4 @@ pub(crate) fn replaced_without_a_loss(
     // The last one of each may still be on its way.
     ensure!(lost.iter().all(|lost| *lost <= 1), "{lost:?} pings lost\n{}", node.picture());
     Ok(())
-}
-
-/// What is ours in the file system.
-fn files(node: &Node) -> Result<String> {
-    node.host.sh(&format!(
-        "find / -xdev \\( -name '*{UNIT}*' -o -path '*/macvlan?shim/*' \\) -not -path '/proc/*' -not -path '/tmp/*' \
-              -not -path '/var/log/journal/*' | sort"
-    ))
 }
