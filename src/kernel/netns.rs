@@ -10,11 +10,12 @@ use super::error::Fault;
 use super::request::Requests;
 use super::wire::{Attributes, Malformed, Message, i32_of};
 
-/// The kernel's dump ends early, at 134 ids on Linux 6.18. A list shorter than this is whole.
+/// The kernel's dump ends early, after the lowest 134 ids on Linux 6.18. A list shorter than this is whole.
 const SURELY_WHOLE: usize = 100;
 
-/// So many free ids in a row, and there are no more beyond. The kernel gives the lowest free one.
-const GAP: i32 = 64;
+/// So many free ids in a row, and there are no more beyond. The kernel gives the lowest free one, so a gap is what has
+/// stopped together. To ask for one takes some microseconds.
+const GAP: i32 = 1024;
 
 /// Reads `RTM_NEWNSID` and `RTM_DELNSID`: the id, -1 if the namespace has none.
 pub(super) fn read(message: &Message<'_>) -> Result<Option<i32>, Malformed> {
@@ -65,8 +66,8 @@ pub(super) fn exists(requests: &mut Requests, id: i32) -> Result<bool, Fault> {
     }
 }
 
-/// All ids.
-pub(super) fn dump(requests: &mut Requests) -> Result<BTreeSet<i32>, Fault> {
+/// All ids, of which these were known.
+pub(super) fn dump(requests: &mut Requests, known: &BTreeSet<i32>) -> Result<BTreeSet<i32>, Fault> {
     let question = RouteNetlinkMessage::GetNsId(message(vec![]));
     let mut ids = requests.dump(question, |list: &mut BTreeSet<i32>, message| {
         list.extend(read(message)?.filter(|id| *id >= 0));
@@ -75,13 +76,13 @@ pub(super) fn dump(requests: &mut Requests) -> Result<BTreeSet<i32>, Fault> {
     if ids.len() < SURELY_WHOLE {
         return Ok(ids);
     }
-    let mut last = ids.last().copied().unwrap_or(-1);
-    let mut id = last;
+    let mut id = ids.last().copied().unwrap_or(-1);
+    let mut last = known.last().copied().unwrap_or(-1).max(id);
     while id - last < GAP {
         id += 1;
         if exists(requests, id)? {
             ids.insert(id);
-            last = id;
+            last = last.max(id);
         }
     }
     Ok(ids)

@@ -138,13 +138,10 @@ impl State {
     }
 
     fn read_namespaces(&mut self, requests: &mut Requests) -> Result<(), Fault> {
-        let mut ids = netns::dump(requests)?;
+        let known = self.namespaces();
+        let mut ids = netns::dump(requests, &known)?;
         ids.remove(&self.own_id);
-        for id in self.namespaces() {
-            if !ids.contains(&id) {
-                self.drop_namespace(id);
-            }
-        }
+        known.difference(&ids).for_each(|id| self.drop_namespace(*id));
         ids.into_iter().for_each(|id| self.marks.sweep(Slice::Namespace(id)));
         Ok(())
     }

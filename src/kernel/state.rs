@@ -163,18 +163,12 @@ impl State {
     }
 
     /// The namespaces that have children here.
-    pub(super) fn namespaces(&self) -> Vec<i32> {
-        let mut ids: Vec<i32> = self
-            .snapshot
-            .children
-            .keys()
-            .filter_map(|key| match key.netns {
-                Netns::Id(id) => Some(id),
-                Netns::Host => None,
-            })
-            .collect();
-        ids.dedup();
-        ids
+    pub(super) fn namespaces(&self) -> BTreeSet<i32> {
+        let id = |key: &ChildKey| match key.netns {
+            Netns::Id(id) => Some(id),
+            Netns::Host => None,
+        };
+        self.snapshot.children.keys().filter_map(id).collect()
     }
 
     /// The children in a namespace that are ports of the link with that ifindex there.
