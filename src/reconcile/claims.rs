@@ -172,14 +172,15 @@ impl Claims {
     }
 }
 
-/// The verdicts on the addresses of a child and its kin. All together have no more than one NIC may have.
+/// The verdicts on the addresses of a child and its kin. All together have no more than one NIC may have, those included
+/// for which the LAN is being asked.
 fn verdicts(
     ground: &Ground<'_>,
     parties: &Parties,
     main: ChildKey,
 ) -> BTreeMap<ChildKey, BTreeMap<IpAddr, Verdict>> {
     let mut verdicts: BTreeMap<ChildKey, BTreeMap<IpAddr, Verdict>> = BTreeMap::new();
-    let mut admitted: Vec<(bool, IpAddr, ChildKey)> = Vec::new();
+    let mut granted: Vec<(bool, bool, IpAddr, ChildKey)> = Vec::new();
     for key in parties.family(main) {
         let Some(child) = ground.snapshot.children.get(&key) else { continue };
         let Some(parent) = ground.snapshot.links.get(&child.parent) else { continue };
@@ -188,16 +189,17 @@ fn verdicts(
             let ip = address.addr();
             let verdict = admit(ground, parent, &claimant, *address, *state);
             let verdict = if verdict.source().is_some() { mute(child).unwrap_or(verdict) } else { verdict };
-            if verdict.source().is_some() {
-                admitted.push((!claimant.holds(ground, child.parent, ip), ip, key));
+            let waits = matches!(&verdict, Verdict::Refused(refusal) if refusal.reason == Reason::Asking);
+            if waits || verdict.source().is_some() {
+                granted.push((waits, !claimant.holds(ground, child.parent, ip), ip, key));
             }
             verdicts.entry(key).or_default().insert(ip, verdict);
         }
     }
     let max = ground.config.policy.max_addresses;
-    if admitted.len() > max {
-        admitted.sort();
-        for (_, ip, key) in admitted.into_iter().skip(max) {
+    if granted.len() > max {
+        granted.sort();
+        for (.., ip, key) in granted.into_iter().skip(max) {
             let message = format!("this NIC has {max} addresses routed already (policy.max_addresses)");
             verdicts.entry(key).or_default().insert(ip, Verdict::refused(Reason::Limit, message));
         }

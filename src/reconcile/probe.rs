@@ -30,8 +30,8 @@ const SPAN: Duration = Duration::from_secs(3);
 #[derive(Debug, Default)]
 pub struct Probes {
     subjects: BTreeMap<IpAddr, Subject>,
-    /// The same, by when they are due.
-    agenda: BTreeSet<(Instant, IpAddr)>,
+    /// The same, by their turn.
+    agenda: BTreeMap<Turn, BTreeSet<(Instant, IpAddr)>>,
     /// Those that could not be asked for at the last try, and why.
     failed: BTreeMap<IpAddr, (Op, Error)>,
     /// When the last ones were asked for, [`AT_ONCE`] at most.
@@ -45,7 +45,30 @@ struct Subject {
     parent: u32,
     /// Its route waits for nobody to answer.
     waits: bool,
+    asked: bool,
     due: Instant,
+}
+
+/// Who comes first of those that are due. Where there are too many, that is some guest's doing: the others come before
+/// what it has claimed in vain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Turn {
+    /// It has its route, and may be another machine's.
+    Routed,
+    /// It waits for its route.
+    Waits,
+    /// It was asked for before.
+    Again,
+}
+
+impl Subject {
+    fn turn(&self) -> Turn {
+        match (self.asked, self.waits) {
+            (true, _) => Turn::Again,
+            (false, true) => Turn::Waits,
+            (false, false) => Turn::Routed,
+        }
+    }
 }
 
 impl Probes {
@@ -70,7 +93,7 @@ impl Probes {
             }
         };
         for address in addresses {
-            match subject(desired, snapshot, address, now) {
+            match subject(config.policy.max_addresses, desired, snapshot, address, now) {
                 Some(subject) => self.take_up(address, subject, now),
                 None => self.drop(address),
             }
@@ -81,34 +104,34 @@ impl Probes {
         let same = |known: &Subject| {
             (known.child, known.parent, known.waits) == (subject.child, subject.parent, subject.waits)
         };
-        match self.subjects.get_mut(&address) {
-            Some(known) if same(known) => {}
+        let subject = match self.subjects.get(&address) {
+            Some(known) if same(known) => return,
             // Nobody has answered: this is what its route has waited for.
             Some(known) if known.waits && known.child == subject.child => {
-                let due = known.due;
-                *known = Subject { due, ..subject };
-                self.put_off(address, now + AGAIN);
+                Subject { asked: true, due: now + AGAIN, ..subject }
             }
-            _ => {
-                self.drop(address);
-                self.agenda.insert((subject.due, address));
-                self.subjects.insert(address, subject);
-            }
-        }
+            _ => subject,
+        };
+        self.drop(address);
+        self.enter(address, subject);
+    }
+
+    fn enter(&mut self, address: IpAddr, subject: Subject) {
+        self.agenda.entry(subject.turn()).or_default().insert((subject.due, address));
+        self.subjects.insert(address, subject);
     }
 
     fn drop(&mut self, address: IpAddr) {
-        if let Some(subject) = self.subjects.remove(&address) {
-            self.agenda.remove(&(subject.due, address));
-        }
+        self.leave(address);
         self.failed.remove(&address);
     }
 
-    fn put_off(&mut self, address: IpAddr, due: Instant) {
-        let Some(subject) = self.subjects.get_mut(&address) else { return };
-        self.agenda.remove(&(subject.due, address));
-        self.agenda.insert((due, address));
-        subject.due = due;
+    fn leave(&mut self, address: IpAddr) -> Option<Subject> {
+        let subject = self.subjects.remove(&address)?;
+        if let Some(turn) = self.agenda.get_mut(&subject.turn()) {
+            turn.remove(&(subject.due, address));
+        }
+        Some(subject)
     }
 
     /// The next question that is due, as an op.
@@ -117,13 +140,13 @@ impl Probes {
             if self.wake()? > now {
                 return None;
             }
-            let (_, address) = *self.agenda.first()?;
-            let Some(Subject { parent, waits, .. }) = self.subjects.get(&address).cloned() else {
-                self.agenda.pop_first();
-                continue;
-            };
-            self.put_off(address, now + if waits { ANSWERED } else { AGAIN });
-            let Some(parent) = snapshot.links.get(&parent) else { continue };
+            let mut turns = self.agenda.values().filter_map(BTreeSet::first);
+            let (_, address) = *turns.find(|(due, _)| *due <= now)?;
+            let subject = self.leave(address)?;
+            let due = now + if subject.waits { ANSWERED } else { AGAIN };
+            let parent = snapshot.links.get(&subject.parent);
+            self.enter(address, Subject { asked: true, due, ..subject });
+            let Some(parent) = parent else { continue };
             self.lately.push_back(now);
             if self.lately.len() > AT_ONCE {
                 self.lately.pop_front();
@@ -140,8 +163,10 @@ impl Probes {
                 self.failed.remove(&address);
             }
             Err(error) => {
-                self.put_off(address, now + ANSWERED);
-                self.failed.insert(address, (question, error));
+                if let Some(subject) = self.leave(address) {
+                    self.enter(address, Subject { due: now + ANSWERED, ..subject });
+                    self.failed.insert(address, (question, error));
+                }
             }
         }
     }
@@ -153,19 +178,27 @@ impl Probes {
 
     /// When the next question is due.
     pub fn wake(&self) -> Option<Instant> {
-        let (due, _) = self.agenda.first()?;
+        let (due, _) = self.agenda.values().filter_map(BTreeSet::first).min()?;
         let crowded = self.lately.front().filter(|_| self.lately.len() == AT_ONCE);
         Some(crowded.map_or(*due, |first| (*first + SPAN).max(*due)))
     }
 }
 
-/// Whether an address is to be asked for, and of whom it is claimed.
-fn subject(desired: &Desired, snapshot: &Snapshot, address: IpAddr, now: Instant) -> Option<Subject> {
+/// Whether an address is to be asked for, and of whom it is claimed. Of what a child waits for, no more than `most`
+/// addresses are.
+fn subject(
+    most: usize,
+    desired: &Desired,
+    snapshot: &Snapshot,
+    address: IpAddr,
+    now: Instant,
+) -> Option<Subject> {
     let mut claimants =
         desired.claims.claimants(address).filter(|child| desired.parties.served.contains_key(child));
+    let waits = |(_, verdict): &(IpAddr, &Verdict)| matches!(verdict, Verdict::Refused(refusal) if matches!(refusal.reason, Reason::Asking | Reason::HeldOnLan));
     let waiting = |child: &&ChildKey| {
-        let verdict = desired.claims.verdict(child, address);
-        matches!(verdict, Some(Verdict::Refused(refusal)) if matches!(refusal.reason, Reason::Asking | Reason::HeldOnLan))
+        let mut first = desired.claims.of(child).filter(waits).take(most);
+        first.any(|(its, _)| its == address)
     };
     let (child, parent, waits, due) = match desired.hosts.get(&address) {
         Some(host) => {
@@ -180,7 +213,7 @@ fn subject(desired: &Desired, snapshot: &Snapshot, address: IpAddr, now: Instant
         }
     };
     desired.shims.get(&parent).filter(|shim| shim.obstacle.is_none())?;
-    Some(Subject { child, parent, waits, due })
+    Some(Subject { child, parent, waits, asked: false, due })
 }
 
 #[cfg(test)]
@@ -255,6 +288,21 @@ mod tests {
         }
         let firsts: BTreeSet<IpAddr> = asked[..200].iter().copied().collect();
         assert_eq!((firsts.len(), asked.len()), (200, 400));
+    }
+
+    #[test]
+    fn whoever_is_new_comes_before_all_that_was_asked_for_in_vain() {
+        let (desired, snapshot) = guests(150);
+        let (mut probes, start) = (Probes::default(), Instant::now());
+        for last in 1..=149 {
+            let address = IpAddr::from([192, 0, 2, last]);
+            let Host { child, parent, .. } = desired.hosts[&address];
+            probes.enter(address, Subject { child, parent, waits: true, asked: true, due: start });
+        }
+        let now = start + SPAN;
+        look(&mut probes, &desired, &snapshot, now);
+        let Some(Op::Probe { address, .. }) = probes.next(&snapshot, now) else { panic!("nobody") };
+        assert_eq!(address, IpAddr::from([192, 0, 2, 150]));
     }
 
     #[test]
