@@ -35,7 +35,7 @@ const FIGHT_PAUSE: Duration = Duration::from_secs(1);
 const QUIET: Duration = Duration::from_secs(1);
 /// So many addresses may have a history before it is looked through for what is over. A guest that flips through
 /// addresses must not fill our memory.
-const CROWD: usize = 2048;
+const CROWD: usize = 512;
 
 /// What the schedule remembers between plans.
 #[derive(Debug, Default)]
@@ -240,7 +240,8 @@ impl Schedule {
         }
     }
 
-    /// Keeps what waits, what failed and what is a fight. A plan of all does the same and more.
+    /// Keeps what waits, what failed and what is a fight. To be called now and then: what is done once more is counted from
+    /// the beginning.
     pub fn forget_what_is_over(&mut self, now: Instant) {
         self.tracks.retain(|_, tracks| {
             tracks.retain(|(_, track)| {
