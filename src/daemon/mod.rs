@@ -109,7 +109,7 @@ struct Daemon {
     probes: Probes,
     /// Something other than the kernel asks for a new decision.
     dirty: bool,
-    /// Every present server was read, and the plan applied, once.
+    /// Every present server was read, and what could be done then was done, once.
     ready: bool,
 }
 
@@ -163,9 +163,12 @@ impl Daemon {
             changes.merge(self.schedule.due(Instant::now()));
             changes.all |= std::mem::take(&mut self.dirty);
             if changes.is_empty() {
+                self.ready |= self.inventory.settled();
                 return;
             }
+            let began = Instant::now();
             let ran = self.round(&changes);
+            self.kernel.charge(&changes.causes, began.elapsed());
             servers.ask_inits(&self.desired.doubts);
             if ran == 0 {
                 self.ready |= self.inventory.settled();

@@ -176,6 +176,13 @@ impl Kernel {
         self.state.marks.mark_everything();
     }
 
+    /// What these namespaces of guests have changed took so long to decide and to write. Who takes too much of our time
+    /// is looked at less often for a while.
+    pub fn charge(&mut self, namespaces: &BTreeSet<i32>, time: Duration) {
+        let share = time / u32::try_from(namespaces.len()).unwrap_or(u32::MAX).max(1);
+        namespaces.iter().for_each(|id| self.state.marks.spent(*id, share));
+    }
+
     /// Has the objects of the host read anew by the next [`Kernel::drain`], for some of their changes send no event.
     pub fn resync_host(&mut self) {
         self.state.marks.mark_host();
@@ -296,7 +303,9 @@ impl Kernel {
     fn read(&mut self, slice: Slice) {
         let start = processor_time();
         let result = self.state.read(&mut self.requests, slice);
-        self.state.marks.spent(slice, processor_time().saturating_sub(start));
+        if let Some(id) = slice.namespace() {
+            self.state.marks.spent(id, processor_time().saturating_sub(start));
+        }
         match result {
             Ok(()) => self.state.marks.succeeded(slice),
             Err(fault) => {

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::snapshot::{Child, ChildKey, Neighbour, Route, RouteKey};
+use super::snapshot::{Child, ChildKey, Neighbour, Netns, Route, RouteKey};
 
 /// What is not as it was, by value: events that repeat what is known change nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Something that any decision may stand on: links, addresses, foreign routes, rules and sysctls of the host,
-    /// or which children there are and what they are.
+    /// Something that any decision may stand on: links, addresses, foreign routes, rules, sysctls and the filter of the
+    /// host, or which children there are and what they are.
     pub all: bool,
     /// The addresses with another neighbour entry, on any link of the host, or another host route of ours.
     pub addresses: BTreeSet<IpAddr>,
@@ -17,6 +17,8 @@ pub struct Changes {
     pub children: BTreeSet<ChildKey>,
     /// The children that were not there: the servers are worth asking.
     pub new_children: BTreeSet<ChildKey>,
+    /// The guests' namespaces in which something has changed: what that costs is theirs to answer for.
+    pub causes: BTreeSet<i32>,
 }
 
 impl Changes {
@@ -31,6 +33,7 @@ impl Changes {
         self.addresses.extend(other.addresses);
         self.children.extend(other.children);
         self.new_children.extend(other.new_children);
+        self.causes.extend(other.causes);
     }
 
     /// Takes in that a neighbour entry for `address` is no longer `old` but `new`.
@@ -53,12 +56,15 @@ impl Changes {
 
     /// Takes in that a child is no longer `old` but `new`.
     pub fn child(&mut self, key: ChildKey, old: Option<&Child>, new: Option<&Child>) {
+        if old == new {
+            return;
+        }
+        if let Netns::Id(id) = key.netns {
+            self.causes.insert(id);
+        }
         match (old, new) {
-            (None, None) => {}
             (Some(old), Some(new)) if old.is_same_but_for_addresses(new) => {
-                if old != new {
-                    self.children.insert(key);
-                }
+                self.children.insert(key);
             }
             _ => {
                 self.all = true;
