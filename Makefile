@@ -27,6 +27,9 @@ help:
 	@echo '            a package, to be found in target/packages'
 	@echo 'make release'
 	@echo '            both, with a list of what is in them (SBOM) and checksums'
+	@echo 'make reproducible'
+	@echo '            builds the release once more, elsewhere, and compares every byte'
+	@echo 'make clean  removes what cargo built'
 
 # The packages that the demo and the tests need. Quick where they are there.
 setup:

@@ -49,11 +49,6 @@ impl ConfigError {
         ConfigError::faults(file, vec![Fault::at(&text, at..at + 1, message, None)])
     }
 
-    /// The file.
-    pub fn file(&self) -> &Path {
-        &self.file
-    }
-
     /// The first fault on one line, for a log or a problem.
     pub fn summary(&self) -> String {
         let file = self.file.display();

@@ -15,7 +15,7 @@ use super::next_hop;
 use super::request::Requests;
 use super::wire::{Attributes, Malformed, Message, ip_of, net, u8_at, u16_at, u32_at, u32_of};
 use crate::model::names::{PROTOCOL, TABLE_LOCAL};
-use crate::model::snapshot::{Route, RouteKey};
+use crate::model::snapshot::{Route, RouteKey, is_host};
 
 /// A unicast route as a message shows it.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,9 +35,8 @@ impl Seen {
     /// those to link-local addresses.
     pub(super) fn is_kept(&self) -> bool {
         let destination = self.key.destination;
-        let host = destination.prefix_len() == destination.max_prefix_len();
         let link_local = super::address::is_link_local(destination.addr());
-        !self.partial && !link_local && (self.value.ours || host || !self.value.gateway)
+        !self.partial && !link_local && (self.value.ours || is_host(&destination) || !self.value.gateway)
     }
 }
 

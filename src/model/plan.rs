@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::Mac;
 use super::names::TABLE_MAIN;
-use super::snapshot::Setting;
+use super::snapshot::{Setting, is_host};
 
 /// The ordered difference between what should exist and what exists.
 pub type Plan = Vec<Step>;
@@ -156,8 +156,7 @@ impl Op {
             | Op::Probe { address, .. }
             | Op::DeleteNeighbour { address, .. } => Some(*address),
             Op::SetRoute { destination, .. } | Op::DeleteRoute { destination, .. } => {
-                let host = destination.prefix_len() == destination.max_prefix_len();
-                host.then(|| destination.addr())
+                is_host(destination).then(|| destination.addr())
             }
             _ => None,
         }

@@ -157,9 +157,14 @@ pub struct RouteKey {
 impl RouteKey {
     /// The address, if this is a host route in a table that ours go to: the kernel's main table or our own.
     pub fn host(&self) -> Option<IpAddr> {
-        let host = self.destination.prefix_len() == self.destination.max_prefix_len();
-        (host && (self.table == TABLE_MAIN || self.table == TABLE)).then(|| self.destination.addr())
+        (is_host(&self.destination) && (self.table == TABLE_MAIN || self.table == TABLE))
+            .then(|| self.destination.addr())
     }
+}
+
+/// Whether a range is one address.
+pub fn is_host(range: &IpNet) -> bool {
+    range.prefix_len() == range.max_prefix_len()
 }
 
 /// A route of the host.

@@ -110,7 +110,7 @@ fn guests(guests: &[GuestStatus], look: Look) -> String {
     grid.render(look)
 }
 
-/// As `explain` and the log name it: `lxd:web`, or `lxd:shop/web` outside the default project.
+/// As the log names it: `lxd:web`, or `lxd:shop/web` outside the default project.
 fn guest_label(guest: &GuestStatus) -> String {
     let GuestStatus { server, project, name, .. } = guest;
     match project.as_str() {
@@ -152,7 +152,7 @@ fn address_row(address: &AddressStatus) -> (Cell, Cell, Cell) {
     (Cell::from(&address.address.to_string()), Cell::toned(state, tone), detail)
 }
 
-/// The sentence, with the code behind it that explains and the documentation go by.
+/// The sentence, with the code behind it by which the documentation goes.
 fn reason(message: &Option<String>, code: &Option<String>) -> Cell {
     match (message, code) {
         (Some(message), Some(code)) => Cell::from(&format!("{message} ({code})")),

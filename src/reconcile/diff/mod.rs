@@ -354,10 +354,6 @@ impl<'a> Steps<'a> {
     }
 }
 
-fn is_host(destination: &IpNet) -> bool {
-    destination.prefix_len() == destination.max_prefix_len()
-}
-
 fn reason(host: &Host) -> String {
     let nic = host.nic.as_ref();
     nic.map_or_else(|| "the guest is still there".to_owned(), |nic| format!("{nic} has it"))

@@ -4,10 +4,10 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Steps, is_host, metric};
+use super::{Steps, metric};
 use crate::model::names::{TABLE, TABLE_MAIN};
 use crate::model::plan::When;
-use crate::model::snapshot::{Child, Link, NeighbourState, RouteKey, Rule};
+use crate::model::snapshot::{Child, Link, NeighbourState, RouteKey, Rule, is_host};
 use crate::model::{Op, Step};
 use crate::reconcile::desired::Shim;
 
