@@ -25,6 +25,16 @@ impl Node {
         Node::start_by(host, &[BINARY, "run"])
     }
 
+    /// What it, and the programs that it ran, have had of the processors so far.
+    pub(crate) fn processor_time(&self) -> Result<Duration> {
+        let pid = self.daemon.outside_pid().context("the daemon has ended")?;
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let ticks = fields.get(11..=14).context("a process has times")?.iter();
+        let ticks = ticks.map(|ticks| ticks.parse::<u64>()).sum::<Result<u64, _>>()?;
+        Ok(Duration::from_millis(ticks * 10))
+    }
+
     /// Starts it by another command.
     pub(crate) fn start_by(host: &Machine, command: &[&str]) -> Result<Node> {
         let daemon = host.spawn(command)?;

@@ -13,8 +13,7 @@ fn a_program_that_keeps_deleting_our_route() -> Result<()> {
     let ward = Ward::new()?;
     let talk = ward.talk()?;
     let host = &ward.site.host;
-    let pid = ward.node.daemon.outside_pid().context("the daemon has ended")?;
-    let (began, used) = (SystemTime::now(), cpu_time(pid)?);
+    let (began, used) = (SystemTime::now(), ward.node.processor_time()?);
     let lines = ward.node.daemon.mark();
     let mut foe = host.spawn(&["sh", "-c", "while :; do ip route del 192.168.77.101 2>/dev/null; done"])?;
     let status = ward.node.wait("a fight is reported", |status| {
@@ -25,7 +24,7 @@ fn a_program_that_keeps_deleting_our_route() -> Result<()> {
     let problem = &status["problems"][0];
     ensure!(problem["message"].as_str().is_some_and(|text| text.contains("192.168.77.101")), "{problem}");
     std::thread::sleep(Duration::from_secs(5));
-    let used = cpu_time(pid)? - used;
+    let used = ward.node.processor_time()? - used;
     let lines = ward.node.daemon.mark() - lines;
     let seconds = began.elapsed()?.as_secs_f64();
     println!(
@@ -43,12 +42,4 @@ fn a_program_that_keeps_deleting_our_route() -> Result<()> {
     ward.node
         .wait("the fight is forgotten", |status| status["problems"].as_array().is_some_and(Vec::is_empty))?;
     Ok(())
-}
-
-/// The processor time of a process so far.
-fn cpu_time(pid: u32) -> Result<Duration> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
-    Ok(Duration::from_millis(ticks * 10))
 }

@@ -1,7 +1,7 @@
 //! What root does to the links of its guest, and to those that it makes.
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use lab::eventually;
@@ -104,6 +104,7 @@ fn macs_and_modes_that_flip_all_the_time_are_the_flippers_own_loss() -> Result<(
         ip addr replace 192.168.77.66/24 dev eth0; ip addr replace fd77::66/64 dev eth0 nodad
         echo $i; done";
     let mark = den.node.daemon.mark();
+    let (began, used) = (Instant::now(), den.node.processor_time()?);
     let mut flips = den.site.host.spawn(&["nsenter", &target, "--user", "--net", "bash", "-c", flip])?;
     for _ in 0..5 {
         std::thread::sleep(Duration::from_secs(1));
@@ -112,7 +113,12 @@ fn macs_and_modes_that_flip_all_the_time_are_the_flippers_own_loss() -> Result<(
     flips.kill()?;
     let rounds = flips.stdout().iter().filter_map(|line| line.parse::<u32>().ok()).max().unwrap_or(0);
     ensure!(rounds > 10, "there were {rounds} rounds");
-    println!("{rounds} rounds, {} lines of log", den.node.daemon.output().len() - mark);
+    let (lasted, used) = (began.elapsed(), den.node.processor_time()? - used);
+    println!(
+        "{rounds} rounds in {lasted:.1?}: {} lines of log, {used:?} of a processor",
+        den.node.daemon.output().len() - mark
+    );
+    ensure!(used < lasted / 2, "it takes {used:?} of {lasted:?}");
     // It stops, and is a guest like any other.
     den.attack(
         "ip link set eth0 type macvlan mode bridge; ip link set eth0 up
