@@ -104,7 +104,7 @@ impl Kernel {
             Op::DeleteShim { link, link_name } => delete_shim(requests, *link, link_name),
             Op::DeleteFilter { link, last, .. } => {
                 self.state.marks.mark(Slice::Filter);
-                Ok(filter::delete(*link, *last)?)
+                Ok(filter::delete(*link, *last).map_err(Fault::from)?)
             }
         }
     }
@@ -113,7 +113,8 @@ impl Kernel {
         let link = index(&mut self.requests, &mut self.made, shim)?;
         let standing = self.state.snapshot.filter.shims.get(&link);
         self.state.marks.mark(Slice::Filter);
-        self.state.abilities = filter::set(link, &shim.name, macs, standing, self.state.abilities)?;
+        self.state.abilities =
+            filter::set(link, &shim.name, macs, standing, self.state.abilities).map_err(Fault::from)?;
         Ok(())
     }
 }

@@ -6,21 +6,15 @@
 //! comment, by which `read` knows a filter that is whole.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
-use std::process::{Command, Stdio};
-use std::sync::mpsc;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::error::Fault;
+use super::nft::{self, Refusal};
 use super::wire::{Attributes, Malformed, Message, u8_at};
 use crate::model::Mac;
 use crate::model::names::FILTER_TABLE;
 use crate::model::snapshot::{Filter, ShimFilter};
-
-/// How long one call of `nft` may take.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Before any other chain at the hook.
 const PRIORITY: i32 = -500;
@@ -59,14 +53,18 @@ impl Abilities {
     }
 }
 
-/// What stands.
-pub(super) fn read(abilities: Abilities) -> Filter {
+/// What stands. Where there can be no filter (any more), that is what stood `before`: who takes `nft` away does not take
+/// the filters away.
+pub(super) fn read(abilities: Abilities, before: &Filter) -> Result<Filter, Fault> {
     match list() {
         Ok(objects) => {
             let shims = objects.iter().map(|(link, objects)| (*link, shim_filter(*link, objects, abilities)));
-            Filter { usable: true, lacks: abilities.lacks(), shims: shims.collect() }
+            Ok(Filter { usable: true, lacks: abilities.lacks(), shims: shims.collect() })
         }
-        Err(why) => Filter { usable: false, lacks: Some(why), shims: BTreeMap::new() },
+        Err(Refusal::Absent(why)) => {
+            Ok(Filter { usable: false, lacks: Some(why), shims: before.shims.clone() })
+        }
+        Err(refusal) => Err(refusal.into()),
     }
 }
 
@@ -94,10 +92,10 @@ pub(super) fn concerns(message: &Message<'_>) -> Result<bool, Malformed> {
 type Object = (String, Value);
 
 /// The objects of our table, by the ifindex of their shim.
-fn list() -> Result<BTreeMap<u32, Vec<Object>>, String> {
-    let listing = nft(&["-j", "list", "ruleset", "netdev"], None)?;
-    let listing: Value =
-        serde_json::from_str(&listing).map_err(|error| format!("nft printed no JSON: {error}"))?;
+fn list() -> Result<BTreeMap<u32, Vec<Object>>, Refusal> {
+    let listing = nft::run(&["-j", "list", "ruleset", "netdev"], None)?;
+    let listing: Value = serde_json::from_str(&listing)
+        .map_err(|error| Refusal::Failed(format!("nft printed no JSON: {error}")))?;
     let mut objects: BTreeMap<u32, Vec<Object>> = BTreeMap::new();
     for object in listing["nftables"].as_array().into_iter().flatten().filter_map(Value::as_object) {
         for (kind, object) in object.iter().filter(|(_, object)| object["table"] == FILTER_TABLE) {
@@ -214,7 +212,7 @@ pub(super) fn set(
     macs: Option<&BTreeSet<Mac>>,
     standing: Option<&ShimFilter>,
     abilities: Abilities,
-) -> Result<Abilities, Fault> {
+) -> Result<Abilities, Refusal> {
     if let (Some(macs), Some(ShimFilter { device: of, macs: Some(before), whole: true })) = (macs, standing)
         && of == device
     {
@@ -227,7 +225,7 @@ pub(super) fn set(
         return if commands.is_empty() { Ok(abilities) } else { run(commands).map(|()| abilities) };
     }
     let removal = if standing.is_some() { removal(link)? } else { Vec::new() };
-    let mut result = Err(Fault::Broken("nft was not asked".to_owned()));
+    let mut result = Err(Refusal::Failed("nft was not asked".to_owned()));
     for abilities in Abilities::ALL.into_iter().skip_while(|one| *one != abilities) {
         let mut commands = vec![json!({ "add": table() })];
         commands.extend(removal.iter().cloned());
@@ -237,7 +235,7 @@ pub(super) fn set(
             commands.push(json!({ "add": { "element": set_elements(link, macs) } }));
         }
         result = run(commands).map(|()| abilities);
-        if result.is_ok() {
+        if !matches!(result, Err(Refusal::Lacks(_))) {
             break;
         }
     }
@@ -254,7 +252,7 @@ fn set_elements(link: u32, macs: &BTreeSet<Mac>) -> Value {
 }
 
 /// Deletes the filter of a shim; with the last one the table.
-pub(super) fn delete(link: u32, last: bool) -> Result<(), Fault> {
+pub(super) fn delete(link: u32, last: bool) -> Result<(), Refusal> {
     if last {
         return run(vec![json!({ "add": table() }), json!({ "delete": table() })]);
     }
@@ -263,8 +261,8 @@ pub(super) fn delete(link: u32, last: bool) -> Result<(), Fault> {
 }
 
 /// The commands that take away what stands of a shim's filter: a set can go only when no rule names it.
-fn removal(link: u32) -> Result<Vec<Value>, Fault> {
-    let objects = list().map_err(Fault::Broken)?.remove(&link).unwrap_or_default();
+fn removal(link: u32) -> Result<Vec<Value>, Refusal> {
+    let objects = list()?.remove(&link).unwrap_or_default();
     let command = |verb: &str, kind: &str, object: &Value| json!({ verb: { kind: { "family": "netdev", "table": FILTER_TABLE, "name": object["name"] } } });
     let of_kind = |kind: &'static str| objects.iter().filter(move |(its, _)| its == kind);
     let chains = of_kind("chain")
@@ -273,37 +271,7 @@ fn removal(link: u32) -> Result<Vec<Value>, Fault> {
     Ok(chains.chain(sets).collect())
 }
 
-fn run(commands: Vec<Value>) -> Result<(), Fault> {
+fn run(commands: Vec<Value>) -> Result<(), Refusal> {
     let text = json!({ "nftables": commands }).to_string();
-    nft(&["-j", "-f", "-"], Some(text)).map(drop).map_err(Fault::Broken)
-}
-
-/// Runs `nft`; says what it printed, or why not.
-fn nft(arguments: &[&str], input: Option<String>) -> Result<String, String> {
-    let mut command = Command::new("nft");
-    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => "nft is not installed".to_owned(),
-        _ => format!("nft cannot be run: {error}"),
-    })?;
-    let pid = nix::unistd::Pid::from_raw(child.id().cast_signed());
-    let (done, result) = mpsc::channel();
-    std::thread::spawn(move || {
-        if let (Some(mut stdin), Some(input)) = (child.stdin.take(), input) {
-            // If it stops reading, what it prints tells why.
-            let _ = stdin.write_all(input.as_bytes());
-        }
-        let _ = done.send(child.wait_with_output());
-    });
-    let output = result.recv_timeout(PATIENCE).map_err(|_| {
-        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
-        format!("nft did not end within {} s", PATIENCE.as_secs())
-    })?;
-    let output = output.map_err(|error| format!("nft cannot be waited for: {error}"))?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    let words = String::from_utf8_lossy(&output.stderr);
-    let first = words.lines().find(|line| !line.trim().is_empty()).unwrap_or("no reason given");
-    Err(format!("nft failed: {}", first.trim()))
+    nft::run(&["-j", "-f", "-"], Some(text)).map(drop)
 }

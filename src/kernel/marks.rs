@@ -162,9 +162,10 @@ impl Marks {
         self.problems.values()
     }
 
-    /// Why a slice of the host could not be read.
-    pub(super) fn problem_of_host(&self) -> Option<String> {
-        self.problems.iter().find(|(slice, _)| slice.namespace().is_none()).map(|(_, why)| why.clone())
+    /// The slices of the host that could not be read, and why.
+    pub(super) fn problems_of_host(&self) -> impl Iterator<Item = (Slice, &String)> {
+        let of_host = self.problems.iter().filter(|(slice, _)| slice.namespace().is_none());
+        of_host.map(|(slice, why)| (*slice, why))
     }
 
     /// A namespace is gone, and its id free for another.

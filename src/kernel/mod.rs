@@ -8,6 +8,7 @@
 //! | `request` | questions and orders, answered at once |
 //! | `monitor` | sockets that hear what changes, one of them in all namespaces |
 //! | `link`, `address`, `route`, `next_hop`, `rule`, `neighbour`, `netns`, `setting`, `filter` | one kind of object: reading and writing |
+//! | `nft` | the program that reads and writes filters |
 //! | `state` | the snapshot, and what changes in it |
 //! | `event` | what an event means for it |
 //! | `slice`, `marks`, `read` | the parts that are read on their own, which are to be read again, and how |
@@ -32,6 +33,7 @@ mod monitor;
 mod neighbour;
 mod netns;
 mod next_hop;
+mod nft;
 mod read;
 mod request;
 mod route;
@@ -148,7 +150,9 @@ impl Kernel {
         };
         kernel.state.marks.mark_everything();
         while kernel.take_in_and_read() {}
-        match kernel.state.marks.problem_of_host() {
+        // Without its filters we can do; they are tried again.
+        let unread = kernel.state.marks.problems_of_host().find(|(slice, _)| *slice != Slice::Filter);
+        match unread.map(|(_, why)| why.clone()) {
             Some(message) => Err(KernelError {
                 message,
                 hint: "run it as root, in the network namespace of the host".to_owned(),

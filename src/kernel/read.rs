@@ -41,7 +41,7 @@ impl State {
             }
             Slice::Settings => self.read_settings(),
             Slice::Filter => {
-                let filter = filter::read(self.abilities);
+                let filter = filter::read(self.abilities, &self.snapshot.filter)?;
                 self.changes.all |= filter != self.snapshot.filter;
                 self.snapshot.filter = filter;
                 Ok(())

@@ -295,7 +295,8 @@ pub struct Filter {
     pub usable: bool,
     /// Why there can be none, or what it cannot do, in a sentence.
     pub lacks: Option<String>,
-    /// The filter of each shim, by the ifindex that it was made for.
+    /// The filter of each shim, by the ifindex that it was made for. Where there can be none any more, those that were
+    /// seen last.
     pub shims: BTreeMap<u32, ShimFilter>,
 }
 

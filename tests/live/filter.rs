@@ -1,10 +1,11 @@
 //! The filter: the LAN never sees the shim, and reaches nothing through it.
 
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use lab::{Kind, Machine, eventually};
+use serde_json::{Value, json};
 
 use crate::node::{BINARY, HOST, HOST_V6, Node, PATIENCE, Site};
 
@@ -135,6 +136,76 @@ fn sorted(ruleset: &str) -> Vec<&str> {
     let mut lines: Vec<&str> = ruleset.lines().collect();
     lines.sort_unstable();
     lines
+}
+
+/// An `nft` of a machine that does what a test tells it before it does what it is asked for.
+struct Nft {
+    host: Machine,
+}
+
+impl Nft {
+    const FOLDER: &str = "/run/lab/nft";
+
+    fn install(host: &Machine) -> Result<Nft> {
+        let folder = Nft::FOLDER;
+        host.run(&["mkdir", "-p", folder])?;
+        let script = format!("#!/bin/bash\n. {folder}/mood\nexec /usr/sbin/nft \"$@\"\n");
+        host.run_with_stdin(&["sh", "-c", &format!("cat > {folder}/nft; chmod 755 {folder}/nft")], &script)?;
+        let nft = Nft { host: host.clone() };
+        nft.mood("")?;
+        Ok(nft)
+    }
+
+    /// What it does first, from now on: some bash.
+    fn mood(&self, script: &str) -> Result<()> {
+        let command = format!("cat > {0}/new; mv {0}/new {0}/mood", Nft::FOLDER);
+        self.host.run_with_stdin(&["sh", "-c", &command], &format!("{script}\n"))?;
+        Ok(())
+    }
+
+    /// Starts the daemon with it.
+    fn start(&self) -> Result<Node> {
+        let path = format!("PATH={}:/usr/sbin:/usr/bin:/sbin:/bin", Nft::FOLDER);
+        Node::start_by(&self.host, &["env", &path, BINARY, "run"])
+    }
+}
+
+fn has_problem(status: &Value, code: &str) -> bool {
+    status["problems"].as_array().is_some_and(|problems| problems.iter().any(|it| it["code"] == code))
+}
+
+#[test]
+fn a_guest_that_comes_while_nft_fails_is_let_pass_once_it_does_not() -> Result<()> {
+    let site = Site::new(Kind::Lxd)?;
+    let nft = Nft::install(&site.host)?;
+    let node = nft.start()?;
+    let first = site.launch_static("c1", &["192.168.77.101/24"])?;
+    node.wait_both_ways(&first, GUEST.parse::<IpAddr>()?, HOST)?;
+    nft.mood("echo 'netlink: Error: cache initialization failed: Cannot allocate memory' >&2; exit 1")?;
+    let second = site.launch_static("c2", &["192.168.77.102/24"])?;
+    let status = node.wait("that the filters are not read", |status| has_problem(status, "kernel-unread"))?;
+    ensure!(!has_problem(&status, "filter-missing"), "{status:#}");
+    ensure!(site.host.pings([192, 168, 77, 101]), "the first guest is lost");
+    nft.mood("")?;
+    let start = Instant::now();
+    node.wait("nothing is wrong any more", |status| status["problems"] == json!([]))?;
+    node.wait_both_ways(&second, [192, 168, 77, 102], HOST)?;
+    println!("well again {} ms after nft", start.elapsed().as_millis());
+    Ok(())
+}
+
+#[test]
+fn the_daemon_starts_while_nft_fails() -> Result<()> {
+    let site = Site::new(Kind::Lxd)?;
+    let nft = Nft::install(&site.host)?;
+    nft.mood("echo 'netlink: Error: cache initialization failed: Cannot allocate memory' >&2; exit 1")?;
+    let node = nft.start()?;
+    let guest = site.launch_static("c1", &["192.168.77.101/24"])?;
+    node.wait_both_ways(&guest, GUEST.parse::<IpAddr>()?, HOST)?;
+    nft.mood("")?;
+    node.wait("nothing is wrong any more", |status| status["problems"] == json!([]))?;
+    ensure!(ruleset(&site.host)?.contains("guests-"), "there is no filter");
+    Ok(())
 }
 
 #[test]

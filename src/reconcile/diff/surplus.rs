@@ -206,6 +206,9 @@ impl Steps<'_> {
 
     /// Those of shims that are gone, or about to go.
     fn delete_filters(&mut self) {
+        if !self.snapshot.filter.usable {
+            return;
+        }
         let filters = &self.snapshot.filter.shims;
         let needed = |link: &u32| self.is_shim(*link) && self.desired_on(*link).is_some();
         let surplus: Vec<u32> = filters.keys().filter(|link| !needed(link)).copied().collect();

@@ -1,0 +1,119 @@
+//! The program `nft`: how it is run, and what it means where it does not do as asked.
+
+use std::io::{ErrorKind, Write};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::error::Fault;
+
+/// How long one call may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why `nft` did not do as asked, in words for people.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// There is no `nft`, or no nf_tables in the kernel.
+    Absent(String),
+    /// The kernel, or `nft`, lacks what was asked for.
+    Lacks(String),
+    /// Anything else: it may well go by.
+    Failed(String),
+}
+
+impl From<Refusal> for Fault {
+    fn from(refusal: Refusal) -> Fault {
+        let (Refusal::Absent(why) | Refusal::Lacks(why) | Refusal::Failed(why)) = refusal;
+        Fault::Broken(why)
+    }
+}
+
+/// Runs it; says what it printed.
+pub(super) fn run(arguments: &[&str], input: Option<String>) -> Result<String, Refusal> {
+    let mut command = Command::new("nft");
+    command.args(arguments).env("LC_ALL", "C");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| match error.kind() {
+        ErrorKind::NotFound => Refusal::Absent("nft is not installed".to_owned()),
+        _ => Refusal::Failed(format!("nft cannot be run: {error}")),
+    })?;
+    let pid = Pid::from_raw(child.id().cast_signed());
+    let (done, result) = mpsc::channel();
+    std::thread::spawn(move || {
+        if let (Some(mut stdin), Some(input)) = (child.stdin.take(), input) {
+            // If it stops reading, what it prints tells why.
+            let _ = stdin.write_all(input.as_bytes());
+        }
+        let _ = done.send(child.wait_with_output());
+    });
+    let output = result.recv_timeout(PATIENCE).map_err(|_| {
+        let _ = kill(pid, Signal::SIGKILL);
+        Refusal::Failed(format!("nft did not end within {} s", PATIENCE.as_secs()))
+    })?;
+    let output = output.map_err(|error| Refusal::Failed(format!("nft cannot be waited for: {error}")))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    Err(meaning(&String::from_utf8_lossy(&output.stderr)))
+}
+
+/// What its words mean: those of nft 1.0.6, as seen on Linux 6.1 without the modules in question. Without a capability,
+/// where the kernel is busy, or where it lacks memory, the same sentences end in other words.
+fn meaning(words: &str) -> Refusal {
+    /// Without nfnetlink; without nf_tables.
+    const ABSENT: [&str; 2] = [
+        "Unable to initialize Netlink socket: Protocol not supported",
+        "cache initialization failed: Invalid argument",
+    ];
+    /// Without a hook; without the module of an expression. And an `nft` that is older than a hook.
+    const LACKS: [&str; 3] = [
+        "Could not process rule: Operation not supported",
+        "Could not process rule: No such file or directory",
+        "Invalid chain hook",
+    ];
+    let first = words.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("no reason given");
+    let says = |sentences: &[&str]| sentences.iter().any(|sentence| first.contains(sentence));
+    if says(&ABSENT) {
+        return Refusal::Absent(format!("the kernel has no nf_tables (nft: {first})"));
+    }
+    let why = format!("nft failed: {first}");
+    if says(&LACKS) { Refusal::Lacks(why) } else { Refusal::Failed(why) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_without_nf_tables_is_told_from_one_that_does_not_let_us() {
+        let absent = |words: &str| matches!(meaning(words), Refusal::Absent(_));
+        assert!(absent("mnl.c:60: Unable to initialize Netlink socket: Protocol not supported\n"));
+        assert!(absent("netlink: Error: cache initialization failed: Invalid argument\n"));
+        for passing in ["Operation not permitted", "Device or resource busy", "Cannot allocate memory"] {
+            assert!(matches!(
+                meaning(&format!("netlink: Error: cache initialization failed: {passing}\n")),
+                Refusal::Failed(_)
+            ));
+        }
+        assert_eq!(meaning("\n"), Refusal::Failed("nft failed: no reason given".to_owned()));
+    }
+
+    #[test]
+    fn what_is_lacking_is_told_from_what_goes_by() {
+        let meaning = |words: &str| meaning(&format!("internal:0:0-0: Error: {words}\n\n"));
+        for lack in [
+            "Could not process rule: Operation not supported",
+            "Could not process rule: No such file or directory",
+            "Invalid chain hook 'egress'.",
+        ] {
+            assert!(matches!(meaning(lack), Refusal::Lacks(_)), "{lack}");
+        }
+        for passing in ["Device or resource busy", "Operation not permitted", "Too many open files"] {
+            let words = format!("Could not process rule: {passing}");
+            assert!(matches!(meaning(&words), Refusal::Failed(_)), "{words}");
+        }
+    }
+}
