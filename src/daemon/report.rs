@@ -11,7 +11,7 @@ use crate::model::status::{
     AddressState, AddressStatus, GuestStatus, NicState, NicStatus, Problem, ServerStatus, ShimState,
     ShimStatus, Status, UnclaimedStatus,
 };
-use crate::model::{Mac, NicKey, Op, Snapshot};
+use crate::model::{Mac, NicKey, Op, ShimRef, Snapshot};
 use crate::reconcile::admit::Verdict;
 use crate::reconcile::desired::Shim;
 use crate::reconcile::diff::metric;
@@ -188,7 +188,8 @@ impl Facts<'_> {
         }
     }
 
-    /// Why an admitted address is not routed; `None` if the kernel shows its route and its neighbour.
+    /// Why an admitted address is not routed; `None` if the kernel shows its route and its neighbour, and no filter that
+    /// drops its frames.
     fn obstruction(
         &self,
         shim: Option<&Shim>,
@@ -214,12 +215,25 @@ impl Facts<'_> {
         let neighbour = neighbour.is_some_and(|entry| entry.ours && entry.mac == Some(mac));
         let up = self.snapshot.links.get(&index).is_some_and(|link| link.up);
         if route && neighbour && up {
-            return None;
+            return self.filtered(&shim.shim, mac);
         }
         let failure = self.failure_of_address(&shim.shim.name, address);
         let failure = failure.or_else(|| self.failure_of_shim(&shim.shim.name));
         let pending = || ("pending", "not applied yet".to_owned());
         Some(failure.map_or_else(pending, |error| (error.code, error.message.clone())))
+    }
+
+    /// The filter that stands knows nothing of this MAC.
+    fn filtered(&self, shim: &ShimRef, mac: Mac) -> Option<(&'static str, String)> {
+        let filter = &self.snapshot.filter;
+        if filter.shims.get(&shim.index?)?.macs.as_ref()?.contains(&mac) {
+            return None;
+        }
+        let mut failures = self.schedule.failures_at(None);
+        let failure = failures.find(|(op, _)| matches!(op, Op::SetFilter { shim: at, .. } if at == shim));
+        let why = failure.map(|(_, error)| error.message.as_str());
+        let why = why.or(filter.lacks.as_deref()).unwrap_or("not applied yet");
+        Some(("filtered", format!("the filter on {shim} does not let {mac} pass yet: {why}")))
     }
 
     fn failure_of_shim(&self, shim: &str) -> Option<&Error> {

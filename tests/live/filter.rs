@@ -163,10 +163,14 @@ impl Nft {
         Ok(())
     }
 
-    /// Starts the daemon with it.
+    fn remove(&self) -> Result<()> {
+        self.host.run(&["rm", &format!("{}/nft", Nft::FOLDER)])?;
+        Ok(())
+    }
+
+    /// Starts the daemon where there is no other.
     fn start(&self) -> Result<Node> {
-        let path = format!("PATH={}:/usr/sbin:/usr/bin:/sbin:/bin", Nft::FOLDER);
-        Node::start_by(&self.host, &["env", &path, BINARY, "run"])
+        Node::start_by(&self.host, &["env", &format!("PATH={}", Nft::FOLDER), BINARY, "run"])
     }
 }
 
@@ -185,6 +189,11 @@ fn a_guest_that_comes_while_nft_fails_is_let_pass_once_it_does_not() -> Result<(
     let second = site.launch_static("c2", &["192.168.77.102/24"])?;
     let status = node.wait("that the filters are not read", |status| has_problem(status, "kernel-unread"))?;
     ensure!(!has_problem(&status, "filter-missing"), "{status:#}");
+    let address = node.wait_address(&second, [192, 168, 77, 102], "failed")?;
+    ensure!(address["reason"] == "filtered", "{address:#}");
+    let text = address["message"].as_str().unwrap_or_default();
+    ensure!(text.contains("mvs-eth0") && text.contains("Cannot allocate memory"), "{text}");
+    node.wait_address(&first, [192, 168, 77, 101], "routed")?;
     ensure!(site.host.pings([192, 168, 77, 101]), "the first guest is lost");
     nft.mood("")?;
     let start = Instant::now();
@@ -205,6 +214,23 @@ fn the_daemon_starts_while_nft_fails() -> Result<()> {
     nft.mood("")?;
     node.wait("nothing is wrong any more", |status| status["problems"] == json!([]))?;
     ensure!(ruleset(&site.host)?.contains("guests-"), "there is no filter");
+    Ok(())
+}
+
+#[test]
+fn a_guest_that_comes_after_nft_was_removed_is_not_called_routed() -> Result<()> {
+    let site = Site::new(Kind::Lxd)?;
+    let nft = Nft::install(&site.host)?;
+    let node = nft.start()?;
+    let first = site.launch_static("c1", &["192.168.77.101/24"])?;
+    node.wait_both_ways(&first, GUEST.parse::<IpAddr>()?, HOST)?;
+    nft.remove()?;
+    let second = site.launch_static("c2", &["192.168.77.102/24"])?;
+    let address = node.wait_address(&second, [192, 168, 77, 102], "failed")?;
+    ensure!(address["reason"] == "filtered", "{address:#}");
+    ensure!(!site.host.pings([192, 168, 77, 102]), "it is not filtered at all");
+    node.wait("that nft is missing", |status| has_problem(status, "filter-missing"))?;
+    node.wait_address(&first, [192, 168, 77, 101], "routed")?;
     Ok(())
 }
 
