@@ -11,7 +11,7 @@ use super::error::{ErrorCode, Fault, OpError};
 use super::failure::{Failure, explain};
 use super::request::Requests;
 use super::slice::Slice;
-use super::{Kernel, address, filter, link, neighbour, route, rule, setting};
+use super::{Kernel, address, link, neighbour, route, rule, setting};
 use crate::model::names::PROTOCOL;
 use crate::model::snapshot::{NeighbourState, RouteKey};
 use crate::model::{Mac, Op, ShimRef};
@@ -104,7 +104,7 @@ impl Kernel {
             Op::DeleteShim { link, link_name } => delete_shim(requests, *link, link_name),
             Op::DeleteFilter { link, last, .. } => {
                 self.state.marks.mark(Slice::Filter);
-                Ok(filter::delete(*link, *last).map_err(Fault::from)?)
+                Ok(self.state.filters.delete(*link, *last)?)
             }
         }
     }
@@ -113,9 +113,7 @@ impl Kernel {
         let link = index(&mut self.requests, &mut self.made, shim)?;
         let standing = self.state.snapshot.filter.shims.get(&link);
         self.state.marks.mark(Slice::Filter);
-        self.state.abilities =
-            filter::set(link, &shim.name, macs, standing, self.state.abilities).map_err(Fault::from)?;
-        Ok(())
+        Ok(self.state.filters.set(link, &shim.name, macs, standing)?)
     }
 }
 

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::error::Fault;
-use super::nft::{self, Refusal};
+use super::nft::{Nft, Refusal};
 use super::wire::{Attributes, Malformed, Message, u8_at};
 use crate::model::Mac;
 use crate::model::names::FILTER_TABLE;
@@ -53,18 +53,105 @@ impl Abilities {
     }
 }
 
-/// What stands. Where there can be no filter (any more), that is what stood `before`: who takes `nft` away does not take
-/// the filters away.
-pub(super) fn read(abilities: Abilities, before: &Filter) -> Result<Filter, Fault> {
-    match list() {
-        Ok(objects) => {
-            let shims = objects.iter().map(|(link, objects)| (*link, shim_filter(*link, objects, abilities)));
-            Ok(Filter { usable: true, lacks: abilities.lacks(), shims: shims.collect() })
+/// What is remembered of the filters beside what stands.
+#[derive(Debug, Default)]
+pub(super) struct Filters {
+    nft: Nft,
+    abilities: Abilities,
+}
+
+impl Filters {
+    /// What stands. Where there can be no filter (any more), that is what stood `before`: who takes `nft` away does not
+    /// take the filters away.
+    pub(super) fn read(&mut self, before: &Filter) -> Result<Filter, Fault> {
+        let abilities = self.abilities;
+        match self.list() {
+            Ok(objects) => {
+                let shims =
+                    objects.iter().map(|(link, objects)| (*link, shim_filter(*link, objects, abilities)));
+                Ok(Filter { usable: true, lacks: abilities.lacks(), shims: shims.collect() })
+            }
+            Err(Refusal::Absent(why)) => {
+                Ok(Filter { usable: false, lacks: Some(why), shims: before.shims.clone() })
+            }
+            Err(refusal) => Err(refusal.into()),
         }
-        Err(Refusal::Absent(why)) => {
-            Ok(Filter { usable: false, lacks: Some(why), shims: before.shims.clone() })
+    }
+
+    /// Makes a shim's filter what it should be, in one transaction: where it is whole only the MACs are changed.
+    pub(super) fn set(
+        &mut self,
+        link: u32,
+        device: &str,
+        macs: Option<&BTreeSet<Mac>>,
+        standing: Option<&ShimFilter>,
+    ) -> Result<(), Fault> {
+        if let (Some(macs), Some(ShimFilter { device: of, macs: Some(before), whole: true })) =
+            (macs, standing)
+            && of == device
+        {
+            let change = |verb: &str, macs: BTreeSet<Mac>| {
+                (!macs.is_empty()).then(|| json!({ verb: { "element": set_elements(link, &macs) } }))
+            };
+            let removed = change("delete", before - macs);
+            let added = change("add", macs - before);
+            return Ok(self.change(removed.into_iter().chain(added).collect())?);
         }
-        Err(refusal) => Err(refusal.into()),
+        let removal = if standing.is_some() { self.removal(link)? } else { Vec::new() };
+        let mut result = Err(Refusal::Failed("nft was not asked".to_owned()));
+        let known = self.abilities;
+        for abilities in Abilities::ALL.into_iter().skip_while(|one| *one != known) {
+            let commands = [removal.clone(), addition(link, device, macs, abilities)].concat();
+            result = self.change(commands).map(|()| abilities);
+            if !matches!(result, Err(Refusal::Lacks(_))) {
+                break;
+            }
+        }
+        self.abilities = result?;
+        Ok(())
+    }
+
+    /// Deletes the filter of a shim; with the last one the table.
+    pub(super) fn delete(&mut self, link: u32, last: bool) -> Result<(), Fault> {
+        let commands = if last { vec![json!({ "delete": table() })] } else { self.removal(link)? };
+        Ok(self.change(commands)?)
+    }
+
+    /// The objects of our table, by the ifindex of their shim.
+    fn list(&mut self) -> Result<BTreeMap<u32, Vec<Object>>, Refusal> {
+        let listing = self.nft.run(&["-j", "list", "ruleset", "netdev"], None)?;
+        let listing: Value = serde_json::from_str(&listing)
+            .map_err(|error| Refusal::Failed(format!("nft printed no JSON: {error}")))?;
+        let mut objects: BTreeMap<u32, Vec<Object>> = BTreeMap::new();
+        for object in listing["nftables"].as_array().into_iter().flatten().filter_map(Value::as_object) {
+            for (kind, object) in object.iter().filter(|(_, object)| object["table"] == FILTER_TABLE) {
+                if let Some(link) = link_of(kind, object) {
+                    objects.entry(link).or_default().push((kind.clone(), object.clone()));
+                }
+            }
+        }
+        Ok(objects)
+    }
+
+    /// The commands that take away what stands of a shim's filter: a set can go only when no rule names it.
+    fn removal(&mut self, link: u32) -> Result<Vec<Value>, Refusal> {
+        let objects = self.list()?.remove(&link).unwrap_or_default();
+        let command = |verb: &str, kind: &str, object: &Value| json!({ verb: { kind: { "family": "netdev", "table": FILTER_TABLE, "name": object["name"] } } });
+        let of_kind = |kind: &'static str| objects.iter().filter(move |(its, _)| its == kind);
+        let chains = of_kind("chain")
+            .flat_map(|(_, chain)| [command("flush", "chain", chain), command("delete", "chain", chain)]);
+        let sets = of_kind("set").map(|(_, set)| command("delete", "set", set));
+        Ok(chains.chain(sets).collect())
+    }
+
+    /// Runs commands in one transaction, in which our table stands.
+    fn change(&mut self, commands: Vec<Value>) -> Result<(), Refusal> {
+        if commands.is_empty() {
+            return Ok(());
+        }
+        let commands = [vec![json!({ "add": table() })], commands].concat();
+        let text = json!({ "nftables": commands }).to_string();
+        self.nft.run(&["-j", "-f", "-"], Some(text)).map(drop)
     }
 }
 
@@ -90,22 +177,6 @@ pub(super) fn concerns(message: &Message<'_>) -> Result<bool, Malformed> {
 
 /// An object as `nft` shows or takes it, with its kind.
 type Object = (String, Value);
-
-/// The objects of our table, by the ifindex of their shim.
-fn list() -> Result<BTreeMap<u32, Vec<Object>>, Refusal> {
-    let listing = nft::run(&["-j", "list", "ruleset", "netdev"], None)?;
-    let listing: Value = serde_json::from_str(&listing)
-        .map_err(|error| Refusal::Failed(format!("nft printed no JSON: {error}")))?;
-    let mut objects: BTreeMap<u32, Vec<Object>> = BTreeMap::new();
-    for object in listing["nftables"].as_array().into_iter().flatten().filter_map(Value::as_object) {
-        for (kind, object) in object.iter().filter(|(_, object)| object["table"] == FILTER_TABLE) {
-            if let Some(link) = link_of(kind, object) {
-                objects.entry(link).or_default().push((kind.clone(), object.clone()));
-            }
-        }
-    }
-    Ok(objects)
-}
 
 /// The ifindex that an object's name, or its chain's, ends in.
 fn link_of(kind: &str, object: &Value) -> Option<u32> {
@@ -204,42 +275,13 @@ fn unlike(left: Value, right: Value) -> Value {
     json!({ "match": { "op": "!=", "left": left, "right": right } })
 }
 
-/// Makes a shim's filter what it should be, in one transaction: where it is whole only the MACs are changed. Returns
-/// what turned out to be possible.
-pub(super) fn set(
-    link: u32,
-    device: &str,
-    macs: Option<&BTreeSet<Mac>>,
-    standing: Option<&ShimFilter>,
-    abilities: Abilities,
-) -> Result<Abilities, Refusal> {
-    if let (Some(macs), Some(ShimFilter { device: of, macs: Some(before), whole: true })) = (macs, standing)
-        && of == device
-    {
-        let change = |verb: &str, macs: BTreeSet<Mac>| {
-            (!macs.is_empty()).then(|| json!({ verb: { "element": set_elements(link, &macs) } }))
-        };
-        let removed = change("delete", before - macs);
-        let added = change("add", macs - before);
-        let commands: Vec<Value> = removed.into_iter().chain(added).collect();
-        return if commands.is_empty() { Ok(abilities) } else { run(commands).map(|()| abilities) };
-    }
-    let removal = if standing.is_some() { removal(link)? } else { Vec::new() };
-    let mut result = Err(Refusal::Failed("nft was not asked".to_owned()));
-    for abilities in Abilities::ALL.into_iter().skip_while(|one| *one != abilities) {
-        let mut commands = vec![json!({ "add": table() })];
-        commands.extend(removal.iter().cloned());
-        let definition = definition(link, device, macs.is_some(), abilities);
-        commands.extend(definition.into_iter().map(|(kind, object)| json!({ "add": { kind: object } })));
-        if let Some(macs) = macs.filter(|macs| !macs.is_empty()) {
-            commands.push(json!({ "add": { "element": set_elements(link, macs) } }));
-        }
-        result = run(commands).map(|()| abilities);
-        if !matches!(result, Err(Refusal::Lacks(_))) {
-            break;
-        }
-    }
-    result
+/// The commands that make a shim's filter.
+fn addition(link: u32, device: &str, macs: Option<&BTreeSet<Mac>>, abilities: Abilities) -> Vec<Value> {
+    let definition = definition(link, device, macs.is_some(), abilities);
+    let objects = definition.into_iter().map(|(kind, object)| json!({ kind: object }));
+    let macs = macs.filter(|macs| !macs.is_empty());
+    let elements = macs.map(|macs| json!({ "element": set_elements(link, macs) }));
+    objects.chain(elements).map(|object| json!({ "add": object })).collect()
 }
 
 fn table() -> Value {
@@ -249,29 +291,4 @@ fn table() -> Value {
 fn set_elements(link: u32, macs: &BTreeSet<Mac>) -> Value {
     let macs: Vec<String> = macs.iter().map(Mac::to_string).collect();
     json!({ "family": "netdev", "table": FILTER_TABLE, "name": format!("guests-{link}"), "elem": macs })
-}
-
-/// Deletes the filter of a shim; with the last one the table.
-pub(super) fn delete(link: u32, last: bool) -> Result<(), Refusal> {
-    if last {
-        return run(vec![json!({ "add": table() }), json!({ "delete": table() })]);
-    }
-    let commands = removal(link)?;
-    if commands.is_empty() { Ok(()) } else { run(commands) }
-}
-
-/// The commands that take away what stands of a shim's filter: a set can go only when no rule names it.
-fn removal(link: u32) -> Result<Vec<Value>, Refusal> {
-    let objects = list()?.remove(&link).unwrap_or_default();
-    let command = |verb: &str, kind: &str, object: &Value| json!({ verb: { kind: { "family": "netdev", "table": FILTER_TABLE, "name": object["name"] } } });
-    let of_kind = |kind: &'static str| objects.iter().filter(move |(its, _)| its == kind);
-    let chains = of_kind("chain")
-        .flat_map(|(_, chain)| [command("flush", "chain", chain), command("delete", "chain", chain)]);
-    let sets = of_kind("set").map(|(_, set)| command("delete", "set", set));
-    Ok(chains.chain(sets).collect())
-}
-
-fn run(commands: Vec<Value>) -> Result<(), Refusal> {
-    let text = json!({ "nftables": commands }).to_string();
-    nft::run(&["-j", "-f", "-"], Some(text)).map(drop)
 }

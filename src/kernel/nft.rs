@@ -3,15 +3,18 @@
 use std::io::{ErrorKind, Write};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::error::Fault;
 
-/// How long one call may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long one call may take, which has some milliseconds to do: all else waits for it.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long it is left alone if that was not enough.
+const PAUSE: Duration = Duration::from_secs(10);
 
 /// Why `nft` did not do as asked, in words for people.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,15 +34,38 @@ impl From<Refusal> for Fault {
     }
 }
 
-/// Runs it; says what it printed.
-pub(super) fn run(arguments: &[&str], input: Option<String>) -> Result<String, Refusal> {
+/// The program, as far as it answers.
+#[derive(Debug, Default)]
+pub(super) struct Nft {
+    /// It did not, and is left alone until then.
+    mute_until: Option<Instant>,
+}
+
+impl Nft {
+    /// Runs it; says what it printed. Where it did not end in time it counts as not having ended for a while.
+    pub(super) fn run(&mut self, arguments: &[&str], input: Option<String>) -> Result<String, Refusal> {
+        let mute = || Refusal::Failed(format!("nft did not end within {} s", PATIENCE.as_secs()));
+        if self.mute_until.is_some_and(|until| Instant::now() < until) {
+            return Err(mute());
+        }
+        let result = run(arguments, input);
+        self.mute_until = result.is_none().then(|| Instant::now() + PAUSE);
+        result.unwrap_or_else(|| Err(mute()))
+    }
+}
+
+/// `None` if it did not end in time.
+fn run(arguments: &[&str], input: Option<String>) -> Option<Result<String, Refusal>> {
     let mut command = Command::new("nft");
     command.args(arguments).env("LC_ALL", "C");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|error| match error.kind() {
-        ErrorKind::NotFound => Refusal::Absent("nft is not installed".to_owned()),
-        _ => Refusal::Failed(format!("nft cannot be run: {error}")),
-    })?;
+    let mut child = match command.spawn() {
+        Ok(child) => child,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Some(Err(Refusal::Absent("nft is not installed".to_owned())));
+        }
+        Err(error) => return Some(Err(Refusal::Failed(format!("nft cannot be run: {error}")))),
+    };
     let pid = Pid::from_raw(child.id().cast_signed());
     let (done, result) = mpsc::channel();
     std::thread::spawn(move || {
@@ -49,15 +75,15 @@ pub(super) fn run(arguments: &[&str], input: Option<String>) -> Result<String, R
         }
         let _ = done.send(child.wait_with_output());
     });
-    let output = result.recv_timeout(PATIENCE).map_err(|_| {
+    let Ok(output) = result.recv_timeout(PATIENCE) else {
         let _ = kill(pid, Signal::SIGKILL);
-        Refusal::Failed(format!("nft did not end within {} s", PATIENCE.as_secs()))
-    })?;
-    let output = output.map_err(|error| Refusal::Failed(format!("nft cannot be waited for: {error}")))?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    Err(meaning(&String::from_utf8_lossy(&output.stderr)))
+        return None;
+    };
+    Some(match output {
+        Ok(output) if output.status.success() => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+        Ok(output) => Err(meaning(&String::from_utf8_lossy(&output.stderr))),
+        Err(error) => Err(Refusal::Failed(format!("nft cannot be waited for: {error}"))),
+    })
 }
 
 /// What its words mean: those of nft 1.0.6, as seen on Linux 6.1 without the modules in question. Without a capability,

@@ -9,7 +9,7 @@ use super::error::Fault;
 use super::request::Requests;
 use super::slice::Slice;
 use super::state::State;
-use super::{address, filter, link, neighbour, netns, route, rule, setting};
+use super::{address, link, neighbour, netns, route, rule, setting};
 use crate::model::snapshot::{Child, ChildKey, LinkKind, Master, Netns};
 
 /// So many children of one namespace are kept …
@@ -41,7 +41,7 @@ impl State {
             }
             Slice::Settings => self.read_settings(),
             Slice::Filter => {
-                let filter = filter::read(self.abilities, &self.snapshot.filter)?;
+                let filter = self.filters.read(&self.snapshot.filter)?;
                 self.changes.all |= filter != self.snapshot.filter;
                 self.snapshot.filter = filter;
                 Ok(())

@@ -21,8 +21,7 @@ pub(super) struct State {
     pub(super) own_id: i32,
     /// The processes whose namespaces are wanted.
     pub(super) wanted_inits: BTreeSet<u32>,
-    /// What the shims' filters can do here.
-    pub(super) abilities: filter::Abilities,
+    pub(super) filters: filter::Filters,
     /// The kernel shows who made an address (Linux 5.18).
     pub(super) shows_address_protocol: bool,
 }

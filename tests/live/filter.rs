@@ -204,6 +204,40 @@ fn a_guest_that_comes_while_nft_fails_is_let_pass_once_it_does_not() -> Result<(
 }
 
 #[test]
+fn an_nft_that_hangs_keeps_the_daemon_from_nothing_else() -> Result<()> {
+    let site = Site::new(Kind::Lxd)?;
+    let nft = Nft::install(&site.host)?;
+    let node = nft.start()?;
+    let guest = site.launch_static("c1", &["192.168.77.101/24"])?;
+    node.wait_both_ways(&guest, GUEST.parse::<IpAddr>()?, HOST)?;
+    let calls = format!("{}/calls", Nft::FOLDER);
+    nft.mood(&format!("echo >> {calls}; exec /bin/sleep 100"))?;
+    let second = site.launch_static("c2", &["192.168.77.102/24"])?;
+    node.wait_address(&second, [192, 168, 77, 102], "failed")?;
+    // All this while it does what it can do without.
+    let (mut slowest, start) = (Duration::ZERO, Instant::now());
+    for number in 0_u32.. {
+        if start.elapsed() > Duration::from_secs(15) {
+            break;
+        }
+        let asked = Instant::now();
+        let verb = if number % 2 == 0 { "add" } else { "del" };
+        guest.sh(&format!("ip addr {verb} 192.168.77.103/24 dev eth0"))?;
+        match verb {
+            "add" => drop(node.wait_address(&guest, [192, 168, 77, 103], "routed")?),
+            _ => node.wait_gone([192, 168, 77, 103])?,
+        }
+        slowest = slowest.max(asked.elapsed());
+    }
+    let calls = site.host.sh(&format!("wc -l < {calls}"))?;
+    println!("in {:?} {} calls of nft, the slowest route {slowest:?}", start.elapsed(), calls.trim());
+    ensure!(calls.trim().parse::<u32>()? <= 4, "nft was called {calls} times");
+    nft.mood("")?;
+    node.wait("nothing is wrong any more", |status| status["problems"] == json!([]))?;
+    node.wait_both_ways(&second, [192, 168, 77, 102], HOST)
+}
+
+#[test]
 fn the_daemon_starts_while_nft_fails() -> Result<()> {
     let site = Site::new(Kind::Lxd)?;
     let nft = Nft::install(&site.host)?;
