@@ -231,9 +231,9 @@ impl Facts<'_> {
         }
         let mut failures = self.schedule.failures_at(None);
         let failure = failures.find(|(op, _)| matches!(op, Op::SetFilter { shim: at, .. } if at == shim));
-        let why = failure.map(|(_, error)| error.message.as_str());
-        let why = why.or(filter.lacks.as_deref()).unwrap_or("not applied yet");
-        Some(("filtered", format!("the filter on {shim} does not let {mac} pass yet: {why}")))
+        let why = failure.map(|(_, error)| &error.message).or(filter.lacks.as_ref());
+        let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+        Some(("filtered", format!("the filter on {shim} does not let {mac} pass yet{why}")))
     }
 
     fn failure_of_shim(&self, shim: &str) -> Option<&Error> {

@@ -10,7 +10,7 @@ use super::request::Requests;
 use super::slice::Slice;
 use super::state::State;
 use super::{address, link, neighbour, netns, route, rule, setting};
-use crate::model::snapshot::{Child, ChildKey, LinkKind, Master, Netns};
+use crate::model::snapshot::{Child, ChildKey, Filter, LinkKind, Master, Netns};
 
 /// So many children of one namespace are kept …
 const CHILDREN: usize = 256;
@@ -40,12 +40,7 @@ impl State {
                 Ok(())
             }
             Slice::Settings => self.read_settings(),
-            Slice::Filter => {
-                let filter = self.filters.read(&self.snapshot.filter)?;
-                self.changes.all |= filter != self.snapshot.filter;
-                self.snapshot.filter = filter;
-                Ok(())
-            }
+            Slice::Filter => self.read_filter(),
             Slice::Namespaces => self.read_namespaces(requests),
             Slice::Inits => self.read_inits(requests),
             Slice::Namespace(id) => self.unless_gone(requests, id, |state, requests| {
@@ -135,6 +130,18 @@ impl State {
         self.changes.all |= settings != self.snapshot.settings;
         self.snapshot.settings = settings;
         Ok(())
+    }
+
+    /// What nft cannot read it cannot write either: nothing is decided on a filter that is not known.
+    fn read_filter(&mut self) -> Result<(), Fault> {
+        let before = &self.snapshot.filter;
+        let (filter, result) = match self.filters.read(before) {
+            Ok(filter) => (filter, Ok(())),
+            Err(fault) => (Filter { usable: false, lacks: None, shims: before.shims.clone() }, Err(fault)),
+        };
+        self.changes.all |= filter != self.snapshot.filter;
+        self.snapshot.filter = filter;
+        result
     }
 
     fn read_namespaces(&mut self, requests: &mut Requests) -> Result<(), Fault> {

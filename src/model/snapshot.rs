@@ -291,11 +291,11 @@ impl Setting {
 /// The nftables table `netdev macvlan_shim`, which decides what frames pass our shims.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter {
-    /// There can be one.
+    /// There can be one, and what stands is known.
     pub usable: bool,
     /// Why there can be none, or what it cannot do, in a sentence.
     pub lacks: Option<String>,
-    /// The filter of each shim, by the ifindex that it was made for. Where there can be none any more, those that were
+    /// The filter of each shim, by the ifindex that it was made for. Where they are no longer known, those that were
     /// seen last.
     pub shims: BTreeMap<u32, ShimFilter>,
 }
