@@ -232,7 +232,8 @@ impl Daemon {
         self.desired.shims.values().find(|desired| desired.shim.name == shim.name).map(|desired| desired.mac)
     }
 
-    /// Takes up the configuration file again. A bad one keeps the running configuration, and says so.
+    /// Takes up the configuration file again, and looks at everything anew. A bad file keeps the running configuration,
+    /// and says so.
     fn reload(&mut self, servers: &mut Servers) {
         match Config::load(self.config_file.as_deref()) {
             Ok(config) => {
@@ -255,6 +256,7 @@ impl Daemon {
                 });
             }
         }
+        self.kernel.resync();
         self.dirty = true;
     }
 

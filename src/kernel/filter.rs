@@ -58,18 +58,20 @@ impl Abilities {
 pub(super) struct Filters {
     nft: Nft,
     abilities: Abilities,
+    /// There may be more of them by now.
+    doubted: bool,
 }
 
 impl Filters {
     /// What stands. Where there can be no filter (any more), that is what stood `before`: who takes `nft` away does not
     /// take the filters away.
     pub(super) fn read(&mut self, before: &Filter) -> Result<Filter, Fault> {
-        let abilities = self.abilities;
-        match self.list() {
+        match self.look() {
             Ok(objects) => {
-                let shims =
-                    objects.iter().map(|(link, objects)| (*link, shim_filter(*link, objects, abilities)));
-                Ok(Filter { usable: true, lacks: abilities.lacks(), shims: shims.collect() })
+                let filter =
+                    |(link, objects): (u32, Vec<Object>)| (link, shim_filter(link, &objects, self.abilities));
+                let shims = objects.into_iter().map(filter).collect();
+                Ok(Filter { usable: true, lacks: self.abilities.lacks(), shims })
             }
             Err(Refusal::Absent(why)) => {
                 Ok(Filter { usable: false, lacks: Some(why), shims: before.shims.clone() })
@@ -98,23 +100,46 @@ impl Filters {
             return Ok(self.change(removed.into_iter().chain(added).collect())?);
         }
         let removal = if standing.is_some() { self.removal(link)? } else { Vec::new() };
-        let mut result = Err(Refusal::Failed("nft was not asked".to_owned()));
-        let known = self.abilities;
-        for abilities in Abilities::ALL.into_iter().skip_while(|one| *one != known) {
-            let commands = [removal.clone(), addition(link, device, macs, abilities)].concat();
-            result = self.change(commands).map(|()| abilities);
-            if !matches!(result, Err(Refusal::Lacks(_))) {
-                break;
-            }
+        let making = |abilities| [removal.clone(), addition(link, device, macs, abilities)].concat();
+        let mut result = self.change(making(self.abilities));
+        if matches!(result, Err(Refusal::Lacks(_))) {
+            self.abilities = self.find_abilities()?;
+            result = self.change(making(self.abilities));
         }
-        self.abilities = result?;
-        Ok(())
+        Ok(result?)
     }
 
     /// Deletes the filter of a shim; with the last one the table.
     pub(super) fn delete(&mut self, link: u32, last: bool) -> Result<(), Fault> {
         let commands = if last { vec![json!({ "delete": table() })] } else { self.removal(link)? };
         Ok(self.change(commands)?)
+    }
+
+    /// A module may have been loaded, or `nft` replaced: what was lacking is looked for again.
+    pub(super) fn doubt(&mut self) {
+        self.doubted = self.abilities != Abilities::default();
+    }
+
+    fn look(&mut self) -> Result<BTreeMap<u32, Vec<Object>>, Refusal> {
+        if self.doubted {
+            self.abilities = self.find_abilities()?;
+            self.doubted = false;
+        }
+        self.list()
+    }
+
+    /// The most that is possible, by a trial that changes nothing; on a link that is always there, so that only what is
+    /// lacking can be missing.
+    fn find_abilities(&mut self) -> Result<Abilities, Refusal> {
+        let mut result = Err(Refusal::Failed("nft was not asked".to_owned()));
+        for abilities in Abilities::ALL {
+            let trial = addition(0, "lo", Some(&BTreeSet::new()), abilities);
+            result = self.run(&["-j", "-c", "-f", "-"], trial).map(|()| abilities);
+            if !matches!(result, Err(Refusal::Lacks(_))) {
+                break;
+            }
+        }
+        result
     }
 
     /// The objects of our table, by the ifindex of their shim.
@@ -144,14 +169,15 @@ impl Filters {
         Ok(chains.chain(sets).collect())
     }
 
-    /// Runs commands in one transaction, in which our table stands.
     fn change(&mut self, commands: Vec<Value>) -> Result<(), Refusal> {
-        if commands.is_empty() {
-            return Ok(());
-        }
+        if commands.is_empty() { Ok(()) } else { self.run(&["-j", "-f", "-"], commands) }
+    }
+
+    /// Runs commands in one transaction, in which our table stands.
+    fn run(&mut self, arguments: &[&str], commands: Vec<Value>) -> Result<(), Refusal> {
         let commands = [vec![json!({ "add": table() })], commands].concat();
         let text = json!({ "nftables": commands }).to_string();
-        self.nft.run(&["-j", "-f", "-"], Some(text)).map(drop)
+        self.nft.run(arguments, Some(text)).map(drop)
     }
 }
 

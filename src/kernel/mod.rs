@@ -175,8 +175,9 @@ impl Kernel {
     }
 
     /// Has everything read anew by the next [`Kernel::drain`]s: the host at once, the namespaces of guests bit by
-    /// bit.
+    /// bit. What the kernel lacked may be there by now.
     pub fn resync(&mut self) {
+        self.state.filters.doubt();
         self.state.marks.mark_everything();
     }
 

@@ -239,6 +239,52 @@ fn an_nft_that_hangs_keeps_the_daemon_from_nothing_else() -> Result<()> {
 }
 
 #[test]
+fn what_the_kernel_lacks_is_done_without_until_it_is_there() -> Result<()> {
+    let site = Site::new(Kind::Lxd)?;
+    let nft = Nft::install(&site.host)?;
+    let refusal = "internal:0:0-0: Error: Could not process rule: Operation not supported";
+    nft.mood(&format!(
+        "input=$(/bin/cat)
+         if [[ $input == *'\"hook\":\"egress\"'* ]]; then echo '{refusal}' >&2; exit 1; fi
+         exec /usr/sbin/nft \"$@\" <<<\"$input\""
+    ))?;
+    let mut node = nft.start()?;
+    let guest = site.launch_static("c1", &["192.168.77.101/24"])?;
+    node.wait_both_ways(&guest, GUEST.parse::<IpAddr>()?, HOST)?;
+    let status = node.wait("that something is lacking", |status| has_problem(status, "filter-partial"))?;
+    ensure!(status["problems"].to_string().contains("egress"), "{status:#}");
+    let lesser = ruleset(&site.host)?;
+    ensure!(lesser.contains("guests-") && lesser.contains("fib") && !lesser.contains("egress"), "{lesser}");
+    nft.mood("")?;
+    node.daemon.signal("HUP")?;
+    node.wait("nothing is lacking any more", |status| status["problems"] == json!([]))?;
+    let whole = ruleset(&site.host)?;
+    ensure!(whole.contains("egress"), "{whole}");
+    ensure!(site.host.pings(GUEST.parse::<IpAddr>()?), "the guest is lost");
+    Ok(())
+}
+
+#[test]
+fn a_kernel_that_is_busy_lacks_nothing() -> Result<()> {
+    let site = Site::new(Kind::Lxd)?;
+    let nft = Nft::install(&site.host)?;
+    let node = nft.start()?;
+    let guest = site.launch_static("c1", &["192.168.77.101/24"])?;
+    node.wait_both_ways(&guest, GUEST.parse::<IpAddr>()?, HOST)?;
+    let refusal = "internal:0:0-0: Error: Could not process rule: Device or resource busy";
+    nft.mood(&format!("if [ \"$2\" != list ]; then echo '{refusal}' >&2; exit 1; fi"))?;
+    site.host.sh("nft delete table netdev macvlan_shim")?;
+    let status = node.wait("that it fails", |status| status["problems"].to_string().contains("busy"))?;
+    ensure!(!has_problem(&status, "filter-partial"), "{status:#}");
+    node.wait_address(&guest, GUEST.parse::<IpAddr>()?, "routed")?;
+    nft.mood("")?;
+    node.wait("nothing is wrong any more", |status| status["problems"] == json!([]))?;
+    let whole = ruleset(&site.host)?;
+    ensure!(whole.contains("egress") && whole.contains("fib"), "{whole}");
+    Ok(())
+}
+
+#[test]
 fn the_daemon_starts_while_nft_fails() -> Result<()> {
     let site = Site::new(Kind::Lxd)?;
     let nft = Nft::install(&site.host)?;
