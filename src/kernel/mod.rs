@@ -130,7 +130,7 @@ impl Kernel {
     pub fn open() -> Result<Kernel, KernelError> {
         let everywhere = Monitor::open(NETLINK_ROUTE, &EVERYWHERE, &[], true).map_err(deaf)?;
         let here = Monitor::open(NETLINK_ROUTE, &HERE, &HERE_IF_NEW, false).map_err(deaf)?;
-        let filters = Monitor::open(NETLINK_NETFILTER, &[NFNLGRP_NFTABLES], &[], false).ok();
+        let filters = hear_filters();
         let mut requests = Requests::open().map_err(|error| KernelError {
             message: format!("no netlink socket for requests: {error}"),
             hint: "Linux 5.0 or later is needed".to_owned(),
@@ -188,9 +188,14 @@ impl Kernel {
         namespaces.iter().for_each(|id| self.state.marks.spent(*id, share));
     }
 
-    /// Has the objects of the host read anew by the next [`Kernel::drain`], for some of their changes send no event.
+    /// Has the objects of the host read anew by the next [`Kernel::drain`], for some of their changes send no event: nor
+    /// does it that `nft` was installed, or nf_tables loaded.
     pub fn resync_host(&mut self) {
         self.state.marks.mark_host();
+        if !self.state.snapshot.filter.usable {
+            self.filters = self.filters.take().or_else(hear_filters);
+            self.state.marks.mark(Slice::Filter);
+        }
     }
 
     /// From now on the snapshot has the namespaces of these processes.
@@ -321,6 +326,11 @@ impl Kernel {
             }
         }
     }
+}
+
+/// Hears what happens to nftables, if the kernel has it.
+fn hear_filters() -> Option<Monitor> {
+    Monitor::open(NETLINK_NETFILTER, &[NFNLGRP_NFTABLES], &[], false).ok()
 }
 
 /// What this thread has had of a processor. That others have it meanwhile is no guest's fault.

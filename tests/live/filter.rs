@@ -316,6 +316,32 @@ fn a_guest_that_comes_after_nft_was_removed_is_not_called_routed() -> Result<()>
 }
 
 #[test]
+fn an_nft_that_is_installed_later_is_found_within_a_minute_and_at_once_by_a_reload() -> Result<()> {
+    for reload in [false, true] {
+        let site = Site::new(Kind::Lxd)?;
+        let nft = Nft::install(&site.host)?;
+        nft.remove()?;
+        let mut node = nft.start()?;
+        let guest = site.launch_static("c1", &["192.168.77.101/24"])?;
+        node.wait_both_ways(&guest, GUEST.parse::<IpAddr>()?, HOST)?;
+        node.wait("that nft is missing", |status| has_problem(status, "filter-missing"))?;
+        Nft::install(&site.host)?;
+        let start = Instant::now();
+        if reload {
+            node.daemon.signal("HUP")?;
+        }
+        eventually(if reload { PATIENCE } else { Duration::from_secs(60) }, || {
+            let status = node.status()?;
+            ensure!(status["problems"] == json!([]), "{status:#}");
+            Ok(())
+        })?;
+        ensure!(ruleset(&site.host)?.contains("guests-"), "there is no filter");
+        println!("reload: {reload}, a filter after {:?}", start.elapsed());
+    }
+    Ok(())
+}
+
+#[test]
 fn without_nft_guests_are_reached_and_a_problem_says_what_is_lost() -> Result<()> {
     let site = Site::new(Kind::Lxd)?;
     let daemon = site.host.spawn(&["env", "PATH=/nowhere", BINARY, "run"])?;
