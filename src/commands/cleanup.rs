@@ -9,12 +9,16 @@ use crate::reconcile::{Desired, diff};
 pub fn cleanup(dry_run: bool) -> Result<u8, Failure> {
     let _lock = if dry_run { None } else { Some(lock::acquire()?) };
     let mut kernel = Kernel::open()?;
+    let unread = kernel.problems_of_host();
+    for why in &unread {
+        super::complain(format_args!("{why}\n  hint: what is ours there may be left; run cleanup again"));
+    }
     let plan = diff(&Desired::nothing(kernel.snapshot()), kernel.snapshot());
-    if plan.is_empty() {
+    if plan.is_empty() && unread.is_empty() {
         super::say(format_args!("nothing of macvlan-shim is left in this network namespace"))?;
         return Ok(0);
     }
-    let mut failed = false;
+    let mut failed = !unread.is_empty();
     // Who reads this may go away; that must not end the work halfway.
     let mut told = Ok(());
     for step in &plan {

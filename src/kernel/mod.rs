@@ -174,6 +174,11 @@ impl Kernel {
         self.state.marks.problems().cloned().collect()
     }
 
+    /// What could not be read of the host itself, and why.
+    pub fn problems_of_host(&self) -> Vec<String> {
+        self.state.marks.problems_of_host().map(|(_, why)| why.clone()).collect()
+    }
+
     /// Has everything read anew by the next [`Kernel::drain`]s: the host at once, the namespaces of guests bit by
     /// bit. What the kernel lacked may be there by now.
     pub fn resync(&mut self) {

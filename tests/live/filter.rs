@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use lab::{Kind, Machine, eventually};
 use serde_json::{Value, json};
 
-use crate::node::{BINARY, HOST, HOST_V6, Node, PATIENCE, Site};
+use crate::node::{BINARY, HOST, HOST_V6, Node, PATIENCE, Site, ours};
 
 const GUEST: &str = "192.168.77.101";
 const GUEST_V6: &str = "fd77::101";
@@ -338,6 +338,36 @@ fn an_nft_that_is_installed_later_is_found_within_a_minute_and_at_once_by_a_relo
         ensure!(ruleset(&site.host)?.contains("guests-"), "there is no filter");
         println!("reload: {reload}, a filter after {:?}", start.elapsed());
     }
+    Ok(())
+}
+
+#[test]
+fn cleanup_says_when_it_cannot_see_whether_a_filter_is_left() -> Result<()> {
+    let site = Site::new(Kind::Lxd)?;
+    let nft = Nft::install(&site.host)?;
+    let mut node = nft.start()?;
+    let guest = site.launch_static("c1", &["192.168.77.101/24"])?;
+    node.wait_both_ways(&guest, GUEST.parse::<IpAddr>()?, HOST)?;
+    node.daemon.stop()?;
+    let cleanup = format!("PATH={} {BINARY} cleanup 2>&1 || echo failed with $?", Nft::FOLDER);
+    nft.mood("echo 'netlink: Error: cache initialization failed: Cannot allocate memory' >&2; exit 1")?;
+    // The first takes away what it can.
+    for _ in 0..2 {
+        let said = site.host.sh(&cleanup)?;
+        ensure!(said.contains("Cannot allocate memory") && said.ends_with("failed with 1\n"), "{said}");
+        ensure!(!said.contains("nothing of macvlan-shim is left"), "{said}");
+    }
+    ensure!(ours(&site.host)?.is_empty(), "{}", ours(&site.host)?);
+    ensure!(ruleset(&site.host)?.contains("macvlan_shim"), "the filter is gone");
+    nft.mood("")?;
+    let said = site.host.sh(&cleanup)?;
+    ensure!(!said.contains("failed"), "{said}");
+    ensure!(!ruleset(&site.host)?.contains("macvlan_shim"), "the filter stays: {}", ruleset(&site.host)?);
+    let said = site.host.sh(&cleanup)?;
+    ensure!(said.starts_with("nothing of macvlan-shim is left"), "{said}");
+    nft.remove()?;
+    let said = site.host.sh(&cleanup)?;
+    ensure!(said.starts_with("nothing of macvlan-shim is left"), "{said}");
     Ok(())
 }
 
