@@ -31,8 +31,9 @@ use crate::reconcile::{Desired, Probes, Schedule, amend, desire, diff, diff_at};
 
 /// The slow resync that catches what sends no event; ± a fifth, so that a cluster does not do it in step.
 const RESYNC: Duration = Duration::from_secs(30);
-/// All that guests do sends events, and so does nftables. As a precaution they are read anew, and everything is decided
-/// again, with every tenth resync.
+/// All that guests do sends events, and so does all that is done to a filter; not that nftables can do more than before. As a
+/// precaution they are read anew, what was lacking is looked for, and everything is decided again, with every tenth
+/// resync.
 const RESYNCS_OF_HOST: u32 = 9;
 /// So many rounds of reading and writing are done before other work gets its turn.
 const MAX_ROUNDS: usize = 16;
@@ -265,7 +266,7 @@ impl Daemon {
             code: "kernel-unread".to_owned(),
             object: "kernel".to_owned(),
             message,
-            hint: "what stands keeps standing; it is read again with the next event or resync".to_owned(),
+            hint: "what stands keeps standing; it is read again within seconds".to_owned(),
         });
         let problems: Vec<Problem> = self.config_problem.iter().cloned().chain(read).collect();
         report::report(&report::Facts {

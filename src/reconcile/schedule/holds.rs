@@ -89,7 +89,8 @@ impl Holds {
                 self.names.insert(link_name.clone());
                 self.shims.insert(link_name.clone());
             }
-            // Without a filter the sysctls serve: the shim goes up all the same.
+            // Without a filter the sysctls serve: the shim goes up all the same. Where an old one stands that drops a
+            // guest's frames, nothing is gained by holding back its route: `status` calls it filtered.
             Op::SetFilter { .. }
             | Op::DeleteFilter { .. }
             | Op::Mark { .. }
