@@ -17,6 +17,7 @@
 //! | `agenda` | when to read again: pure, the time is passed in |
 //! | `follow` | all of it together, for ever |
 //! | `feed` | the newest value for who listens, and the log |
+//! | `trouble` | why a server could not be read, in a sentence |
 //! | [`recorded`] | what a server said, read without the server |
 //!
 //! Three properties of the servers shape all of this. A connection that says nothing blocks the whole server (it
