@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::hypervisor::{self, Asks};
-use crate::model::inventory::{Server, ServerState};
+use crate::model::inventory::Server;
 use crate::model::{GuestKey, Inventory, ServerId};
 
 /// The followers, and what they send.
@@ -52,7 +52,7 @@ impl Servers {
             let asks = Arc::new(Asks::default());
             let id = target.id.clone();
             let candidates = target.candidates.clone();
-            inventory.servers.insert(id.clone(), unread(&candidates));
+            inventory.servers.insert(id.clone(), target.unread());
             let task = tokio::spawn(hypervisor::follow(target, self.sender.clone(), Arc::clone(&asks)));
             self.followers.insert(id, Follower { candidates, asks, task });
         }
@@ -90,19 +90,5 @@ impl Servers {
             let its = guests.iter().filter(|guest| guest.server == *id);
             follower.asks.tell_inits(its.map(|guest| (guest.project.clone(), guest.name.clone())).collect());
         }
-    }
-}
-
-/// A server that nothing is known of yet.
-fn unread(candidates: &[PathBuf]) -> Server {
-    Server {
-        socket: candidates.first().cloned().unwrap_or_default(),
-        kind: None,
-        version: None,
-        name: None,
-        state: ServerState::Connecting,
-        message: None,
-        members: BTreeMap::new(),
-        guests: None,
     }
 }

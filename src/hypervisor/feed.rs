@@ -1,7 +1,5 @@
 //! The newest value of a server for who listens, and the log of its changes.
 
-use std::collections::BTreeMap;
-
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
@@ -19,7 +17,7 @@ pub(super) struct Feed {
 
 impl Feed {
     pub(super) fn new(target: &Target) -> Feed {
-        Feed { id: target.id.clone(), newest: watch::Sender::new(unread(target)) }
+        Feed { id: target.id.clone(), newest: watch::Sender::new(target.unread()) }
     }
 
     /// Sends each newest value, beginning with the present one, until the receiver is gone.
@@ -69,20 +67,6 @@ impl Feed {
             }
             *server != before
         });
-    }
-}
-
-/// A server of which nothing is known yet.
-pub(super) fn unread(target: &Target) -> Server {
-    Server {
-        socket: target.candidates.first().cloned().unwrap_or_default(),
-        kind: target.kind,
-        version: None,
-        name: None,
-        state: ServerState::Connecting,
-        message: None,
-        members: BTreeMap::new(),
-        guests: None,
     }
 }
 

@@ -63,7 +63,7 @@ impl Follower {
 
     /// Reads the server once. Starts none that is stopped.
     pub async fn read(&self) -> Server {
-        let mut server = feed::unread(&self.target);
+        let mut server = self.target.unread();
         let result = match self.surroundings.socket(&self.target) {
             Ok(socket) => {
                 server.socket.clone_from(&socket);

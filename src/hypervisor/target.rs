@@ -1,10 +1,11 @@
 //! Where servers may be on this host.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::model::ServerId;
-use crate::model::inventory::ServerKind;
+use crate::model::inventory::{Server, ServerKind, ServerState};
 
 const LXD: &str = "/var/lib/lxd/unix.socket";
 const LXD_SNAP: &str = "/var/snap/lxd/common/lxd/unix.socket";
@@ -19,6 +20,22 @@ pub struct Target {
     pub kind: Option<ServerKind>,
     /// Where its socket may be; the first that exists is taken. Never empty if made by [`targets`].
     pub candidates: Vec<PathBuf>,
+}
+
+impl Target {
+    /// The server as long as nothing has been heard of it.
+    pub fn unread(&self) -> Server {
+        Server {
+            socket: self.candidates.first().cloned().unwrap_or_default(),
+            kind: self.kind,
+            version: None,
+            name: None,
+            state: ServerState::Connecting,
+            message: None,
+            members: BTreeMap::new(),
+            guests: None,
+        }
+    }
 }
 
 /// The servers to follow: those of the `configured` sockets, or all that are known if there are none. `env` reads

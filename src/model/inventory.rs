@@ -89,7 +89,7 @@ impl Inventory {
 pub struct Server {
     /// The socket that it is, or would be, reached at.
     pub socket: PathBuf,
-    /// LXD or Incus; `None` until it has answered once.
+    /// LXD or Incus; `None` until it has answered once, where its place does not tell.
     pub kind: Option<ServerKind>,
     /// Its version, as it says.
     pub version: Option<String>,

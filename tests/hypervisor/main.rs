@@ -219,6 +219,16 @@ async fn it_lists_only_after_the_first_ping() {
     assert_eq!(server.listings(), 1);
 }
 
+/// The daemon begins with the same value, so that it has nothing to decide anew.
+#[tokio::test]
+async fn the_first_value_is_the_one_of_a_target_of_which_nothing_was_heard() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = StandIn::start(folder.path()).unwrap();
+    server.greet(false);
+    let mut listener = Listener::new(&server.socket(), limits(), plain(folder.path()));
+    assert_eq!(listener.until("anything", |_| true).await, target(&server.socket()).unread());
+}
+
 #[tokio::test]
 async fn an_event_makes_it_list_again_and_once_more_later() {
     let (_folder, server, mut listener) = start().await;
