@@ -126,16 +126,20 @@ async fn init(client: &Client, guest: &Guest) -> Option<u32> {
 
 /// A guest whose entry cannot be read is as it was; if not even its name can be read, it may be any that is missing.
 fn keep_malformed(malformed: &[Malformed], previous: Vec<Guest>, guests: &mut Vec<Guest>) {
-    let may_be = |item: &Malformed, guest: &Guest| {
-        item.name.as_ref().is_none_or(|name| *name == guest.name)
-            && item.project.as_ref().is_none_or(|project| *project == guest.project)
-    };
-    for old in previous {
-        let is_listed = guests.iter().any(|guest| guest.project == old.project && guest.name == old.name);
-        if !is_listed && malformed.iter().any(|item| may_be(item, &old)) {
-            guests.push(old);
-        }
+    if malformed.is_empty() {
+        return;
     }
+    let named: BTreeSet<(Option<&str>, Option<&str>)> =
+        malformed.iter().map(|item| (item.project.as_deref(), item.name.as_deref())).collect();
+    let is_malformed = |guest: &Guest| {
+        let (project, name) = (Some(guest.project.as_str()), Some(guest.name.as_str()));
+        [(project, name), (project, None), (None, name), (None, None)].iter().any(|item| named.contains(item))
+    };
+    let listed: BTreeSet<(&str, &str)> =
+        guests.iter().map(|guest| (guest.project.as_str(), guest.name.as_str())).collect();
+    let is_listed = |guest: &Guest| listed.contains(&(guest.project.as_str(), guest.name.as_str()));
+    let kept: Vec<Guest> = previous.into_iter().filter(|old| is_malformed(old) && !is_listed(old)).collect();
+    guests.extend(kept);
 }
 
 fn complaint(item: &Malformed) -> String {
@@ -230,6 +234,8 @@ mod tests {
         };
         assert_eq!(kept(malformed(Some("shop"), Some("a"))), ["default/b", "shop/a"]);
         assert_eq!(kept(malformed(None, None)), ["default/b", "default/a", "shop/a"]);
+        assert_eq!(kept(malformed(Some("default"), None)), ["default/b", "default/a"]);
+        assert_eq!(kept(malformed(None, Some("a"))), ["default/b", "default/a", "shop/a"]);
         assert_eq!(kept(malformed(Some("default"), Some("new"))), ["default/b"]);
     }
 
