@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use self::notify::Notifier;
 use self::servers::Servers;
 use crate::config::Config;
+use crate::hypervisor::jittered;
 use crate::kernel::{ErrorCode, Kernel, OpError};
 use crate::model::inventory::ServerState;
 use crate::model::plan::Scope;
@@ -317,11 +318,4 @@ async fn sleep_until(when: Option<tokio::time::Instant>) {
         Some(when) => tokio::time::sleep_until(when).await,
         None => std::future::pending().await,
     }
-}
-
-/// A span of time ± a fifth. The clock's nanoseconds are random enough for this.
-fn jittered(span: Duration) -> Duration {
-    let nanos =
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().subsec_nanos();
-    span.mul_f64(0.8 + 0.4 * f64::from(nanos % 1000) / 1000.0)
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::limits::{Limits, jitter};
+use super::limits::{Limits, jittered};
 
 /// The readings that are due.
 pub(super) struct Agenda {
@@ -63,7 +63,7 @@ impl Agenda {
         }
         self.started = now;
         self.not_before = now + self.spacing;
-        self.next_resync = now + jitter(self.resync);
+        self.next_resync = now + jittered(self.resync);
     }
 
     /// The reading has ended. A server that takes long is given as long to breathe.

@@ -72,7 +72,7 @@ impl Pauses {
     pub(super) fn next(&mut self) -> Duration {
         let pause = self.next;
         self.next = pause.mul_f64(1.25).min(self.last);
-        jitter(pause)
+        jittered(pause)
     }
 
     /// Begins again with the shortest.
@@ -81,10 +81,10 @@ impl Pauses {
     }
 }
 
-/// Up to a fifth more or less, so that the nodes of a cluster do not act in step.
-pub(super) fn jitter(duration: Duration) -> Duration {
+/// A span of time up to a fifth longer or shorter, so that the nodes of a cluster do not act in step.
+pub fn jittered(span: Duration) -> Duration {
     let random = RandomState::new().build_hasher().finish() % 1000;
-    duration.mul_f64(0.8 + 0.4 * random as f64 / 1000.0)
+    span.mul_f64(0.8 + 0.4 * random as f64 / 1000.0)
 }
 
 #[cfg(test)]

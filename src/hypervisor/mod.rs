@@ -43,6 +43,6 @@ mod trouble;
 
 pub use asks::{Asks, GuestName};
 pub use follow::{Follower, follow, read};
-pub use limits::Limits;
+pub use limits::{Limits, jittered};
 pub use surroundings::Surroundings;
 pub use target::{Target, targets};
