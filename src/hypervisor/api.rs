@@ -67,6 +67,9 @@ pub(super) struct Instance {
     pub(super) status: String,
     #[serde(default)]
     pub(super) status_code: Option<i64>,
+    /// When it was started last, in the server's own writing.
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) last_used_at: String,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) profiles: Vec<String>,
     #[serde(default, deserialize_with = "or_default")]

@@ -22,8 +22,8 @@ impl Asks {
         self.wake.notify_one();
     }
 
-    /// From now on each reading tells the first process of these guests. If there is one more than before, it is read
-    /// at once.
+    /// From now on the first processes of these guests are told too. If there is one more than before, the server is
+    /// read at once.
     pub fn tell_inits(&self, guests: BTreeSet<GuestName>) {
         let before = std::mem::replace(&mut *self.lock(), guests.clone());
         if !guests.is_subset(&before) {

@@ -2,21 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::time::Duration;
 
 use super::api::{self, Items, Malformed};
 use super::asks::GuestName;
 use super::guest::{self, Network, NetworkKey};
 use super::http::{Client, escaped};
+use super::inits::Starts;
 use super::limits::Limits;
 use super::trouble::Trouble;
-use crate::model::inventory::{Guest, NicParent, ServerKind};
-
-/// So many guests' first processes are asked for at a time …
-const INITS: usize = 16;
-
-/// … and each for so long: the server looks into the guest for its state, and the guest may make it wait.
-const INIT: Duration = Duration::from_secs(2);
+use crate::model::inventory::{Guest, NicParent, Power, ServerKind};
 
 /// How many warnings are shown.
 const WARNINGS: usize = 3;
@@ -37,7 +31,10 @@ pub(super) struct Info {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Reading {
     pub(super) info: Info,
+    /// Sorted by project and name.
     pub(super) guests: Vec<Guest>,
+    /// The guests that run and whose first processes are asked for.
+    pub(super) starts: Starts,
     networks: BTreeMap<NetworkKey, Network>,
     warnings: Vec<String>,
 }
@@ -53,10 +50,26 @@ impl Reading {
         }
         (!text.is_empty()).then_some(text)
     }
+
+    /// The guest is there and runs.
+    pub(super) fn runs(&self, guest: &GuestName) -> bool {
+        self.place(guest).is_some_and(|place| self.guests[place].power == Power::Running)
+    }
+
+    /// Enters the first process of a guest.
+    pub(super) fn enter_init(&mut self, guest: &GuestName, init: u32) {
+        if let Some(place) = self.place(guest) {
+            self.guests[place].init = Some(init);
+        }
+    }
+
+    fn place(&self, (project, name): &GuestName) -> Option<usize> {
+        self.guests.binary_search_by(|guest| (&guest.project, &guest.name).cmp(&(project, name))).ok()
+    }
 }
 
-/// Reads a server: who it is, if `info` does not tell yet, its instances, the networks that they name, and the first
-/// processes of some.
+/// Reads a server: who it is, if `info` does not tell yet, its instances, the networks that they name, and when those
+/// were started whose first processes are asked for (`inits`).
 pub(super) async fn read(
     client: Client,
     limits: Limits,
@@ -94,15 +107,12 @@ pub(super) async fn read(
         let network = network(&client, &limits, &info, &key, known.get(&key), &mut warnings).await?;
         networks.insert(key, network);
     }
+    let starts = starts(&instances, &inits);
     let mut guests: Vec<Guest> = instances.iter().filter_map(|i| guest::guest(i, &networks)).collect();
     keep_malformed(&malformed, previous, &mut guests);
     guests.sort_by(|a, b| (&a.project, &a.name).cmp(&(&b.project, &b.name)));
-    let asked = |guest: &&mut Guest| inits.contains(&(guest.project.clone(), guest.name.clone()));
-    for guest in guests.iter_mut().filter(asked).take(INITS) {
-        guest.init = init(&client, guest).await;
-    }
     warnings.extend(malformed.iter().map(complaint));
-    Ok(Reading { info, guests, networks, warnings })
+    Ok(Reading { info, guests, starts, networks, warnings })
 }
 
 /// The members of the server's cluster that have an address in their URL; `None` if it refuses to tell.
@@ -117,11 +127,13 @@ async fn members(client: &Client, limits: &Limits) -> Result<Option<BTreeMap<IpA
     }
 }
 
-/// The first process of a guest. It only helps to tell guests apart, so a server that does not say is not at fault.
-async fn init(client: &Client, guest: &Guest) -> Option<u32> {
-    let path = format!("/1.0/instances/{}/state?project={}", escaped(&guest.name), escaped(&guest.project));
-    let state: api::State = client.get(&path, INIT).await.ok()?;
-    u32::try_from(state.pid).ok().filter(|pid| *pid > 0)
+fn starts(instances: &[api::Instance], inits: &BTreeSet<GuestName>) -> Starts {
+    let asked =
+        instances.iter().filter(|instance| guest::power(instance) == Power::Running).filter_map(|instance| {
+            let guest = inits.get(&(instance.project.clone(), instance.name.clone()))?;
+            Some((guest.clone(), instance.last_used_at.clone()))
+        });
+    asked.collect()
 }
 
 /// A guest whose entry cannot be read is as it was; if not even its name can be read, it may be any that is missing.
@@ -246,7 +258,8 @@ mod tests {
         )
         .unwrap();
         let warnings = (0..5).map(|n| format!("w{n}")).collect();
-        let reading = Reading { info, guests: vec![], networks: BTreeMap::new(), warnings };
+        let reading =
+            Reading { info, guests: vec![], starts: Starts::new(), networks: BTreeMap::new(), warnings };
         assert_eq!(reading.message().unwrap(), "w0; w1; w2; and 2 more");
     }
 }

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::warn;
@@ -16,6 +17,7 @@ use super::discover::{self, Info, Reading};
 use super::events::{self, Events, Heard, Worth};
 use super::feed::{self, Feed};
 use super::http::Client;
+use super::inits::{Answer, Inits, Round};
 use super::limits::{Limits, Pauses};
 use super::lookout::Lookout;
 use super::surroundings::Surroundings;
@@ -91,7 +93,7 @@ impl Follower {
         tokio::select! {
             () = forward => {}
             () = updates.closed() => {}
-            () = Follow { follower: self, feed, asks, reading: None, has_read: false }.run() => {}
+            () = Follow { follower: self, feed, asks, reading: None, inits: Inits::default(), has_read: false }.run() => {}
         }
     }
 }
@@ -103,6 +105,7 @@ struct Follow {
     asks: Arc<Asks>,
     /// The last one, for what the next cannot tell.
     reading: Option<Reading>,
+    inits: Inits,
     /// It was read since the last connecting.
     has_read: bool,
 }
@@ -169,6 +172,7 @@ impl Follow {
         let mut info: Option<Info> = None;
         let mut outdated = true;
         let mut listing: Option<Listing> = None;
+        let mut round: Option<Round> = None;
         let mut told = false;
         loop {
             if listing.is_none() && agenda.due() <= Instant::now() {
@@ -179,6 +183,9 @@ impl Follow {
                 let inits = self.asks.inits();
                 let reading = discover::read(client.clone(), limits.clone(), known, before, inits);
                 listing = Some(Box::pin(reading));
+            }
+            if round.is_none() && self.has_read {
+                round = self.inits.round(&client, &limits);
             }
             tokio::select! {
                 // Events are drained also while a listing is under way: the server hangs up on who does not.
@@ -206,7 +213,8 @@ impl Follow {
                     listing = None;
                     agenda.end(Instant::now());
                     match result {
-                        Ok(reading) => {
+                        Ok(mut reading) => {
+                            self.inits.listed(&mut reading);
                             self.feed.read(&reading);
                             info = Some(reading.info.clone());
                             self.reading = Some(reading);
@@ -215,6 +223,14 @@ impl Follow {
                         Err(trouble) => return trouble,
                     }
                 }
+                answer = next(&mut round) => match (answer, &mut self.reading) {
+                    (Some(answer), Some(reading)) => {
+                        if self.inits.answered(answer, reading) {
+                            self.feed.read(reading);
+                        }
+                    }
+                    _ => round = None,
+                },
                 () = sleep_until(agenda.due()), if listing.is_none() => {}
                 () = self.asks.wake.notified() => agenda.happened(Instant::now()),
             }
@@ -225,6 +241,13 @@ impl Follow {
 async fn ended(listing: &mut Option<Listing>) -> Result<Reading, Trouble> {
     match listing {
         Some(listing) => listing.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn next(round: &mut Option<Round>) -> Option<Answer> {
+    match round {
+        Some(round) => round.next().await,
         None => std::future::pending().await,
     }
 }

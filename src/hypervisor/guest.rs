@@ -104,7 +104,8 @@ fn mode(device: &Keys) -> Mode {
     }
 }
 
-fn power(instance: &Instance) -> Power {
+/// Whether an instance runs.
+pub(super) fn power(instance: &Instance) -> Power {
     let stopped = match instance.status_code {
         Some(code) => code == STOPPED,
         None => instance.status.eq_ignore_ascii_case("stopped"),

@@ -13,6 +13,8 @@ pub struct Limits {
     pub answer: Duration,
     /// For the list of all instances; in a cluster the server asks every member.
     pub list: Duration,
+    /// For the first processes of guests, those of all that are asked for in one round.
+    pub inits: Duration,
     /// Without a frame on the event stream for so long, it is dead. The servers ping every 10 s.
     pub silence: Duration,
     /// Between the starts of two listings while events keep coming.
@@ -43,6 +45,7 @@ impl Default for Limits {
             connect: Duration::from_secs(2),
             answer: Duration::from_secs(30),
             list: Duration::from_secs(40),
+            inits: Duration::from_secs(2),
             silence: Duration::from_secs(30),
             spacing: Duration::from_millis(50),
             follow_ups: [2, 5, 10].map(Duration::from_secs),

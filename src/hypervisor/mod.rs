@@ -12,6 +12,7 @@
 //! | `api` | the part of the servers' JSON that we read |
 //! | `guest` | an instance's JSON → a guest |
 //! | `discover` | one complete reading of a server |
+//! | `inits` | the first processes of guests that they are asked for |
 //! | `events` | the event stream, and what an event is worth |
 //! | `asks` | what the rest of the program asks of a server |
 //! | `agenda` | when to read again: pure, the time is passed in |
@@ -34,6 +35,7 @@ mod feed;
 mod follow;
 mod guest;
 mod http;
+mod inits;
 mod limits;
 mod lookout;
 pub mod recorded;

@@ -169,6 +169,12 @@ impl StandIn {
         self.set(path, network);
     }
 
+    /// The first process of an instance of the default project from now on.
+    pub fn set_init(&self, name: &str, pid: u32) {
+        let path = format!("/1.0/instances/{name}/state?project=default");
+        self.set(&path, json!({"status": "Running", "pid": pid}));
+    }
+
     /// What it answers to a path and query from now on.
     pub fn set(&self, path: &str, metadata: Value) {
         self.state().others.insert(path.to_owned(), metadata);
@@ -235,7 +241,12 @@ impl StandIn {
 
     /// How many listings there were.
     pub fn listings(&self) -> usize {
-        self.count("/1.0/instances")
+        self.count("/1.0/instances?")
+    }
+
+    /// How often it was asked for the state of an instance.
+    pub fn states(&self, name: &str) -> usize {
+        self.count(&format!("/1.0/instances/{name}/state?"))
     }
 
     /// How many event streams were asked for.
