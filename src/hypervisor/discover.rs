@@ -127,6 +127,7 @@ async fn members(client: &Client, limits: &Limits) -> Result<Option<BTreeMap<IpA
     }
 }
 
+/// When those that run and are asked for were started.
 fn starts(instances: &[api::Instance], inits: &BTreeSet<GuestName>) -> Starts {
     let asked =
         instances.iter().filter(|instance| guest::power(instance) == Power::Running).filter_map(|instance| {

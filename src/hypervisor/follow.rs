@@ -90,10 +90,12 @@ impl Follower {
     pub async fn follow(self, updates: mpsc::Sender<(ServerId, Server)>, asks: Arc<Asks>) {
         let feed = Feed::new(&self.target);
         let forward = feed.forward(updates.clone());
+        let inits = Inits::default();
+        let follow = Follow { follower: self, feed, asks, reading: None, inits, has_read: false };
         tokio::select! {
             () = forward => {}
             () = updates.closed() => {}
-            () = Follow { follower: self, feed, asks, reading: None, inits: Inits::default(), has_read: false }.run() => {}
+            () = follow.run() => {}
         }
     }
 }
