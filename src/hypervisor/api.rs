@@ -24,8 +24,10 @@ impl Keys {
     }
 
     fn is_read(key: &str) -> bool {
-        let of_device = ["type", "nictype", "network", "parent", "vlan", "hwaddr", "mode"].contains(&key);
-        of_device || key == OPT_OUT || (key.starts_with("volatile.") && key.ends_with(".hwaddr"))
+        let of_device =
+            ["type", "name", "nictype", "network", "parent", "vlan", "hwaddr", "mode"].contains(&key);
+        let of_nic = [".hwaddr", ".name"].iter().any(|end| key.ends_with(end));
+        of_device || key == OPT_OUT || (key.starts_with("volatile.") && of_nic)
     }
 }
 

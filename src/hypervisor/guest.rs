@@ -32,7 +32,8 @@ pub(super) fn guest(instance: &Instance, networks: &BTreeMap<NetworkKey, Network
         .filter_map(|(name, device)| {
             Some(Nic {
                 name: name.to_owned(),
-                mac: mac(instance, name, device),
+                link: own_or_volatile(instance, name, device, "name").unwrap_or(name).to_owned(),
+                mac: own_or_volatile(instance, name, device, "hwaddr").and_then(|text| text.parse().ok()),
                 parent: parent(instance, device, networks)?,
                 mode: mode(device),
             })
@@ -89,9 +90,11 @@ fn parent(instance: &Instance, device: &Keys, networks: &BTreeMap<NetworkKey, Ne
     device.get("nictype").filter(|kind| *kind == "macvlan").map(|_| link(device))
 }
 
-fn mac(instance: &Instance, nic: &str, device: &Keys) -> Option<crate::model::Mac> {
-    let volatile = || instance.expanded_config.get(&format!("volatile.{nic}.hwaddr"));
-    device.get("hwaddr").filter(|text| !text.is_empty()).or_else(volatile)?.parse().ok()
+/// What a device says itself, or else what its server chose for it.
+fn own_or_volatile<'a>(instance: &'a Instance, nic: &str, device: &'a Keys, key: &str) -> Option<&'a str> {
+    let volatile = || instance.expanded_config.get(&format!("volatile.{nic}.{key}"));
+    let told = |text: &&str| !text.is_empty();
+    device.get(key).filter(told).or_else(|| volatile().filter(told))
 }
 
 fn mode(device: &Keys) -> Mode {
@@ -168,6 +171,18 @@ mod tests {
         json["expanded_devices"]["n"]["hwaddr"] = json!("00:16:3E:00:00:01");
         assert_eq!(nic(&json).mac, "00:16:3e:00:00:01".parse().ok());
         assert_eq!(nic(&json).mode, Mode::Vepa);
+    }
+
+    #[test]
+    fn a_link_has_the_name_of_the_device_only_if_no_other_is_told() {
+        let mut json = json!({"name": "c", "expanded_config": {"volatile.lan.host_name": "mac0e54ab14"},
+            "expanded_devices": {"lan": {"type": "nic", "nictype": "macvlan", "parent": "e"}}});
+        let nic = |json: &Value| guest(&instance(json.clone()), &BTreeMap::new()).unwrap().nics.remove(0);
+        assert_eq!(nic(&json).link, "lan");
+        json["expanded_config"]["volatile.lan.name"] = json!("eth0");
+        assert_eq!(nic(&json).link, "eth0");
+        json["expanded_devices"]["lan"]["name"] = json!("uplink");
+        assert_eq!((nic(&json).link.as_str(), nic(&json).name.as_str()), ("uplink", "lan"));
     }
 
     #[test]

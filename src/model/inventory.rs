@@ -195,6 +195,9 @@ pub enum OptOut {
 pub struct Nic {
     /// The device's name, such as `eth0`.
     pub name: String,
+    /// The name that a container starts with its link under: the device's `name`, else `volatile.<nic>.name`, else the
+    /// device's own.
+    pub link: String,
     /// `hwaddr`, else `volatile.<nic>.hwaddr`; `None` before the first start.
     pub mac: Option<Mac>,
     /// The link that its macvlan child hangs on, as far as the server's configuration tells.

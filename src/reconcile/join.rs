@@ -58,7 +58,8 @@ pub fn join(ground: &Ground<'_>, inventory: &Inventory, before: &Joins) -> Joins
             take(&mut joins, key, *child);
         }
     }
-    // By namespace: of several the one with the NIC's name, for a guest may make others beside its NIC.
+    // By namespace: of several the one with the NIC's name, then one in its mode, for a guest may make others beside its
+    // NIC.
     for (key, guest, nic) in &nics {
         let Some(netns) = lives_in(guest) else { continue };
         let parent = parent_of(ground, nic);
@@ -67,7 +68,8 @@ pub fn join(ground: &Ground<'_>, inventory: &Inventory, before: &Joins) -> Joins
             let is_free = !joins.values().any(|joined| joined == *child);
             may_be_of(guest, **child, seen) && Some(seen.parent) == parent && is_free
         });
-        if let Some((child, _)) = fits.min_by_key(|(_, seen)| seen.name != nic.name) {
+        if let Some((child, _)) = fits.min_by_key(|(_, seen)| (seen.name != nic.link, seen.mode != nic.mode))
+        {
             take(&mut joins, key, *child);
         }
     }

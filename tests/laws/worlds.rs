@@ -483,7 +483,10 @@ fn guest(name: impl Strategy<Value = &'static str>) -> impl Strategy<Value = Gue
     ];
     let mac = prop::option::weighted(0.9, (1u8..6).prop_map(|last| Mac([0, 0x16, 0x3e, 0, 0, last])));
     let nic = (select(vec!["eth0", "eth1"]), mac, parent).prop_map(|(name, mac, parent)| {
-        (name.to_owned(), Nic { name: name.to_owned(), mac, parent, mode: Mode::Bridge })
+        (
+            name.to_owned(),
+            Nic { name: name.to_owned(), link: name.to_owned(), mac, parent, mode: Mode::Bridge },
+        )
     });
     let often = |yes: f64| prop::bool::weighted(yes);
     let init = prop::option::weighted(0.2, 1000u32..1004);

@@ -14,8 +14,8 @@
 //! host without ipv6 | host arp_ignore 1
 //! hidden 00:16:3e:00:00:01                       a MAC in a namespace that we cannot see
 //! server lxd [connected|connecting|absent|failed|unread] [member 192.168.100.63 named lxd2]
-//! guest lxd:web [vm] [stopped] [init 1234] [profiles a,b] [enabled X]: eth0 :01 on eth0 [vlan N] [private]; eth1 …
-//! child 1:7 :01 on eth0 [private|passthru] [tap] [down] [port of br0 [mac M]]: 192.168.100.9/24, 2001:db8::9/64 tentative
+//! guest lxd:web [vm] [stopped] [init 1234] [profiles a,b] [enabled X]: eth0 :01 on eth0 [vlan N] [private] [named X]; eth1 …
+//! child 1:7 :01 on eth0 [named vrrp] [private|passthru] [tap] [down] [port of br0 [mac M]]: 192.168.100.9/24, 2001:db8::9/64 tentative
 //! process 1234 in 1                              the namespace of a guest's first process
 //! restart                                        a new process: it remembers nothing
 //! reload                                         SIGHUP: waiting is forgotten
@@ -532,7 +532,7 @@ impl World {
             mac: own,
             master,
             mode: mode(words),
-            name: "eth0".to_owned(),
+            name: words.after("named")?.unwrap_or("eth0").to_owned(),
             tap: words.has("tap"),
             up: !words.has("down"),
             addresses: addresses
@@ -566,7 +566,8 @@ fn nic(text: &str) -> Said<Nic> {
         "network" => NicParent::Unknown(format!("its network {} is not known", words.next()?)),
         link => NicParent::Link { name: link.to_owned(), vlan: words.after("vlan")?.map(parse).transpose()? },
     };
-    let nic = Nic { name, mac, parent, mode: mode(&mut words) };
+    let link = words.after("named")?.map_or_else(|| name.clone(), str::to_owned);
+    let nic = Nic { name, link, mac, parent, mode: mode(&mut words) };
     words.done()?;
     Ok(nic)
 }
