@@ -9,6 +9,7 @@ use lab::{Guest, Kind, Stream};
 
 on_lxd_and_incus!(
     a_guest_with_another_mac_is_known_to_a_new_daemon,
+    a_nic_with_another_mac_is_told_from_a_sibling_that_is_older,
     a_sibling_of_the_nic_is_reached,
     a_bridge_with_the_nic_as_port_is_reached
 );
@@ -44,6 +45,28 @@ fn a_guest_with_another_mac_is_known_to_a_new_daemon(kind: Kind) -> Result<()> {
     in_net_of(&guest, "ip addr add 192.168.77.111/24 dev eth0")?;
     node.wait_both_ways(&guest, ip("192.168.77.111")?, HOST)?;
     ensure!(node.status()?["unclaimed"] == serde_json::json!([]), "{:#}", node.status()?);
+    Ok(())
+}
+
+/// Neither the name of the device tells them apart, nor their order: in a guest the first links of its own making have
+/// lower numbers than its NIC, which the host has numbered.
+fn a_nic_with_another_mac_is_told_from_a_sibling_that_is_older(kind: Kind) -> Result<()> {
+    let site = Site::new(kind)?;
+    let lan = "{type: nic, nictype: macvlan, parent: eth0, name: eth0}";
+    let root = "{type: disk, pool: default, path: /}";
+    site.server.profile("named", &format!("devices:\n  lan: {lan}\n  root: {root}\n"))?;
+    let still = ["-c", "environment.LAB_DHCP=none", "-c", "environment.LAB_RA=none"];
+    let guest = site.server.launch("c1", &[&["-p", "named"], &still[..]].concat())?;
+    in_net_of(&guest, "ip addr add 192.168.77.101/24 dev eth0")?;
+    in_net_of(&guest, "ip link add vrrp.51 index 2 link eth0 type macvlan mode private")?;
+    in_net_of(&guest, "ip addr add 192.168.77.151/32 dev vrrp.51")?;
+    in_net_of(&guest, "ip link set vrrp.51 up")?;
+    in_net_of(&guest, "ip link set eth0 address 00:16:3e:00:00:ee")?;
+    let node = Node::start(&site.host)?;
+    node.wait_both_ways(&guest, ip(GUEST)?, HOST)?;
+    node.wait_both_ways(&guest, ip("192.168.77.151")?, HOST)?;
+    let nic = node.wait_nic(&guest, "lan", "reachable")?;
+    ensure!(nic["mac"] == "00:16:3e:00:00:ee", "{nic:#}");
     Ok(())
 }
 

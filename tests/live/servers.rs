@@ -16,6 +16,7 @@ on_lxd_and_incus!(
     a_guest_that_dies_while_its_server_is_down_loses_its_routes,
     a_server_is_restarted_while_guests_start_and_die,
     an_upgraded_server_is_shown_with_its_new_version,
+    each_start_of_a_guest_has_its_own_time,
 );
 
 /// The event that must do the healing comes much sooner; the resync, at 30 s, would be too late.
@@ -303,6 +304,56 @@ fn a_cut_event_stream_loses_no_guest() -> Result<()> {
         })
         .with_context(|| node.daemon.output().join("\n"))?;
         ensure!(late.pings(HOST.parse::<IpAddr>()?) && early.pings(HOST.parse::<IpAddr>()?));
+    }
+    Ok(())
+}
+
+/// Upon this a first process stays known as long as the time of the start does: `src/hypervisor/inits.rs`.
+fn each_start_of_a_guest_has_its_own_time(kind: Kind) -> Result<()> {
+    let site = Site::new(kind)?;
+    let guest = site.launch_static("c1", &[])?;
+    let time = || anyhow::Ok(guest.config()?["last_used_at"].as_str().context("no time")?.to_owned());
+    let ways: [(&str, &(dyn Fn() -> Result<()> + Sync)); 5] = [
+        ("restarted", &|| guest.restart()),
+        ("restarted by force", &|| guest.cli(&["restart"], &["--force"]).map(drop)),
+        ("rebooted by itself", &|| {
+            // The shell in which it says so may die of it.
+            let _ = guest.sh("reboot -f");
+            Ok(())
+        }),
+        ("killed and started", &|| {
+            site.host.sh(&format!("kill -9 {}", guest.pid()?))?;
+            eventually(PATIENCE, || {
+                ensure!(guest.config()?["status"] == "Stopped", "it still runs");
+                Ok(())
+            })?;
+            guest.start()
+        }),
+        ("stopped and started", &|| {
+            guest.stop_hard()?;
+            guest.start()
+        }),
+    ];
+    for (way, start) in ways {
+        let (old_time, old_process) = (time()?, guest.pid()?);
+        let (mut looks, mut mistaken) = (0, None);
+        std::thread::scope(|scope| {
+            let starting = scope.spawn(start);
+            eventually(PATIENCE, || {
+                looks += 1;
+                // In the order in which the daemon asks.
+                let (time, process) = (time()?, guest.pid()?);
+                if time != old_time && process == old_process {
+                    mistaken = Some(time.clone());
+                }
+                ensure!(time != old_time && process != old_process, "{way}: still {process}, {time}");
+                Ok(())
+            })?;
+            starting.join().map_err(|_| anyhow::anyhow!("panicked"))?
+        })?;
+        ensure!(mistaken.is_none(), "{way}: the old process with the new time {mistaken:?}");
+        eventually(PATIENCE, || guest.wait_for_boot())?;
+        println!("{kind}: {way}: {looks} looks, {old_time} and then {}", time()?);
     }
     Ok(())
 }
