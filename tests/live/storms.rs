@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::node::{BINARY, HOST, Node, PATIENCE, Site, routes};
 use anyhow::{Context, Result, ensure};
-use lab::stand_in::{StandIn, container};
+use lab::stand_in::{Answer, StandIn, container};
 use lab::{Guest, Kind, Lab, Machine, eventually, until};
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -276,5 +276,37 @@ fn ids_of_namespaces_that_change_hands_at_once_confuse_nobody() -> Result<()> {
             node.picture()?
         );
     }
+    Ok(())
+}
+
+/// Where the MACs do not tell who is who the server is asked for the guests' first processes, and may take its time.
+#[test]
+fn a_guest_that_has_others_doubted_delays_none_that_starts() -> Result<()> {
+    let crowd = Crowd::new()?;
+    crowd.list(20);
+    crowd.host.sh(&(0..20).map(|guest| appear(guest, 1)).collect::<String>())?;
+    for guest in 0..20 {
+        crowd.server.answer(&format!("/1.0/instances/g{guest}/state"), Answer::Hang);
+    }
+    let _node = Node::start(&crowd.host)?;
+    let mut wanted: BTreeSet<String> = (0..20).map(|guest| address(guest, 1)).collect();
+    crowd.wait_routed(&wanted)?;
+    // Links that are down may have any MAC.
+    let twin = |guest: u32| {
+        format!("ip -n g0 link add twin{guest} link eth0 address {} type macvlan mode bridge\n", mac(guest))
+    };
+    crowd.host.sh(&(1..20).map(twin).collect::<String>())?;
+    let asked = || (0..20).map(|guest| crowd.server.states(&format!("g{guest}"))).collect::<Vec<_>>();
+    until(SOON, "the server is asked", || asked().iter().any(|count| *count > 0))?;
+    for guest in 20..23 {
+        crowd.host.sh(&appear(guest, 1))?;
+        crowd.list(guest + 1);
+        let start = Instant::now();
+        wanted.insert(address(guest, 1));
+        crowd.wait_routed(&wanted)?;
+        println!("routed {:?} after it was listed", start.elapsed());
+    }
+    until(Duration::from_secs(25), "each was asked for", || asked()[1..].iter().all(|count| *count > 0))?;
+    println!("asked for {:?}", asked());
     Ok(())
 }
