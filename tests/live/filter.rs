@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use lab::{Kind, Machine, eventually};
+use lab::{Guest, Kind, Machine, eventually};
 use serde_json::{Value, json};
 
 use crate::node::{BINARY, HOST, HOST_V6, Node, PATIENCE, Site, ours};
@@ -174,6 +174,15 @@ impl Nft {
     }
 }
 
+/// Waits until an address is known to be filtered, and says why.
+fn wait_filtered(node: &Node, guest: &Guest, address: [u8; 4]) -> Result<String> {
+    eventually(PATIENCE, || {
+        let status = node.wait_address(guest, address, "failed")?;
+        ensure!(status["reason"] == "filtered", "{status:#}");
+        Ok(status["message"].to_string())
+    })
+}
+
 fn has_problem(status: &Value, code: &str) -> bool {
     status["problems"].as_array().is_some_and(|problems| problems.iter().any(|it| it["code"] == code))
 }
@@ -190,10 +199,8 @@ fn a_guest_that_comes_while_nft_fails_is_let_pass_once_it_does_not() -> Result<(
     let status = node.wait("that the filters are not read", |status| has_problem(status, "kernel-unread"))?;
     ensure!(status["problems"].to_string().contains("Cannot allocate memory"), "{status:#}");
     ensure!(!has_problem(&status, "filter-missing"), "{status:#}");
-    let address = node.wait_address(&second, [192, 168, 77, 102], "failed")?;
-    ensure!(address["reason"] == "filtered", "{address:#}");
-    let text = address["message"].as_str().unwrap_or_default();
-    ensure!(text.contains("mvs-eth0"), "{text}");
+    let why = wait_filtered(&node, &second, [192, 168, 77, 102])?;
+    ensure!(why.contains("mvs-eth0"), "{why}");
     node.wait_address(&first, [192, 168, 77, 101], "routed")?;
     ensure!(site.host.pings([192, 168, 77, 101]), "the first guest is lost");
     nft.mood("")?;
@@ -307,8 +314,8 @@ fn a_guest_that_comes_after_nft_was_removed_is_not_called_routed() -> Result<()>
     node.wait_both_ways(&first, GUEST.parse::<IpAddr>()?, HOST)?;
     nft.remove()?;
     let second = site.launch_static("c2", &["192.168.77.102/24"])?;
-    let address = node.wait_address(&second, [192, 168, 77, 102], "failed")?;
-    ensure!(address["reason"] == "filtered", "{address:#}");
+    let why = wait_filtered(&node, &second, [192, 168, 77, 102])?;
+    ensure!(why.contains("nft is not installed"), "{why}");
     ensure!(!site.host.pings([192, 168, 77, 102]), "it is not filtered at all");
     node.wait("that nft is missing", |status| has_problem(status, "filter-missing"))?;
     node.wait_address(&first, [192, 168, 77, 101], "routed")?;
