@@ -12,8 +12,9 @@ use nix::fcntl::{Flock, FlockArg};
 
 use crate::model::names;
 
-/// Long enough for who has the lock to say so.
-const SIGNING: Duration = Duration::from_millis(50);
+/// Long enough for who has the lock to say so; and for a program that a daemon was about to run when it was killed to
+/// begin, for until then that has the lock.
+const HANDOVER: Duration = Duration::from_millis(100);
 
 /// The right to change this network namespace, held until it is dropped.
 #[derive(Debug)]
@@ -48,7 +49,7 @@ pub struct Holder {
     pub age: Option<Duration>,
 }
 
-/// Takes the lock of the network namespace that this process is in. Does not wait.
+/// Takes the lock of the network namespace that this process is in. Hardly waits.
 pub fn acquire() -> Result<Lock, LockError> {
     let own = Path::new("/proc/self/ns/net");
     let namespace = std::fs::metadata(own).map_err(|error| failed(own, error))?;
@@ -59,19 +60,19 @@ fn acquire_in(folder: &Path, namespace: u64) -> Result<Lock, LockError> {
     let path = folder.join(format!("{namespace}.lock"));
     DirBuilder::new().recursive(true).mode(0o755).create(folder).map_err(|error| failed(folder, error))?;
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o644).open(&path);
-    let file = file.map_err(|error| failed(&path, error))?;
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(mut file) => {
-            sign(&mut file).map_err(|error| failed(&path, error))?;
-            Ok(Lock { _file: file })
+    let mut file = file.map_err(|error| failed(&path, error))?;
+    for patience in [HANDOVER, Duration::ZERO] {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(mut file) => {
+                sign(&mut file).map_err(|error| failed(&path, error))?;
+                return Ok(Lock { _file: file });
+            }
+            Err((held, Errno::EWOULDBLOCK)) => file = held,
+            Err((_, errno)) => return Err(failed(&path, errno.into())),
         }
-        Err((file, Errno::EWOULDBLOCK)) => {
-            // Of two that start at once, the other may not have signed yet.
-            std::thread::sleep(SIGNING);
-            Err(LockError::Held(Holder::read(file)))
-        }
-        Err((_, errno)) => Err(failed(&path, errno.into())),
+        std::thread::sleep(patience);
     }
+    Err(LockError::Held(Holder::read(file)))
 }
 
 fn sign(file: &mut File) -> io::Result<()> {
@@ -134,6 +135,18 @@ mod tests {
         assert!(holder.age.unwrap() < Duration::from_secs(60));
         drop(first);
         acquire_in(folder.path(), 1).unwrap();
+    }
+
+    #[test]
+    fn who_is_about_to_let_go_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = acquire_in(folder.path(), 1).unwrap();
+        let last_breath = std::thread::spawn(move || {
+            std::thread::sleep(HANDOVER / 5);
+            drop(first);
+        });
+        acquire_in(folder.path(), 1).unwrap();
+        last_breath.join().unwrap();
     }
 
     #[test]
