@@ -275,16 +275,16 @@ fn killed_before_each(call: &str) -> Result<()> {
         let (trace, inject) = (format!("trace={call}"), format!("inject={call}:signal=KILL:when={nth}"));
         let traced = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject];
         let mut daemon = site.host.spawn(&[&traced[..], &[BINARY, "run"]].concat())?;
-        let done = eventually(PATIENCE, || {
+        let lives = eventually(PATIENCE, || {
             if !daemon.is_running() {
                 return Ok(false);
             }
             ensure!(routes(&site.host)?.len() == 2, "it neither died nor did its work");
             Ok(true)
         })?;
-        if daemon.is_running() {
-            daemon.kill()?;
-        }
+        // All is done; but it may be just now that it dies of a later call.
+        let done = lives && daemon.kill().is_ok();
+        daemon.wait(PATIENCE)?;
         let story = || format!("killed before {call} {nth}:\n{}", daemon.output().join("\n"));
         ensure_safe(&site.host).with_context(story)?;
         if !ours(&site.host)?.is_empty() {
