@@ -73,9 +73,9 @@ fn check_proxies(found: &mut Vec<String>, truth: &Truth, intent: &Intent, ground
     must(found, stand == wanted, || format!("the proxy entries are {stand:?}, not {wanted:?}"));
 }
 
-/// Exactly one for each route of ours. Those on another link are questions to the LAN, which the kernel ends.
+/// Exactly one for each route of ours. Those on another link are questions to the LAN, and what was answered.
 fn check_neighbours(found: &mut Vec<String>, truth: &Truth, shim: &Link) {
-    let question = |entry: &Neighbour| entry.dev != shim.ifname && entry.is("INCOMPLETE");
+    let question = |entry: &Neighbour| entry.dev != shim.ifname && !entry.is("PERMANENT");
     let entries = truth.neighbours.iter().filter(|entry| entry.is_ours() && !question(entry));
     for entry in entries {
         let Neighbour { address, dev, .. } = entry;
