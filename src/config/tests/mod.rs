@@ -1,0 +1,20 @@
+//! What a file may say, and what is answered to one that says it wrongly.
+
+mod files;
+mod good;
+mod keys;
+mod sample;
+mod shown;
+mod together;
+mod types;
+mod values;
+
+use super::*;
+
+fn read(text: &str) -> Config {
+    Config::parse(text, Path::new("c.toml")).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn refused(text: &str) -> String {
+    Config::parse(text, Path::new("c.toml")).map(|config| panic!("{config:?}")).unwrap_err().to_string()
+}

@@ -1,0 +1,93 @@
+//! Who waits, who is tried again and what is a fight.
+
+use super::*;
+use crate::model::ShimRef;
+
+fn add() -> Step {
+    let shim = ShimRef { name: "mvs-eth0".to_owned(), index: Some(7) };
+    let destination = "192.168.100.253/32".parse().unwrap();
+    let op = Op::SetRoute { shim, destination, source: None, table: 254, replace: false };
+    Step { op, when: When::Now, why: String::new() }
+}
+
+fn delete() -> Step {
+    let destination = "192.168.100.253/32".parse().unwrap();
+    let op =
+        Op::DeleteRoute { link: 7, link_name: "mvs-eth0".to_owned(), destination, table: 254, metric: 0 };
+    Step { op, when: When::Now, why: String::new() }
+}
+
+/// Runs a plan of one step, if it is due.
+fn run(schedule: &mut Schedule, step: &Step, now: Instant) -> bool {
+    let mut round = schedule.begin(&vec![step.clone()], &Scope::All, now);
+    let due = schedule.is_due(&mut round, step, now);
+    if due {
+        schedule.ran(&mut round, &step.op, now, Ok(()));
+    }
+    due
+}
+
+#[test]
+fn a_guest_that_restarts_again_and_again_is_no_fight() {
+    let (mut schedule, mut now) = (Schedule::default(), Instant::now());
+    for _ in 0..30 {
+        for step in [add(), delete()] {
+            now += Duration::from_millis(100);
+            assert!(run(&mut schedule, &step, now));
+            assert_eq!(schedule.fights(now).count(), 0);
+        }
+    }
+}
+
+#[test]
+fn what_goes_with_a_link_that_flaps_is_no_fight() {
+    let (mut schedule, mut now) = (Schedule::default(), Instant::now());
+    let shim = ShimRef { name: "mvs-eth0".to_owned(), index: Some(7) };
+    let up = Step { op: Op::SetUp { shim }, when: When::Now, why: String::new() };
+    for _ in 0..20 {
+        now += Duration::from_millis(100);
+        let plan = vec![up.clone(), add()];
+        let mut round = schedule.begin(&plan, &Scope::All, now);
+        for step in &plan {
+            if schedule.is_due(&mut round, step, now) {
+                schedule.ran(&mut round, &step.op, now, Ok(()));
+            }
+        }
+    }
+    assert_eq!(schedule.fights(now).map(|(op, _)| op).collect::<Vec<_>>(), [&up.op]);
+}
+
+#[test]
+fn an_alarm_is_silenced_by_the_next_plan_of_all() {
+    let (mut schedule, now) = (Schedule::default(), Instant::now());
+    assert!(!run(&mut schedule, &Step { when: When::AfterBreath, ..delete() }, now));
+    assert!(schedule.wake().is_some());
+    schedule.tracks.clear();
+    schedule.begin(&Plan::new(), &Scope::All, now);
+    assert_eq!(schedule.wake(), None);
+}
+
+#[test]
+fn what_was_undone_often_and_then_fails_once_is_tried_again_soon() {
+    let (mut schedule, mut now) = (Schedule::default(), Instant::now());
+    for _ in 0..FIGHT_ROUNDS {
+        now += BREATH;
+        assert!(run(&mut schedule, &add(), now));
+    }
+    let error = Error { code: "other", message: String::new(), hint: None };
+    let mut round = schedule.begin(&vec![add()], &Scope::All, now);
+    schedule.ran(&mut round, &add().op, now, Err(error));
+    assert_eq!(schedule.wake(), Some(now + BACK_OFF));
+}
+
+#[test]
+fn what_others_undo_again_and_again_is_done_once_a_second() {
+    let (mut schedule, mut now) = (Schedule::default(), Instant::now());
+    let mut ran = 0;
+    for _ in 0..1000 {
+        now += Duration::from_millis(10);
+        ran += u32::from(run(&mut schedule, &add(), now));
+    }
+    assert!((13..=16).contains(&ran), "{ran} times in 10 s");
+    assert_eq!(schedule.fights(now).count(), 1);
+}
