@@ -164,14 +164,7 @@ impl Daemon {
             }
             changes.merge(self.schedule.due(Instant::now()));
             changes.all |= std::mem::take(&mut self.dirty);
-            if changes.is_empty() {
-                self.ready |= self.inventory.settled();
-                return;
-            }
-            let began = Instant::now();
-            let ran = self.round(&changes);
-            self.kernel.charge(&changes.causes, began.elapsed());
-            servers.ask_inits(&self.desired.doubts);
+            let ran = if changes.is_empty() { 0 } else { self.round(&changes, servers) };
             if ran == 0 {
                 self.ready |= self.inventory.settled();
                 return;
@@ -189,7 +182,8 @@ impl Daemon {
     }
 
     /// Decides on what has changed and runs what is due; says how many ops ran.
-    fn round(&mut self, changes: &Changes) -> usize {
+    fn round(&mut self, changes: &Changes, servers: &Servers) -> usize {
+        let began = Instant::now();
         let snapshot = self.kernel.snapshot();
         let (plan, scope) = match amend(&mut self.desired, &self.config, snapshot, changes) {
             Some(addresses) => (diff_at(&self.desired, snapshot, &addresses), Scope::Addresses(addresses)),
@@ -200,7 +194,10 @@ impl Daemon {
         };
         self.probes.look(&self.config, &self.desired, snapshot, &scope, Instant::now());
         let mut round = self.schedule.begin(&plan, &scope, Instant::now());
-        self.run(&plan, &mut round)
+        let ran = self.run(&plan, &mut round);
+        self.kernel.charge(&changes.causes, began.elapsed());
+        servers.ask_inits(&self.desired.doubts);
+        ran
     }
 
     /// Runs the steps that are due, in order; says how many.
