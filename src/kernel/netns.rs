@@ -13,9 +13,12 @@ use super::wire::{Attributes, Malformed, Message, i32_of};
 /// The kernel's dump ends early, after the lowest 134 ids on Linux 6.18. A list shorter than this is whole.
 const SURELY_WHOLE: usize = 100;
 
-/// So many free ids in a row, and there are no more beyond. The kernel gives the lowest free one, so a gap is what has
-/// stopped together. To ask for all of them takes 20 ms.
-const GAP: i32 = 1024;
+/// So many free ids in a row, and there are no more beyond those that are known. The kernel gives the lowest free one.
+const GAP: i32 = 64;
+
+/// The same where none is known yet, for many guests may have stopped together. To ask for all of them takes 20 ms, too
+/// long for each loss of events.
+const FIRST_GAP: i32 = 1024;
 
 /// Reads `RTM_NEWNSID` and `RTM_DELNSID`: the id, -1 if the namespace has none.
 pub(super) fn read(message: &Message<'_>) -> Result<Option<i32>, Malformed> {
@@ -78,7 +81,8 @@ pub(super) fn dump(requests: &mut Requests, known: &BTreeSet<i32>) -> Result<BTr
     }
     let mut id = ids.last().copied().unwrap_or(-1);
     let mut last = known.last().copied().unwrap_or(-1).max(id);
-    while id - last < GAP {
+    let gap = if known.is_empty() { FIRST_GAP } else { GAP };
+    while id - last < gap {
         id += 1;
         if exists(requests, id)? {
             ids.insert(id);
