@@ -195,9 +195,8 @@ fn subject(
 ) -> Option<Subject> {
     let mut claimants =
         desired.claims.claimants(address).filter(|child| desired.parties.served.contains_key(child));
-    let waits = |(_, verdict): &(IpAddr, &Verdict)| matches!(verdict, Verdict::Refused(refusal) if matches!(refusal.reason, Reason::Asking | Reason::HeldOnLan));
     let waiting = |child: &&ChildKey| {
-        let mut first = desired.claims.of(child).filter(waits).take(most);
+        let mut first = desired.claims.of(child).filter(|(_, verdict)| is_open(verdict)).take(most);
         first.any(|(its, _)| its == address)
     };
     let (child, parent, waits, due) = match desired.hosts.get(&address) {
@@ -214,6 +213,12 @@ fn subject(
     };
     desired.shims.get(&parent).filter(|shim| shim.obstacle.is_none())?;
     Some(Subject { child, parent, waits, asked: false, due })
+}
+
+/// The LAN's answer, or its silence, decides on the claim.
+fn is_open(verdict: &Verdict) -> bool {
+    let Verdict::Refused(refusal) = verdict else { return false };
+    matches!(refusal.reason, Reason::Asking | Reason::HeldOnLan)
 }
 
 #[cfg(test)]
