@@ -28,9 +28,13 @@ const CONFINED: &[(&str, &str)] = &[
     ("clap", "cli"),
 ];
 
+/// The files below a folder, save those that hold unit tests alone: `tests.rs`, and what is in `tests/`.
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
+        if path.file_stem().is_some_and(|stem| stem == "tests") {
+            continue;
+        }
         if path.is_dir() {
             sources(&path, found);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
