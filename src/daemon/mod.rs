@@ -22,13 +22,12 @@ use crate::config::Config;
 use crate::hypervisor::jittered;
 use crate::kernel::{ErrorCode, Kernel, OpError};
 use crate::model::inventory::ServerState;
-use crate::model::plan::Scope;
 use crate::model::snapshot::{ChildKey, Netns};
 use crate::model::status::{Problem, Status};
 use crate::model::{Changes, Inventory, Mac, Op, Plan};
 use crate::reconcile::desired::Memory;
 use crate::reconcile::schedule::{Error, Round};
-use crate::reconcile::{Desired, Probes, Schedule, amend, desire, diff, diff_at};
+use crate::reconcile::{Desired, Probes, Schedule, decide};
 
 /// The slow resync that catches what sends no event; ± a fifth, so that a cluster does not do it in step.
 const RESYNC: Duration = Duration::from_secs(30);
@@ -185,13 +184,14 @@ impl Daemon {
     fn round(&mut self, changes: &Changes, servers: &Servers) -> usize {
         let began = Instant::now();
         let snapshot = self.kernel.snapshot();
-        let (plan, scope) = match amend(&mut self.desired, &self.config, snapshot, changes) {
-            Some(addresses) => (diff_at(&self.desired, snapshot, &addresses), Scope::Addresses(addresses)),
-            None => {
-                self.desired = desire(&self.config, &self.inventory, snapshot, &mut self.memory);
-                (diff(&self.desired, snapshot), Scope::All)
-            }
-        };
+        let (plan, scope) = decide(
+            &mut self.desired,
+            &self.config,
+            &self.inventory,
+            snapshot,
+            &mut self.memory,
+            changes,
+        );
         self.probes.look(&self.config, &self.desired, snapshot, &scope, Instant::now());
         let mut round = self.schedule.begin(&plan, &scope, Instant::now());
         let ran = self.run(&plan, &mut round);

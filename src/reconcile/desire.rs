@@ -38,7 +38,7 @@ pub fn desire(config: &Config, inventory: &Inventory, snapshot: &Snapshot, memor
         }
         for nic in &guest.nics {
             let nic_key = NicKey { guest: key.clone(), nic: nic.name.clone() };
-            let decision = decide(&ground, guest, nic, memory.joins.get(&nic_key));
+            let decision = decision(&ground, guest, nic, memory.joins.get(&nic_key));
             desired.decisions.insert(nic_key, decision);
         }
     }
@@ -82,7 +82,7 @@ fn without_filter(lacks: &str, usable: bool) -> Problem {
     }
 }
 
-fn decide(ground: &Ground<'_>, guest: &Guest, nic: &Nic, child: Option<&ChildKey>) -> Decision {
+fn decision(ground: &Ground<'_>, guest: &Guest, nic: &Nic, child: Option<&ChildKey>) -> Decision {
     if guest.power == Power::Stopped {
         return Decision::Stopped;
     }

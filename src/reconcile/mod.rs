@@ -12,11 +12,12 @@
 //!
 //! Where only some addresses of guests have changed, `amend` brings [`Desired`] up to date and [`diff_at`] makes
 //! the part of the plan that is about them: the same as a full decision, at a cost that does not grow with the
-//! number of guests.
+//! number of guests. [`decide()`] does whichever of the two is called for.
 
 pub mod admit;
 mod amend;
 pub mod claims;
+mod decide;
 pub mod desire;
 pub mod desired;
 pub mod diff;
@@ -30,6 +31,7 @@ mod select;
 mod shim;
 
 pub use amend::amend;
+pub use decide::decide;
 pub use desire::desire;
 pub use desired::{Decision, Desired};
 pub use diff::{diff, diff_at};

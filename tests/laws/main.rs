@@ -17,11 +17,11 @@ use macvlan_shim::config::Config;
 use macvlan_shim::model::inventory::{Inventory, Mode, ServerState};
 use macvlan_shim::model::plan::{Scope, When};
 use macvlan_shim::model::snapshot::{Child, ChildKey, Filter, NeighbourState, Snapshot};
-use macvlan_shim::model::{Changes, Mac, Op, Plan, Step};
+use macvlan_shim::model::{Mac, Op, Plan, Step};
 use macvlan_shim::reconcile::admit::Verdict;
 use macvlan_shim::reconcile::desired::Memory;
 use macvlan_shim::reconcile::schedule::{BLINK, BREATH, Error, Round};
-use macvlan_shim::reconcile::{Decision, Desired, Schedule, amend, desire, diff, diff_at};
+use macvlan_shim::reconcile::{Decision, Desired, Schedule, amend, decide, desire, diff, diff_at};
 use proptest::prelude::*;
 
 use in_memory_kernel::InMemoryKernel;
@@ -309,6 +309,7 @@ proptest! {
         for (event, millis) in events {
             run.now += Duration::from_millis(millis);
             event.happen(&mut run.kernel, &mut run.world.inventory);
+            run.told = true;
             let (_, plan) = plan(&run.world, &run.kernel);
             let fail: BTreeSet<Op> =
                 failing.iter().filter(|_| !plan.is_empty()).map(|index| plan[index.index(plan.len())].op.clone()).collect();
@@ -333,6 +334,8 @@ struct Run {
     memory: Memory,
     schedule: Schedule,
     now: Instant,
+    /// Something other than the kernel and the clock asks for a decision.
+    told: bool,
     /// What the last decision saw, and what it was.
     seen: Snapshot,
     desired: Desired,
@@ -350,6 +353,7 @@ impl Run {
             memory: Memory::default(),
             schedule: Schedule::default(),
             now: Instant::now(),
+            told: true,
             seen: Snapshot::default(),
             desired: Desired::default(),
             surplus: BTreeMap::new(),
@@ -361,31 +365,23 @@ impl Run {
     /// what has changed is decided anew.
     fn settle(&mut self, fails: &dyn Fn(&Op) -> bool) {
         let mut walks = String::new();
-        let mut told = true;
         loop {
             assert!(walks.matches("walk:").count() < 12, "it never ends:\n{walks}");
             let mut changes = self.kernel.changes_since(&self.seen);
             changes.merge(self.schedule.due(self.now));
-            changes.all |= std::mem::take(&mut told);
+            changes.all |= std::mem::take(&mut self.told);
             if changes.is_empty() {
                 return;
             }
-            let (plan, scope) = self.decide(&changes);
+            self.seen = self.kernel.snapshot.clone();
+            let World { config, inventory, .. } = &self.world;
+            let (plan, scope) =
+                decide(&mut self.desired, config, inventory, &self.seen, &mut self.memory, &changes);
             walks += &format!("walk:\n{}", shown(&plan));
             if !self.walk(&plan, &scope, fails) {
                 return;
             }
         }
-    }
-
-    fn decide(&mut self, changes: &Changes) -> (Plan, Scope) {
-        self.seen = self.kernel.snapshot.clone();
-        let amended = amend(&mut self.desired, &self.world.config, &self.seen, changes);
-        if let Some(addresses) = amended {
-            return (diff_at(&self.desired, &self.seen, &addresses), Scope::Addresses(addresses));
-        }
-        self.desired = desire(&self.world.config, &self.world.inventory, &self.seen, &mut self.memory);
-        (diff(&self.desired, &self.seen), Scope::All)
     }
 
     fn walk(&mut self, plan: &Plan, scope: &Scope, fails: &dyn Fn(&Op) -> bool) -> bool {

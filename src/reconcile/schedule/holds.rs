@@ -1,37 +1,46 @@
 //! What waits or failed holds back what must come after it.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Instant;
 
 use crate::model::Op;
 
-/// What must not happen because something that must come before it has not.
+/// What must not happen because something that must come before it has not, each with when that is due.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Holds {
     /// Shims that are not there, or not up.
-    shims: BTreeSet<String>,
+    shims: Until<String>,
+    /// Shims with routes that should be gone: they stay until then.
+    routed: Until<String>,
     /// Names that shims should have left.
-    names: BTreeSet<String>,
+    names: Until<String>,
     /// Shims that are not complete, and so must not go up.
-    incomplete: BTreeSet<String>,
+    incomplete: Until<String>,
     /// Own addresses of shims that are not there.
-    sources: BTreeSet<IpAddr>,
+    sources: Until<IpAddr>,
     /// Addresses whose route still leads where it should no longer.
-    moves: BTreeSet<IpAddr>,
-    hosts: BTreeSet<(String, IpAddr)>,
+    moves: Until<IpAddr>,
+    hosts: Until<(String, IpAddr)>,
     /// Families with routes that are not there, or not gone.
-    routes: BTreeSet<bool>,
+    routes: Until<bool>,
 }
 
+/// What holds back, and when it will have happened at the earliest.
+type Until<T> = BTreeMap<T, Instant>;
+
 impl Holds {
-    /// True if something that must come before this op has not happened.
-    pub(super) fn hold_back(&self, op: &Op) -> bool {
-        let shim = |name: &String| self.shims.contains(name);
-        let host = |name: &String, address: &IpAddr| self.hosts.contains(&(name.clone(), *address));
-        match op {
-            Op::Probe { .. } | Op::AddRule { .. } => false,
-            Op::Rename { name, .. } => self.names.contains(name),
-            Op::CreateShim { shim: at, .. } => shim(&at.name) || self.names.contains(&at.name),
+    /// When something will have happened, at the earliest, that must come before this op and has not; `None` if there
+    /// is no such thing.
+    pub(super) fn hold_back(&self, op: &Op) -> Option<Instant> {
+        let shim = |name: &String| self.shims.get(name);
+        let host = |name: &String, address: &IpAddr| self.hosts.get(&(name.clone(), *address));
+        let holds = match op {
+            Op::Probe { .. } | Op::AddRule { .. } | Op::DeleteProxy { .. } | Op::DeleteAddress { .. } => {
+                [None; 3]
+            }
+            Op::Rename { name, .. } => [self.names.get(name), None, None],
+            Op::CreateShim { shim: at, .. } => [shim(&at.name), self.names.get(&at.name), None],
             Op::Mark { shim: at, .. }
             | Op::SetMac { shim: at, .. }
             | Op::SetMtu { shim: at, .. }
@@ -39,55 +48,52 @@ impl Holds {
             | Op::Set { shim: at, .. }
             | Op::SetFilter { shim: at, .. }
             | Op::AddAddress { shim: at, .. }
-            | Op::AddProxy { shim: at, .. } => shim(&at.name),
-            Op::SetUp { shim: at } => shim(&at.name) || self.incomplete.contains(&at.name),
-            Op::SetNeighbour { shim: at, address, .. } => shim(&at.name) || host(&at.name, address),
+            | Op::AddProxy { shim: at, .. } => [shim(&at.name), None, None],
+            Op::SetUp { shim: at } => [shim(&at.name), self.incomplete.get(&at.name), None],
+            Op::SetNeighbour { shim: at, address, .. } => [shim(&at.name), host(&at.name, address), None],
             Op::SetRoute { shim: at, destination, source, .. } => {
-                let source = source.is_some_and(|source| self.sources.contains(&source));
-                shim(&at.name) || host(&at.name, &destination.addr()) || source
+                let source = source.and_then(|source| self.sources.get(&source));
+                [shim(&at.name), host(&at.name, &destination.addr()), source]
             }
-            Op::DeleteRule { ipv6, .. } => self.routes.contains(ipv6),
-            Op::DeleteRoute { link_name, destination, .. } => host(link_name, &destination.addr()),
+            Op::DeleteRule { ipv6, .. } => [self.routes.get(ipv6), None, None],
+            Op::DeleteRoute { link_name, destination, .. } => {
+                [host(link_name, &destination.addr()), None, None]
+            }
             Op::DeleteNeighbour { link_name, address, .. } => {
-                host(link_name, address) || self.moves.contains(address)
+                [host(link_name, address), self.moves.get(address), None]
             }
-            Op::DeleteProxy { .. } | Op::DeleteAddress { .. } => false,
-            Op::DeleteShim { link_name, .. } | Op::DeleteFilter { link_name, .. } => shim(link_name),
-        }
+            Op::DeleteShim { link_name, .. } | Op::DeleteFilter { link_name, .. } => {
+                [shim(link_name), self.routed.get(link_name), None]
+            }
+        };
+        holds.into_iter().flatten().max().copied()
     }
 
-    /// Adds what must come after an op that has not happened.
-    pub(super) fn add(&mut self, op: &Op) {
+    /// Adds what must come after an op that has not happened, and will not before it is due.
+    pub(super) fn add(&mut self, op: &Op, due: Instant) {
         match op {
-            Op::CreateShim { shim, .. } | Op::SetUp { shim } => {
-                self.shims.insert(shim.name.clone());
-            }
-            Op::Rename { link_name, .. } => {
-                self.names.insert(link_name.clone());
-            }
-            Op::MulticastOff { shim } | Op::Set { shim, .. } => {
-                self.incomplete.insert(shim.name.clone());
-            }
-            Op::AddAddress { address, .. } => {
-                self.sources.insert(*address);
-            }
+            Op::CreateShim { shim, .. } | Op::SetUp { shim } => add(&mut self.shims, &shim.name, due),
+            Op::Rename { link_name, .. } => add(&mut self.names, link_name, due),
+            Op::MulticastOff { shim } | Op::Set { shim, .. } => add(&mut self.incomplete, &shim.name, due),
+            Op::AddAddress { address, .. } => add(&mut self.sources, address, due),
             Op::SetNeighbour { shim, address, .. } => {
-                self.hosts.insert((shim.name.clone(), *address));
+                add(&mut self.hosts, &(shim.name.clone(), *address), due);
             }
             Op::SetRoute { shim, destination, replace, .. } => {
-                self.hosts.insert((shim.name.clone(), destination.addr()));
+                let address = destination.addr();
+                add(&mut self.hosts, &(shim.name.clone(), address), due);
                 if *replace {
-                    self.moves.insert(destination.addr());
+                    add(&mut self.moves, &address, due);
                 }
-                self.routes.insert(destination.addr().is_ipv6());
+                add(&mut self.routes, &address.is_ipv6(), due);
             }
             Op::DeleteRoute { link_name, destination, .. } => {
-                self.hosts.insert((link_name.clone(), destination.addr()));
-                self.shims.insert(link_name.clone());
+                add(&mut self.hosts, &(link_name.clone(), destination.addr()), due);
+                add(&mut self.routed, link_name, due);
             }
             Op::DeleteShim { link_name, .. } => {
-                self.names.insert(link_name.clone());
-                self.shims.insert(link_name.clone());
+                add(&mut self.names, link_name, due);
+                add(&mut self.shims, link_name, due);
             }
             // Without a filter the sysctls serve: the shim goes up all the same. Where an old one stands that drops a
             // guest's frames, nothing is gained by holding back its route: `status` calls it filtered.
@@ -105,4 +111,9 @@ impl Holds {
             | Op::DeleteAddress { .. } => {}
         }
     }
+}
+
+fn add<T: Ord + Clone>(holds: &mut Until<T>, what: &T, due: Instant) {
+    let until = holds.entry(what.clone()).or_insert(due);
+    *until = due.max(*until);
 }

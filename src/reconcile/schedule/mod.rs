@@ -141,8 +141,13 @@ impl Schedule {
 
     /// True if a step may run now. If not, what depends on it is held back too.
     pub fn is_due(&mut self, round: &mut Round, step: &Step, now: Instant) -> bool {
-        if round.held.hold_back(&step.op) {
-            self.hold(round, &step.op);
+        if let Some(due) = round.held.hold_back(&step.op) {
+            // What is about an address is looked at again with what holds it back. What is about none is not, if that is
+            // about an address.
+            if step.op.address().is_none() {
+                self.set_alarm(&step.op, due);
+            }
+            self.hold(round, &step.op, due);
             return false;
         }
         let track = self.track(&step.op);
@@ -151,7 +156,7 @@ impl Schedule {
         let due = patient.into_iter().chain(back_off).max().filter(|due| *due > now);
         if let Some(due) = due {
             self.set_alarm(&step.op, due);
-            self.hold(round, &step.op);
+            self.hold(round, &step.op, due);
         }
         due.is_none()
     }
@@ -171,7 +176,7 @@ impl Schedule {
         };
         let not_before = now + pause;
         if failed {
-            self.hold(round, op);
+            self.hold(round, op, not_before);
             self.set_alarm(op, not_before);
         } else {
             let (link, destination) = op.object();
@@ -216,10 +221,10 @@ impl Schedule {
 
     /// Holds back what must come after an op that has not happened. What is about no single address lasts until the
     /// next plan of all.
-    fn hold(&mut self, round: &mut Round, op: &Op) {
-        round.held.add(op);
+    fn hold(&mut self, round: &mut Round, op: &Op, due: Instant) {
+        round.held.add(op, due);
         if op.address().is_none() {
-            self.held.add(op);
+            self.held.add(op, due);
         }
     }
 

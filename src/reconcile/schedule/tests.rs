@@ -58,6 +58,31 @@ fn what_goes_with_a_link_that_flaps_is_no_fight() {
 }
 
 #[test]
+fn a_shim_that_waits_for_a_route_to_go_is_looked_at_again_when_it_goes() {
+    let (mut schedule, now) = (Schedule::default(), Instant::now());
+    let later = |step: Step| Step { when: When::AfterBreath, ..step };
+    let shim = Op::DeleteShim { link: 7, link_name: "mvs-eth0".to_owned() };
+    let plan = vec![later(delete()), later(Step { op: shim, ..delete() })];
+    let mut round = schedule.begin(&plan, &Scope::All, now);
+    assert!(plan.iter().all(|step| !schedule.is_due(&mut round, step, now)));
+    assert!(schedule.due(now + BREATH).all, "nobody looks at the shim");
+}
+
+#[test]
+fn a_range_that_does_not_go_holds_back_no_guest() {
+    let (mut schedule, now) = (Schedule::default(), Instant::now());
+    let destination = "192.168.101.0/24".parse().unwrap();
+    let range =
+        Op::DeleteRoute { link: 7, link_name: "mvs-eth0".to_owned(), destination, table: 254, metric: 0 };
+    let error = Error { code: "other", message: String::new(), hint: None };
+    let mut round = schedule.begin(&Plan::new(), &Scope::All, now);
+    schedule.ran(&mut round, &range, now, Err(error));
+    let scope = Scope::Addresses(BTreeSet::from(["192.168.100.253".parse().unwrap()]));
+    let mut round = schedule.begin(&vec![add()], &scope, now);
+    assert!(schedule.is_due(&mut round, &add(), now));
+}
+
+#[test]
 fn an_alarm_is_silenced_by_the_next_plan_of_all() {
     let (mut schedule, now) = (Schedule::default(), Instant::now());
     assert!(!run(&mut schedule, &Step { when: When::AfterBreath, ..delete() }, now));
