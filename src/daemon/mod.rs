@@ -161,6 +161,9 @@ impl Daemon {
             if changes.new_children.iter().any(|child| self.is_strange(child)) {
                 servers.wake();
             }
+            if changes.all {
+                self.schedule.host_changed();
+            }
             changes.merge(self.schedule.due(Instant::now()));
             changes.all |= std::mem::take(&mut self.dirty);
             let ran = if changes.is_empty() { 0 } else { self.round(&changes, servers) };

@@ -368,6 +368,9 @@ impl Run {
         loop {
             assert!(walks.matches("walk:").count() < 12, "it never ends:\n{walks}");
             let mut changes = self.kernel.changes_since(&self.seen);
+            if changes.all {
+                self.schedule.host_changed();
+            }
             changes.merge(self.schedule.due(self.now));
             changes.all |= std::mem::take(&mut self.told);
             if changes.is_empty() {

@@ -98,6 +98,9 @@ fn retell(told: &str) -> Result<String, String> {
 fn decide(world: &mut World, amends: bool) {
     let World { config, kernel, .. } = world;
     let changes = kernel.changes_since(&world.seen);
+    if changes.all {
+        world.schedule.host_changed();
+    }
     let mut amended = std::mem::take(&mut world.desired);
     let is_amended = amends && amend(&mut amended, config, &kernel.snapshot, &changes).is_some();
     world.desired = desire(config, &world.inventory, &kernel.snapshot, &mut world.memory);

@@ -2,8 +2,9 @@
 //!
 //! * A delete waits for a breath: it runs only once its object was surplus for that long without a break. An address
 //!   that has gone from one guest to another waits for a blink.
-//! * An op that failed is tried again with back-off, and at once when its shim itself was put right. One that succeeded
-//!   but has to be done again and again, for somebody else undoes it, is done once a second.
+//! * An op that failed is tried again with back-off, and at once when its shim itself was put right, or when something
+//!   else of the host has changed, the first times. One that succeeded but has to be done again and again, for somebody
+//!   else undoes it, is done once a second.
 //! * What waits or failed holds back what must come after it, and nothing else.
 
 mod holds;
@@ -288,6 +289,15 @@ impl Schedule {
     /// The error of an op's last try, if that failed.
     pub fn error_of(&self, op: &Op) -> Option<&Error> {
         self.track(op)?.history.as_ref()?.error.as_ref()
+    }
+
+    /// The host has changed, beyond some addresses of guests: an op may have failed for want of what is there now. It is
+    /// tried at once if the next plan still has it, unless it has failed too often for that to be the reason.
+    pub fn host_changed(&mut self) {
+        let histories = self.tracks.values_mut().flatten().filter_map(|(_, track)| track.history.as_mut());
+        for history in histories.filter(|history| (1..=FIGHT_ROUNDS).contains(&history.failures)) {
+            history.not_before = history.last;
+        }
     }
 
     /// Forgets all waiting: the next plan is tried at once.

@@ -106,6 +106,27 @@ fn what_was_undone_often_and_then_fails_once_is_tried_again_soon() {
 }
 
 #[test]
+fn what_failed_is_tried_at_once_when_the_host_has_changed_and_not_for_ever() {
+    let (mut schedule, now) = (Schedule::default(), Instant::now());
+    let error = Error { code: "other", message: String::new(), hint: None };
+    let mut fail = |schedule: &mut Schedule| {
+        let mut round = schedule.begin(&vec![add()], &Scope::All, now);
+        let due = schedule.is_due(&mut round, &add(), now);
+        if due {
+            schedule.ran(&mut round, &add().op, now, Err(error.clone()));
+        }
+        due
+    };
+    assert!(fail(&mut schedule));
+    assert!(!fail(&mut schedule), "it does not wait");
+    let tries = std::iter::repeat_with(|| {
+        schedule.host_changed();
+        fail(&mut schedule)
+    });
+    assert_eq!(tries.take(20).filter(|tried| *tried).count(), FIGHT_ROUNDS as usize);
+}
+
+#[test]
 fn what_others_undo_again_and_again_is_done_once_a_second() {
     let (mut schedule, mut now) = (Schedule::default(), Instant::now());
     let mut ran = 0;
