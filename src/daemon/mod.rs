@@ -187,14 +187,8 @@ impl Daemon {
     fn round(&mut self, changes: &Changes, servers: &Servers) -> usize {
         let began = Instant::now();
         let snapshot = self.kernel.snapshot();
-        let (plan, scope) = decide(
-            &mut self.desired,
-            &self.config,
-            &self.inventory,
-            snapshot,
-            &mut self.memory,
-            changes,
-        );
+        let (plan, scope) =
+            decide(&mut self.desired, &self.config, &self.inventory, snapshot, &mut self.memory, changes);
         self.probes.look(&self.config, &self.desired, snapshot, &scope, Instant::now());
         let mut round = self.schedule.begin(&plan, &scope, Instant::now());
         let ran = self.run(&plan, &mut round);

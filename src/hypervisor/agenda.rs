@@ -9,6 +9,7 @@ use super::limits::{Limits, jittered};
 /// The readings that are due.
 pub(super) struct Agenda {
     spacing: Duration,
+    looks: Duration,
     delays: [Duration; 3],
     resync: Duration,
     /// As soon as the last reading is long enough ago.
@@ -25,6 +26,7 @@ impl Agenda {
     pub(super) fn new(limits: &Limits, now: Instant) -> Agenda {
         Agenda {
             spacing: limits.spacing,
+            looks: limits.looks,
             delays: limits.follow_ups,
             resync: limits.resync,
             wanted: true,
@@ -70,6 +72,12 @@ impl Agenda {
     pub(super) fn end(&mut self, now: Instant) {
         let pause = now.duration_since(self.started).min(self.delays[0]);
         self.not_before = self.not_before.max(now + pause);
+    }
+
+    /// The reading has failed. The next is after this pause, or earlier if something happens.
+    pub(super) fn failed(&mut self, now: Instant, pause: Duration) {
+        self.next_resync = now + pause;
+        self.not_before = self.not_before.max(now + self.looks);
     }
 }
 
@@ -121,6 +129,18 @@ mod tests {
         let mut agenda = Agenda::new(&Limits::default(), start);
         agenda.moving(start);
         assert_eq!(starts(&mut agenda, start, 15_000, MS), [0, 2000, 5000, 10_000]);
+    }
+
+    #[test]
+    fn what_failed_is_read_again_after_a_pause_or_when_something_happens() {
+        let start = Instant::now();
+        let mut agenda = Agenda::new(&Limits::default(), start);
+        agenda.begin(start);
+        agenda.end(start + 4 * MS);
+        agenda.failed(start + 4 * MS, 1000 * MS);
+        assert_eq!(agenda.due(), start + 1004 * MS);
+        agenda.happened(start + 10 * MS);
+        assert_eq!(agenda.due(), start + 204 * MS);
     }
 
     #[test]

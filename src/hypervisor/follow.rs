@@ -171,6 +171,7 @@ impl Follow {
             Err(trouble) => return trouble,
         };
         let mut agenda = Agenda::new(&limits, Instant::now());
+        let mut pauses = Pauses::new(&limits);
         let mut info: Option<Info> = None;
         let mut outdated = true;
         let mut listing: Option<Listing> = None;
@@ -221,6 +222,13 @@ impl Follow {
                             info = Some(reading.info.clone());
                             self.reading = Some(reading);
                             self.has_read = true;
+                            pauses.reset();
+                        }
+                        // It still tells us what happens; what it could not list now it will list later.
+                        Err(trouble) if self.has_read => {
+                            self.feed.trouble(&trouble);
+                            outdated = true;
+                            agenda.failed(Instant::now(), pauses.next());
                         }
                         Err(trouble) => return trouble,
                     }

@@ -684,6 +684,28 @@ async fn whatever_a_server_answers_it_is_told_and_tried_again() {
 }
 
 #[tokio::test]
+async fn a_listing_that_fails_is_told_and_does_not_end_the_event_stream() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = StandIn::start(folder.path()).unwrap();
+    // Of a server that systemd started a lost stream is no small thing.
+    let around = systemd(folder.path(), &[(4_000_000, "lxd --group lxd")]);
+    let mut listener = Listener::new(&server.socket(), limits(), around);
+    server.set_instances(json!([container("c1", MAC, "eth0")]));
+    listener.guests(&["c1"]).await;
+    let (streams, listings) = (server.streams(), server.listings());
+    server.answer("/1.0/instances", Answer::Status(500, "database is locked".to_owned()));
+    server.happens("instance-started");
+    assert!(listener.failed().await.contains("the server says 500"));
+    assert_eq!(listener.newest.as_ref().unwrap().guests.as_ref().unwrap().len(), 1);
+    until("another try, though nothing happens", || server.listings() > listings + 2).await;
+    server.set_instances(json!([container("c2", MAC, "eth0")]));
+    server.answer_well();
+    server.happens("instance-started");
+    assert_eq!(listener.guests(&["c2"]).await.state, ServerState::Connected);
+    assert_eq!(server.streams(), streams);
+}
+
+#[tokio::test]
 async fn strange_frames_end_the_stream_and_not_the_follower() {
     for frame in [
         &b"\x81\x7e\x01"[..],                           // half of a header
