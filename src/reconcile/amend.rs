@@ -41,6 +41,10 @@ pub fn amend(
             return None;
         }
     }
+    // What no server vouches for may keep only what it had without a break.
+    if desired.facts.unclaimed.iter().any(|(.., address)| addresses.contains(address)) {
+        return None;
+    }
     // A configured range of one address makes way for a guest.
     if config
         .parents

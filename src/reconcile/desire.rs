@@ -43,6 +43,10 @@ pub fn desire(config: &Config, inventory: &Inventory, snapshot: &Snapshot, memor
         }
     }
     desired.parties = parties(&ground, inventory, &memory.joins, &desired.decisions);
+    let before = std::mem::take(&mut memory.unclaimed);
+    memory.unclaimed = facts.still_unclaimed(snapshot, &desired.parties, before);
+    facts.unclaimed.clone_from(&memory.unclaimed);
+    let ground = Ground { snapshot, config, facts: &facts };
     let mains = || snapshot.children.keys().copied().filter(|child| desired.parties.main(*child) == *child);
     let mut claims = Claims::default();
     mains().for_each(|main| drop(claims.weigh(&ground, &desired.parties, main)));
@@ -63,6 +67,9 @@ pub fn desire(config: &Config, inventory: &Inventory, snapshot: &Snapshot, memor
     }
     desired.problems.sort();
     desired.problems.dedup();
+    let unclaimed = desired.hosts.iter().filter(|(_, host)| host.nic.is_none());
+    memory.unclaimed.extend(unclaimed.map(|(address, host)| (host.parent, host.mac, *address)));
+    facts.unclaimed.clone_from(&memory.unclaimed);
     desired.facts = facts;
     desired
 }

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::admit::{Reason, Refusal, Verdict};
 use super::claims::{Claims, Parties};
-use super::ground::Facts;
+use super::ground::{Facts, Holding};
 use super::join::Joins;
 use super::shim::Obstacle;
 use crate::config::Config;
@@ -26,6 +26,8 @@ pub struct Memory {
     /// The children of which an address turned out to be another machine's. Of their further addresses the LAN is
     /// asked first.
     pub distrusted: BTreeSet<ChildKey>,
+    /// What was held though no server vouches for it.
+    pub unclaimed: BTreeSet<Holding>,
 }
 
 /// Everything that should exist, and every decision on the way there. `claims` and `hosts` follow the addresses of

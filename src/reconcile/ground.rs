@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::admit::Reason;
+use super::claims::Parties;
 use super::desired::Memory;
 use super::diff::metric;
 use super::kin::reached_at;
@@ -43,11 +44,16 @@ pub struct Facts {
     shims: BTreeMap<u32, u32>,
     /// The children of which an address turned out to be another machine's.
     pub(super) distrusted: BTreeSet<ChildKey>,
+    /// What was held though no server vouches for it: the kernel drops our entries with a link's carrier or last address.
+    pub(super) unclaimed: BTreeSet<Holding>,
     /// The children by their MAC.
     by_mac: BTreeSet<(Mac, ChildKey)>,
     /// The children by their MAC and by those at which they are reached.
     by_reach: BTreeSet<(Mac, ChildKey)>,
 }
+
+/// A parent's ifindex, and who holds which address there, by the MAC at which it is reached.
+pub type Holding = (u32, Mac, IpAddr);
 
 /// An address that packets to a guest may come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,6 +78,7 @@ impl Facts {
             members: members.collect(),
             shims: standing_shims(snapshot, &memory.refused_macs),
             distrusted: memory.distrusted.clone(),
+            unclaimed: memory.unclaimed.clone(),
             by_mac: snapshot.children.iter().map(|(key, child)| (child.mac, *key)).collect(),
             ..Facts::default()
         };
@@ -118,9 +125,33 @@ impl Facts {
         self.by_reach.range(all).map(|(_, child)| child)
     }
 
-    /// Our neighbour entry on the shim of that very parent names this MAC.
+    /// Our neighbour entry on the shim of that very parent names this MAC, or did so before it went with other things.
     pub fn holds(&self, snapshot: &Snapshot, parent: u32, mac: Mac, address: IpAddr) -> bool {
+        self.is_named(snapshot, parent, mac, address) || self.unclaimed.contains(&(parent, mac, address))
+    }
+
+    fn is_named(&self, snapshot: &Snapshot, parent: u32, mac: Mac, address: IpAddr) -> bool {
         self.shims.get(&parent).is_some_and(|shim| names(snapshot, *shim, mac, address))
+    }
+
+    /// Of these holdings those that still count: of a child that has the address, or had it a breath ago, and for which no
+    /// server speaks.
+    pub(super) fn still_unclaimed(
+        &self,
+        snapshot: &Snapshot,
+        parties: &Parties,
+        holdings: BTreeSet<Holding>,
+    ) -> BTreeSet<Holding> {
+        let counts = |&(parent, mac, address): &Holding| {
+            let mut children = self.children_at(mac).filter(|key| parties.orphans.contains(key));
+            children.any(|key| {
+                snapshot.children.get(key).is_some_and(|child| {
+                    let has = child.addresses.keys().any(|its| its.addr() == address);
+                    child.parent == parent && (has || self.is_named(snapshot, parent, mac, address))
+                })
+            })
+        };
+        holdings.into_iter().filter(counts).collect()
     }
 }
 
@@ -141,7 +172,7 @@ impl<'a> Ground<'a> {
         self.facts.shims.iter().filter_map(|(parent, index)| Some((*parent, links.get(index)?)))
     }
 
-    /// Our neighbour entry on the shim of that very parent names this MAC.
+    /// Our neighbour entry on the shim of that very parent names this MAC, or did so before it went with other things.
     pub fn holds(&self, parent: u32, mac: Mac, address: IpAddr) -> bool {
         self.facts.holds(self.snapshot, parent, mac, address)
     }

@@ -109,7 +109,7 @@ fn what_was_undone_often_and_then_fails_once_is_tried_again_soon() {
 fn what_failed_is_tried_at_once_when_the_host_has_changed_and_not_for_ever() {
     let (mut schedule, now) = (Schedule::default(), Instant::now());
     let error = Error { code: "other", message: String::new(), hint: None };
-    let mut fail = |schedule: &mut Schedule| {
+    let fail = |schedule: &mut Schedule| {
         let mut round = schedule.begin(&vec![add()], &Scope::All, now);
         let due = schedule.is_due(&mut round, &add(), now);
         if due {
