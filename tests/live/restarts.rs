@@ -9,6 +9,8 @@ use crate::node::{BINARY, HOST, HOST_V6, Node, PATIENCE, Site, ours, routes};
 use anyhow::{Context, Result, bail, ensure};
 use lab::{Daemon, Guest, Kind, Machine, eventually, stays};
 
+/// Less than until a resync would do it.
+const SOON: Duration = Duration::from_secs(10);
 const GUEST: &str = "192.168.77.101";
 const GUEST_V6: &str = "fd77::101";
 
@@ -132,6 +134,20 @@ fn the_routes_stay_while_the_daemon_restarts(leave: fn(&lab::Server) -> Result<(
     })?;
     stays(Duration::from_secs(1), "the host reaches its guest", || site.host.pings(address))?;
     ensure!(site.host.pings(GUEST_V6.parse::<IpAddr>()?), "not reached over IPv6");
+    // And they heal like all others.
+    for blow in [
+        "ip link set mvs-eth0 down; ip link set mvs-eth0 up".to_owned(),
+        "ip link del mvs-eth0".to_owned(),
+        format!("ip addr del {HOST}/24 dev eth0; sleep 1; ip addr add {HOST}/24 dev eth0"),
+    ] {
+        site.host.sh(&blow)?;
+        for address in [address, GUEST_V6.parse()?] {
+            eventually(SOON, || {
+                ensure!(site.host.pings(address), "{address} is not reached after {blow}");
+                Ok(())
+            })?;
+        }
+    }
     site.server.start_daemon()?;
     node.wait_both_ways(&guest, address, HOST)?;
     node.wait("nothing is unclaimed", |status| status["unclaimed"] == serde_json::json!([])).map(drop)
