@@ -61,9 +61,11 @@ fn complain(line: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr().lock(), "{}: {line}", crate::model::names::PROGRAM);
 }
 
-/// Runs one task on this thread.
+/// Runs one task on this thread. What it has begun on others ends with the process.
 fn block_on<T>(task: impl Future<Output = T>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new("cannot start").because(&error))?;
-    Ok(runtime.block_on(task))
+    let result = runtime.block_on(task);
+    runtime.shutdown_background();
+    Ok(result)
 }

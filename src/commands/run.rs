@@ -3,13 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::Failure;
-use crate::config::Config;
-use crate::daemon::{self, lock};
+use crate::daemon;
 
 /// Runs it.
 pub fn run(config_file: Option<PathBuf>, socket: &Path) -> Result<u8, Failure> {
-    let config = Config::load(config_file.as_deref())?;
-    let _lock = lock::acquire()?;
-    super::block_on(daemon::run(config, config_file, socket))??;
-    Ok(0)
+    super::block_on(daemon::run(config_file, socket))??;
+    Ok(super::GOOD)
 }

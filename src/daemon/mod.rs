@@ -20,7 +20,7 @@ use self::notify::Notifier;
 use self::servers::Servers;
 use crate::config::Config;
 use crate::hypervisor::jittered;
-use crate::kernel::{ErrorCode, Kernel, OpError};
+use crate::kernel::{self, ErrorCode, Kernel, OpError};
 use crate::model::inventory::ServerState;
 use crate::model::snapshot::{ChildKey, Netns};
 use crate::model::status::{Problem, Status};
@@ -39,10 +39,16 @@ const RESYNCS_OF_HOST: u32 = 9;
 const MAX_ROUNDS: usize = 16;
 
 /// Runs the daemon until SIGTERM or SIGINT. It leaves everything in place.
-pub async fn run(config: Config, config_file: Option<PathBuf>, socket: &Path) -> anyhow::Result<()> {
+///
+/// # Errors
+///
+/// A faulty configuration, another daemon in this network namespace, or a kernel that cannot be read.
+pub async fn run(config_file: Option<PathBuf>, socket: &Path) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
+    let config = Config::load(config_file.as_deref())?;
+    let _lock = lock::acquire()?;
     let mut notifier = Notifier::new();
     notifier.turn("reading the kernel's state".to_owned(), Instant::now());
 
@@ -110,6 +116,8 @@ struct Daemon {
     probes: Probes,
     /// Something other than the kernel asks for a new decision.
     dirty: bool,
+    /// There is more to do at once.
+    again: bool,
     /// Every present server was read, and what could be done then was done, once.
     ready: bool,
 }
@@ -127,13 +135,14 @@ impl Daemon {
             schedule: Schedule::default(),
             probes: Probes::default(),
             dirty: true,
+            again: false,
             ready: false,
         }
     }
 
     /// When there is something to do though nothing happens.
     fn wake(&self) -> Option<Instant> {
-        if self.dirty {
+        if self.dirty || self.again {
             return Some(Instant::now());
         }
         self.schedule.wake().into_iter().chain(self.probes.wake()).min()
@@ -153,46 +162,47 @@ impl Daemon {
     }
 
     fn reconcile(&mut self, servers: &Servers) {
+        self.again = false;
         for _ in 0..MAX_ROUNDS {
             if self.dirty {
                 self.kernel.locate(self.inventory.inits());
             }
             let mut changes = self.kernel.drain();
-            if changes.new_children.iter().any(|child| self.is_strange(child)) {
-                servers.wake();
-            }
             if changes.all {
                 self.schedule.host_changed();
             }
             changes.merge(self.schedule.due(Instant::now()));
             changes.all |= std::mem::take(&mut self.dirty);
             let ran = if changes.is_empty() { 0 } else { self.round(&changes, servers) };
+            if changes.new_children.iter().any(|child| self.is_strange(child)) {
+                servers.wake();
+            }
             if ran == 0 {
                 self.ready |= self.inventory.settled();
                 return;
             }
         }
         // A storm: let the control socket and the servers have their turn, then go on.
-        self.dirty = true;
+        self.again = true;
     }
 
-    /// No server has told us of the guest that this child belongs to.
+    /// No server has told us of the guest that this child belongs to. What a guest that we know makes for itself is no
+    /// reason to ask.
     fn is_strange(&self, child: &ChildKey) -> bool {
-        let first = ChildKey { netns: child.netns, index: 0 };
-        let last = ChildKey { netns: child.netns, index: u32::MAX };
-        child.netns == Netns::Host || self.desired.parties.served.range(first..=last).next().is_none()
+        child.netns == Netns::Host || self.memory.joins.values().all(|joined| joined.netns != child.netns)
     }
 
     /// Decides on what has changed and runs what is due; says how many ops ran.
     fn round(&mut self, changes: &Changes, servers: &Servers) -> usize {
-        let began = Instant::now();
+        let began = kernel::processor_time();
         let snapshot = self.kernel.snapshot();
         let (plan, scope) =
             decide(&mut self.desired, &self.config, &self.inventory, snapshot, &mut self.memory, changes);
         self.probes.look(&self.config, &self.desired, snapshot, &scope, Instant::now());
         let mut round = self.schedule.begin(&plan, &scope, Instant::now());
         let ran = self.run(&plan, &mut round);
-        self.kernel.charge(&changes.causes, began.elapsed());
+        let spent = kernel::processor_time().saturating_sub(began);
+        self.kernel.charge(&changes.causes, spent);
         servers.ask_inits(&self.desired.doubts);
         ran
     }

@@ -339,7 +339,7 @@ fn hear_filters() -> Option<Monitor> {
 }
 
 /// What this thread has had of a processor. That others have it meanwhile is no guest's fault.
-fn processor_time() -> Duration {
+pub fn processor_time() -> Duration {
     ClockId::CLOCK_THREAD_CPUTIME_ID.now().map(Duration::from).unwrap_or_default()
 }
 

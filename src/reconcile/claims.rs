@@ -214,7 +214,7 @@ fn mute(child: &Child) -> Option<Verdict> {
     let (name, mac) = (&master.name, child.mac);
     let message = format!(
         "in the guest {} is a port of {name}, which has another MAC: no answer can come back to it; \
-         ip link set {name} address {mac}",
+         give {name} the MAC {mac} there",
         child.name
     );
     Some(Verdict::refused(Reason::MasterMac, message))
