@@ -25,7 +25,7 @@
 //! There is no state file: everything of ours in the kernel bears a mark ([`model::names`]), so a new process
 //! adopts what an old one left. Our own death changes nothing on the data path.
 //!
-//! Imports go one way: `main → commands → daemon → {kernel, hypervisor, reconcile, config} → model`.
+//! Imports go one way: `main → commands → {cli, daemon} → {kernel, hypervisor, reconcile, config} → model`.
 //! [`reconcile`] does no I/O; no netlink type leaves [`kernel`], no REST JSON leaves [`hypervisor`].
 //! A test holds this (`tests/architecture.rs`).
 

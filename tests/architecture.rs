@@ -1,4 +1,4 @@
-//! Imports go one way: `main → commands → daemon → {kernel, hypervisor, reconcile, config} → model`.
+//! Imports go one way: `main → commands → {cli, daemon} → {kernel, hypervisor, reconcile, config} → model`.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot read the sources must fail")]
 

@@ -274,7 +274,7 @@ impl Daemon {
             hint: "what stands keeps standing; it is read again within seconds".to_owned(),
         });
         let problems: Vec<Problem> = self.config_problem.iter().cloned().chain(read).collect();
-        report::report(&report::Facts {
+        report::report(&report::View {
             inventory: &self.inventory,
             snapshot: self.kernel.snapshot(),
             desired: &self.desired,
@@ -300,7 +300,11 @@ impl Daemon {
             })
             .collect();
         let serves = || {
-            format!("{} addresses of guests of {} routed", self.desired.hosts.len(), connected.join(" and "))
+            format!(
+                "{} addresses of guests of {} routed",
+                self.desired.holders.len(),
+                connected.join(" and ")
+            )
         };
         match (connected.is_empty(), awaited.is_empty()) {
             (true, true) => "waiting for an LXD or Incus server".to_owned(),

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use ipnet::IpNet;
 
-use crate::model::inventory::{Guest, Inventory, NicParent, ServerState};
+use crate::model::inventory::{Guest, Inventory, ServerState};
 use crate::model::snapshot::{ChildKey, RouteKey};
 use crate::model::status::{
     AddressState, AddressStatus, GuestStatus, NicState, NicStatus, Problem, ServerStatus, ShimState,
@@ -22,7 +22,7 @@ use crate::reconcile::{Decision, Desired, Probes, Schedule};
 const MAX_FAILURES: usize = 20;
 
 /// What a report is made of.
-pub struct Facts<'a> {
+pub struct View<'a> {
     /// What the servers say.
     pub inventory: &'a Inventory,
     /// What the kernel says.
@@ -42,15 +42,15 @@ pub struct Facts<'a> {
 }
 
 /// Makes the report.
-pub fn report(facts: &Facts<'_>) -> Status {
+pub fn report(view: &View<'_>) -> Status {
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        ready: facts.ready,
-        servers: servers(facts.inventory),
-        shims: facts.desired.shims.iter().map(|(parent, shim)| facts.shim(*parent, shim)).collect(),
-        guests: facts.inventory.guests().map(|(key, guest)| facts.guest(&key, guest)).collect(),
-        unclaimed: facts.unclaimed(),
-        problems: facts.all_problems(),
+        ready: view.ready,
+        servers: servers(view.inventory),
+        shims: view.desired.shims.iter().map(|(parent, shim)| view.shim(*parent, shim)).collect(),
+        guests: view.inventory.guests().map(|(key, guest)| view.guest(&key, guest)).collect(),
+        unclaimed: view.unclaimed(),
+        problems: view.all_problems(),
     }
 }
 
@@ -67,7 +67,7 @@ fn servers(inventory: &Inventory) -> Vec<ServerStatus> {
     inventory.servers.iter().map(server).collect()
 }
 
-impl Facts<'_> {
+impl View<'_> {
     fn shim(&self, parent: u32, shim: &Shim) -> ShimStatus {
         let link = shim.shim.index.and_then(|index| self.snapshot.links.get(&index));
         let failure = self.failure_of_shim(&shim.shim.name);
@@ -104,7 +104,7 @@ impl Facts<'_> {
                 message: None,
                 addresses: Vec::new(),
             };
-            self.nic(&key, status, &nic.parent)
+            self.nic(&key, status)
         });
         GuestStatus {
             server: key.server.0.clone(),
@@ -115,10 +115,7 @@ impl Facts<'_> {
         }
     }
 
-    fn nic(&self, key: &NicKey, mut status: NicStatus, parent: &NicParent) -> NicStatus {
-        if let NicParent::Unknown(_) = parent {
-            status.parent = "?".to_owned();
-        }
+    fn nic(&self, key: &NicKey, mut status: NicStatus) -> NicStatus {
         let because = |status: &mut NicStatus, state, code: &str, message: &str| {
             status.state = state;
             status.reason = Some(code.to_owned());
@@ -179,7 +176,7 @@ impl Facts<'_> {
                 status(AddressState::Refused, None, Some(refusal.reason.code()), message)
             }
             Verdict::Admitted { source } => {
-                let mac = self.desired.hosts.get(&address).map_or(mac, |host| host.mac);
+                let mac = self.desired.holders.get(&address).map_or(mac, |holder| holder.mac);
                 match self.obstruction(shim, address, mac, *source) {
                     None => status(AddressState::Routed, Some(*source), None, None),
                     Some((code, message)) => status(AddressState::Failed, None, Some(code), Some(message)),
@@ -260,10 +257,10 @@ impl Facts<'_> {
     }
 
     fn unclaimed(&self) -> Vec<UnclaimedStatus> {
-        let unclaimed = self.desired.hosts.iter().filter(|(_, host)| host.nic.is_none());
-        let shown = unclaimed.filter_map(|(address, host)| {
-            let shim = self.desired.shims.get(&host.parent)?.shim.name.clone();
-            Some(UnclaimedStatus { address: *address, shim, mac: host.mac })
+        let unclaimed = self.desired.holders.iter().filter(|(_, holder)| holder.nic.is_none());
+        let shown = unclaimed.filter_map(|(address, holder)| {
+            let shim = self.desired.shims.get(&holder.parent)?.shim.name.clone();
+            Some(UnclaimedStatus { address: *address, shim, mac: holder.mac })
         });
         shown.collect()
     }

@@ -1,4 +1,4 @@
-//! The operations that turn a snapshot into what is desired. Each is one write to the kernel.
+//! The operations that turn a snapshot into what is desired.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -68,7 +68,8 @@ impl fmt::Display for ShimRef {
     }
 }
 
-/// One write to the kernel. "Exists already and is equal" and "gone already" are success.
+/// One change of the kernel's state: one write, or the few that belong together. "Exists already and is equal" and "gone
+/// already" are success.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[expect(missing_docs, reason = "the fields are named after the vocabulary and shown by Display")]
 pub enum Op {

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
+use std::ops::RangeInclusive;
 
 use ipnet::IpNet;
 
@@ -263,28 +264,32 @@ impl Setting {
 
     /// Belongs to IPv6.
     pub fn is_ipv6(self) -> bool {
-        self >= Setting::Ipv6Disable
+        self.place().0 == "ipv6"
     }
 
     /// Its path below `/proc/sys/net` for one link.
     pub fn path(self, link: &str) -> String {
-        let (folder, key) = match self {
-            Setting::ArpFilter => ("ipv4/conf", "arp_filter"),
-            Setting::RpFilter => ("ipv4/conf", "rp_filter"),
-            Setting::AcceptRedirects => ("ipv4/conf", "accept_redirects"),
-            Setting::SendRedirects => ("ipv4/conf", "send_redirects"),
-            Setting::AcceptSourceRoute => ("ipv4/conf", "accept_source_route"),
-            Setting::Solicit => ("ipv4/neigh", "mcast_solicit"),
-            Setting::Ipv6Disable => ("ipv6/conf", "disable_ipv6"),
-            Setting::Ipv6AddrGenMode => ("ipv6/conf", "addr_gen_mode"),
-            Setting::Ipv6AcceptRa => ("ipv6/conf", "accept_ra"),
-            Setting::Ipv6AcceptRedirects => ("ipv6/conf", "accept_redirects"),
-            Setting::Ipv6Forwarding => ("ipv6/conf", "forwarding"),
-            Setting::Ipv6ProxyNdp => ("ipv6/conf", "proxy_ndp"),
-            Setting::Ipv6ProxyDelay => ("ipv6/neigh", "proxy_delay"),
-            Setting::Ipv6Solicit => ("ipv6/neigh", "mcast_solicit"),
-        };
-        format!("{folder}/{link}/{key}")
+        let (family, folder, key) = self.place();
+        format!("{family}/{folder}/{link}/{key}")
+    }
+
+    fn place(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Setting::ArpFilter => ("ipv4", "conf", "arp_filter"),
+            Setting::RpFilter => ("ipv4", "conf", "rp_filter"),
+            Setting::AcceptRedirects => ("ipv4", "conf", "accept_redirects"),
+            Setting::SendRedirects => ("ipv4", "conf", "send_redirects"),
+            Setting::AcceptSourceRoute => ("ipv4", "conf", "accept_source_route"),
+            Setting::Solicit => ("ipv4", "neigh", "mcast_solicit"),
+            Setting::Ipv6Disable => ("ipv6", "conf", "disable_ipv6"),
+            Setting::Ipv6AddrGenMode => ("ipv6", "conf", "addr_gen_mode"),
+            Setting::Ipv6AcceptRa => ("ipv6", "conf", "accept_ra"),
+            Setting::Ipv6AcceptRedirects => ("ipv6", "conf", "accept_redirects"),
+            Setting::Ipv6Forwarding => ("ipv6", "conf", "forwarding"),
+            Setting::Ipv6ProxyNdp => ("ipv6", "conf", "proxy_ndp"),
+            Setting::Ipv6ProxyDelay => ("ipv6", "neigh", "proxy_delay"),
+            Setting::Ipv6Solicit => ("ipv6", "neigh", "mcast_solicit"),
+        }
     }
 }
 
@@ -325,6 +330,11 @@ impl ChildKey {
     pub const FIRST: ChildKey = ChildKey { netns: Netns::Host, index: 0 };
     /// After all others.
     pub const LAST: ChildKey = ChildKey { netns: Netns::Id(i32::MAX), index: u32::MAX };
+
+    /// All of one namespace.
+    pub fn all_in(netns: Netns) -> RangeInclusive<ChildKey> {
+        ChildKey { netns, index: 0 }..=ChildKey { netns, index: u32::MAX }
+    }
 }
 
 /// A network namespace, as the host's namespace numbers it.

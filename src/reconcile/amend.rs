@@ -56,16 +56,16 @@ pub fn amend(
     }
     for address in &addresses {
         let holder = desired.claims.holder(&ground, &desired.parties, *address);
-        let before = desired.hosts.get(address);
+        let before = desired.holders.get(address);
         // A shim may stand for what no server vouches for alone.
-        let unclaimed = [before, holder.as_ref()].into_iter().flatten().any(|host| host.nic.is_none());
+        let unclaimed = [before, holder.as_ref()].into_iter().flatten().any(|holder| holder.nic.is_none());
         if unclaimed && before != holder.as_ref() {
             return None;
         }
         match holder {
-            Some(holder) => drop(desired.hosts.insert(*address, holder)),
-            None => drop(desired.hosts.remove(address)),
+            Some(holder) => drop(desired.holders.insert(*address, holder)),
+            None => drop(desired.holders.remove(address)),
         }
     }
-    (rules(&ground, &desired.shims, &desired.hosts) == desired.rules).then_some(addresses)
+    (rules(&ground, &desired.shims, &desired.holders) == desired.rules).then_some(addresses)
 }

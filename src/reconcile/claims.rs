@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::admit::{Claimant, Reason, Verdict, admit, is_answered};
-use super::desired::Host;
-use super::ground::{Facts, Ground};
+use super::desired::Holder;
+use super::ground::{Ground, HostFacts};
 use super::kin::reached_at;
 use crate::model::snapshot::{Child, ChildKey};
 use crate::model::{Mac, NicKey, Snapshot};
@@ -49,8 +49,10 @@ impl Parties {
 
     /// The children that this one stands for: those of one NIC.
     pub fn family(&self, main: ChildKey) -> impl Iterator<Item = ChildKey> {
-        let all = ChildKey { index: 0, ..main }..=ChildKey { index: u32::MAX, ..main };
-        let kin = self.served.range(all).filter(move |(key, seat)| seat.main == main && **key != main);
+        let kin = self
+            .served
+            .range(ChildKey::all_in(main.netns))
+            .filter(move |(key, seat)| seat.main == main && **key != main);
         std::iter::once(main).chain(kin.map(|(key, _)| *key))
     }
 
@@ -68,7 +70,7 @@ impl Parties {
     /// vouches for it, or it holds the address.
     pub fn stand(
         &self,
-        facts: &Facts,
+        facts: &HostFacts,
         snapshot: &Snapshot,
         key: &ChildKey,
         address: IpAddr,
@@ -157,7 +159,7 @@ impl Claims {
 
     /// Who holds an address: of all whose claims are admitted the one that our neighbour entry names, there where it
     /// is now, else on another parent. Where there is no holder yet, it is the first in the order of keys.
-    pub(super) fn holder(&self, ground: &Ground<'_>, parties: &Parties, address: IpAddr) -> Option<Host> {
+    pub(super) fn holder(&self, ground: &Ground<'_>, parties: &Parties, address: IpAddr) -> Option<Holder> {
         let claim = |key: &ChildKey| {
             let source = self.verdict(key, address)?.source()?;
             let parent = ground.snapshot.children.get(key)?.parent;
@@ -166,9 +168,9 @@ impl Claims {
             let elsewhere = !holds && !ground.holds_anywhere(mac, address);
             let rank =
                 (parties.blocked.contains(&parent), !holds, elsewhere, nic.is_none(), nic, parent, mac, *key);
-            Some((rank, Host { child: *key, parent, mac, source, nic: nic.cloned() }))
+            Some((rank, Holder { child: *key, parent, mac, source, nic: nic.cloned() }))
         };
-        self.claimants(address).filter_map(claim).min_by(|(a, _), (b, _)| a.cmp(b)).map(|(_, host)| host)
+        self.claimants(address).filter_map(claim).min_by(|(a, _), (b, _)| a.cmp(b)).map(|(_, holder)| holder)
     }
 }
 

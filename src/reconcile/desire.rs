@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::claims::{Claims, Parties, Seat};
-use super::desired::{Decision, Desired, Host, Memory, Shim};
-use super::ground::{Facts, Ground};
+use super::desired::{Decision, Desired, Holder, Memory, Shim};
+use super::ground::{Ground, HostFacts};
 use super::join::{Joins, doubts, join};
 use super::kin::{kin, reached_at};
 use super::place::place_shims;
@@ -20,7 +20,7 @@ use crate::model::{NicKey, Snapshot};
 /// Decides. `memory` is what the last call left, updated to what the next one needs.
 pub fn desire(config: &Config, inventory: &Inventory, snapshot: &Snapshot, memory: &mut Memory) -> Desired {
     memory.distrusted.retain(|child| snapshot.children.contains_key(child));
-    let mut facts = Facts::gather(config, inventory, snapshot, memory);
+    let mut facts = HostFacts::gather(config, inventory, snapshot, memory);
     let ground = Ground { snapshot, config, facts: &facts };
     memory.joins = join(&ground, inventory, &memory.joins);
     let doubts = doubts(&ground, inventory, &memory.joins);
@@ -59,16 +59,16 @@ pub fn desire(config: &Config, inventory: &Inventory, snapshot: &Snapshot, memor
     caught.into_iter().for_each(|main| drop(claims.weigh(&ground, &desired.parties, main)));
     desired.claims = claims;
     let holder = |address| Some((address, desired.claims.holder(&ground, &desired.parties, address)?));
-    desired.hosts = desired.claims.addresses().filter_map(holder).collect();
+    desired.holders = desired.claims.addresses().filter_map(holder).collect();
     place_shims(&ground, inventory, &mut desired, &memory.refused_macs);
-    desired.rules = rules(&ground, &desired.shims, &desired.hosts);
+    desired.rules = rules(&ground, &desired.shims, &desired.holders);
     if let Some(lacks) = snapshot.filter.lacks.as_ref().filter(|_| !desired.shims.is_empty()) {
         desired.problems.push(without_filter(lacks, snapshot.filter.usable));
     }
     desired.problems.sort();
     desired.problems.dedup();
-    let unclaimed = desired.hosts.iter().filter(|(_, host)| host.nic.is_none());
-    memory.unclaimed.extend(unclaimed.map(|(address, host)| (host.parent, host.mac, *address)));
+    let unclaimed = desired.holders.iter().filter(|(_, holder)| holder.nic.is_none());
+    memory.unclaimed.extend(unclaimed.map(|(address, holder)| (holder.parent, holder.mac, *address)));
     facts.unclaimed.clone_from(&memory.unclaimed);
     desired.facts = facts;
     desired
@@ -159,15 +159,15 @@ fn parties(
 pub(super) fn rules(
     ground: &Ground<'_>,
     shims: &BTreeMap<u32, Shim>,
-    hosts: &BTreeMap<IpAddr, Host>,
+    holders: &BTreeMap<IpAddr, Holder>,
 ) -> BTreeMap<bool, u32> {
     let stands = |parent| shims.get(parent).is_some_and(|shim: &Shim| shim.obstacle.is_none());
     let is_used = |ipv6: &bool| {
         let ranges =
             shims.values().filter(|shim| shim.obstacle.is_none()).flat_map(|shim| shim.ranges.keys());
-        let mut hosts =
-            hosts.iter().filter(|(address, host)| address.is_ipv6() == *ipv6 && stands(&host.parent));
-        ranges.map(|range| range.addr().is_ipv6()).any(|of| of == *ipv6) || hosts.next().is_some()
+        let mut holders =
+            holders.iter().filter(|(address, holder)| address.is_ipv6() == *ipv6 && stands(&holder.parent));
+        ranges.map(|range| range.addr().is_ipv6()).any(|of| of == *ipv6) || holders.next().is_some()
     };
     let needed = |ipv6| Some((ipv6, ground.rule(ipv6)?));
     [false, true].into_iter().filter_map(needed).filter(|(ipv6, _)| is_used(ipv6)).collect()

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::admit::{Reason, Refusal, Verdict};
 use super::claims::{Claims, Parties};
-use super::ground::{Facts, Holding};
+use super::ground::{Holding, HostFacts};
 use super::join::Joins;
 use super::shim::Obstacle;
 use crate::config::Config;
@@ -30,7 +30,7 @@ pub struct Memory {
     pub unclaimed: BTreeSet<Holding>,
 }
 
-/// Everything that should exist, and every decision on the way there. `claims` and `hosts` follow the addresses of
+/// Everything that should exist, and every decision on the way there. `claims` and `holders` follow the addresses of
 /// guests one by one ([`super::amend()`]); all else stands until everything is decided anew.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Desired {
@@ -47,13 +47,13 @@ pub struct Desired {
     /// Who claims which.
     pub claims: Claims,
     /// Who holds which: the guests' addresses that should be routed, on whatever shim.
-    pub hosts: BTreeMap<IpAddr, Host>,
+    pub holders: BTreeMap<IpAddr, Holder>,
     /// False while servers are still to be read: then no shim is surplus.
     pub settled: bool,
     /// What is wrong with the host or the configuration.
     pub problems: Vec<Problem>,
     /// The host's facts that all this stands on.
-    pub facts: Facts,
+    pub facts: HostFacts,
 }
 
 /// A shim that should stand.
@@ -85,14 +85,14 @@ pub struct Shim {
     pub macs: Option<BTreeSet<Mac>>,
 }
 
-/// A guest's address that should be routed.
+/// Who holds an address that should be routed.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Host {
+pub struct Holder {
     /// The child that has it.
     pub child: ChildKey,
     /// The child's parent, by ifindex.
     pub parent: u32,
-    /// The child's MAC.
+    /// The MAC at which the child is reached: its own, but for a sibling of the NIC in another mode.
     pub mac: Mac,
     /// The preferred source.
     pub source: IpAddr,
@@ -135,7 +135,8 @@ impl Decision {
 impl Desired {
     /// That nothing of ours should exist.
     pub fn nothing(snapshot: &Snapshot) -> Desired {
-        let facts = Facts::gather(&Config::default(), &Inventory::default(), snapshot, &Memory::default());
+        let facts =
+            HostFacts::gather(&Config::default(), &Inventory::default(), snapshot, &Memory::default());
         Desired { settled: true, facts, ..Desired::default() }
     }
 
@@ -150,7 +151,7 @@ impl Desired {
         let mut verdicts = BTreeMap::new();
         for child in self.parties.family(*main) {
             for (address, own) in self.claims.of(&child) {
-                let holds = self.hosts.get(&address).is_some_and(|host| host.child == child);
+                let holds = self.holders.get(&address).is_some_and(|holder| holder.child == child);
                 if holds || !verdicts.contains_key(&address) {
                     verdicts.insert(address, self.weighed(&child, address, own));
                 }
@@ -168,9 +169,9 @@ impl Desired {
     }
 
     fn weighed<'a>(&'a self, child: &ChildKey, address: IpAddr, own: &'a Verdict) -> Cow<'a, Verdict> {
-        match self.hosts.get(&address) {
-            Some(host) if own.source().is_some() && host.child != *child => {
-                let by = host.nic.as_ref().map_or_else(|| host.mac.to_string(), ToString::to_string);
+        match self.holders.get(&address) {
+            Some(holder) if own.source().is_some() && holder.child != *child => {
+                let by = holder.nic.as_ref().map_or_else(|| holder.mac.to_string(), ToString::to_string);
                 Cow::Owned(Verdict::refused(Reason::Held, format!("{by} holds {address}")))
             }
             _ => Cow::Borrowed(own),
@@ -178,10 +179,10 @@ impl Desired {
     }
 
     /// The shim that an address should be routed through: if it has a holder, and a shim can stand there.
-    pub fn shim_of(&self, address: IpAddr) -> Option<(&Shim, &Host)> {
-        let host = self.hosts.get(&address)?;
-        let shim = self.shims.get(&host.parent).filter(|shim| shim.obstacle.is_none())?;
-        Some((shim, host))
+    pub fn shim_of(&self, address: IpAddr) -> Option<(&Shim, &Holder)> {
+        let holder = self.holders.get(&address)?;
+        let shim = self.shims.get(&holder.parent).filter(|shim| shim.obstacle.is_none())?;
+        Some((shim, holder))
     }
 
     /// What is wrong, with the host, the configuration and the addresses of guests.

@@ -26,12 +26,12 @@ pub struct Ground<'a> {
     /// The configuration.
     pub config: &'a Config,
     /// The host's facts.
-    pub facts: &'a Facts,
+    pub facts: &'a HostFacts,
 }
 
 /// The host's facts, gathered once for all verdicts. They hold until [`crate::model::Changes::all`].
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Facts {
+pub struct HostFacts {
     /// Every address of the host, on any link, and every one that the configuration gives to a shim.
     pub own: BTreeSet<IpAddr>,
     /// The members of the servers' clusters by their addresses.
@@ -64,23 +64,23 @@ struct Source {
     address: IpNet,
 }
 
-impl Facts {
+impl HostFacts {
     /// Gathers them.
-    pub fn gather(config: &Config, inventory: &Inventory, snapshot: &Snapshot, memory: &Memory) -> Facts {
+    pub fn gather(config: &Config, inventory: &Inventory, snapshot: &Snapshot, memory: &Memory) -> HostFacts {
         let members = inventory.servers.values().flat_map(|server| server.members.clone());
         let given = config.parents.values().filter_map(|parent| parent.addresses.as_ref());
         let given = given.chain([&config.shim.addresses]).flatten().copied();
         // Ours are there because the configuration gives them, or about to go.
         let theirs = snapshot.addresses.iter().filter(|(_, address)| !address.ours);
         let shim_links: BTreeSet<u32> = snapshot.shims().map(|(_, link)| link.index).collect();
-        let mut facts = Facts {
+        let mut facts = HostFacts {
             own: theirs.map(|(key, _)| key.address.addr()).chain(given).collect(),
             members: members.collect(),
             shims: standing_shims(snapshot, &memory.refused_macs),
             distrusted: memory.distrusted.clone(),
             unclaimed: memory.unclaimed.clone(),
             by_mac: snapshot.children.iter().map(|(key, child)| (child.mac, *key)).collect(),
-            ..Facts::default()
+            ..HostFacts::default()
         };
         facts.by_reach.clone_from(&facts.by_mac);
         for (key, child) in snapshot.children.iter().filter(|(_, child)| child.mode != Mode::Bridge) {

@@ -63,8 +63,7 @@ pub fn join(ground: &Ground<'_>, inventory: &Inventory, before: &Joins) -> Joins
     for (key, guest, nic) in &nics {
         let Some(netns) = lives_in(guest) else { continue };
         let parent = parent_of(ground, nic);
-        let in_it = ChildKey { netns, index: 0 }..=ChildKey { netns, index: u32::MAX };
-        let fits = children.range(in_it).filter(|(child, seen)| {
+        let fits = children.range(ChildKey::all_in(netns)).filter(|(child, seen)| {
             let is_free = !joins.values().any(|joined| joined == *child);
             may_be_of(guest, **child, seen) && Some(seen.parent) == parent && is_free
         });

@@ -32,10 +32,10 @@ pub(super) fn place_shims(
     // A destination leads through one shim. Where a guest is known to be goes before a range of one address.
     let standing: BTreeSet<u32> =
         shims.iter().filter(|(_, shim)| shim.obstacle.is_none()).map(|(parent, _)| *parent).collect();
-    let Desired { hosts, problems, .. } = desired;
+    let Desired { holders, problems, .. } = desired;
     let is_host = |range: &IpNet| {
-        let host = hosts.get(&range.addr()).filter(|_| *range == IpNet::from(range.addr()));
-        host.is_some_and(|host| standing.contains(&host.parent))
+        let holder = holders.get(&range.addr()).filter(|_| *range == IpNet::from(range.addr()));
+        holder.is_some_and(|holder| standing.contains(&holder.parent))
     };
     for shim in shims.values_mut() {
         shim.ranges.retain(|range, _| !is_host(range));
@@ -67,7 +67,7 @@ fn macs(ground: &Ground<'_>, desired: &Desired, parent: u32) -> BTreeSet<Mac> {
     let orphans = desired.parties.orphans.iter().filter_map(|key| ground.snapshot.children.get(key));
     let orphans = orphans.filter(|child| child.parent == parent).map(|child| child.mac);
     let passing = orphans.filter(|mac| passing.is_some_and(|passing| passing.contains(mac)));
-    let holding = desired.hosts.values().filter(|host| host.parent == parent).map(|host| host.mac);
+    let holding = desired.holders.values().filter(|holder| holder.parent == parent).map(|holder| holder.mac);
     served.chain(passing).chain(holding).collect()
 }
 
@@ -83,8 +83,8 @@ fn wanted_parents(
             wanted.entry(*parent).or_insert_with(|| format!("{key} is on it"));
         }
     }
-    for (address, host) in desired.hosts.iter().filter(|(_, host)| host.nic.is_none()) {
-        wanted.entry(host.parent).or_insert_with(|| format!("{} still has {address}", host.mac));
+    for (address, holder) in desired.holders.iter().filter(|(_, holder)| holder.nic.is_none()) {
+        wanted.entry(holder.parent).or_insert_with(|| format!("{} still has {address}", holder.mac));
     }
     if !desired.settled {
         for (parent, link) in ground.shims() {

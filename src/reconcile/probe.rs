@@ -88,7 +88,7 @@ impl Probes {
         let addresses: Vec<IpAddr> = match scope {
             Scope::Addresses(addresses) => addresses.iter().copied().collect(),
             Scope::All => {
-                let gone = self.subjects.keys().filter(|address| !desired.hosts.contains_key(address));
+                let gone = self.subjects.keys().filter(|address| !desired.holders.contains_key(address));
                 gone.copied().chain(desired.claims.addresses()).collect()
             }
         };
@@ -199,11 +199,11 @@ fn subject(
         let mut first = desired.claims.of(child).filter(|(_, verdict)| is_open(verdict)).take(most);
         first.any(|(its, _)| its == address)
     };
-    let (child, parent, waits, due) = match desired.hosts.get(&address) {
-        Some(host) => {
+    let (child, parent, waits, due) = match desired.holders.get(&address) {
+        Some(holder) => {
             // What stands already, another process has asked for.
-            let stands = desired.facts.holds(snapshot, host.parent, host.mac, address);
-            (host.child, host.parent, false, if stands { now + AGAIN } else { now })
+            let stands = desired.facts.holds(snapshot, holder.parent, holder.mac, address);
+            (holder.child, holder.parent, false, if stands { now + AGAIN } else { now })
         }
         None => {
             let child = claimants.find(waiting)?;
@@ -226,7 +226,7 @@ mod tests {
     use super::*;
     use crate::model::snapshot::{Link, LinkKind, Netns};
     use crate::model::{Mac, ShimRef};
-    use crate::reconcile::desired::{Host, Shim};
+    use crate::reconcile::desired::{Holder, Shim};
 
     const PARENT: u32 = 2;
 
@@ -262,13 +262,13 @@ mod tests {
             tables: [254, 254],
             macs: None,
         };
-        let host = |last: u8| {
+        let holder = |last: u8| {
             let child = ChildKey { netns: Netns::Id(last.into()), index: 7 };
             let source = IpAddr::from([192, 0, 2, 254]);
-            (IpAddr::from([192, 0, 2, last]), Host { child, parent: PARENT, mac, source, nic: None })
+            (IpAddr::from([192, 0, 2, last]), Holder { child, parent: PARENT, mac, source, nic: None })
         };
         let shims = [(PARENT, shim)].into();
-        (Desired { shims, hosts: (1..=count).map(host).collect(), ..Desired::default() }, snapshot)
+        (Desired { shims, holders: (1..=count).map(holder).collect(), ..Desired::default() }, snapshot)
     }
 
     fn look(probes: &mut Probes, desired: &Desired, snapshot: &Snapshot, now: Instant) {
@@ -301,7 +301,7 @@ mod tests {
         let (mut probes, start) = (Probes::default(), Instant::now());
         for last in 1..=149 {
             let address = IpAddr::from([192, 0, 2, last]);
-            let Host { child, parent, .. } = desired.hosts[&address];
+            let Holder { child, parent, .. } = desired.holders[&address];
             probes.enter(address, Subject { child, parent, waits: true, asked: true, due: start });
         }
         let now = start + SPAN;
@@ -329,7 +329,7 @@ mod tests {
         let (mut desired, snapshot) = guests(3);
         let (mut probes, now) = (Probes::default(), Instant::now());
         look(&mut probes, &desired, &snapshot, now);
-        desired.hosts.clear();
+        desired.holders.clear();
         look(&mut probes, &desired, &snapshot, now);
         assert!(probes.next(&snapshot, now).is_none() && probes.wake().is_none());
     }

@@ -245,9 +245,9 @@ proptest! {
                     && key.table == table && route.ours && route.source == Some(source)));
                 // Its own, or that of a child beside it.
                 let at = kernel.snapshot.neighbours[&(ip, link.index)].mac;
-                prop_assert_eq!(at, Some(desired.hosts[&ip].mac));
+                prop_assert_eq!(at, Some(desired.holders[&ip].mac));
                 let beside = at != Some(*mac);
-                prop_assert!(!beside || desired.hosts[&ip].child != *child);
+                prop_assert!(!beside || desired.holders[&ip].child != *child);
                 let rules = kernel.snapshot.rules.iter().filter(|rule| rule.ipv6 == ip.is_ipv6());
                 prop_assert!(table == 254 || rules.clone().any(|rule| rule.ours));
             }
@@ -647,8 +647,8 @@ fn the_worlds_are_crowded() {
         let world = proptest::strategy::ValueTree::current(&world().new_tree(&mut runner).unwrap());
         let (desired, plan) = plan(&world, &world.kernel);
         let mut see = |what: &'static str, really: bool| *seen.entry(what).or_default() += u32::from(really);
-        see("a guest is routed", !desired.hosts.is_empty());
-        see("a guest is unclaimed", desired.hosts.values().any(|host| host.nic.is_none()));
+        see("a guest is routed", !desired.holders.is_empty());
+        see("a guest is unclaimed", desired.holders.values().any(|holder| holder.nic.is_none()));
         see("an obstacle", desired.shims.values().any(|shim| shim.obstacle.is_some()));
         see("our own table", !desired.rules.is_empty());
         see("something waits", plan.iter().any(|step| step.when == When::AfterBreath));
@@ -664,20 +664,20 @@ fn the_worlds_are_crowded() {
         see(
             "a child beside a NIC",
             desired
-                .hosts
+                .holders
                 .values()
-                .any(|host| host.nic.is_some() && desired.parties.main(host.child) != host.child),
+                .any(|holder| holder.nic.is_some() && desired.parties.main(holder.child) != holder.child),
         );
         see(
             "one that is reached at the NIC's MAC",
-            desired.hosts.values().any(|host| {
-                host.nic.is_some() && world.kernel.snapshot.children[&host.child].mac != host.mac
+            desired.holders.values().any(|holder| {
+                holder.nic.is_some() && world.kernel.snapshot.children[&holder.child].mac != holder.mac
             }),
         );
         see(
             "an orphan that is reached at another's MAC",
-            desired.hosts.values().any(|host| {
-                host.nic.is_none() && world.kernel.snapshot.children[&host.child].mac != host.mac
+            desired.holders.values().any(|holder| {
+                holder.nic.is_none() && world.kernel.snapshot.children[&holder.child].mac != holder.mac
             }),
         );
         see("a probe", plan.iter().any(|step| matches!(step.op, Op::Probe { .. })));

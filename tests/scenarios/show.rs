@@ -65,9 +65,9 @@ pub(crate) fn decisions(world: &World) -> String {
         }
         .unwrap();
     }
-    for (address, host) in world.desired.hosts.iter().filter(|(_, host)| host.nic.is_none()) {
-        let parent = links.get(&host.parent).map_or("?", |link| link.name.as_str());
-        writeln!(text, "unclaimed: {address} at {} on {parent}", host.mac).unwrap();
+    for (address, holder) in world.desired.holders.iter().filter(|(_, holder)| holder.nic.is_none()) {
+        let parent = links.get(&holder.parent).map_or("?", |link| link.name.as_str());
+        writeln!(text, "unclaimed: {address} at {} on {parent}", holder.mac).unwrap();
     }
     for problem in world.desired.all_problems() {
         writeln!(

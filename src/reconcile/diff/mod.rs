@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::admit::Reason;
-use super::desired::{Desired, Host, Shim};
+use super::desired::{Desired, Holder, Shim};
 use crate::model::inventory::Mode;
 use crate::model::names::{LINK_GROUP, spare_name};
 use crate::model::plan::When;
@@ -30,18 +30,18 @@ pub fn metric(ipv6: bool) -> u32 {
 /// What has to be done.
 pub fn diff(desired: &Desired, snapshot: &Snapshot) -> Plan {
     let mut steps = Steps::new(desired, snapshot);
-    let mut hosts: BTreeMap<u32, Vec<IpAddr>> = BTreeMap::new();
-    for (address, host) in &desired.hosts {
-        hosts.entry(host.parent).or_default().push(*address);
+    let mut held: BTreeMap<u32, Vec<IpAddr>> = BTreeMap::new();
+    for (address, holder) in &desired.holders {
+        held.entry(holder.parent).or_default().push(*address);
     }
     steps.put_names_right();
     let shims = || desired.shims.iter().filter(|(_, shim)| shim.obstacle.is_none());
-    let hosts_on = |parent| hosts.get(parent).into_iter().flatten();
+    let held_on = |parent| held.get(parent).into_iter().flatten();
     for (parent, shim) in shims() {
-        steps.complete(shim, hosts_on(parent));
+        steps.complete(shim, held_on(parent));
     }
     for (parent, shim) in shims() {
-        hosts_on(parent).for_each(|address| steps.route_host(*address));
+        held_on(parent).for_each(|address| steps.route_holder(*address));
         steps.route_ranges(shim);
     }
     steps.add_rules();
@@ -54,7 +54,7 @@ pub fn diff(desired: &Desired, snapshot: &Snapshot) -> Plan {
 pub fn diff_at(desired: &Desired, snapshot: &Snapshot, addresses: &BTreeSet<IpAddr>) -> Plan {
     let mut steps = Steps::new(desired, snapshot);
     addresses.iter().for_each(|address| steps.neighbour(*address));
-    addresses.iter().for_each(|address| steps.route_host(*address));
+    addresses.iter().for_each(|address| steps.route_holder(*address));
     addresses.iter().for_each(|address| steps.probe(*address));
     addresses.iter().for_each(|address| steps.delete_routes_to(*address));
     addresses.iter().for_each(|address| steps.delete_neighbours_at(*address));
@@ -118,7 +118,7 @@ impl<'a> Steps<'a> {
     }
 
     /// The shim itself, and all upon it but its routes.
-    fn complete<'b>(&mut self, desired: &Shim, hosts: impl Iterator<Item = &'b IpAddr>) {
+    fn complete<'b>(&mut self, desired: &Shim, addresses: impl Iterator<Item = &'b IpAddr>) {
         let shim = &desired.shim;
         let standing = shim.index.and_then(|index| self.snapshot.links.get(&index));
         if standing.is_none() {
@@ -174,7 +174,7 @@ impl<'a> Steps<'a> {
                 self.now(Op::AddProxy { shim: shim.clone(), address: *address }, why);
             }
         }
-        hosts.for_each(|address| self.neighbour(*address));
+        addresses.for_each(|address| self.neighbour(*address));
         self.filter(desired);
         if standing.is_none_or(|link| !link.up) {
             self.now(Op::SetUp { shim: shim.clone() }, "it is complete");
@@ -196,14 +196,14 @@ impl<'a> Steps<'a> {
 
     /// The entry for a guest's address.
     fn neighbour(&mut self, address: IpAddr) {
-        let Some((Shim { shim, .. }, host)) = self.desired.shim_of(address) else { return };
+        let Some((Shim { shim, .. }, holder)) = self.desired.shim_of(address) else { return };
         let flushed = address.is_ipv4() && self.is_flushed(shim);
-        if !flushed && self.has_neighbour(shim, address, host.mac) {
+        if !flushed && self.has_neighbour(shim, address, holder.mac) {
             return;
         }
-        let op = Op::SetNeighbour { shim: shim.clone(), address, mac: host.mac };
-        let why = reason(host);
-        match self.until_holder_is_gone(shim, address, host.mac) {
+        let op = Op::SetNeighbour { shim: shim.clone(), address, mac: holder.mac };
+        let why = reason(holder);
+        match self.until_holder_is_gone(shim, address, holder.mac) {
             When::Now => self.now(op, why),
             when => {
                 let why = format!("{why}, and its last holder no longer");
@@ -273,9 +273,9 @@ impl<'a> Steps<'a> {
     }
 
     /// The route to a guest's address.
-    fn route_host(&mut self, address: IpAddr) {
-        if let Some((shim, host)) = self.desired.shim_of(address) {
-            self.route(shim, IpNet::from(address), Some(host.source), || reason(host));
+    fn route_holder(&mut self, address: IpAddr) {
+        if let Some((shim, holder)) = self.desired.shim_of(address) {
+            self.route(shim, IpNet::from(address), Some(holder.source), || reason(holder));
         }
     }
 
@@ -354,8 +354,8 @@ impl<'a> Steps<'a> {
     }
 }
 
-fn reason(host: &Host) -> String {
-    let nic = host.nic.as_ref();
+fn reason(holder: &Holder) -> String {
+    let nic = holder.nic.as_ref();
     nic.map_or_else(|| "the guest is still there".to_owned(), |nic| format!("{nic} has it"))
 }
 

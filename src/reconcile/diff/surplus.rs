@@ -89,8 +89,10 @@ impl Steps<'_> {
 
     /// An address is desired on that shim.
     fn is_host_on(&self, shim: &Shim, address: IpAddr) -> bool {
-        let host = self.desired.hosts.get(&address);
-        host.and_then(|host| self.desired.shims.get(&host.parent)).is_some_and(|its| its.shim == shim.shim)
+        let holder = self.desired.holders.get(&address);
+        holder
+            .and_then(|holder| self.desired.shims.get(&holder.parent))
+            .is_some_and(|its| its.shim == shim.shim)
     }
 
     /// When the route to a guest's address that nobody desires may go, and why.
@@ -107,7 +109,8 @@ impl Steps<'_> {
             let when = if reason.is_urgent() { When::Now } else { When::AfterBreath };
             return (when, format!("{address} is refused: {reason}"));
         }
-        let twin = self.desired.shim_of(address).filter(|(_, host)| host.parent == parent && host.mac == mac);
+        let twin =
+            self.desired.shim_of(address).filter(|(_, holder)| holder.parent == parent && holder.mac == mac);
         if let Some((twin, _)) = twin {
             return (When::Now, format!("it is reached through {}", twin.shim));
         }

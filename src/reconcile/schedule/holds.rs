@@ -21,7 +21,8 @@ pub(super) struct Holds {
     sources: Until<IpAddr>,
     /// Addresses whose route still leads where it should no longer.
     moves: Until<IpAddr>,
-    hosts: Until<(String, IpAddr)>,
+    /// Addresses on shims whose neighbour entry or route is not there, or not gone.
+    addresses: Until<(String, IpAddr)>,
     /// Families with routes that are not there, or not gone.
     routes: Until<bool>,
 }
@@ -34,7 +35,7 @@ impl Holds {
     /// is no such thing.
     pub(super) fn hold_back(&self, op: &Op) -> Option<Instant> {
         let shim = |name: &String| self.shims.get(name);
-        let host = |name: &String, address: &IpAddr| self.hosts.get(&(name.clone(), *address));
+        let address_on = |name: &String, address: &IpAddr| self.addresses.get(&(name.clone(), *address));
         let holds = match op {
             Op::Probe { .. } | Op::AddRule { .. } | Op::DeleteProxy { .. } | Op::DeleteAddress { .. } => {
                 [None; 3]
@@ -50,17 +51,19 @@ impl Holds {
             | Op::AddAddress { shim: at, .. }
             | Op::AddProxy { shim: at, .. } => [shim(&at.name), None, None],
             Op::SetUp { shim: at } => [shim(&at.name), self.incomplete.get(&at.name), None],
-            Op::SetNeighbour { shim: at, address, .. } => [shim(&at.name), host(&at.name, address), None],
+            Op::SetNeighbour { shim: at, address, .. } => {
+                [shim(&at.name), address_on(&at.name, address), None]
+            }
             Op::SetRoute { shim: at, destination, source, .. } => {
                 let source = source.and_then(|source| self.sources.get(&source));
-                [shim(&at.name), host(&at.name, &destination.addr()), source]
+                [shim(&at.name), address_on(&at.name, &destination.addr()), source]
             }
             Op::DeleteRule { ipv6, .. } => [self.routes.get(ipv6), None, None],
             Op::DeleteRoute { link_name, destination, .. } => {
-                [host(link_name, &destination.addr()), None, None]
+                [address_on(link_name, &destination.addr()), None, None]
             }
             Op::DeleteNeighbour { link_name, address, .. } => {
-                [host(link_name, address), self.moves.get(address), None]
+                [address_on(link_name, address), self.moves.get(address), None]
             }
             Op::DeleteShim { link_name, .. } | Op::DeleteFilter { link_name, .. } => {
                 [shim(link_name), self.routed.get(link_name), None]
@@ -77,18 +80,18 @@ impl Holds {
             Op::MulticastOff { shim } | Op::Set { shim, .. } => add(&mut self.incomplete, &shim.name, due),
             Op::AddAddress { address, .. } => add(&mut self.sources, address, due),
             Op::SetNeighbour { shim, address, .. } => {
-                add(&mut self.hosts, &(shim.name.clone(), *address), due);
+                add(&mut self.addresses, &(shim.name.clone(), *address), due);
             }
             Op::SetRoute { shim, destination, replace, .. } => {
                 let address = destination.addr();
-                add(&mut self.hosts, &(shim.name.clone(), address), due);
+                add(&mut self.addresses, &(shim.name.clone(), address), due);
                 if *replace {
                     add(&mut self.moves, &address, due);
                 }
                 add(&mut self.routes, &address.is_ipv6(), due);
             }
             Op::DeleteRoute { link_name, destination, .. } => {
-                add(&mut self.hosts, &(link_name.clone(), destination.addr()), due);
+                add(&mut self.addresses, &(link_name.clone(), destination.addr()), due);
                 add(&mut self.routed, link_name, due);
             }
             Op::DeleteShim { link_name, .. } => {
