@@ -2,24 +2,20 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
-use tracing::warn;
 
-use super::agenda::Agenda;
 use super::asks::Asks;
-use super::discover::{self, Info, Reading};
-use super::events::{self, Events, Heard, Worth};
+use super::discover::{self, Reading};
 use super::feed::{self, Feed};
 use super::http::Client;
-use super::inits::{Answer, Inits, Round};
+use super::inits::Inits;
 use super::limits::{Limits, Pauses};
 use super::lookout::Lookout;
+use super::session::Session;
 use super::surroundings::Surroundings;
 use super::target::Target;
 use super::trouble::Trouble;
@@ -100,19 +96,17 @@ impl Follower {
     }
 }
 
-/// The state of following.
-struct Follow {
+/// The state of following, over all sessions.
+pub(super) struct Follow {
     follower: Follower,
-    feed: Feed,
-    asks: Arc<Asks>,
+    pub(super) feed: Feed,
+    pub(super) asks: Arc<Asks>,
     /// The last one, for what the next cannot tell.
-    reading: Option<Reading>,
-    inits: Inits,
+    pub(super) reading: Option<Reading>,
+    pub(super) inits: Inits,
     /// It was read since the last connecting.
-    has_read: bool,
+    pub(super) has_read: bool,
 }
-
-type Listing = Pin<Box<dyn Future<Output = Result<Reading, Trouble>> + Send>>;
 
 impl Follow {
     async fn run(mut self) {
@@ -154,110 +148,19 @@ impl Follow {
         }
     }
 
-    /// From connecting to the loss of the connection. [`Trouble::Lost`] only if the server has been read.
+    /// From connecting to the loss of the connection.
     async fn session(&mut self, socket: &Path) -> Trouble {
-        let limits = self.follower.limits.clone();
-        let client = match Client::new(socket, &limits) {
-            Ok(client) => client,
-            Err(trouble) => return trouble,
-        };
-        let stream = match events::dial(socket, &limits).await {
-            Ok(stream) => stream,
-            Err(trouble) => return trouble,
-        };
-        self.feed.reached(socket);
-        let mut events = match Events::open(socket, stream, &limits).await {
-            Ok(events) => events,
-            Err(trouble) => return trouble,
-        };
-        let mut agenda = Agenda::new(&limits, Instant::now());
-        let mut pauses = Pauses::new(&limits);
-        let mut info: Option<Info> = None;
-        let mut outdated = true;
-        let mut listing: Option<Listing> = None;
-        let mut round: Option<Round> = None;
-        let mut told = false;
-        loop {
-            if listing.is_none() && agenda.due() <= Instant::now() {
-                agenda.begin(Instant::now());
-                let known = info.clone().filter(|_| !outdated);
-                outdated = false;
-                let before = self.reading.clone();
-                let inits = self.asks.inits();
-                let reading = discover::read(client.clone(), limits.clone(), known, before, inits);
-                listing = Some(Box::pin(reading));
-            }
-            if round.is_none() && self.has_read {
-                round = self.inits.round(&client, &limits);
-            }
-            tokio::select! {
-                // Events are drained also while a listing is under way: the server hangs up on who does not.
-                heard = events.next() => match heard {
-                    Ok(Heard::Life) => {}
-                    Ok(Heard::Event(event)) => {
-                        let now = Instant::now();
-                        let worth = events::weigh(&event, info.as_ref());
-                        match worth {
-                            Worth::Nothing => {}
-                            Worth::Guests | Worth::Server | Worth::Unknown => agenda.happened(now),
-                            Worth::Moving => agenda.moving(now),
-                        }
-                        outdated |= matches!(worth, Worth::Server | Worth::Moving);
-                        if worth == Worth::Unknown && !told {
-                            told = true;
-                            let (id, event) = (&self.follower.target.id, super::trouble::excerpt(&event));
-                            warn!("server {id}: an event that is not understood: {event}");
-                        }
-                    }
-                    Err(trouble) if self.has_read => return trouble,
-                    Err(trouble) => return Trouble::Failed(trouble.to_string()),
-                },
-                result = ended(&mut listing) => {
-                    listing = None;
-                    agenda.end(Instant::now());
-                    match result {
-                        Ok(mut reading) => {
-                            self.inits.listed(&mut reading);
-                            self.feed.read(&reading);
-                            info = Some(reading.info.clone());
-                            self.reading = Some(reading);
-                            self.has_read = true;
-                            pauses.reset();
-                        }
-                        // It still tells us what happens; what it could not list now it will list later.
-                        Err(trouble) if self.has_read => {
-                            self.feed.trouble(&trouble);
-                            outdated = true;
-                            agenda.failed(Instant::now(), pauses.next());
-                        }
-                        Err(trouble) => return trouble,
-                    }
-                }
-                answer = next(&mut round) => match (answer, &mut self.reading) {
-                    (Some(answer), Some(reading)) => {
-                        if self.inits.answered(answer, reading) {
-                            self.feed.read(reading);
-                        }
-                    }
-                    _ => round = None,
-                },
-                () = sleep_until(agenda.due()), if listing.is_none() => {}
-                () = self.asks.wake.notified() => agenda.happened(Instant::now()),
-            }
+        match Session::open(self, socket).await {
+            Ok((session, events)) => session.last(events).await,
+            Err(trouble) => trouble,
         }
     }
-}
 
-async fn ended(listing: &mut Option<Listing>) -> Result<Reading, Trouble> {
-    match listing {
-        Some(listing) => listing.await,
-        None => std::future::pending().await,
+    pub(super) fn id(&self) -> &ServerId {
+        &self.follower.target.id
     }
-}
 
-async fn next(round: &mut Option<Round>) -> Option<Answer> {
-    match round {
-        Some(round) => round.next().await,
-        None => std::future::pending().await,
+    pub(super) fn limits(&self) -> &Limits {
+        &self.follower.limits
     }
 }

@@ -16,7 +16,8 @@
 //! | `events` | the event stream, and what an event is worth |
 //! | `asks` | what the rest of the program asks of a server |
 //! | `agenda` | when to read again: pure, the time is passed in |
-//! | `follow` | all of it together, for ever |
+//! | `session` | one connection, from the opening of the event stream to its loss |
+//! | `follow` | one session after the other, for ever |
 //! | `feed` | the newest value for who listens, and the log |
 //! | `trouble` | why a server could not be read, in a sentence |
 //! | [`recorded`] | what a server said, read without the server |
@@ -39,6 +40,7 @@ mod inits;
 mod limits;
 mod lookout;
 pub mod recorded;
+mod session;
 mod surroundings;
 mod target;
 mod trouble;
