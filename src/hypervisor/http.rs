@@ -48,22 +48,21 @@ impl Client {
     where
         T: DeserializeOwned + Send + 'static,
     {
-        let trouble = |error| self.trouble(path, timeout, &error);
         let request = self.http.get(format!("http://server{path}")).timeout(timeout);
-        let mut response = request.send().await.map_err(trouble)?;
+        let mut response = request.send().await.map_err(|error| self.trouble(path, timeout, &error))?;
         let status = response.status();
         let place = format!("{}: GET {path}", self.socket.display());
         let mut length = 0;
         let mut start = Vec::new();
         while start.len() <= LARGE {
-            match self.piece(path, &mut response, &mut length).await?.map_err(trouble)? {
+            match self.piece(path, timeout, &mut response, &mut length).await? {
                 Some(piece) => start.extend_from_slice(&piece),
                 None => return decode(&place, status, &start),
             }
         }
         let (sender, rest) = mpsc::channel(PIECES);
         let decoding = tokio::task::spawn_blocking(move || decode_long(&place, status, start.into(), rest));
-        while let Some(piece) = self.piece(path, &mut response, &mut length).await?.map_err(trouble)? {
+        while let Some(piece) = self.piece(path, timeout, &mut response, &mut length).await? {
             if sender.send(piece).await.is_err() {
                 break; // what came does not please: the verdict is there
             }
@@ -77,11 +76,12 @@ impl Client {
     async fn piece(
         &self,
         path: &str,
+        timeout: Duration,
         response: &mut Response,
         length: &mut usize,
-    ) -> Result<Result<Option<Bytes>, reqwest::Error>, Trouble> {
-        let piece = response.chunk().await;
-        *length += piece.as_ref().ok().and_then(Option::as_ref).map_or(0, Bytes::len);
+    ) -> Result<Option<Bytes>, Trouble> {
+        let piece = response.chunk().await.map_err(|error| self.trouble(path, timeout, &error))?;
+        *length += piece.as_ref().map_or(0, Bytes::len);
         if *length > self.body {
             let (socket, limit) = (self.socket.display(), self.body >> 20);
             return Err(Trouble::Failed(format!(

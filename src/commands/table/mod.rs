@@ -5,11 +5,11 @@ mod grid;
 use self::grid::{Cell, Grid, Tone, wrap};
 use super::output::Look;
 use crate::model::inventory::{ServerKind, ServerState};
-use crate::model::names;
 use crate::model::status::{
     AddressState, AddressStatus, GuestStatus, NicState, NicStatus, Problem, ServerStatus, ShimState,
     ShimStatus, Status,
 };
+use crate::model::{GuestKey, ServerId, names};
 
 /// The whole status.
 pub(super) fn render(status: &Status, look: Look) -> String {
@@ -98,7 +98,8 @@ fn guests(guests: &[GuestStatus], look: Look) -> String {
     }
     let mut grid = Grid::new(["GUEST", "NIC", "PARENT", "ADDRESS", "STATE", "SOURCE OR REASON"]);
     for guest in guests {
-        let mut label = guest_label(guest);
+        let (server, project) = (ServerId(guest.server.clone()), guest.project.clone());
+        let mut label = GuestKey { server, project, name: guest.name.clone() }.to_string();
         for nic in &guest.nics {
             for (n, (address, state, detail)) in nic_rows(nic).into_iter().enumerate() {
                 let first = |text: &str| Cell::from(if n == 0 { text } else { "" });
@@ -108,15 +109,6 @@ fn guests(guests: &[GuestStatus], look: Look) -> String {
         }
     }
     grid.render(look)
-}
-
-/// As the log names it: `lxd:web`, or `lxd:shop/web` outside the default project.
-fn guest_label(guest: &GuestStatus) -> String {
-    let GuestStatus { server, project, name, .. } = guest;
-    match project.as_str() {
-        "default" => format!("{server}:{name}"),
-        project => format!("{server}:{project}/{name}"),
-    }
 }
 
 /// Address, state and detail: one row an address, and one before them for a NIC whose state they do not show.
