@@ -10,6 +10,7 @@ macro_rules! on_lxd_and_incus {
 }
 
 mod chaos;
+mod cost;
 mod filter;
 mod guests;
 mod healing;
