@@ -36,6 +36,12 @@ impl Seen {
         !is_link_local(self.key.address.addr())
     }
 
+    /// Made by the kernel for the link itself (`IFAPROT_KERNEL_LL`).
+    pub(super) fn is_made_by_kernel(&self) -> bool {
+        const IFAPROT_KERNEL_LL: u8 = 3;
+        self.protocol == Some(IFAPROT_KERNEL_LL)
+    }
+
     /// As an address of the host.
     pub(super) fn host(&self) -> HostAddress {
         HostAddress {
@@ -135,7 +141,7 @@ fn list(
             return Err(Malformed("addresses of another namespace than the one asked for"));
         }
         if list.len() < most {
-            list.extend(seen.filter(Seen::is_kept));
+            list.extend(seen.filter(|seen| netns.is_none() || seen.is_kept()));
         }
         Ok(())
     })

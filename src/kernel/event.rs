@@ -84,9 +84,16 @@ impl State {
     }
 
     fn address_event(&mut self, message: &Message<'_>) -> Result<(), Malformed> {
-        let Some(seen) = address::read(message)?.filter(address::Seen::is_kept) else { return Ok(()) };
-        self.marks.touched(Slice::Addresses);
+        let Some(seen) = address::read(message)? else { return Ok(()) };
         self.shows_address_protocol |= seen.protocol.is_some();
+        if !self.keeps(&seen) {
+            return Ok(());
+        }
+        self.marks.touched(Slice::Addresses);
+        if seen.is_made_by_kernel() {
+            // With our settings it would not have made it.
+            self.marks.mark(Slice::Settings);
+        }
         match message.kind {
             libc::RTM_NEWADDR => self.put_address(seen),
             _ => self.drop_address(seen.key),

@@ -81,8 +81,11 @@ impl State {
     fn read_addresses(&mut self, requests: &mut Requests) -> Result<(), Fault> {
         let found = address::dump(requests)?;
         self.shows_address_protocol |= found.iter().any(|seen| seen.protocol.is_some());
-        let addresses: BTreeMap<_, _> =
-            found.iter().map(|seen| (seen.key, self.host_address(seen))).collect();
+        let addresses: BTreeMap<_, _> = found
+            .iter()
+            .filter(|seen| self.keeps(seen))
+            .map(|seen| (seen.key, self.host_address(seen)))
+            .collect();
         if addresses == self.snapshot.addresses {
             return Ok(());
         }
@@ -127,8 +130,12 @@ impl State {
             let values = setting::read_all(&shim.name).map_err(|error| Fault::Broken(error.to_string()))?;
             settings.insert(shim.index, values);
         }
-        self.changes.all |= settings != self.snapshot.settings;
-        self.snapshot.settings = settings;
+        if settings != self.snapshot.settings {
+            self.changes.all = true;
+            self.snapshot.settings = settings;
+            // The kernel tells of an address of its own making only when it has settled.
+            self.marks.mark(Slice::Addresses);
+        }
         Ok(())
     }
 

@@ -86,11 +86,16 @@ impl State {
         }
     }
 
+    /// Whether the snapshot has this address of the host: of those that are for the link only, what is ours.
+    pub(super) fn keeps(&self, seen: &address::Seen) -> bool {
+        seen.is_kept() || self.host_address(seen).ours
+    }
+
     /// As a message shows it, or, where the kernel does not show who made an address, by its place: on a
-    /// link of ours all is ours.
+    /// link of ours all is ours. So is what the kernel itself makes there, where IPv6 begins anew with none of our settings.
     pub(super) fn host_address(&self, seen: &address::Seen) -> HostAddress {
         let mut value = seen.host();
-        if !self.shows_address_protocol {
+        if !self.shows_address_protocol || seen.is_made_by_kernel() {
             value.ours =
                 self.snapshot.links.get(&seen.key.link).is_some_and(|link| link.shim_parent().is_some());
         }

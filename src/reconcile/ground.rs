@@ -309,7 +309,8 @@ fn standing_shims(snapshot: &Snapshot, refused_macs: &BTreeSet<Mac>) -> BTreeMap
     shims.into_iter().map(|(parent, link)| (parent, link.index)).collect()
 }
 
-fn is_link_local(range: &IpNet) -> bool {
+/// Whether a range is of one link only.
+pub(super) fn is_link_local(range: &IpNet) -> bool {
     match range {
         IpNet::V4(range) => range.addr().is_link_local(),
         IpNet::V6(range) => range.addr().is_unicast_link_local() || range.addr().is_multicast(),

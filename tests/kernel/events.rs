@@ -96,6 +96,31 @@ fn routes_that_go_with_a_link_or_an_address_are_noticed() {
     assert_eq!((count(&kernel), kernel.snapshot().shims().count()), (0, 0));
 }
 
+/// Below 1280 IPv6 is taken from a link, and then begins anew with none of our settings.
+#[test]
+fn an_address_that_the_kernel_gives_a_shim_is_ours() {
+    let host = Host::new();
+    let mut kernel = Kernel::open().unwrap();
+    let (parent, shim) = (host.parent(&kernel), host.shim_ref());
+    host.make(&mut kernel, &shim, parent);
+    kernel.drain();
+    let index = kernel.snapshot().link_named(&shim.name).unwrap().index;
+    host.ip("link set eth0 mtu 1200");
+    kernel.drain();
+    host.ip("link set eth0 mtu 1500");
+    host.ip("link set mvs-eth0 mtu 1500");
+    kernel.drain();
+    let snapshot = kernel.snapshot();
+    let its = snapshot.addresses.iter().filter(|(key, _)| net("fe80::/10").contains(&key.address));
+    let its: Vec<_> = its.map(|(key, value)| (key.link, key.address, value.ours)).collect();
+    let [(link, address, true)] = its[..] else { panic!("{its:?}") };
+    assert_eq!(link, index);
+    assert_truth(&mut kernel);
+    kernel.apply(&Op::DeleteAddress { link, link_name: shim.name, address }).unwrap();
+    eventually(&mut kernel, |snapshot| !snapshot.addresses.keys().any(|key| key.address == address));
+    assert_truth(&mut kernel);
+}
+
 #[test]
 fn a_setting_that_another_changes_is_noticed() {
     let host = Host::new();

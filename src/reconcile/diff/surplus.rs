@@ -10,6 +10,7 @@ use crate::model::plan::When;
 use crate::model::snapshot::{Child, Link, NeighbourState, RouteKey, Rule, is_host};
 use crate::model::{Op, Step};
 use crate::reconcile::desired::Shim;
+use crate::reconcile::ground::is_link_local;
 
 impl Steps<'_> {
     /// Adds all deletes.
@@ -202,7 +203,11 @@ impl Steps<'_> {
             if !desired.addresses.contains(&key.address.addr()) {
                 let link_name = self.link_name(key.link);
                 let op = Op::DeleteAddress { link: key.link, link_name, address: key.address };
-                self.now(op, "the configuration no longer gives it");
+                let why = match is_link_local(&key.address) {
+                    true => "it would speak on the LAN from its own address",
+                    false => "the configuration no longer gives it",
+                };
+                self.now(op, why);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The parent goes down, loses its carrier, is renamed, goes and comes back.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use lab::{Guest, Machine, eventually};
@@ -53,6 +53,36 @@ fn the_parents_mtu_and_name_change() -> Result<()> {
     ward.heals(&talk, "the parent renamed", "ip link set eth0 name lan0")?;
     ward.heals(&talk, "the parent renamed back while it is down",
         "ip link set lan0 down; ip link set lan0 name eth0\nip link set eth0 up; ip addr replace fd77::11/64 dev eth0 nodad")
+}
+
+/// Below 1280 the kernel takes IPv6 from the parent and from all upon it, and gives it back with none of its settings.
+/// Nobody on the LAN shall hear of the shim then.
+#[test]
+fn the_parents_mtu_is_too_low_for_ipv6_for_a_while() -> Result<()> {
+    let ward = Ward::new()?;
+    let (host, guest) = (&ward.site.host, &ward.guest);
+    let mac = host.sh("cat /sys/class/net/mvs-eth0/address")?;
+    let heard = ward.site.lan.capture(&format!("ether src {}", mac.trim()))?;
+    let talk = ward.talk_with(&[(GUEST.into(), HOST.into())])?;
+    ward.heals(&talk, "the parent's MTU too low for IPv6", "ip link set eth0 mtu 1200")?;
+    ensure!(!host.ok("test -e /proc/sys/net/ipv6/conf/mvs-eth0"), "the kernel leaves IPv6 on the shim");
+
+    ward.heals(
+        &talk,
+        "the parent's MTU high enough again",
+        "ip link set eth0 mtu 1500; ip addr add fd77::11/64 dev eth0 nodad",
+    )?;
+    let in_guest = format!("nsenter -t {} -n ip", guest.pid()?);
+    host.sh(&format!("{in_guest} link set eth0 mtu 1500; {in_guest} addr add fd77::101/64 dev eth0 nodad"))?;
+    ward.talk()?.goes_on("IPv6 there again", SystemTime::now()).with_context(|| ward.story())?;
+    ward.is_well(SOON)?;
+    let addresses = host.sh("ip -o addr show dev mvs-eth0")?;
+    ensure!(addresses.is_empty(), "the shim has addresses: {addresses}");
+    // Had it begun to look for a router or a double of its address, that would be over by then.
+    std::thread::sleep(Duration::from_secs(2));
+    let frames = heard.stop()?;
+    ensure!(frames.is_empty(), "the shim was heard on the LAN: {frames:#?}");
+    Ok(())
 }
 
 #[test]

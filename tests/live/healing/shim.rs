@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use lab::eventually;
 
-use super::{RESYNC, Ward};
+use super::{RESYNC, SOON, Ward};
 
 #[test]
 fn what_is_deleted_is_made_again() -> Result<()> {
@@ -56,6 +56,10 @@ fn what_is_changed_is_put_back() -> Result<()> {
         ("forwarding of the shim switched off", "echo 0 > /proc/sys/net/ipv6/conf/mvs-eth0/forwarding"),
         ("all.forwarding switched on", "echo 1 > /proc/sys/net/ipv6/conf/all/forwarding"),
         ("all.forwarding switched off", "echo 0 > /proc/sys/net/ipv6/conf/all/forwarding"),
+        (
+            "the shim given an address by the kernel",
+            "echo 0 > /proc/sys/net/ipv6/conf/mvs-eth0/addr_gen_mode",
+        ),
         ("IPv6 switched off on the shim", "echo 1 > /proc/sys/net/ipv6/conf/mvs-eth0/disable_ipv6"),
         ("the route led elsewhere", "ip route change 192.168.77.101 dev eth0 proto 77"),
     ] {
@@ -63,6 +67,11 @@ fn what_is_changed_is_put_back() -> Result<()> {
     }
     let after = ward.site.host.sh("ip -o link show dev mvs-eth0 | tr -d '\\n' | sed 's/^[0-9]*//'")?;
     ensure!(after == before, "the shim was\n{before} and is\n{after}");
+    eventually(SOON, || {
+        let addresses = ward.site.host.sh("ip -o addr show dev mvs-eth0")?;
+        ensure!(addresses.is_empty(), "the shim has addresses: {addresses}");
+        Ok(())
+    })?;
     Ok(())
 }
 
