@@ -1,7 +1,7 @@
 //! A host with systemd as its init, its uplink managed by systemd-networkd, LXD and the daemon as units: whatever
 //! networkd does to the uplink, host and guest reach each other again as soon as the LAN reaches them.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, ensure};
@@ -26,13 +26,20 @@ const STATIC: &str =
     "[Network]\nAddress=192.168.77.11/24\nGateway=192.168.77.1\nAddress=fd77::11/64\nIPv6AcceptRA=no\n";
 /// IPv6 stays as it is, so that a host without IPv4 is nevertheless one with a network.
 const DHCP: &str = "[Network]\nDHCP=ipv4\nAddress=fd77::11/64\nIPv6AcceptRA=no\n";
-/// What networkd itself does when it is told to, or dies.
-const EVENTS: [&str; 4] = [
+/// IPv6 by DHCP: the router tells the network, a server the address.
+const DHCPV6: &str = "[Network]\nAddress=192.168.77.11/24\nDHCP=ipv6\nIPv6AcceptRA=yes\n";
+/// Upon these networkd flushes what it did not make.
+const FLUSHES: [&str; 3] = [
     "networkctl reconfigure eth0",
     "systemctl restart systemd-networkd",
     "systemctl kill --signal=KILL systemd-networkd",
-    "networkctl down eth0; networkctl up eth0",
 ];
+/// Upon this the kernel does, and networkd gives back what is its own.
+const DOWN_AND_UP: &str = "networkctl down eth0; networkctl up eth0";
+
+/// What any administrator may have added by hand.
+const FOREIGN_ROUTE: &str = "198.51.100.0/24";
+const FOREIGN_RULE: &str = "pref 2000 table 200";
 
 /// A LAN with a peer, a host and the host's one guest, whose addresses are its own and stay.
 struct Site {
@@ -52,7 +59,10 @@ impl Site {
         peer.plug("eth0", &lan, &["192.168.77.12/24", "fd77::12/64"])?;
         let mut host = lab.debian("node")?;
         host.nic("eth0", &lan)?;
-        lease(&lan, &host, Ipv4Addr::new(192, 168, 77, 11))?;
+        match eth0 {
+            DHCPV6 => lease_v6(&lan, &host, HOST_V6)?,
+            _ => lease(&lan, &host, Ipv4Addr::new(192, 168, 77, 11))?,
+        }
         host.install(BINARY, "/usr/local/sbin/macvlan-shim")?;
         host.write("/etc/systemd/system/macvlan-shim.service", UNIT)?;
         host.write("/etc/systemd/network/50-eth0.network", &format!("[Match]\nName=eth0\n\n{eth0}"))?;
@@ -94,6 +104,23 @@ impl Site {
         Ok(())
     }
 
+    /// [`Site::survive`] what takes away all that networkd did not make. What is not ours, and nobody's to mend, shows that
+    /// it did.
+    fn survive_flush(&self, event: &str) -> Result<()> {
+        self.host.sh(&format!("ip route add {FOREIGN_ROUTE} dev eth0; ip rule add {FOREIGN_RULE}"))?;
+        self.survive(event)?;
+        eventually(PATIENCE, || {
+            let left = format!("ip route show {FOREIGN_ROUTE}; ip rule show {FOREIGN_RULE}");
+            let left = self.host.sh(&left)?;
+            ensure!(left.is_empty(), "{event} has not flushed {left}{}", self.picture());
+            let ours = "ip route show table all proto 77; ip -6 route show table all proto 77";
+            let ours = self.host.sh(ours)?;
+            let stands = |guest| ours.lines().any(|route| route.starts_with(guest));
+            ensure!([GUEST, GUEST_V6].into_iter().all(stands), "after {event}: {ours}{}", self.picture());
+            Ok(())
+        })
+    }
+
     /// What the LAN sees of host and guest, and what they see of each other.
     fn ways(&self, host: &str, guest: &str, peer: &str) -> Result<[Pulse; 4]> {
         let pid = self.guest.pid()?.to_string();
@@ -120,17 +147,24 @@ fn lease(lan: &Lan, host: &Debian, address: Ipv4Addr) -> Result<()> {
     lan.dhcp_with(&Dhcp { ra: false, fixed: vec![(host.nic_mac("eth0")?, address)], ..Dhcp::default() })
 }
 
+/// Likewise over IPv6, with router advertisements.
+fn lease_v6(lan: &Lan, host: &Debian, address: &str) -> Result<()> {
+    lan.dhcp_with(&Dhcp { fixed_v6: vec![(host.nic_mac("eth0")?, address.parse()?)], ..Dhcp::default() })
+}
+
 #[test]
 fn a_static_uplink_is_reconfigured_restarted_and_taken_down() -> Result<()> {
     let site = Site::new(STATIC)?;
-    EVENTS.iter().try_for_each(|event| site.survive(event))
+    FLUSHES.iter().try_for_each(|event| site.survive_flush(event))?;
+    site.survive(DOWN_AND_UP)
 }
 
 #[test]
 fn a_dhcp_uplink_is_renewed_reconfigured_restarted_and_taken_down() -> Result<()> {
     let site = Site::new(DHCP)?;
     site.survive("networkctl renew eth0")?;
-    EVENTS.iter().try_for_each(|event| site.survive(event))?;
+    FLUSHES.iter().try_for_each(|event| site.survive_flush(event))?;
+    site.survive(DOWN_AND_UP)?;
 
     // The LAN gives the host another address.
     lease(&site.lan, &site.host, Ipv4Addr::new(192, 168, 77, 13))?;
@@ -144,13 +178,33 @@ fn a_dhcp_uplink_is_renewed_reconfigured_restarted_and_taken_down() -> Result<()
 }
 
 #[test]
+fn a_host_is_renumbered_by_dhcpv6() -> Result<()> {
+    let site = Site::new(DHCPV6)?;
+    ensure!(site.host.sh("ip -6 addr show dev eth0")?.contains(" fd77::11/128 "), "{}", site.picture());
+    lease_v6(&site.lan, &site.host, "fd77::13")?;
+    let start = Instant::now();
+    site.host.sh("networkctl reconfigure eth0")?;
+    eventually(PATIENCE, || {
+        let (new, guest) = (Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x13), GUEST_V6.parse::<Ipv6Addr>()?);
+        let met = site.guest.pings(new) && site.host.pings(guest);
+        ensure!(met, "host and guest do not reach each other\n{}", site.picture());
+        let route = site.host.sh(&format!("ip -6 route show {guest}"))?;
+        ensure!(route.contains(&format!(" src {new} ")), "{route}{}", site.picture());
+        Ok(())
+    })?;
+    println!("renumbered over IPv6 in {} ms", start.elapsed().as_millis());
+    ensure!(!site.guest.pings(HOST_V6.parse::<Ipv6Addr>()?), "the old address still answers");
+    Ok(())
+}
+
+#[test]
 fn rules_that_networkd_flushes_are_back_at_once() -> Result<()> {
     let rules = "\n[RoutingPolicyRule]\nFrom=192.168.77.11\nTable=100\nPriority=1000\n\n\
                  [Route]\nGateway=192.168.77.1\nTable=100\n";
     let site = Site::new(&format!("{STATIC}{rules}"))?;
     let rule = site.host.sh("ip rule show table 77")?;
     ensure!(!rule.is_empty(), "the host's rule is not preceded by one of ours\n{}", site.picture());
-    site.survive("systemctl restart systemd-networkd")?;
+    site.survive_flush("systemctl restart systemd-networkd")?;
     eventually(PATIENCE, || {
         ensure!(site.host.sh("ip rule show table 77")? == rule, "{}", site.picture());
         Ok(())

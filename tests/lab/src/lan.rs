@@ -30,11 +30,14 @@ pub struct Dhcp {
     pub lease: &'static str,
     /// Fixed leases: MAC and IPv4 address.
     pub fixed: Vec<(String, Ipv4Addr)>,
+    /// Fixed leases of DHCPv6: MAC and IPv6 address. With any, routers say that addresses are leased, and none is made by
+    /// SLAAC.
+    pub fixed_v6: Vec<(String, Ipv6Addr)>,
 }
 
 impl Default for Dhcp {
     fn default() -> Self {
-        Self { ipv4: true, ra: true, lease: "10m", fixed: Vec::new() }
+        Self { ipv4: true, ra: true, lease: "10m", fixed: Vec::new(), fixed_v6: Vec::new() }
     }
 }
 
@@ -113,7 +116,12 @@ impl Lan {
         }
         if let Some((gateway, len)) = self.ipv6.filter(|_| dhcp.ra) {
             let net = Ipv6Addr::from(u128::from(gateway) - 1);
-            command.arg("--enable-ra").arg(format!("--dhcp-range={net},ra-stateless,{len},{}", dhcp.lease));
+            let range = match dhcp.fixed_v6.is_empty() {
+                true => format!("{net},ra-stateless"),
+                false => format!("{net},static"),
+            };
+            command.arg("--enable-ra").arg(format!("--dhcp-range={range},{len},{}", dhcp.lease));
+            command.args(dhcp.fixed_v6.iter().map(|(mac, address)| format!("--dhcp-host={mac},[{address}]")));
         }
         let dnsmasq = self.machine.daemon(command)?;
         dnsmasq.wait_line("started, version", Duration::from_secs(5))?;
