@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::os::unix::net::UnixListener;
 
-use crate::node::{BINARY, HOST, Node, PATIENCE, Site, ours, routes};
+use crate::node::{BINARY, HOST, HOST_V6, Node, PATIENCE, Site, ours, routes};
 use anyhow::{Result, ensure};
 use lab::{Kind, Machine};
 use serde_json::Value;
@@ -209,4 +209,65 @@ fn a_bad_reload_keeps_the_running_configuration() -> Result<()> {
     node.wait("the problem is over", |status| problem(status, "config-rejected").is_none())?;
     ensure!(site.host.sh("ip -o link show mvs-eth0")? == shim, "the shim was made anew");
     Ok(())
+}
+
+/// One that is named is followed, one that is not is forgotten; its guests run on, and so do their routes.
+#[test]
+fn a_reload_loses_no_packet_and_follows_the_servers_that_it_names() -> Result<()> {
+    let site = Site::new(Kind::Lxd)?;
+    let incus = site.host.server(Kind::Incus)?;
+    incus.macvlan_profile("mv", "eth0")?;
+    let one = site.launch_static("one", &["192.168.77.101/24", "fd77::101/64"])?;
+    let still = ["-p", "mv", "-c", "environment.LAB_DHCP=none", "-c", "environment.LAB_RA=none"];
+    let two = incus.launch("two", &still)?;
+    two.sh("ip addr add 192.168.77.102/24 dev eth0")?;
+    let (one_v4, one_v6): (IpAddr, IpAddr) = ("192.168.77.101".parse()?, "fd77::101".parse()?);
+    let two_v4: IpAddr = "192.168.77.102".parse()?;
+
+    let servers = |kinds: &[Kind]| {
+        let tables = kinds.iter().map(|kind| format!("[[server]]\nsocket = {:?}\n", kind.socket()));
+        tables.collect::<String>()
+    };
+    let mut node = Node::start_with(&site.host, &servers(&[Kind::Lxd]))?;
+    node.wait_both_ways(&one, one_v4, HOST)?;
+    node.wait_both_ways(&one, one_v6, HOST_V6)?;
+    ensure!(!site.host.pings(two_v4), "the guest of a server that is not followed is reached");
+    let in_guest = ["nsenter", &format!("--target={}", one.pid()?), "--net"];
+    let pulses = [
+        site.host.pulse(&[], "192.168.77.101")?,
+        site.host.pulse(&[], "fd77::101")?,
+        site.host.pulse(&in_guest, HOST)?,
+        site.host.pulse(&in_guest, HOST_V6)?,
+    ];
+    let mut reload = |config: &str, followed: &[&str], unclaimed: &[&str]| {
+        site.host.run_with_stdin(&["sh", "-c", "cat > /etc/macvlan-shim/config.toml"], config)?;
+        let mark = node.daemon.mark();
+        node.daemon.signal("HUP")?;
+        node.daemon.wait_line_after(mark, "configuration reloaded", PATIENCE)?;
+        node.wait(&format!("{followed:?} are connected and {unclaimed:?} unclaimed"), |status| {
+            let servers = status["servers"].as_array().into_iter().flatten();
+            let connected = servers.filter(|server| server["state"] == "connected");
+            let ids: Vec<_> = connected.filter_map(|server| server["id"].as_str()).collect();
+            let alone = status["unclaimed"].as_array().into_iter().flatten();
+            let alone: Vec<_> = alone.filter_map(|one| one["address"].as_str()).collect();
+            status["ready"] == true && ids == followed && alone == unclaimed
+        })
+    };
+
+    reload(&servers(&[Kind::Lxd, Kind::Incus]), &["incus", "lxd"], &[])?;
+    ensure!(site.host.reaches(two_v4, PATIENCE), "the guest of the new server is not reached");
+    for _ in 0..5 {
+        reload(&servers(&[Kind::Lxd, Kind::Incus]), &["incus", "lxd"], &[])?;
+    }
+    reload(&servers(&[Kind::Incus]), &["incus"], &["192.168.77.101", "fd77::101"])?;
+    reload("", &["incus", "lxd"], &[])?;
+    for pulse in pulses {
+        let lost = pulse.lost()?;
+        ensure!(lost <= 1, "{lost} packets were lost");
+    }
+    // Nor does one that is not followed keep its guest's route when the guest goes.
+    reload(&servers(&[Kind::Incus]), &["incus"], &["192.168.77.101", "fd77::101"])?;
+    one.stop_hard()?;
+    node.wait_gone(one_v4)?;
+    node.wait_gone(one_v6)
 }
