@@ -16,6 +16,9 @@ on_lxd_and_incus!(
     a_guest_that_dies_while_its_server_is_down_loses_its_routes,
     a_server_is_restarted_while_guests_start_and_die,
     an_upgraded_server_is_shown_with_its_new_version,
+    a_server_that_hangs_delays_no_guest_that_is_known,
+    a_slow_server_delays_no_guest_that_is_known,
+    a_cut_event_stream_loses_no_guest,
     each_start_of_a_guest_has_its_own_time,
 );
 
@@ -216,9 +219,8 @@ fn an_upgraded_server_is_shown_with_its_new_version(kind: Kind) -> Result<()> {
     node.wait_both_ways(&guest, "192.168.77.101".parse::<IpAddr>()?, HOST)
 }
 
-#[test]
-fn a_server_that_hangs_delays_no_guest_that_is_known() -> Result<()> {
-    let site = Site::new(Kind::Lxd)?;
+fn a_server_that_hangs_delays_no_guest_that_is_known(kind: Kind) -> Result<()> {
+    let site = Site::new(kind)?;
     let node = Node::start(&site.host)?;
     let guest = site.launch_static("c1", &["192.168.77.101/24"])?;
     node.wait_both_ways(&guest, "192.168.77.101".parse::<IpAddr>()?, HOST)?;
@@ -226,24 +228,23 @@ fn a_server_that_hangs_delays_no_guest_that_is_known() -> Result<()> {
     site.server.signal_daemon("STOP")?;
     inside(&site.host, pid, "ip addr add 192.168.77.102/24 dev eth0")?;
     let took = wait_routed(&site.host, &["192.168.77.101", "192.168.77.102"])?;
-    println!("routed {took:?} after the guest got the address");
+    println!("{kind}: routed {took:?} after the guest got the address");
     // Its event stream has been silent for 30 s by then.
     eventually(Duration::from_secs(45), || {
         let status = node.status()?;
-        ensure!(server(&status, Kind::Lxd)["state"] != "connected", "{status:#}");
+        ensure!(server(&status, kind)["state"] != "connected", "{status:#}");
         Ok(())
     })?;
     inside(&site.host, pid, "ip addr del 192.168.77.102/24 dev eth0")?;
     wait_routed(&site.host, &["192.168.77.101"])?;
     ensure!(site.host.pings("192.168.77.101".parse::<IpAddr>()?), "the guest is not reached");
     site.server.signal_daemon("CONT")?;
-    node.wait("it is connected", |status| server(status, Kind::Lxd)["state"] == "connected")?;
+    node.wait("it is connected", |status| server(status, kind)["state"] == "connected")?;
     wait_routed(&site.host, &["192.168.77.101"]).map(drop)
 }
 
-#[test]
-fn a_slow_server_delays_no_guest_that_is_known() -> Result<()> {
-    let site = Site::new(Kind::Lxd)?;
+fn a_slow_server_delays_no_guest_that_is_known(kind: Kind) -> Result<()> {
+    let site = Site::new(kind)?;
     let node = Node::start(&site.host)?;
     let guest = site.launch_static("c1", &["192.168.77.101/24"])?;
     node.wait_both_ways(&guest, "192.168.77.101".parse::<IpAddr>()?, HOST)?;
@@ -263,7 +264,7 @@ fn a_slow_server_delays_no_guest_that_is_known() -> Result<()> {
         let story = || {
             let start = Instant::now();
             let late = site.server.launch("late", &["-p", "mv", "-c", "environment.LAB_DHCP=none"])?;
-            println!("the slow server launched a guest in {:?}", start.elapsed());
+            println!("{kind}: the slow server launched a guest in {:?}", start.elapsed());
             for address in ["192.168.77.102", "192.168.77.103", "192.168.77.104"] {
                 inside(&site.host, pid, &format!("ip addr add {address}/24 dev eth0"))?;
                 let start = Instant::now();
@@ -274,7 +275,7 @@ fn a_slow_server_delays_no_guest_that_is_known() -> Result<()> {
                     );
                     Ok(())
                 })?;
-                println!("routed {:?} after the known guest got the address", start.elapsed());
+                println!("{kind}: routed {:?} after the known guest got the address", start.elapsed());
             }
             inside(&site.host, late.pid()?, "ip addr add 192.168.77.105/24 dev eth0")?;
             node.wait_address(&late, "192.168.77.105".parse::<IpAddr>()?, "routed").map(drop)
@@ -286,10 +287,9 @@ fn a_slow_server_delays_no_guest_that_is_known() -> Result<()> {
     })
 }
 
-#[test]
-fn a_cut_event_stream_loses_no_guest() -> Result<()> {
-    let site = Site::new(Kind::Lxd)?;
-    let relay = Relay::start(&site.host.path("/run/lab/relay.socket"), &site.host.path(Kind::Lxd.socket()))?;
+fn a_cut_event_stream_loses_no_guest(kind: Kind) -> Result<()> {
+    let site = Site::new(kind)?;
+    let relay = Relay::start(&site.host.path("/run/lab/relay.socket"), &site.host.path(kind.socket()))?;
     let node = Node::start_with(&site.host, "[[server]]\nsocket = \"/run/lab/relay.socket\"\n")?;
     let early = site.launch_static("early", &["192.168.77.101/24"])?;
     wait_routed(&site.host, &["192.168.77.101"])?;
