@@ -35,8 +35,8 @@ const RESYNC: Duration = Duration::from_secs(30);
 /// precaution they are read anew, what was lacking is looked for, and everything is decided again, with every tenth
 /// resync.
 const RESYNCS_OF_HOST: u32 = 9;
-/// So many rounds of reading and writing are done before other work gets its turn.
-const MAX_ROUNDS: usize = 16;
+/// How long reading and writing go on before other work gets its turn.
+const TURN: Duration = Duration::from_millis(100);
 
 /// Runs the daemon until SIGTERM or SIGINT. It leaves everything in place.
 ///
@@ -163,7 +163,8 @@ impl Daemon {
 
     fn reconcile(&mut self, servers: &Servers) {
         self.again = false;
-        for _ in 0..MAX_ROUNDS {
+        let began = Instant::now();
+        while began.elapsed() < TURN {
             if self.dirty {
                 self.kernel.locate(self.inventory.inits());
             }
@@ -182,7 +183,9 @@ impl Daemon {
                 return;
             }
         }
-        // A storm: let the control socket and the servers have their turn, then go on.
+        // A storm: let the control socket and the servers have their turn, then go on. It may have no end, and what there
+        // was to be done before it is done.
+        self.ready |= self.inventory.settled();
         self.again = true;
     }
 
