@@ -89,7 +89,7 @@ bench: build
 
 test-stock-kernel:
 	@tests/lab/setup.sh debian qemu
-	@tests/lab/stock-kernel.sh kernel
+	@tests/lab/stock-kernel.sh kernel kernel_storms
 
 test-stock-node:
 	@tests/lab/setup.sh debian qemu packages

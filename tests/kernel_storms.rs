@@ -1,10 +1,12 @@
 //! The kernel layer where events come faster than they can be taken in, and where namespaces change while they are
 //! read. On a machine of the lab, with no server. Needs root; without it the tests fail.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Result, anyhow, ensure};
+use ipnet::IpNet;
 use lab::{Lab, Machine, Storm, until};
 use macvlan_shim::kernel::Kernel;
 use macvlan_shim::model::snapshot::{ChildKey, Netns};
@@ -33,6 +35,20 @@ fn holders(kernel: &Kernel, address: &str) -> Vec<ChildKey> {
         .filter(|(_, child)| child.addresses.keys().any(|known| known.addr().to_string() == address))
         .map(|(key, _)| *key)
         .collect()
+}
+
+/// The addresses of the guests that a netns id stands for.
+fn known_by_id(kernel: &Kernel) -> BTreeMap<Netns, BTreeSet<IpNet>> {
+    let mut known: BTreeMap<Netns, BTreeSet<IpNet>> = BTreeMap::new();
+    for (key, child) in &kernel.snapshot().children {
+        known.entry(key.netns).or_default().extend(child.addresses.keys());
+    }
+    known
+}
+
+/// When a namespace last came or went.
+fn last_change(host: &Machine) -> Result<SystemTime> {
+    Ok(host.path("/run/netns").metadata()?.modified()?)
 }
 
 fn drops(host: &Machine) -> u64 {
@@ -110,14 +126,26 @@ fn namespaces_that_change_hands_while_they_are_read_end_up_as_they_are() -> Resu
         let changes = scope.spawn(|| host.sh(&changes));
         host.within(|| {
             let mut kernel = Kernel::open()?;
-            let mut readings = 0;
+            let mut known = known_by_id(&kernel);
+            let (mut readings, mut overtaken) = (0, 0);
             while !changes.is_finished() {
+                let before = last_change(&host)?;
                 kernel.resync();
                 kernel.drain();
                 readings += 1;
+                overtaken += u32::from(last_change(&host)? != before);
+                for (id, addresses) in known_by_id(&kernel) {
+                    known.entry(id).or_default().extend(addresses);
+                }
             }
             changes.join().map_err(|_| anyhow!("panicked"))??;
-            println!("read anew {readings} times meanwhile");
+            // No two namespaces had the same address.
+            let reused = known.values().filter(|addresses| addresses.len() > 1).count();
+            println!(
+                "read anew {readings} times, {overtaken} while one came or went; {reused} ids were reused"
+            );
+            ensure!(overtaken > 0, "none came or went while they were read");
+            ensure!(reused > 0, "no id was seen to be reused: {known:?}");
             until(Duration::from_secs(10), "it knows what is there", || {
                 kernel.drain();
                 Kernel::open().is_ok_and(|fresh| {
