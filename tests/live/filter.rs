@@ -7,6 +7,7 @@ use anyhow::{Result, ensure};
 use lab::{Guest, Kind, Machine, eventually};
 use serde_json::{Value, json};
 
+use crate::nft::Nft;
 use crate::node::{BINARY, HOST, HOST_V6, Node, PATIENCE, Site, ours};
 
 const GUEST: &str = "192.168.77.101";
@@ -136,42 +137,6 @@ fn sorted(ruleset: &str) -> Vec<&str> {
     let mut lines: Vec<&str> = ruleset.lines().collect();
     lines.sort_unstable();
     lines
-}
-
-/// An `nft` of a machine that does what a test tells it before it does what it is asked for.
-struct Nft {
-    host: Machine,
-}
-
-impl Nft {
-    const FOLDER: &str = "/run/lab/nft";
-
-    fn install(host: &Machine) -> Result<Nft> {
-        let folder = Nft::FOLDER;
-        host.run(&["mkdir", "-p", folder])?;
-        let script = format!("#!/bin/bash\n. {folder}/mood\nexec /usr/sbin/nft \"$@\"\n");
-        host.run_with_stdin(&["sh", "-c", &format!("cat > {folder}/nft; chmod 755 {folder}/nft")], &script)?;
-        let nft = Nft { host: host.clone() };
-        nft.mood("")?;
-        Ok(nft)
-    }
-
-    /// What it does first, from now on: some bash.
-    fn mood(&self, script: &str) -> Result<()> {
-        let command = format!("cat > {0}/new; mv {0}/new {0}/mood", Nft::FOLDER);
-        self.host.run_with_stdin(&["sh", "-c", &command], &format!("{script}\n"))?;
-        Ok(())
-    }
-
-    fn remove(&self) -> Result<()> {
-        self.host.run(&["rm", &format!("{}/nft", Nft::FOLDER)])?;
-        Ok(())
-    }
-
-    /// Starts the daemon where there is no other.
-    fn start(&self) -> Result<Node> {
-        Node::start_by(&self.host, &["env", &format!("PATH={}", Nft::FOLDER), BINARY, "run"])
-    }
 }
 
 /// Waits until an address is known to be filtered, and says why.

@@ -19,6 +19,7 @@ mod keepalived;
 mod kin;
 mod lan;
 mod networkd;
+mod nft;
 mod node;
 mod operator;
 mod probe;

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::nft::Nft;
 use crate::node::{BINARY, HOST, HOST_V6, Node, PATIENCE, Site, ours, routes};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use lab::{Daemon, Guest, Kind, Machine, eventually, stays};
 
 /// Less than until a resync would do it.
@@ -273,47 +274,127 @@ fn killed_200_times_while_addresses_change_it_leaves_nothing_wrong() -> Result<(
 /// its work to do, until it lives to do all of it.
 #[test]
 fn killed_before_any_of_its_requests_it_leaves_nothing_wrong() -> Result<()> {
-    killed_before_each("sendto")
+    let orders = ["RTM_NEWLINK", "RTM_SETLINK", "RTM_NEWNEIGH", "RTM_NEWROUTE"];
+    killed_before_each("sendto", &orders)
 }
 
 /// The same with its writes to files, sysctls among them.
 #[test]
 fn killed_before_any_of_its_writes_it_leaves_nothing_wrong() -> Result<()> {
-    killed_before_each("write")
+    killed_before_each("write", &["/ipv4/conf/mvs-eth0/arp_filter", "/ipv6/conf/mvs-eth0/proxy_ndp"])
 }
 
-fn killed_before_each(call: &str) -> Result<()> {
-    let (site, mut node, guest) = start()?;
-    node.daemon.stop()?;
-    let mut halves = 0;
-    for nth in 1..1000 {
-        site.host.run(&[BINARY, "cleanup"])?;
-        let (trace, inject) = (format!("trace={call}"), format!("inject={call}:signal=KILL:when={nth}"));
-        let traced = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject];
-        let mut daemon = site.host.spawn(&[&traced[..], &[BINARY, "run"]].concat())?;
+/// It is killed as it calls `nft`, which then does what it was asked for all the same, and before it hears that it is done.
+#[test]
+fn killed_while_nft_works_for_it_it_leaves_nothing_wrong() -> Result<()> {
+    let victim = Victim::new()?;
+    let nft = Nft::install(&victim.site.host)?;
+    let calls = format!("{}/calls", Nft::FOLDER);
+    for moment in ["kill -KILL $PPID", "/usr/sbin/nft \"$@\"; kill -KILL $PPID; exit"] {
+        let (mut nth, mut halves) = (0, 0);
+        loop {
+            nth += 1;
+            nft.mood(&format!(
+                "echo >> {calls}; mapfile -t calls < {calls}; if [ ${{#calls[@]}} = {nth} ]; then {moment}; fi"
+            ))?;
+            victim.site.host.run(&["rm", "-f", &calls])?;
+            match victim.runs_to_its_fate(|| nft.spawn(), || Ok(format!("call {nth} of nft: {moment}")))? {
+                Fate::Lived => break,
+                fate => halves += u32::from(fate == Fate::Half),
+            }
+        }
+        println!("killed at each of {} calls of nft, with something half done {halves} times", nth - 1);
+        ensure!(halves > 0, "it was never asked to write");
+    }
+    Ok(())
+}
+
+/// `met`: calls that it has to be killed before at least once.
+fn killed_before_each(call: &str, met: &[&str]) -> Result<()> {
+    let victim = Victim::new()?;
+    let (trace, calls) = (format!("trace={call}"), "/run/lab/calls");
+    let host = &victim.site.host;
+    let last_call = || host.sh(&format!("grep '^{call}(' {calls} | tail -n 1"));
+    let (mut last_calls, mut halves) = (Vec::new(), 0);
+    loop {
+        let inject = format!("inject={call}:signal=KILL:when={}", last_calls.len() + 1);
+        // Without -f, for the calls of each thread are counted alone: the main one decides and acts, others log.
+        let traced = ["strace", "-D", "-qq", "-y", "-s", "100", "-o", calls, "-e", &trace, "-e", &inject];
+        let traced = [&traced[..], &[BINARY, "run"]].concat();
+        match victim.runs_to_its_fate(|| host.spawn(&traced), last_call)? {
+            Fate::Lived => break,
+            fate => halves += u32::from(fate == Fate::Half),
+        }
+        last_calls.push(last_call()?);
+    }
+    println!(
+        "killed before each of {} calls of {call}, with something half done {halves} times",
+        last_calls.len()
+    );
+    for wanted in met {
+        let met = last_calls.iter().any(|call| call.contains(wanted));
+        ensure!(met, "never killed before {wanted}, but before\n{}", last_calls.concat());
+    }
+    ensure!(halves > 5, "too few of them were orders");
+    Ok(())
+}
+
+/// A host whose daemon is killed again and again, each time with all of its work to do.
+struct Victim {
+    site: Site,
+    guest: Guest,
+}
+
+/// How a daemon ended that was to be killed in the midst of its work.
+#[derive(Clone, Copy, PartialEq)]
+enum Fate {
+    /// It had not begun.
+    Nothing,
+    /// It left something.
+    Half,
+    /// It lived to do all of it.
+    Lived,
+}
+
+impl Victim {
+    fn new() -> Result<Victim> {
+        let (site, mut node, guest) = start()?;
+        node.daemon.stop()?;
+        Ok(Victim { site, guest })
+    }
+
+    /// Where it is killed, nothing that it leaves is dangerous, and the next one puts all of it right.
+    fn runs_to_its_fate(
+        &self,
+        run: impl Fn() -> Result<Daemon>,
+        moment: impl Fn() -> Result<String>,
+    ) -> Result<Fate> {
+        let host = &self.site.host;
+        host.run(&[BINARY, "cleanup"])?;
+        let mut daemon = run()?;
         let lives = eventually(PATIENCE, || {
             if !daemon.is_running() {
                 return Ok(false);
             }
-            ensure!(routes(&site.host)?.len() == 2, "it neither died nor did its work");
+            ensure!(routes(host)?.len() == 2, "it neither died nor did its work");
             Ok(true)
         })?;
         // All is done; but it may be just now that it dies of a later call.
-        let done = lives && daemon.kill().is_ok();
+        let lived = lives && daemon.kill().is_ok();
         daemon.wait(PATIENCE)?;
-        let story = || format!("killed before {call} {nth}:\n{}", daemon.output().join("\n"));
-        ensure_safe(&site.host).with_context(story)?;
-        if !ours(&site.host)?.is_empty() {
-            halves += 1;
-            let mut node = Node::start(&site.host)?;
-            ensure_right(&node, &[&guest]).with_context(story)?;
+        let moment = moment()?;
+        let story = || format!("killed at {moment}\n{}", daemon.output().join("\n"));
+        ensure_safe(host).with_context(story)?;
+        let half = !ours(host)?.is_empty();
+        if half {
+            let mut node = Node::start(host)?;
+            ensure_right(&node, &[&self.guest]).with_context(story)?;
             node.daemon.stop()?;
         }
-        if done {
-            println!("killed before each of {nth} calls of {call}, with something half done {halves} times");
-            ensure!(halves > 5, "too few of them were orders");
-            return Ok(());
-        }
+        Ok(match (lived, half) {
+            (true, _) => Fate::Lived,
+            (false, true) => Fate::Half,
+            (false, false) => Fate::Nothing,
+        })
     }
-    bail!("it never came to its end")
 }
