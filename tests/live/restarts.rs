@@ -198,8 +198,20 @@ fn ensure_safe(host: &Machine) -> Result<()> {
     Ok(())
 }
 
-/// Waits until exactly what the guests have is routed, and nothing remains to be done.
+/// Waits until exactly what the guests have is routed, and nothing remains to be done; all of it is reached then.
 fn ensure_right(node: &Node, guests: &[&Guest]) -> Result<()> {
+    for address in ensure_routed(node, guests)? {
+        ensure!(
+            node.host.reaches(address, Duration::from_secs(3)),
+            "{address} is not reached\n{}",
+            node.picture()?
+        );
+    }
+    Ok(())
+}
+
+/// Waits until exactly what the guests have is routed, and nothing remains to be done; says what they have.
+fn ensure_routed(node: &Node, guests: &[&Guest]) -> Result<BTreeSet<IpAddr>> {
     let mut wanted = BTreeSet::new();
     for guest in guests {
         wanted.extend(guest.addresses("eth0")?);
@@ -220,14 +232,7 @@ fn ensure_right(node: &Node, guests: &[&Guest]) -> Result<()> {
         );
         Ok(())
     })?;
-    for address in wanted {
-        ensure!(
-            node.host.reaches(address, Duration::from_secs(3)),
-            "{address} is not reached\n{}",
-            node.picture()?
-        );
-    }
-    Ok(())
+    Ok(wanted)
 }
 
 #[test]
@@ -237,10 +242,11 @@ fn killed_200_times_while_addresses_change_it_leaves_nothing_wrong() -> Result<(
     let change = "n=0; while :; do n=$(( (n + 1) % 20 )); \
          ip addr add 192.168.77.$(( $0 + n ))/24 dev eth0; ip addr add fd77::$0:$n/64 dev eth0 nodad; sleep 0.0$(( RANDOM % 10 )); \
          ip addr del 192.168.77.$(( $0 + (n + 7) % 20 ))/24 dev eth0; ip addr del fd77::$0:$(( (n + 7) % 20 ))/64 dev eth0; done";
-    let changing = [(&one, "120"), (&two, "150")].map(|(guest, base)| {
+    let mut changing = Vec::new();
+    for (guest, base) in [(&one, "120"), (&two, "150")] {
         let target = format!("--target={}", guest.pid()?);
-        site.host.spawn(&["nsenter", &target, "--net", "bash", "-c", change, base])
-    });
+        changing.push(site.host.spawn(&["nsenter", &target, "--net", "bash", "-c", change, base])?);
+    }
     node.daemon.kill()?;
     let start = Instant::now();
     let mut deaths = [0; 3];
@@ -256,6 +262,13 @@ fn killed_200_times_while_addresses_change_it_leaves_nothing_wrong() -> Result<(
         span *= if worked { 0.9 } else { 1.1 };
         deaths[usize::from(said.contains("connected, version")) + usize::from(worked)] += 1;
         ensure_safe(&site.host).with_context(|| format!("round {round}:\n{said}"))?;
+        if round % 20 == 19 {
+            changing.iter_mut().try_for_each(|changing| changing.signal("STOP"))?;
+            let mut node = Node::start(&site.host)?;
+            ensure_routed(&node, &[&one, &two]).with_context(|| format!("round {round}:\n{said}"))?;
+            node.daemon.kill()?;
+            changing.iter_mut().try_for_each(|changing| changing.signal("CONT"))?;
+        }
     }
     let [early, idle, late] = deaths;
     println!(
@@ -263,8 +276,8 @@ fn killed_200_times_while_addresses_change_it_leaves_nothing_wrong() -> Result<(
         start.elapsed()
     );
     ensure!(late > 20, "too few of them did anything");
-    for changing in changing {
-        changing?.kill()?;
+    for mut changing in changing {
+        changing.kill()?;
     }
     let node = Node::start(&site.host)?;
     ensure_right(&node, &[&one, &two])
