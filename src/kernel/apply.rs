@@ -65,7 +65,10 @@ impl Kernel {
                     Some(index) => link::with_index(requests, None, index)?.name,
                     None => shim.name.clone(),
                 };
-                setting::write(&name, *setting, *value).map(drop).map_err(Failure::File)
+                if setting::write(&name, *setting, *value).map_err(Failure::File)? {
+                    self.state.written(Slice::Settings);
+                }
+                Ok(())
             }
             Op::AddAddress { shim, address } => {
                 let link = index(requests, made, shim)?;
@@ -74,10 +77,11 @@ impl Kernel {
             Op::AddProxy { shim, address } => {
                 self.state.marks.mark(Slice::Proxies);
                 let link = index(requests, made, shim)?;
-                match neighbour::find(requests, link, (*address).into(), true)? {
-                    Some(_) => Ok(()),
-                    None => Ok(neighbour::add_proxy(requests, link, *address)?),
+                if neighbour::find(requests, link, (*address).into(), true)?.is_none() {
+                    neighbour::add_proxy(requests, link, *address)?;
+                    self.state.written(Slice::Proxies);
                 }
+                Ok(())
             }
             Op::SetNeighbour { shim, address, mac } => {
                 let link = index(requests, made, shim)?;
@@ -97,13 +101,13 @@ impl Kernel {
             }
             Op::DeleteNeighbour { link, address, .. } => delete_neighbour(requests, *link, *address, false),
             Op::DeleteProxy { link, address, .. } => {
-                self.state.marks.mark(Slice::Proxies);
+                self.state.written(Slice::Proxies);
                 delete_neighbour(requests, *link, (*address).into(), true)
             }
             Op::DeleteAddress { link, address, .. } => gone(address::delete(requests, *link, *address)),
             Op::DeleteShim { link, link_name } => delete_shim(requests, *link, link_name),
             Op::DeleteFilter { link, last, .. } => {
-                self.state.marks.mark(Slice::Filter);
+                self.state.written(Slice::Filter);
                 Ok(self.state.filters.delete(*link, *last)?)
             }
         }
@@ -111,8 +115,8 @@ impl Kernel {
 
     fn set_filter(&mut self, shim: &ShimRef, macs: Option<&BTreeSet<Mac>>) -> Result<(), Failure> {
         let link = index(&mut self.requests, &mut self.made, shim)?;
+        self.state.written(Slice::Filter);
         let standing = self.state.snapshot.filter.shims.get(&link);
-        self.state.marks.mark(Slice::Filter);
         Ok(self.state.filters.set(link, &shim.name, macs, standing)?)
     }
 }

@@ -27,6 +27,13 @@ pub(super) struct State {
 }
 
 impl State {
+    /// We have written to it. Of that its next reading is to tell, also where it is as it was before: then somebody has
+    /// undone what we did.
+    pub(super) fn written(&mut self, slice: Slice) {
+        self.marks.mark(slice);
+        self.changes.all = true;
+    }
+
     /// A link of the host is as seen.
     pub(super) fn put_link(&mut self, seen: link::Seen) {
         let index = seen.index;

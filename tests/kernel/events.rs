@@ -96,6 +96,24 @@ fn routes_that_go_with_a_link_or_an_address_are_noticed() {
     assert_eq!((count(&kernel), kernel.snapshot().shims().count()), (0, 0));
 }
 
+/// What is as it was before we wrote is not as we wrote it.
+#[test]
+fn what_is_undone_before_it_is_read_again_is_noticed() {
+    let host = Host::new();
+    let mut kernel = Kernel::open().unwrap();
+    let (parent, shim) = (host.parent(&kernel), host.shim_ref());
+    host.make(&mut kernel, &shim, parent);
+    assert!(kernel.drain().all);
+    assert_eq!(kernel.drain(), Changes::default());
+    kernel.apply(&Op::Set { shim: shim.clone(), setting: Setting::AcceptRedirects, value: 0 }).unwrap();
+    std::fs::write("/proc/sys/net/ipv4/conf/mvs-eth0/accept_redirects", "1").unwrap();
+    assert!(kernel.drain().all);
+    kernel.apply(&Op::AddProxy { shim, address: "2001:db8::2".parse().unwrap() }).unwrap();
+    host.ip("neigh del proxy 2001:db8::2 dev mvs-eth0");
+    assert!(kernel.drain().all);
+    assert_truth(&mut kernel);
+}
+
 /// Below 1280 IPv6 is taken from a link, and then begins anew with none of our settings.
 #[test]
 fn an_address_that_the_kernel_gives_a_shim_is_ours() {
