@@ -101,23 +101,29 @@ impl Kernel {
             }
             Op::DeleteNeighbour { link, address, .. } => delete_neighbour(requests, *link, *address, false),
             Op::DeleteProxy { link, address, .. } => {
+                self.state.marks.mark(Slice::Proxies);
+                delete_neighbour(requests, *link, (*address).into(), true)?;
                 self.state.written(Slice::Proxies);
-                delete_neighbour(requests, *link, (*address).into(), true)
+                Ok(())
             }
             Op::DeleteAddress { link, address, .. } => gone(address::delete(requests, *link, *address)),
             Op::DeleteShim { link, link_name } => delete_shim(requests, *link, link_name),
             Op::DeleteFilter { link, last, .. } => {
+                self.state.marks.mark(Slice::Filter);
+                self.state.filters.delete(*link, *last)?;
                 self.state.written(Slice::Filter);
-                Ok(self.state.filters.delete(*link, *last)?)
+                Ok(())
             }
         }
     }
 
     fn set_filter(&mut self, shim: &ShimRef, macs: Option<&BTreeSet<Mac>>) -> Result<(), Failure> {
         let link = index(&mut self.requests, &mut self.made, shim)?;
-        self.state.written(Slice::Filter);
         let standing = self.state.snapshot.filter.shims.get(&link);
-        Ok(self.state.filters.set(link, &shim.name, macs, standing)?)
+        self.state.marks.mark(Slice::Filter);
+        self.state.filters.set(link, &shim.name, macs, standing)?;
+        self.state.written(Slice::Filter);
+        Ok(())
     }
 }
 
