@@ -6,6 +6,7 @@ use std::time::Instant;
 use ipnet::IpNet;
 
 use crate::model::inventory::{Guest, Inventory, ServerState};
+use crate::model::names::metric;
 use crate::model::snapshot::{ChildKey, RouteKey};
 use crate::model::status::{
     AddressState, AddressStatus, GuestStatus, NicState, NicStatus, Problem, ServerStatus, ShimState,
@@ -14,7 +15,6 @@ use crate::model::status::{
 use crate::model::{Mac, NicKey, Op, ShimRef, Snapshot};
 use crate::reconcile::admit::Verdict;
 use crate::reconcile::desired::Shim;
-use crate::reconcile::diff::metric;
 use crate::reconcile::schedule::Error;
 use crate::reconcile::{Decision, Desired, Probes, Schedule};
 

@@ -13,7 +13,7 @@ use super::request::Requests;
 use super::slice::Slice;
 use super::{Kernel, address, link, neighbour, route, rule, setting};
 use crate::model::names::PROTOCOL;
-use crate::model::snapshot::{NeighbourState, RouteKey};
+use crate::model::snapshot::NeighbourState;
 use crate::model::{Mac, Op, ShimRef};
 
 impl Kernel {
@@ -253,21 +253,18 @@ fn set_route(requests: &mut Requests, wanted: route::Wanted, replace: bool) -> R
     if !is_there_already(&result) {
         return Ok(result?);
     }
-    let has_place = |key: &RouteKey| {
-        key.table == wanted.table && key.destination == wanted.destination && matches!(key.metric, 0 | 1024)
+    let standing = route::in_place_of(requests, wanted)?;
+    let is_equal = |seen: &route::Seen| {
+        seen.value.ours && seen.key.link == wanted.link && seen.value.source == wanted.source
     };
-    let routes = route::dump(requests)?.routes;
-    let mut standing = routes.iter().filter(|(key, _)| has_place(key));
-    if standing
-        .clone()
-        .any(|(key, route)| route.ours && key.link == wanted.link && route.source == wanted.source)
-    {
+    if standing.iter().any(is_equal) {
         return Ok(());
     }
-    if standing.all(|(_, route)| route.ours) {
-        return Ok(route::set(requests, wanted, true)?);
+    if standing.iter().any(|seen| !seen.value.ours) {
+        return Err(foreign(format!("a route to {}", wanted.destination)));
     }
-    Err(foreign(format!("a route to {}", wanted.destination)))
+    // Ours is replaced. If there is none (any more) it is not known whose would be.
+    Ok(route::set(requests, wanted, !standing.is_empty())?)
 }
 
 fn add_rule(requests: &mut Requests, ipv6: bool, priority: u32) -> Result<(), Failure> {

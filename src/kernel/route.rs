@@ -14,10 +14,10 @@ use super::error::Fault;
 use super::next_hop;
 use super::request::Requests;
 use super::wire::{Attributes, Malformed, Message, ip_of, net, u8_at, u16_at, u32_at, u32_of};
-use crate::model::names::{PROTOCOL, TABLE_LOCAL};
-use crate::model::snapshot::{Route, RouteKey, is_host};
+use crate::model::names::{PROTOCOL, TABLE_LOCAL, metric};
+use crate::model::snapshot::{Route, RouteKey, RouteKind, is_host};
 
-/// A unicast route as a message shows it.
+/// A route as a message shows it.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Seen {
     pub(super) key: RouteKey,
@@ -32,11 +32,15 @@ pub(super) struct Seen {
 
 impl Seen {
     /// Whether the snapshot has such routes: those with no gateway, those to one host, and ours; but not
-    /// those to link-local addresses.
+    /// those to link-local addresses. Of other kinds than unicast those that stand where ours to a host would.
     pub(super) fn is_kept(&self) -> bool {
         let destination = self.key.destination;
         let link_local = super::address::is_link_local(destination.addr());
-        !self.partial && !link_local && (self.value.ours || is_host(&destination) || !self.value.gateway)
+        let counts = match self.value.kind {
+            RouteKind::Unicast => self.value.ours || is_host(&destination) || !self.value.gateway,
+            _ => self.key.host().is_some(),
+        };
+        counts && !self.partial && !link_local
     }
 }
 
@@ -48,8 +52,8 @@ pub(super) struct Table {
     next_hop_objects: bool,
 }
 
-/// Reads `RTM_NEWROUTE` and `RTM_DELROUTE`; `None` for what is no unicast route of a table: local and
-/// broadcast addresses, prohibitions, cached exceptions.
+/// Reads `RTM_NEWROUTE` and `RTM_DELROUTE`; `None` for what is no route of a table that anybody has filled: those of
+/// table local, cached exceptions.
 pub(super) fn read(message: &Message<'_>) -> Result<Option<Seen>, Malformed> {
     const HEADER: usize = 12;
     let payload = message.payload;
@@ -59,18 +63,18 @@ pub(super) fn read(message: &Message<'_>) -> Result<Option<Seen>, Malformed> {
         libc::AF_INET6 => IpAddr::from([0; 16]),
         _ => return Ok(None),
     };
-    let cloned = u32_at(payload, 8)? & libc::RTM_F_CLONED != 0;
-    if cloned || u8_at(payload, 7)? != libc::RTN_UNICAST {
+    if u32_at(payload, 8)? & libc::RTM_F_CLONED != 0 {
         return Ok(None);
     }
+    let kind = kind_of(u8_at(payload, 7)?);
     let mut table = u32::from(u8_at(payload, 4)?);
     let partial = u8_at(payload, 2)? != 0 || u8_at(payload, 3)? != 0;
-    let ours = u8_at(payload, 5)? == PROTOCOL;
+    let ours = u8_at(payload, 5)? == PROTOCOL && kind == RouteKind::Unicast;
     let (mut destination, mut link, mut metric, mut source) = (unspecified, 0, 0, None);
     let (mut gateways, mut next_hop_object) = (vec![], false);
     for attribute in Attributes::after(payload, HEADER) {
-        let (kind, value) = attribute?;
-        match kind {
+        let (attribute, value) = attribute?;
+        match attribute {
             libc::RTA_TABLE => table = u32_of(value)?,
             libc::RTA_DST => destination = ip_of(value)?,
             libc::RTA_OIF => link = u32_of(value)?,
@@ -89,8 +93,20 @@ pub(super) fn read(message: &Message<'_>) -> Result<Option<Seen>, Malformed> {
     let key = RouteKey { table, destination: net(destination, u8_at(payload, 1)?)?, metric, link };
     // Where the kernel shows only the number of a next-hop object, a gateway must be assumed.
     let hidden = next_hop_object && link == 0;
-    let value = Route { source, ours, gateway: hidden || !gateways.is_empty() };
+    let value = Route { source, ours, gateway: hidden || !gateways.is_empty(), kind };
     Ok(Some(Seen { key, value, gateways, next_hop_object, partial }))
+}
+
+fn kind_of(number: u8) -> RouteKind {
+    match number {
+        libc::RTN_UNICAST => RouteKind::Unicast,
+        libc::RTN_BLACKHOLE => RouteKind::Blackhole,
+        libc::RTN_UNREACHABLE => RouteKind::Unreachable,
+        libc::RTN_PROHIBIT => RouteKind::Prohibit,
+        libc::RTN_THROW => RouteKind::Throw,
+        libc::RTN_LOCAL => RouteKind::Local,
+        _ => RouteKind::Other,
+    }
 }
 
 /// `struct rtvia`: a gateway of another family than the route's.
@@ -135,9 +151,7 @@ pub(super) fn dump(requests: &mut Requests) -> Result<Table, Fault> {
 }
 
 fn dump_family(requests: &mut Requests, family: AddressFamily) -> Result<Table, Fault> {
-    let mut message = RouteMessage::default();
-    message.header.address_family = family;
-    requests.dump(RouteNetlinkMessage::GetRoute(message), |table: &mut Table, message| {
+    requests.dump(question(family), |table: &mut Table, message| {
         let Some(seen) = read(message)? else { return Ok(()) };
         if seen.is_kept() {
             table.routes.insert(seen.key, seen.value);
@@ -148,6 +162,12 @@ fn dump_family(requests: &mut Requests, family: AddressFamily) -> Result<Table, 
     })
 }
 
+fn question(family: AddressFamily) -> RouteNetlinkMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family;
+    RouteNetlinkMessage::GetRoute(message)
+}
+
 /// A route through a link with our mark.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wanted {
@@ -155,6 +175,22 @@ pub(super) struct Wanted {
     pub(super) destination: IpNet,
     pub(super) source: Option<IpAddr>,
     pub(super) table: u32,
+}
+
+/// The routes in the place of that one, of which each keeps it from being added: also those that the snapshot does not
+/// have.
+pub(super) fn in_place_of(requests: &mut Requests, wanted: Wanted) -> Result<Vec<Seen>, Fault> {
+    let ipv6 = wanted.destination.addr().is_ipv6();
+    let place = (wanted.table, wanted.destination, metric(ipv6));
+    let family = if ipv6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
+    requests.dump(question(family), |list: &mut Vec<Seen>, message| {
+        let there = |seen: &Seen| {
+            let RouteKey { table, destination, metric, .. } = seen.key;
+            !seen.partial && (table, destination, metric) == place
+        };
+        list.extend(read(message)?.filter(there));
+        Ok(())
+    })
 }
 
 /// Makes the route. `replace`: instead of the one that has its place.

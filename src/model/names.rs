@@ -11,6 +11,11 @@ pub const PROTOCOL: u8 = 77;
 /// The routing table that takes our routes where rules of the host precede table main.
 pub const TABLE: u32 = 77;
 
+/// The metric of our routes, as the kernel shows it: IPv6 turns 0 into 1024.
+pub fn metric(ipv6: bool) -> u32 {
+    if ipv6 { 1024 } else { 0 }
+}
+
 /// `IFLA_GROUP` of our shims; set in the message that creates them, so there is no unmarked moment.
 pub const LINK_GROUP: u32 = 7173;
 

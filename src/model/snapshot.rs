@@ -21,7 +21,8 @@ pub struct Snapshot {
     pub links: BTreeMap<u32, Link>,
     /// The addresses of the host's namespace.
     pub addresses: BTreeMap<AddressKey, HostAddress>,
-    /// The unicast routes of the host that have no gateway or lead to a single host, and all of ours.
+    /// The unicast routes of the host that have no gateway or lead to a single host, and all of ours; and those of any
+    /// kind that stand where ours to a host would.
     pub routes: BTreeMap<RouteKey, Route>,
     /// The gateway of every route of the host.
     pub next_hops: BTreeSet<IpAddr>,
@@ -177,6 +178,37 @@ pub struct Route {
     pub ours: bool,
     /// It leads through a gateway.
     pub gateway: bool,
+    /// What becomes of packets. All of ours are unicast.
+    pub kind: RouteKind,
+}
+
+/// The kinds of route (`RTN_…`), as far as they make a difference to people.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are those of ip; ip-route(8) describes them")]
+pub enum RouteKind {
+    #[default]
+    Unicast,
+    Blackhole,
+    Unreachable,
+    Prohibit,
+    Throw,
+    Local,
+    /// `broadcast`, `anycast`, `multicast`, `nat`.
+    Other,
+}
+
+impl fmt::Display for RouteKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RouteKind::Unicast => "unicast",
+            RouteKind::Blackhole => "blackhole",
+            RouteKind::Unreachable => "unreachable",
+            RouteKind::Prohibit => "prohibit",
+            RouteKind::Throw => "throw",
+            RouteKind::Local => "local",
+            RouteKind::Other => "special",
+        })
+    }
 }
 
 /// A policy rule.

@@ -9,12 +9,11 @@ use ipnet::IpNet;
 use super::admit::Reason;
 use super::claims::Parties;
 use super::desired::Memory;
-use super::diff::metric;
 use super::kin::reached_at;
 use crate::config::Config;
 use crate::model::inventory::{Inventory, Mode};
-use crate::model::names::{MAIN_RULE_PRIORITY, TABLE, TABLE_LOCAL, TABLE_MAIN, shim_name};
-use crate::model::snapshot::{ChildKey, Link, LinkKind, RouteKey, Rule};
+use crate::model::names::{MAIN_RULE_PRIORITY, TABLE, TABLE_LOCAL, TABLE_MAIN, metric, shim_name};
+use crate::model::snapshot::{ChildKey, Link, LinkKind, RouteKey, RouteKind, Rule};
 use crate::model::status::Problem;
 use crate::model::{Mac, Snapshot};
 
@@ -103,7 +102,12 @@ impl HostFacts {
         }
         for (key, route) in &snapshot.routes {
             let range = key.destination.prefix_len() > 0 && key.table != TABLE_LOCAL;
-            if range && !route.gateway && !route.ours && !shim_links.contains(&key.link) {
+            if range
+                && route.kind == RouteKind::Unicast
+                && !route.gateway
+                && !route.ours
+                && !shim_links.contains(&key.link)
+            {
                 facts.on_link.entry(key.link).or_default().insert(key.destination);
             }
         }
@@ -244,15 +248,19 @@ impl<'a> Ground<'a> {
         let ipv6 = destination.addr().is_ipv6();
         let key = |link| RouteKey { table: self.table(ipv6), destination, metric: metric(ipv6), link };
         let mut routes = self.snapshot.routes.range(key(0)..=key(u32::MAX));
-        let (key, _) = routes.find(|(_, route)| !route.ours)?;
+        let (key, route) = routes.find(|(_, route)| !route.ours)?;
         let link = self.snapshot.links.get(&key.link).map_or("?", |link| link.name.as_str());
+        let (what, dev) = match route.kind {
+            RouteKind::Unicast => (format!("route to {destination} through {link}"), format!(" dev {link}")),
+            kind => (format!("{kind} route to {destination}"), String::new()),
+        };
         let in_table = if key.table == TABLE { " table 77" } else { "" };
         let family = if ipv6 { "-6 " } else { "" };
         Some(Problem {
             code: Reason::RouteTaken.code().to_owned(),
             object: destination.to_string(),
-            message: format!("a route to {destination} through {link} that is not ours stands in the way"),
-            hint: format!("if nothing needs it: ip {family}route delete {destination} dev {link}{in_table}"),
+            message: format!("a {what} that is not ours stands in the way"),
+            hint: format!("if nothing needs it: ip {family}route delete {destination}{dev}{in_table}"),
         })
     }
 

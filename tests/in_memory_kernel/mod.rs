@@ -11,7 +11,7 @@
 //!   first is in a namespace that we cannot see ([`InMemoryKernel::hidden_macs`]).
 //! * **Down** takes a link's routes, its neighbours and proxies, and its IPv6 addresses; IPv4 addresses stay (8).
 //! * **Deleting** a link takes everything on it, and the macvlans and children upon it (10).
-//! * **Routes** need a link that is up, and a preferred source that is an address of the host. For IPv4 table,
+//! * **Routes** need a link that is up if they lead anywhere, and a preferred source that is an address of the host. For IPv4 table,
 //!   destination and metric are the key, whatever the link. For IPv6 the link belongs to the key, but neither an
 //!   exclusive add nor a replace cares: the one fails on, the other takes away, a route through any link.
 //! * **Addresses.** When an address goes, IPv4 routes with it as preferred source go, IPv6 ones lose it (9). With
@@ -27,13 +27,13 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use macvlan_shim::model::inventory::Mode;
+use macvlan_shim::model::names::metric;
 use macvlan_shim::model::names::{LINK_GROUP, TABLE};
 use macvlan_shim::model::snapshot::{
-    AddressKey, HostAddress, Link, LinkKind, Neighbour, NeighbourState, Route, RouteKey, Rule, Setting,
-    ShimFilter, Snapshot,
+    AddressKey, HostAddress, Link, LinkKind, Neighbour, NeighbourState, Route, RouteKey, RouteKind, Rule,
+    Setting, ShimFilter, Snapshot,
 };
 use macvlan_shim::model::{Changes, Mac, Op, ShimRef};
-use macvlan_shim::reconcile::diff::metric;
 
 /// The kernel: what it shows, and what it hides.
 #[derive(Clone, Debug, Default)]
@@ -122,7 +122,11 @@ impl InMemoryKernel {
                 let link = self.index(shim)?;
                 let metric = metric(destination.addr().is_ipv6());
                 let key = RouteKey { table: *table, destination: *destination, metric, link };
-                self.set_route(key, Route { source: *source, ours: true, gateway: false }, *replace)
+                self.set_route(
+                    key,
+                    Route { source: *source, ours: true, gateway: false, kind: RouteKind::Unicast },
+                    *replace,
+                )
             }
             Op::AddRule { ipv6, priority } => {
                 self.snapshot.rules.insert(Rule {
@@ -297,7 +301,7 @@ impl InMemoryKernel {
 
     /// `NLM_F_CREATE` with `NLM_F_EXCL`, or with `NLM_F_REPLACE`.
     pub(crate) fn set_route(&mut self, key: RouteKey, route: Route, replace: bool) -> Result<(), String> {
-        if !self.snapshot.links.get(&key.link).ok_or("ENODEV")?.up {
+        if route.kind == RouteKind::Unicast && !self.snapshot.links.get(&key.link).ok_or("ENODEV")?.up {
             return Err("ENETDOWN".to_owned());
         }
         self.needs_ipv6(key.link, key.destination.addr().is_ipv6())?;

@@ -3,7 +3,7 @@
 use macvlan_shim::kernel::{ErrorCode, Kernel};
 use macvlan_shim::model::Changes;
 use macvlan_shim::model::names::{TABLE, TABLE_MAIN};
-use macvlan_shim::model::snapshot::{Neighbour, NeighbourState, Rule, Setting};
+use macvlan_shim::model::snapshot::{Neighbour, NeighbourState, RouteKey, Rule, Setting};
 use macvlan_shim::model::{Mac, Op, ShimRef};
 
 use crate::host::Host;
@@ -149,6 +149,69 @@ fn what_is_ours_is_replaced_and_what_is_not_is_left_alone() {
     assert!(snapshot.routes.keys().any(|key| key.destination == destination));
     assert!(snapshot.rules.iter().any(|rule| rule.priority == 71));
     assert!(snapshot.link_named("eth0").is_some());
+}
+
+/// Of any kind (fail2ban makes such), whether the snapshot has it or not; and only where ours would stand.
+#[test]
+fn a_foreign_route_in_our_place_is_seen_and_left_alone() {
+    let host = Host::new();
+    let mut kernel = Kernel::open().unwrap();
+    let (parent, shim) = (host.parent(&kernel), host.shim_ref());
+    host.make(&mut kernel, &shim, parent);
+    let set = |to: &str, table| Op::SetRoute {
+        shim: shim.clone(),
+        destination: net(to),
+        source: None,
+        table,
+        replace: false,
+    };
+    for kind in ["blackhole", "unreachable", "prohibit", "throw", "local"] {
+        let dev = if kind == "local" { " dev lo" } else { "" };
+        for table in [TABLE_MAIN, TABLE] {
+            for to in ["192.0.2.140/32", "2001:db8::140/128"] {
+                host.ip(&format!("route add {kind} {to}{dev} table {table}"));
+                kernel.drain();
+                let foreign = |kernel: &Kernel| {
+                    let mut routes = kernel.snapshot().routes.iter();
+                    let at = |key: &RouteKey| (key.destination, key.table) == (net(to), table);
+                    routes.any(|(key, route)| at(key) && !route.ours)
+                };
+                assert!(foreign(&kernel), "{kind} {to} in {table}");
+                let error = kernel.apply(&set(to, table)).unwrap_err();
+                assert_eq!(error.code, ErrorCode::Exists, "{error:?}");
+                kernel.resync_host();
+                kernel.drain();
+                assert!(foreign(&kernel), "{kind} {to} in {table} was replaced");
+                // As the problem's hint says.
+                host.ip(&format!("route del {to} table {table}"));
+                assert_truth(&mut kernel);
+                kernel.apply(&set(to, table)).unwrap();
+                // Another takes our place by force.
+                host.ip(&format!("route replace {kind} {to}{dev} table {table}"));
+                assert_truth(&mut kernel);
+                assert!(foreign(&kernel), "{kind} {to} in {table}");
+                host.ip(&format!("route del {kind} {to} table {table}"));
+            }
+        }
+    }
+    // A range that leads elsewhere is not in the snapshot.
+    host.ip("route add 203.0.113.128/27 via 192.0.2.254");
+    assert_eq!(kernel.apply(&set("203.0.113.128/27", TABLE_MAIN)).unwrap_err().code, ErrorCode::Exists);
+    // networkd gives routes of IPv4 the metric that the kernel gives those of IPv6.
+    host.ip("route add 192.0.2.141/32 dev eth0 metric 1024");
+    host.ip("addr add 192.0.2.3/24 dev eth0");
+    kernel.apply(&set("192.0.2.141/32", TABLE_MAIN)).unwrap();
+    let Op::SetRoute { shim, destination, table, replace, .. } = set("192.0.2.141/32", TABLE_MAIN) else {
+        unreachable!()
+    };
+    let source = Some(ip("192.0.2.3"));
+    kernel.apply(&Op::SetRoute { shim, destination, source, table, replace }).unwrap();
+    assert_truth(&mut kernel);
+    let both = kernel.snapshot().routes.iter().filter(|(key, _)| key.destination == destination);
+    assert_eq!(
+        both.map(|(key, route)| (key.metric, route.ours)).collect::<Vec<_>>(),
+        [(0, true), (1024, false)]
+    );
 }
 
 #[test]

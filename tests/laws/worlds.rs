@@ -10,13 +10,13 @@ use macvlan_shim::model::inventory::{
     Guest, GuestKind, Inventory, Mode, Nic, NicParent, OptOut, Power, Server, ServerId, ServerState,
 };
 use macvlan_shim::model::names::LINK_GROUP;
+use macvlan_shim::model::names::metric;
 use macvlan_shim::model::snapshot::{
     AddressKey, Child, ChildKey, GuestAddress, HostAddress, Link, LinkKind, Master, Neighbour,
-    NeighbourState, Netns, Route, RouteKey, Rule, Setting, ShimFilter, Snapshot,
+    NeighbourState, Netns, Route, RouteKey, RouteKind, Rule, Setting, ShimFilter, Snapshot, is_host,
 };
 use macvlan_shim::model::{Mac, Op, ShimRef};
 use macvlan_shim::reconcile::desired::Memory;
-use macvlan_shim::reconcile::diff::metric;
 use macvlan_shim::reconcile::{desire, diff};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -226,6 +226,7 @@ pub(crate) enum Event {
         ours: bool,
         source: Option<IpAddr>,
         metric: Option<u32>,
+        kind: RouteKind,
     },
     Neighbour {
         link: u32,
@@ -385,6 +386,7 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
     let lan_mac = || prop_oneof![4 => mac(), 1 => Just(LAN_MACHINE)];
     let state = || select(NEIGHBOUR_STATES.to_vec());
     let mode = || prop_oneof![8 => Just(Mode::Bridge), 1 => Just(Mode::Private), 1 => Just(Mode::Passthru)];
+    let route_kind = || prop_oneof![4 => Just(RouteKind::Unicast), 1 => Just(RouteKind::Blackhole)];
     let server = || select(vec!["incus", "lxd"]);
     let name = || select(vec!["a", "b", "c"]);
     let rarely = |often: f64| prop::bool::weighted(often);
@@ -394,8 +396,8 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
         }),
         2 => (any_link(), net()).prop_map(|(link, address)| Event::NoAddress { link, address }),
         4 => (any_link(), net(), select(vec![254, 77]), rarely(0.7), prop::option::of(ip()),
-              prop::option::weighted(0.1, 1u32..3)).prop_map(|(link, destination, table, ours, source, metric)| {
-            Event::Route { link, destination: destination.trunc(), table, ours, source, metric }
+              prop::option::weighted(0.1, 1u32..3), route_kind()).prop_map(|(link, destination, table, ours, source, metric, kind)| {
+            Event::Route { link, destination: destination.trunc(), table, ours, source, metric, kind }
         }),
         4 => (any_link(), ip(), lan_mac(), state(), rarely(0.5)).prop_map(|(link, address, mac, state, ours)| {
             Event::Neighbour { link, address, mac, state, ours }
@@ -533,14 +535,17 @@ impl Event {
             Event::NoAddress { link, address } => {
                 kernel.remove_address(AddressKey { link: *link, address: *address });
             }
-            Event::Route { link, destination, table, ours, source, metric: other } => {
+            Event::Route { link, destination, table, ours, source, metric: other, kind } => {
                 // Nobody else routes through our shims, or from an address that may go.
                 let ours = &(*ours || is_marked(kernel, *link));
                 let source = source.filter(|_| *ours);
                 let metric = other.unwrap_or(metric(destination.addr().is_ipv6()));
-                let key = RouteKey { table: *table, destination: *destination, metric, link: *link };
+                // Those that lead nowhere have no link, and the snapshot has them for hosts.
+                let kind = if *ours || !is_host(destination) { RouteKind::Unicast } else { *kind };
+                let link = if kind == RouteKind::Unicast { *link } else { 0 };
+                let key = RouteKey { table: *table, destination: *destination, metric, link };
                 let source = source.filter(|source| source.is_ipv4() == destination.addr().is_ipv4());
-                let _ = kernel.set_route(key, Route { source, ours: *ours, gateway: false }, false);
+                let _ = kernel.set_route(key, Route { source, ours: *ours, gateway: false, kind }, false);
             }
             Event::Neighbour { link, address, mac, state, ours }
                 if there(link, kernel) && (address.is_ipv4() || kernel.snapshot.host.ipv6) =>

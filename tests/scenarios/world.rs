@@ -6,6 +6,7 @@
 //!           [private|passthru] [marked] [group N] [no ethernet]
 //! address eth0 192.168.100.62/24 [tentative|deprecated|temporary|secondary|ours]
 //! route 10.0.0.0/8 dev eth0 [src A] [metric N] [table N] [via gateway] [ours]
+//! route 10.0.0.9/32 blackhole [metric N] [table N]
 //! next hop 192.168.100.1
 //! rule 100 [v6] [lookup N] [ours]                policy rules
 //! neighbour eth0 192.168.100.9 lan:09 reachable|stale|probing|asked|failed|permanent [ours]
@@ -37,13 +38,13 @@ use macvlan_shim::model::inventory::{
     Guest, GuestKey, GuestKind, Inventory, Mode, Nic, NicParent, OptOut, Power, Server, ServerId, ServerState,
 };
 use macvlan_shim::model::names::LINK_GROUP;
+use macvlan_shim::model::names::metric;
 use macvlan_shim::model::snapshot::{
     AddressKey, Child, ChildKey, Filter, GuestAddress, HostAddress, Link, LinkKind, Master, Neighbour,
-    NeighbourState, Netns, Route, RouteKey, Rule, Setting, Snapshot,
+    NeighbourState, Netns, Route, RouteKey, RouteKind, Rule, Setting, Snapshot,
 };
 use macvlan_shim::model::{Mac, Op};
 use macvlan_shim::reconcile::desired::Memory;
-use macvlan_shim::reconcile::diff::metric;
 use macvlan_shim::reconcile::{Desired, Probes, Schedule};
 
 use crate::in_memory_kernel::{InMemoryKernel, default_settings};
@@ -394,10 +395,15 @@ impl World {
 
     fn route(&mut self, no: bool, words: &mut Words<'_>) -> Said {
         let destination: IpNet = parse(words.next()?)?;
-        words.expect("dev")?;
+        let (kind, link) = if words.has("blackhole") {
+            (RouteKind::Blackhole, 0)
+        } else {
+            words.expect("dev")?;
+            (RouteKind::Unicast, self.index(words.next()?)?)
+        };
         let key = RouteKey {
             destination,
-            link: self.index(words.next()?)?,
+            link,
             metric: words.after("metric")?.map_or(Ok(metric(destination.addr().is_ipv6())), parse)?,
             table: words.after("table")?.map_or(Ok(254), parse)?,
         };
@@ -410,7 +416,7 @@ impl World {
             self.kernel.snapshot.routes.remove(&key).ok_or("there is no such route")?;
             return Ok(());
         }
-        self.kernel.set_route(key, Route { source, ours: words.has("ours"), gateway }, false)
+        self.kernel.set_route(key, Route { source, ours: words.has("ours"), gateway, kind }, false)
     }
 
     fn neighbour(&mut self, no: bool, words: &mut Words<'_>) -> Said {

@@ -15,17 +15,12 @@ use ipnet::IpNet;
 use super::admit::Reason;
 use super::desired::{Desired, Holder, Shim};
 use crate::model::inventory::Mode;
-use crate::model::names::{LINK_GROUP, spare_name};
+use crate::model::names::{LINK_GROUP, metric, spare_name};
 use crate::model::plan::When;
 use crate::model::snapshot::{
     Child, ChildKey, GuestAddress, Link, LinkKind, Neighbour, NeighbourState, RouteKey, ShimFilter,
 };
 use crate::model::{Mac, Op, Plan, ShimRef, Snapshot, Step};
-
-/// The metric of our routes, as the kernel shows it: IPv6 turns 0 into 1024.
-pub fn metric(ipv6: bool) -> u32 {
-    if ipv6 { 1024 } else { 0 }
-}
 
 /// What has to be done.
 pub fn diff(desired: &Desired, snapshot: &Snapshot) -> Plan {

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Steps, metric};
-use crate::model::names::{TABLE, TABLE_MAIN};
+use super::Steps;
+use crate::model::names::{TABLE, TABLE_MAIN, metric};
 use crate::model::plan::When;
 use crate::model::snapshot::{Child, Link, NeighbourState, RouteKey, Rule, is_host};
 use crate::model::{Op, Step};
