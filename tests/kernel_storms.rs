@@ -11,6 +11,9 @@ use lab::{Lab, Machine, Storm, until};
 use macvlan_shim::kernel::Kernel;
 use macvlan_shim::model::snapshot::{ChildKey, Netns};
 
+/// So many addresses no guest needs.
+const ADDRESSES: u32 = 10_000;
+
 /// A host on a LAN.
 fn host(lab: &Lab) -> Result<Machine> {
     let lan = lab.lan("10.77.0.0/16", "")?;
@@ -156,5 +159,59 @@ fn namespaces_that_change_hands_while_they_are_read_end_up_as_they_are() -> Resu
             ensure!(kernel.problems().is_empty(), "{:?}", kernel.problems());
             Ok(())
         })
+    })
+}
+
+/// Its addresses are more than anybody keeps, and change faster than a list of them is long.
+#[test]
+fn a_guest_with_10000_addresses_that_change_delays_no_other() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = host(&lab)?;
+    host.sh(&(1..3).map(|n| appear(&format!("g{n}"), &format!("10.77.1.{n}"))).collect::<String>())?;
+    let many: Vec<String> = (0..ADDRESSES)
+        .map(|n| format!("addr add 10.{}.{}.{}/32 dev eth0\n", 80 + (n >> 16), (n >> 8) & 255, n & 255))
+        .collect();
+    let start = Instant::now();
+    for some in many.chunks(10_000) {
+        host.run_with_stdin(&["ip", "-n", "g1", "-batch", "-"], &some.concat())?;
+    }
+    println!("{ADDRESSES} addresses made in {:?}", start.elapsed());
+    host.within(|| {
+        let start = Instant::now();
+        let mut kernel = Kernel::open()?;
+        println!("read in {:?}", start.elapsed());
+        let storm = Storm::start(File::open(host.path("/run/netns/g1"))?, "eth0", 20_000);
+        let (mut delays, mut turns) = (Vec::new(), Vec::new());
+        for n in 1..30 {
+            let address = format!("10.77.2.{n}");
+            std::thread::scope(|scope| {
+                let added = scope.spawn(|| {
+                    host.sh(&format!("ip -n g2 addr add {address}/16 dev eth0")).map(|_| Instant::now())
+                });
+                while holders(&kernel, &address).is_empty() {
+                    let turn = Instant::now();
+                    kernel.drain();
+                    turns.push(turn.elapsed());
+                    std::thread::sleep(Duration::from_micros(100));
+                }
+                let added = added.join().map_err(|_| anyhow!("panicked"))??;
+                delays.push(added.elapsed());
+                // As many turns as come, meanwhile.
+                let until = Instant::now() + Duration::from_millis(50);
+                while Instant::now() < until {
+                    let turn = Instant::now();
+                    kernel.drain();
+                    turns.push(turn.elapsed());
+                    std::thread::sleep(Duration::from_micros(100));
+                }
+                Ok::<_, anyhow::Error>(())
+            })?;
+        }
+        println!("{} changes", storm.stop()?);
+        delays.sort();
+        turns.sort();
+        println!("known after {delays:?}; the longest turn took {:?}", turns.last());
+        ensure!(delays.last() < Some(&Duration::from_secs(2)), "{delays:?}");
+        Ok(())
     })
 }

@@ -104,16 +104,23 @@ pub(super) fn read(message: &Message<'_>) -> Result<Option<Seen>, Malformed> {
 
 /// All addresses of the host's namespace.
 pub(super) fn dump(requests: &mut Requests) -> Result<Vec<Seen>, Fault> {
-    list(requests, None, 0, AddressFamily::Unspec, usize::MAX)
+    list_of_host(requests, 0)
 }
 
 /// The addresses of one link of the host.
 pub(super) fn of_link(requests: &mut Requests, link: u32) -> Result<Vec<Seen>, Fault> {
-    list(requests, None, link, AddressFamily::Unspec, usize::MAX)
+    list_of_host(requests, link)
 }
 
-/// The addresses of one link of a guest, of one family or of both; not more than the first `most`, for a guest may
-/// make as many as it likes.
+fn list_of_host(requests: &mut Requests, link: u32) -> Result<Vec<Seen>, Fault> {
+    requests.dump(question(None, link, AddressFamily::Unspec), |list: &mut Vec<Seen>, message| {
+        list.extend(answer(message, None, link)?);
+        Ok(())
+    })
+}
+
+/// The addresses of one link of a guest, of one family or of both, also those that are not kept; not more than the
+/// first `most`, for a guest may make as many as it likes.
 pub(super) fn of_child(
     requests: &mut Requests,
     netns: i32,
@@ -121,30 +128,29 @@ pub(super) fn of_child(
     family: AddressFamily,
     most: usize,
 ) -> Result<Vec<Seen>, Fault> {
-    list(requests, Some(netns), link, family, most)
+    if most == 0 {
+        return Ok(Vec::new());
+    }
+    requests.dump_of_guest(question(Some(netns), link, family), most, |list: &mut Vec<Seen>, message| {
+        list.extend(answer(message, Some(netns), link)?);
+        Ok(())
+    })
 }
 
-fn list(
-    requests: &mut Requests,
-    netns: Option<i32>,
-    link: u32,
-    family: AddressFamily,
-    most: usize,
-) -> Result<Vec<Seen>, Fault> {
+fn question(netns: Option<i32>, link: u32, family: AddressFamily) -> RouteNetlinkMessage {
     let mut message = AddressMessage::default();
     message.header.family = family;
     message.header.index = link;
     message.attributes.extend(netns.map(AddressAttribute::TargetNetNsId));
-    requests.dump(RouteNetlinkMessage::GetAddress(message), |list: &mut Vec<Seen>, message| {
-        let seen = read(message)?.filter(|seen| link == 0 || seen.key.link == link);
-        if seen.is_some_and(|seen| seen.target != netns) {
-            return Err(Malformed("addresses of another namespace than the one asked for"));
-        }
-        if list.len() < most {
-            list.extend(seen.filter(|seen| netns.is_none() || seen.is_kept()));
-        }
-        Ok(())
-    })
+    RouteNetlinkMessage::GetAddress(message)
+}
+
+fn answer(message: &Message<'_>, netns: Option<i32>, link: u32) -> Result<Option<Seen>, Malformed> {
+    let seen = read(message)?.filter(|seen| link == 0 || seen.key.link == link);
+    if seen.is_some_and(|seen| seen.target != netns) {
+        return Err(Malformed("addresses of another namespace than the one asked for"));
+    }
+    Ok(seen)
 }
 
 /// Gives a link an address with our mark, as a host prefix that makes no route.

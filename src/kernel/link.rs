@@ -2,7 +2,9 @@
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkLayerType, LinkMessage, MacVlanMode};
+use netlink_packet_route::link::{
+    InfoKind, LinkAttribute, LinkExtentMask, LinkInfo, LinkLayerType, LinkMessage, MacVlanMode,
+};
 use nix::errno::Errno;
 use nix::libc;
 use rtnetlink::{LinkMacVlan, LinkMessageBuilder, LinkUnspec};
@@ -14,6 +16,9 @@ use crate::model::Mac;
 use crate::model::inventory::Mode;
 use crate::model::names::{LINK_GROUP, is_marked, made_with, shim_alias};
 use crate::model::snapshot::LinkKind;
+
+/// So many links of a guest are looked at: each takes a few microseconds.
+const LINKS: usize = 512;
 
 /// A link as a message shows it, in whichever namespace.
 #[derive(Debug, Clone, PartialEq)]
@@ -170,21 +175,49 @@ fn mode_of(value: Option<&[u8]>) -> Result<Mode, Malformed> {
     })
 }
 
-/// All links of the host's namespace, or of the one with that id.
-pub(super) fn dump(requests: &mut Requests, netns: Option<i32>) -> Result<Vec<Seen>, Fault> {
-    requests.dump(question(netns, 0), |list: &mut Vec<Seen>, message| {
-        let seen = read(message)?;
-        if seen.as_ref().is_some_and(|seen| seen.target != netns) {
-            return Err(Malformed("links of another namespace than the one asked for"));
-        }
-        list.extend(seen);
+/// All links of the host's namespace.
+pub(super) fn dump(requests: &mut Requests) -> Result<Vec<Seen>, Fault> {
+    requests.dump(RouteNetlinkMessage::GetLink(question(None, 0)), |list: &mut Vec<Seen>, message| {
+        list.extend(answer(message, None)?);
         Ok(())
     })
 }
 
+/// The links of a guest among which are those that may be children. Where it has more than any needs, only these are
+/// asked for, and of these, too, no more than the first are looked at.
+pub(super) fn of_guest(requests: &mut Requests, netns: i32) -> Result<Vec<Seen>, Fault> {
+    let all = first(requests, netns, None)?;
+    if all.len() < LINKS {
+        return Ok(all);
+    }
+    // A kind that this kernel has not loaded is a question for all links again.
+    let mut some = first(requests, netns, Some(InfoKind::MacVlan))?;
+    let taps = first(requests, netns, Some(InfoKind::MacVtap))?;
+    some.extend(taps.into_iter().filter(|seen| matches!(seen.kind, LinkKind::Macvtap(_))));
+    Ok(some)
+}
+
+fn first(requests: &mut Requests, netns: i32, kind: Option<InfoKind>) -> Result<Vec<Seen>, Fault> {
+    let mut question = question(Some(netns), 0);
+    question.attributes.extend(kind.map(|kind| LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind)])));
+    requests.dump_of_guest(RouteNetlinkMessage::GetLink(question), LINKS, |list: &mut Vec<Seen>, message| {
+        list.extend(answer(message, Some(netns))?);
+        Ok(())
+    })
+}
+
+fn answer(message: &Message<'_>, netns: Option<i32>) -> Result<Option<Seen>, Malformed> {
+    let seen = read(message)?;
+    if seen.as_ref().is_some_and(|seen| seen.target != netns) {
+        return Err(Malformed("links of another namespace than the one asked for"));
+    }
+    Ok(seen)
+}
+
 /// The link with that index in that namespace.
 pub(super) fn with_index(requests: &mut Requests, netns: Option<i32>, index: u32) -> Result<Seen, Fault> {
-    requests.ask(question(netns, index), |message| Ok(read(message)?.filter(|seen| seen.target == netns)))
+    let question = RouteNetlinkMessage::GetLink(question(netns, index));
+    requests.ask(question, |message| Ok(read(message)?.filter(|seen| seen.target == netns)))
 }
 
 /// The link with that name in the host's namespace.
@@ -193,12 +226,12 @@ pub(super) fn with_name(requests: &mut Requests, name: &str) -> Result<Seen, Fau
     requests.ask(RouteNetlinkMessage::GetLink(message), read)
 }
 
-fn question(netns: Option<i32>, index: u32) -> RouteNetlinkMessage {
+fn question(netns: Option<i32>, index: u32) -> LinkMessage {
     let mut message = LinkMessage::default();
     message.header.index = index;
     message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
     message.attributes.extend(netns.map(LinkAttribute::IfNetnsId));
-    RouteNetlinkMessage::GetLink(message)
+    message
 }
 
 /// Makes a shim, down and with our mark from its first moment on.

@@ -9,6 +9,12 @@ use super::slice::Slice;
 /// When a slice is tried again that could not be read.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// The same for a slice of a guest, whose doing it may be, at first; each time twice as long.
+const RETRY_OF_GUEST: Duration = Duration::from_millis(20);
+
+/// So often such a slice is tried again before anybody is told.
+const TRIES: u32 = 5;
+
 /// Which slices are to be read again, and when.
 #[derive(Debug, Default)]
 pub(super) struct Marks {
@@ -21,7 +27,17 @@ pub(super) struct Marks {
     /// Read while events were still queued, which may be older than what was read.
     unsure: BTreeSet<Slice>,
     paces: BTreeMap<i32, Pace>,
-    problems: BTreeMap<Slice, String>,
+    failures: BTreeMap<Slice, Failure>,
+}
+
+/// A slice could not be read, the last time that it was tried.
+#[derive(Debug)]
+struct Failure {
+    why: String,
+    /// How often in a row.
+    times: u32,
+    /// Not before, though an event asks for it, if it is a guest's.
+    again: Instant,
 }
 
 /// How long it took to read again, and to put right, what one namespace changed in this second.
@@ -56,7 +72,11 @@ impl Marks {
 
     /// To be read again after a while, together with all that happens until then.
     pub(super) fn defer(&mut self, slice: Slice, delay: Duration) {
-        self.later.entry(slice).or_insert_with(|| Instant::now() + delay);
+        self.defer_until(slice, Instant::now() + delay);
+    }
+
+    fn defer_until(&mut self, slice: Slice, then: Instant) {
+        self.later.entry(slice).or_insert(then);
     }
 
     /// An event of that slice was taken in. If the slice was read while events were queued, the event may
@@ -75,11 +95,10 @@ impl Marks {
     /// The next slice to be read, which counts as read from now on.
     pub(super) fn take(&mut self) -> Option<Slice> {
         while let Some(slice) = self.now.pop_first() {
-            if self.too_often(slice) {
-                self.defer(slice, Pace::PAUSE);
-                continue;
+            match self.held_until(slice) {
+                Some(then) => self.defer_until(slice, then),
+                None => return Some(self.taken(slice)),
             }
-            return Some(self.taken(slice));
         }
         None
     }
@@ -87,10 +106,20 @@ impl Marks {
     /// The next slice of those that can wait. They take turns: a sweep that begins anew before it came to its end, as
     /// where events are lost again and again, goes on where it was.
     pub(super) fn take_sweep(&mut self) -> Option<Slice> {
-        let after = self.swept.map_or(Bound::Unbounded, Bound::Excluded);
-        let next = self.sweep.range((after, Bound::Unbounded)).next().or_else(|| self.sweep.first());
-        self.swept = next.copied();
-        self.swept.map(|slice| self.taken(slice))
+        while !self.sweep.is_empty() {
+            let after = self.swept.map_or(Bound::Unbounded, Bound::Excluded);
+            let next = self.sweep.range((after, Bound::Unbounded)).next().or_else(|| self.sweep.first());
+            self.swept = next.copied();
+            let slice = self.swept?;
+            match self.held_until(slice) {
+                Some(then) => {
+                    self.sweep.remove(&slice);
+                    self.defer_until(slice, then);
+                }
+                None => return Some(self.taken(slice)),
+            }
+        }
+        None
     }
 
     fn taken(&mut self, slice: Slice) -> Slice {
@@ -101,16 +130,19 @@ impl Marks {
         slice
     }
 
-    /// A guest may change its addresses as fast as it can, and have as many as it likes; we follow at our
-    /// own pace.
-    fn too_often(&mut self, slice: Slice) -> bool {
-        let (Slice::Child(id, _) | Slice::ChildAddresses(id, ..)) = slice else { return false };
-        let now = Instant::now();
+    /// A guest may change what it has as fast as it can, and have as much as it likes; we follow at our own pace.
+    fn held_until(&mut self, slice: Slice) -> Option<Instant> {
+        let (id, now) = (slice.namespace()?, Instant::now());
+        if let Some(failure) = self.failures.get(&slice).filter(|failure| failure.again > now) {
+            return Some(failure.again);
+        }
         match self.paces.get_mut(&id) {
-            Some(pace) if now.duration_since(pace.since) < Pace::SPAN => pace.spent > Pace::BUDGET,
+            Some(pace) if now.duration_since(pace.since) < Pace::SPAN => {
+                (pace.spent > Pace::BUDGET).then(|| now + Pace::PAUSE)
+            }
             _ => {
                 self.paces.insert(id, Pace { since: now, spent: Duration::ZERO });
-                false
+                None
             }
         }
     }
@@ -148,24 +180,37 @@ impl Marks {
 
     /// A slice was read.
     pub(super) fn succeeded(&mut self, slice: Slice) {
-        self.problems.retain(|other, _| !slice.covers(*other));
+        self.failures.retain(|other, _| !slice.covers(*other));
     }
 
-    /// A slice could not be read: try again soon. Says whether that is news.
+    /// A slice could not be read: try again soon. Says whether that is news for people.
     pub(super) fn failed(&mut self, slice: Slice, why: &str) -> bool {
-        self.defer(slice, RETRY);
-        self.problems.insert(slice, why.to_owned()).as_deref() != Some(why)
+        let before = self.failures.remove(&slice);
+        let times = before.as_ref().map_or(0, |before| before.times) + 1;
+        let delay = match slice.namespace() {
+            Some(_) => RETRY.min(RETRY_OF_GUEST * 2_u32.saturating_pow(times - 1)),
+            None => RETRY,
+        };
+        let failure = Failure { why: why.to_owned(), times, again: Instant::now() + delay };
+        self.defer_until(slice, failure.again);
+        let known = before.is_some_and(|before| before.why == why && is_told(slice, &before));
+        let news = is_told(slice, &failure) && !known;
+        self.failures.insert(slice, failure);
+        news
     }
 
     /// Why slices could not be read that should have been.
     pub(super) fn problems(&self) -> impl Iterator<Item = &String> {
-        self.problems.values()
+        self.failures
+            .iter()
+            .filter(|(slice, failure)| is_told(**slice, failure))
+            .map(|(_, failure)| &failure.why)
     }
 
     /// The slices of the host that could not be read, and why.
     pub(super) fn problems_of_host(&self) -> impl Iterator<Item = (Slice, &String)> {
-        let of_host = self.problems.iter().filter(|(slice, _)| slice.namespace().is_none());
-        of_host.map(|(slice, why)| (*slice, why))
+        let of_host = self.failures.iter().filter(|(slice, _)| slice.namespace().is_none());
+        of_host.map(|(slice, failure)| (*slice, &failure.why))
     }
 
     /// A namespace is gone, and its id free for another.
@@ -174,9 +219,14 @@ impl Marks {
         self.sweep.retain(|slice| slice.namespace() != Some(id));
         self.later.retain(|slice, _| slice.namespace() != Some(id));
         self.unsure.retain(|slice| slice.namespace() != Some(id));
-        self.problems.retain(|slice, _| slice.namespace() != Some(id));
+        self.failures.retain(|slice, _| slice.namespace() != Some(id));
         self.paces.remove(&id);
     }
+}
+
+/// A guest whose lists change while they are read is no trouble of the host yet.
+fn is_told(slice: Slice, failure: &Failure) -> bool {
+    slice.namespace().is_none() || failure.times > TRIES
 }
 
 impl Pace {
@@ -242,6 +292,45 @@ mod tests {
     }
 
     #[test]
+    fn a_busy_namespace_is_put_off_in_whole_and_in_a_sweep() {
+        let mut marks = Marks::default();
+        let busy = Slice::Namespace(1);
+        marks.mark(busy);
+        assert_eq!(taken(&mut marks), [busy]);
+        marks.spent(1, Pace::BUDGET * 2);
+        marks.mark(busy);
+        (1..=2).for_each(|id| marks.sweep(Slice::Namespace(id)));
+        assert!(marks.take().is_none());
+        assert_eq!(marks.take_sweep(), Some(Slice::Namespace(2)));
+        assert_eq!(marks.take_sweep(), None);
+        assert!(marks.due().is_some() && !marks.pending());
+    }
+
+    #[test]
+    fn a_guest_that_keeps_failing_is_tried_less_and_less_often_and_told_once() {
+        let mut marks = Marks::default();
+        let slice = Slice::ChildAddresses(1, 5, false);
+        let mut news = Vec::new();
+        for time in 0..8 {
+            news.push(marks.failed(slice, "why"));
+            let delay = marks.due().unwrap() - Instant::now();
+            assert!(delay <= RETRY && delay > RETRY.min(RETRY_OF_GUEST * 2_u32.pow(time)) / 2, "{delay:?}");
+            // An event does not make it sooner.
+            marks.mark(slice);
+            assert!(marks.take().is_none());
+            marks.later.clear();
+        }
+        assert_eq!(news, [false, false, false, false, false, true, false, false]);
+        assert_eq!(marks.problems().count(), 1);
+        marks.succeeded(slice);
+        assert_eq!(marks.problems().count(), 0);
+        // The host's are tried again whenever there is reason to, and told at once.
+        assert!(marks.failed(Slice::Links, "why") && !marks.failed(Slice::Links, "why"));
+        marks.mark(Slice::Links);
+        assert_eq!(taken(&mut marks), [Slice::Links]);
+    }
+
+    #[test]
     fn a_sweep_that_begins_anew_goes_on_where_it_was() {
         let mut marks = Marks::default();
         let mut swept = Vec::new();
@@ -258,8 +347,7 @@ mod tests {
     #[test]
     fn a_namespace_that_is_gone_leaves_nothing_to_do() {
         let mut marks = Marks::default();
-        assert!(marks.failed(Slice::Namespace(1), "why"));
-        assert!(!marks.failed(Slice::Namespace(1), "why"));
+        marks.failed(Slice::Namespace(1), "why");
         marks.mark(Slice::Child(1, 5));
         marks.forget(1);
         assert!(!marks.pending() && marks.due().is_none() && marks.problems().next().is_none());

@@ -137,7 +137,7 @@ impl Kernel {
         })?;
         let own_id = netns::own(&mut requests).map_err(powerless)?;
         // Reading itself as if it were a guest's namespace shows whether guests' can be read.
-        link::dump(&mut requests, Some(own_id)).map_err(powerless)?;
+        link::of_guest(&mut requests, own_id).map_err(powerless)?;
         let state = State { own_id, ..State::default() };
         let mut kernel = Kernel {
             requests,

@@ -15,7 +15,7 @@ use crate::model::snapshot::{Child, ChildKey, Filter, LinkKind, Master, Netns};
 /// So many children of one namespace are kept …
 const CHILDREN: usize = 256;
 
-/// … and so many addresses of all of them.
+/// … and so many addresses of all of them are looked at.
 const ADDRESSES: usize = 1024;
 
 impl State {
@@ -65,7 +65,7 @@ impl State {
     }
 
     fn read_links(&mut self, requests: &mut Requests) -> Result<(), Fault> {
-        let found = link::dump(requests, None)?;
+        let found = link::dump(requests)?;
         let indexes: BTreeSet<u32> = found.iter().map(|seen| seen.index).collect();
         let gone: Vec<u32> =
             self.snapshot.links.keys().filter(|index| !indexes.contains(index)).copied().collect();
@@ -173,14 +173,8 @@ impl State {
 
     fn read_child(&mut self, requests: &mut Requests, id: i32, index: u32) -> Result<(), Fault> {
         let key = ChildKey { netns: Netns::Id(id), index };
-        let seen = link_in(requests, id, index)?;
-        let child = match seen.as_ref().and_then(|seen| child(seen, self.own_id)) {
-            Some(mut child) => {
-                if let Some(master_index) = seen.as_ref().and_then(master_of) {
-                    child.master = link_in(requests, id, master_index)?.and_then(master);
-                }
-                with_addresses(requests, id, index, child, AddressFamily::Unspec, self.room_beside(key))?
-            }
+        let child = match link_in(requests, id, index)? {
+            Some(seen) => whole_child(requests, id, &seen, self.own_id, &mut self.room_beside(key))?,
             None => None,
         };
         let known = self.snapshot.children.contains_key(&key);
@@ -200,12 +194,13 @@ impl State {
         let Some(mut child) = self.snapshot.children.get(&key).cloned() else { return Ok(()) };
         child.addresses.retain(|address, _| address.addr().is_ipv6() != ipv6);
         let family = if ipv6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
-        let child = with_addresses(requests, id, index, child, family, self.room_beside(key))?;
+        let mut room = self.room_beside(key).saturating_sub(child.addresses.len());
+        let child = with_addresses(requests, id, index, child, family, &mut room)?;
         self.put_child(key, child);
         Ok(())
     }
 
-    /// How many addresses of a child are kept, given those of the others in its namespace.
+    /// How many addresses of a child are looked at, given those of the others in its namespace.
     fn room_beside(&self, key: ChildKey) -> usize {
         let Netns::Id(id) = key.netns else { return 0 };
         let others = self.children_in(id).filter(|other| **other != key);
@@ -234,22 +229,28 @@ impl State {
 /// needs, the first.
 fn children(requests: &mut Requests, id: i32, own_id: i32) -> Result<BTreeMap<u32, Child>, Fault> {
     let (mut found, mut room) = (BTreeMap::new(), ADDRESSES);
-    let links = link::dump(requests, Some(id))?;
-    for seen in &links {
-        if found.len() < CHILDREN
-            && let Some(mut child) = child(seen, own_id)
-        {
-            let master_index = master_of(seen);
-            child.master =
-                links.iter().find(|link| Some(link.index) == master_index).cloned().and_then(master);
-            let child = with_addresses(requests, id, seen.index, child, AddressFamily::Unspec, room)?;
-            if let Some(child) = child {
-                room = room.saturating_sub(child.addresses.len());
-                found.insert(seen.index, child);
-            }
+    for seen in link::of_guest(requests, id)? {
+        if found.len() < CHILDREN {
+            let child = whole_child(requests, id, &seen, own_id, &mut room)?;
+            found.extend(child.map(|child| (seen.index, child)));
         }
     }
     Ok(found)
+}
+
+/// A link of a guest as a child, with its master and the addresses of both; `None` if it is none, or has gone meanwhile.
+fn whole_child(
+    requests: &mut Requests,
+    id: i32,
+    seen: &link::Seen,
+    own_id: i32,
+    room: &mut usize,
+) -> Result<Option<Child>, Fault> {
+    let Some(mut child) = child(seen, own_id) else { return Ok(None) };
+    if let Some(index) = master_of(seen) {
+        child.master = link_in(requests, id, index)?.and_then(master);
+    }
+    with_addresses(requests, id, seen.index, child, AddressFamily::Unspec, room)
 }
 
 /// A link of a guest, if it is still there.
@@ -282,20 +283,23 @@ fn child(seen: &link::Seen, own_id: i32) -> Option<Child> {
 }
 
 /// The child with the present addresses of the family, its own and its master's, as well; `None` if it has gone
-/// meanwhile.
+/// meanwhile. `room`: so many are looked at, and so many more could have been.
 fn with_addresses(
     requests: &mut Requests,
     id: i32,
     index: u32,
     mut child: Child,
     family: AddressFamily,
-    room: usize,
+    room: &mut usize,
 ) -> Result<Option<Child>, Fault> {
     let master = child.master.as_ref().map(|master| master.index);
     for link in std::iter::once(index).chain(master) {
-        let most = room.saturating_sub(child.addresses.len());
-        match address::of_child(requests, id, link, family, most) {
-            Ok(found) => child.addresses.extend(found.iter().map(|seen| (seen.key.address, seen.guest()))),
+        match address::of_child(requests, id, link, family, *room) {
+            Ok(found) => {
+                *room = room.saturating_sub(found.len());
+                let kept = found.iter().filter(|seen| seen.is_kept());
+                child.addresses.extend(kept.map(|seen| (seen.key.address, seen.guest())));
+            }
             Err(Fault::Refused { errno: Errno::ENODEV, .. }) if link == index => return Ok(None),
             // An event about the child will tell.
             Err(Fault::Refused { errno: Errno::ENODEV, .. }) => {}

@@ -191,6 +191,28 @@ fn a_guest_that_has_many_children_has_no_more_addresses_than_another() {
 }
 
 #[test]
+fn a_child_among_more_links_than_are_looked_at_is_found() {
+    let host = Host::new();
+    let guest = host.guest();
+    let links: String = (0..600).map(|n| format!("link add br{n} type bridge\n")).collect();
+    assert!(guest.ip_batch(&links).wait().unwrap().success());
+    for (index, kind) in [(5000, "macvlan"), (5001, "macvtap")] {
+        host.ip(&format!("link add m{index} index {index} link eth0 type {kind} mode bridge"));
+        host.ip(&format!("link set m{index} netns {}", guest.pid()));
+    }
+    guest.ip("addr add 192.0.2.100/24 dev m5000");
+    guest.ip("link set m5000 master br7");
+    guest.ip("addr add 192.0.2.101/24 dev br7");
+    let mut kernel = Kernel::open().unwrap();
+    let children = &kernel.snapshot().children;
+    assert_eq!(children.keys().map(|key| key.index).collect::<Vec<_>>(), [5000, 5001]);
+    let child = children.values().next().unwrap();
+    assert_eq!(child.master.as_ref().map(|master| master.name.as_str()), Some("br7"));
+    assert!(child.addresses.keys().copied().eq([net("192.0.2.100/24"), net("192.0.2.101/24")]));
+    assert_truth(&mut kernel);
+}
+
+#[test]
 fn a_namespace_that_ends_takes_its_children_along_and_its_id_is_free_at_once() {
     let host = Host::new();
     let guest = host.guest_with_child("eth0", "00:16:3e:00:00:01");
