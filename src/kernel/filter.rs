@@ -1,5 +1,6 @@
 //! The filters of our shims: the nftables table `netdev macvlan_shim`, which is ours by its name. It is read and
-//! written through the JSON interface of `nft`, some milliseconds a call, so never on the way of a guest's address.
+//! written through the JSON interface of `nft`, some milliseconds a call: before the routes of a NIC that has its address
+//! from the first moment on, and never on the way of an address that comes later.
 //!
 //! A shim's filter is a set of MACs and a chain at each of the hooks ingress and egress, all named after its
 //! ifindex: that of a shim which is gone never passes for that of a new one. Every rule bears the link's name as its
@@ -18,6 +19,12 @@ use crate::model::snapshot::{Filter, ShimFilter};
 
 /// Before any other chain at the hook.
 const PRIORITY: i32 = -500;
+
+/// So many MACs have a limit of their own …
+const MOST_ASKING: u32 = 4096;
+
+/// … as long as they ask, and so many seconds longer, in which each has its full measure again.
+const ASKED_LATELY: u32 = 10;
 
 /// What this kernel and this `nft` can do beyond the least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -211,11 +218,12 @@ fn link_of(kind: &str, object: &Value) -> Option<u32> {
 }
 
 fn shim_filter(link: u32, objects: &[Object], abilities: Abilities) -> ShimFilter {
-    let set = objects.iter().find(|(kind, _)| kind == "set");
+    let set = objects.iter().find(|(kind, object)| kind == "set" && object["name"] == guests(link));
     let macs = set.map(|(_, set)| elements(set));
     let device =
         objects.iter().find_map(|(_, object)| object["comment"].as_str()).unwrap_or_default().to_owned();
-    let whole = outline(objects) == outline(&definition(link, &device, macs.is_some(), abilities));
+    let whole =
+        outline(link, objects) == outline(link, &definition(link, &device, macs.is_some(), abilities));
     ShimFilter { device, macs, whole }
 }
 
@@ -225,12 +233,13 @@ fn elements(set: &Value) -> BTreeSet<Mac> {
 }
 
 /// What a listing and a definition have in common: which objects there are, and the comments of rules. How a rule
-/// is shown differs from one `nft` to the next.
-fn outline(objects: &[Object]) -> Vec<String> {
+/// is shown differs from one `nft` to the next, and so does whether the set of a meter is (from 1.1.0 on).
+fn outline(link: u32, objects: &[Object]) -> Vec<String> {
     let line = |(kind, object): &Object| {
         format!("{kind} {} {} {}", object["name"], object["chain"], object["comment"])
     };
-    let mut lines: Vec<String> = objects.iter().map(line).collect();
+    let counts = |(kind, object): &&Object| kind != "set" || object["name"] == guests(link);
+    let mut lines: Vec<String> = objects.iter().filter(counts).map(line).collect();
     lines.sort();
     lines
 }
@@ -239,9 +248,9 @@ fn outline(objects: &[Object]) -> Vec<String> {
 /// rules let them.
 fn definition(link: u32, device: &str, by_mac: bool, abilities: Abilities) -> Vec<Object> {
     let mut objects = Vec::new();
-    let set = format!("guests-{link}");
     if by_mac {
-        let set = json!({ "family": "netdev", "table": FILTER_TABLE, "name": set, "type": "ether_addr" });
+        let set =
+            json!({ "family": "netdev", "table": FILTER_TABLE, "name": guests(link), "type": "ether_addr" });
         objects.push(("set".to_owned(), set));
     }
     let mut chain = |hook: &str, name: String, rules: Vec<Vec<Value>>| {
@@ -258,7 +267,8 @@ fn definition(link: u32, device: &str, by_mac: bool, abilities: Abilities) -> Ve
             objects.push(("rule".to_owned(), rule));
         }
     };
-    let strangers = |side: &str| by_mac.then(|| vec![unlike(field("ether", side), json!(format!("@{set}")))]);
+    let strangers =
+        |side: &str| by_mac.then(|| vec![unlike(field("ether", side), json!(format!("@{}", guests(link))))]);
     let mut inward: Vec<Vec<Value>> = strangers("saddr").into_iter().collect();
     inward.extend(from_guests(link, abilities));
     chain("ingress", format!("in-{link}"), inward);
@@ -272,10 +282,16 @@ fn definition(link: u32, device: &str, by_mac: bool, abilities: Abilities) -> Ve
 fn from_guests(link: u32, abilities: Abilities) -> Vec<Vec<Value>> {
     let icmpv6 = || field("icmpv6", "type");
     let mut rules = vec![vec![like(icmpv6(), json!({ "set": ["nd-router-advert", "nd-redirect"] }))]];
-    // Every solicitation from an address that is not known leaves an entry in the table that all namespaces share.
-    let limit = json!({ "limit": { "rate": 5, "burst": 20, "per": "second", "inv": true } });
-    let meter = json!({ "name": format!("asking-{link}"), "size": 4096, "key": field("ether", "saddr"), "stmt": limit });
-    rules.push(vec![like(icmpv6(), json!("nd-neighbor-solicit")), json!({ "meter": meter })]);
+    // Every solicitation from an address that is not known leaves an entry in the table that all namespaces share, which
+    // has room for 1024 and gives one up after five seconds at the earliest. So few for one MAC; and for all together, as
+    // a guest may change its own.
+    let solicits = || like(icmpv6(), json!("nd-neighbor-solicit"));
+    let beyond = |rate: u32, burst: u32| json!({ "limit": { "rate": rate, "burst": burst, "per": "second", "inv": true } });
+    let mac = json!({ "elem": { "val": field("ether", "saddr"), "timeout": ASKED_LATELY } });
+    let meter =
+        json!({ "name": format!("asking-{link}"), "size": MOST_ASKING, "key": mac, "stmt": beyond(5, 20) });
+    rules.push(vec![solicits(), json!({ "meter": meter })]);
+    rules.push(vec![solicits(), beyond(100, 200)]);
     if abilities.fib {
         // Only from where the way back leads through the shim, and only to the host itself.
         let no_way_back =
@@ -310,11 +326,36 @@ fn addition(link: u32, device: &str, macs: Option<&BTreeSet<Mac>>, abilities: Ab
     objects.chain(elements).map(|object| json!({ "add": object })).collect()
 }
 
+/// The name of the set of a shim's guests.
+fn guests(link: u32) -> String {
+    format!("guests-{link}")
+}
+
 fn table() -> Value {
     json!({ "table": { "family": "netdev", "name": FILTER_TABLE } })
 }
 
 fn set_elements(link: u32, macs: &BTreeSet<Mac>) -> Value {
     let macs: Vec<String> = macs.iter().map(Mac::to_string).collect();
-    json!({ "family": "netdev", "table": FILTER_TABLE, "name": format!("guests-{link}"), "elem": macs })
+    json!({ "family": "netdev", "table": FILTER_TABLE, "name": guests(link), "elem": macs })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_is_whole_with_the_set_of_its_meter_and_without_but_not_without_a_rule() {
+        let mut listing = definition(5, "mvs-eth0", true, Abilities::default());
+        let is_whole = |listing: &[Object]| shim_filter(5, listing, Abilities::default()).whole;
+        assert!(is_whole(&listing));
+        let elements = json!([{ "elem": { "val": "02:00:00:00:00:09", "timeout": 10, "expires": 4 } }]);
+        let set = json!({ "table": FILTER_TABLE, "name": "asking-5", "elem": elements });
+        listing.insert(0, ("set".to_owned(), set));
+        assert!(is_whole(&listing));
+        assert_eq!(shim_filter(5, &listing, Abilities::default()).macs, Some(BTreeSet::new()));
+        let rule = listing.iter().position(|(kind, _)| kind == "rule").unwrap();
+        listing.remove(rule);
+        assert!(!is_whole(&listing));
+    }
 }

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails says so by a panic")]
 
 mod events;
+mod filter;
 mod guests;
 mod host;
 mod identity;

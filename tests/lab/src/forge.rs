@@ -30,17 +30,23 @@ impl Guest {
     /// # Errors
     /// If the guest does not run or has no such link.
     pub fn forge(&self, link: &str) -> Result<Forge> {
-        self.within(|| {
-            let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)?;
-            let address = getifaddrs()?
-                .filter(|interface| interface.interface_name == link)
-                .find_map(|interface| interface.address?.as_link_addr().copied());
-            Ok(Forge { socket, link: address.with_context(|| format!("no link {link}"))? })
-        })
+        self.within(|| Forge::open(link))
     }
 }
 
 impl Forge {
+    /// A link of the thread's own network namespace to forge frames on.
+    ///
+    /// # Errors
+    /// If there is no such link, or no right to.
+    pub fn open(link: &str) -> Result<Forge> {
+        let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)?;
+        let address = getifaddrs()?
+            .filter(|interface| interface.interface_name == link)
+            .find_map(|interface| interface.address?.as_link_addr().copied());
+        Ok(Forge { socket, link: address.with_context(|| format!("no link {link}"))? })
+    }
+
     /// The link's own MAC.
     #[must_use]
     pub fn mac(&self) -> Mac {

@@ -1,0 +1,101 @@
+//! The filter in front of a shim, as `nft` makes it and as the kernel obeys it.
+
+use std::collections::BTreeSet;
+use std::net::Ipv6Addr;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use lab::forge::{self, Forge};
+use macvlan_shim::kernel::Kernel;
+use macvlan_shim::model::{Mac, Op, ShimRef};
+
+use crate::host::Host;
+use crate::shim::{GUEST_MAC, SHIM_MAC};
+
+const HOST_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+
+/// More than have a limit of their own.
+const MANY: u32 = 6000;
+
+/// The nth of the MACs that a guest goes through.
+fn nth(n: u32) -> Mac {
+    let [_, b, c, d] = (n % MANY).to_be_bytes();
+    Mac([2, 0x66, 0, b, c, d])
+}
+
+/// A shim behind a filter that lets pass the guest and all the MACs that it goes through.
+fn filtered(host: &Host, kernel: &mut Kernel) -> (ShimRef, BTreeSet<Mac>) {
+    let (parent, shim) = (host.parent(kernel), host.shim_ref());
+    host.make(kernel, &shim, parent);
+    kernel.drain();
+    let index = kernel.snapshot().link_named(&shim.name).map(|link| link.index);
+    let shim = ShimRef { index, ..shim };
+    let macs: BTreeSet<Mac> = (0..MANY).map(nth).chain([GUEST_MAC]).collect();
+    set(kernel, &shim, &macs);
+    (shim, macs)
+}
+
+fn set(kernel: &mut Kernel, shim: &ShimRef, macs: &BTreeSet<Mac>) {
+    kernel.apply(&Op::SetFilter { shim: shim.clone(), macs: Some(macs.clone()) }).unwrap();
+    kernel.drain();
+    let filter = &kernel.snapshot().filter.shims[&shim.index.unwrap()];
+    assert!(filter.whole && filter.macs.as_ref() == Some(macs), "{filter:?}");
+}
+
+fn entries() -> usize {
+    let shown = Command::new("ip").args("-6 neigh show dev mvs-eth0 nud all".split(' ')).output().unwrap();
+    String::from_utf8_lossy(&shown.stdout).lines().count()
+}
+
+#[test]
+fn a_guest_that_goes_through_macs_cannot_fill_the_table_of_neighbours() {
+    let host = Host::new();
+    let guest = host.guest_with_child("eth0", &GUEST_MAC.to_string());
+    guest.ip("link set eth0 up");
+    guest.ip("addr add 2001:db8::100/64 dev eth0 nodad");
+    let mut kernel = Kernel::open().unwrap();
+    filtered(&host, &mut kernel);
+    let before = entries();
+    let start = Instant::now();
+    let sent = guest.within(|| {
+        let forge = Forge::open("eth0").unwrap();
+        let source = |n: u32| Ipv6Addr::from((0xfe80 << 112) + 0x6600_0000 + u128::from(n));
+        let question = |n| forge::solicitation(SHIM_MAC.0, nth(n).0, source(n), HOST_V6);
+        forge.flood(Duration::from_secs(1), question).unwrap()
+    });
+    let (time, after) = (start.elapsed(), entries());
+    println!("{sent} questions in {time:?}: {before} entries, then {after}");
+    assert!(sent > 2 * MANY, "each asks more than once: {sent}");
+    let most = before + 200 + (100.0 * time.as_secs_f64()) as usize + 10;
+    assert!(after <= most, "{after} entries, and {most} are enough");
+    // And it is answered itself.
+    assert!((0..10).any(|_| guest.can("ping -6 -n -c 1 -W 1 2001:db8::1")), "the host is lost");
+}
+
+/// What stands after an upgrade.
+#[test]
+fn a_filter_of_an_older_form_is_made_anew() {
+    let host = Host::new();
+    let mut kernel = Kernel::open().unwrap();
+    let (shim, macs) = filtered(&host, &mut kernel);
+    let link = shim.index.unwrap();
+    let old = format!(
+        "flush chain netdev macvlan_shim in-{link}
+         add rule netdev macvlan_shim in-{link} ether saddr != @guests-{link} drop comment \"mvs-eth0\"
+         add rule netdev macvlan_shim in-{link} icmpv6 type {{ nd-router-advert, nd-redirect }} drop comment \"mvs-eth0\"
+         add rule netdev macvlan_shim in-{link} icmpv6 type nd-neighbor-solicit \
+           meter asking-{link} size 4096 {{ ether saddr limit rate over 5/second burst 20 packets }} drop comment \"mvs-eth0\"
+         add rule netdev macvlan_shim in-{link} ip saddr != 0.0.0.0 fib saddr . iif oif missing drop comment \"mvs-eth0\"
+         add rule netdev macvlan_shim in-{link} ip6 saddr != {{ ::, fe80::/10 }} fib saddr . iif oif missing drop comment \"mvs-eth0\"
+         add rule netdev macvlan_shim in-{link} fib daddr type != {{ local, broadcast, multicast }} drop comment \"mvs-eth0\""
+    );
+    assert!(Command::new("nft").arg(old).status().unwrap().success());
+    kernel.resync();
+    kernel.drain();
+    let standing = &kernel.snapshot().filter.shims[&link];
+    assert!(!standing.whole && standing.macs.as_ref() == Some(&macs), "{:?}", standing.whole);
+    set(&mut kernel, &shim, &macs);
+    // As often as is wanted.
+    set(&mut kernel, &shim, &[GUEST_MAC].into());
+    set(&mut kernel, &shim, &macs);
+}
