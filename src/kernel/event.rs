@@ -3,6 +3,7 @@
 use nix::libc;
 
 use super::slice::Slice;
+use super::source::Source;
 use super::state::State;
 use super::wire::{Malformed, Message, Messages, u32_at};
 use super::{address, filter, link, neighbour, netns, route, rule};
@@ -15,24 +16,28 @@ const RTM_DELMULTICAST: u16 = 57;
 
 impl State {
     /// Takes in one datagram of events, from the host's namespace or from that of the netns id.
-    pub(super) fn take_in(&mut self, netns: Option<i32>, datagram: &[u8]) -> Result<(), Malformed> {
+    pub(super) fn take_in(
+        &mut self,
+        source: Source,
+        netns: Option<i32>,
+        datagram: &[u8],
+    ) -> Result<(), Malformed> {
         for message in Messages(datagram) {
             let message = message?;
-            match netns {
-                None => self.take_in_host(&message)?,
-                Some(id) if id != self.own_id => self.take_in_guest(id, &message)?,
-                Some(_) => {}
+            match (source, netns) {
+                (Source::Filters, _) => self.take_in_filter(&message)?,
+                (_, None) => self.take_in_host(&message)?,
+                (_, Some(id)) if id != self.own_id => self.take_in_guest(id, &message)?,
+                (_, Some(_)) => {}
             }
         }
         Ok(())
     }
 
-    /// Takes in one datagram of events of nftables. Who writes our table need not be us.
-    pub(super) fn take_in_filter(&mut self, datagram: &[u8]) -> Result<(), Malformed> {
-        for message in Messages(datagram) {
-            if filter::concerns(&message?)? {
-                self.marks.defer(Slice::Filter, State::FILTER);
-            }
+    /// Who writes our table need not be us.
+    fn take_in_filter(&mut self, message: &Message<'_>) -> Result<(), Malformed> {
+        if filter::concerns(message)? {
+            self.marks.defer(Slice::Filter, State::FILTER);
         }
         Ok(())
     }

@@ -15,6 +15,9 @@ const RETRY_OF_GUEST: Duration = Duration::from_millis(20);
 /// So often such a slice is tried again before anybody is told.
 const TRIES: u32 = 5;
 
+/// How often a slice is read again because events were lost, which may be without end.
+const LOSSES: Duration = Duration::from_millis(250);
+
 /// Which slices are to be read again, and when.
 #[derive(Debug, Default)]
 pub(super) struct Marks {
@@ -24,6 +27,8 @@ pub(super) struct Marks {
     /// The last of those that was read.
     swept: Option<Slice>,
     later: BTreeMap<Slice, Instant>,
+    /// When they were to be read last because events were lost.
+    lost: BTreeMap<Slice, Instant>,
     /// Read while events were still queued, which may be older than what was read.
     unsure: BTreeSet<Slice>,
     paces: BTreeMap<i32, Pace>,
@@ -63,6 +68,25 @@ impl Marks {
     pub(super) fn mark_everything(&mut self) {
         self.mark_host();
         self.now.extend([Slice::Filter, Slice::Namespaces, Slice::Inits]);
+    }
+
+    /// Events that tell of these slices were lost: they are to be read again, at once or after a pause since the last loss.
+    /// Says whether at once.
+    pub(super) fn lost(&mut self, slices: &[Slice]) -> bool {
+        let now = Instant::now();
+        let mut any = false;
+        for slice in slices {
+            let then = self.lost.get(slice).map_or(now, |last| *last + LOSSES);
+            if then <= now {
+                any = true;
+                self.lost.insert(*slice, now);
+                self.mark(*slice);
+            } else {
+                let due = self.later.entry(*slice).or_insert(then);
+                *due = then.min(*due);
+            }
+        }
+        any
     }
 
     /// To be read again bit by bit, without keeping anything else waiting.
@@ -164,6 +188,7 @@ impl Marks {
             self.later.iter().filter(|(_, at)| **at <= now).map(|(slice, _)| *slice).collect();
         for slice in due {
             self.later.remove(&slice);
+            self.lost.entry(slice).and_modify(|last| *last = now);
             self.now.insert(slice);
         }
     }
@@ -273,6 +298,29 @@ mod tests {
         marks.caught_up();
         marks.touched(Slice::Routes);
         assert!(!marks.pending());
+    }
+
+    #[test]
+    fn losses_without_end_are_made_up_for_at_a_pace_and_the_last_is_not_forgotten() {
+        let mut marks = Marks::default();
+        let told = [Slice::Links, Slice::Namespaces];
+        assert!(marks.lost(&told));
+        assert_eq!(taken(&mut marks), told);
+        let (start, mut times) = (Instant::now(), 0);
+        while start.elapsed() < 2 * LOSSES + LOSSES / 2 {
+            marks.lost(&told);
+            marks.wake();
+            times += taken(&mut marks).len();
+        }
+        assert!((2..=4).contains(&times), "each once or twice, not {times} times");
+        // This was the last one. Others may wait longer for a slice, but not those who lost something of it.
+        marks.defer(Slice::Links, RETRY);
+        marks.lost(&told);
+        assert!(marks.pending() || marks.due().is_some_and(|due| due <= Instant::now() + LOSSES));
+        std::thread::sleep(LOSSES);
+        marks.wake();
+        assert_eq!(taken(&mut marks), told);
+        assert!(!marks.pending() && marks.due().is_none());
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | `wire` | how messages and attributes lie in a buffer |
 //! | `request` | questions and orders, answered at once |
-//! | `monitor` | sockets that hear what changes, one of them in all namespaces |
+//! | `monitor`, `source` | sockets that hear what changes, one of them in all namespaces; and what each tells of |
 //! | `link`, `address`, `route`, `next_hop`, `rule`, `neighbour`, `netns`, `setting`, `filter` | one kind of object: reading and writing |
 //! | `nft` | the program that reads and writes filters |
 //! | `state` | the snapshot, and what changes in it |
@@ -18,8 +18,9 @@
 //! Kernels differ in what they tell (README, "Kernels"): what only a newer one says makes us faster, what an older
 //! one keeps to itself is found by a resync.
 //!
-//! A dump that fails changes nothing of what is known: its slice is read again a second later, and
-//! [`Kernel::problems`] says so until then.
+//! A dump that fails changes nothing of what is known: its slice is read again soon, and [`Kernel::problems`] says so
+//! until then. But filters that could not be read cannot be written either: until they are, the snapshot has those seen
+//! last, and calls them not usable.
 
 mod address;
 mod apply;
@@ -40,6 +41,7 @@ mod route;
 mod rule;
 mod setting;
 mod slice;
+mod source;
 mod state;
 mod wire;
 
@@ -48,18 +50,14 @@ pub use error::{ErrorCode, KernelError, OpError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE};
-use nix::libc;
 use nix::time::ClockId;
 
 use crate::model::{Changes, Snapshot};
 use monitor::{Heard, Monitor};
 use request::Requests;
 use slice::Slice;
+use source::Source;
 use state::State;
-
-/// All that happens to nftables.
-const NFNLGRP_NFTABLES: u32 = 7;
 
 /// How often `drain` looks for more before it lets its caller act on what it has …
 const ROUNDS: usize = 8;
@@ -76,25 +74,6 @@ const DATAGRAMS: usize = 1024;
 
 /// Larger than any event.
 const BUFFER: usize = 64 * 1024;
-
-/// Groups whose events are heard in all namespaces.
-const EVERYWHERE: [u32; 4] =
-    [libc::RTNLGRP_LINK, libc::RTNLGRP_IPV4_IFADDR, libc::RTNLGRP_IPV6_IFADDR, libc::RTNLGRP_NSID];
-
-/// Groups whose events are heard in the host's namespace.
-const HERE: [u32; 8] = [
-    libc::RTNLGRP_NEIGH,
-    libc::RTNLGRP_IPV4_ROUTE,
-    libc::RTNLGRP_IPV6_ROUTE,
-    libc::RTNLGRP_IPV4_RULE,
-    libc::RTNLGRP_IPV6_RULE,
-    libc::RTNLGRP_IPV4_NETCONF,
-    libc::RTNLGRP_IPV6_NETCONF,
-    libc::RTNLGRP_NEXTHOP,
-];
-
-/// `RTNLGRP_IPV6_MCADDR`, which older kernels (6.1 for one) do not have.
-const HERE_IF_NEW: [u32; 1] = [38];
 
 /// The kernel of the network namespace that the calling thread is in: the host's.
 pub struct Kernel {
@@ -116,11 +95,8 @@ pub fn recorded<'a>(events: impl IntoIterator<Item = (Option<i32>, &'a [u8])>) -
     let mut state = State::default();
     let mut malformed = 0;
     for (netns, datagram) in events {
-        let result = match netns {
-            Some(-1) => state.take_in_filter(datagram),
-            _ => state.take_in(netns, datagram),
-        };
-        malformed += usize::from(result.is_err());
+        let source = if netns == Some(-1) { Source::Filters } else { Source::Everywhere };
+        malformed += usize::from(state.take_in(source, netns, datagram).is_err());
     }
     (state.snapshot, malformed)
 }
@@ -128,8 +104,8 @@ pub fn recorded<'a>(events: impl IntoIterator<Item = (Option<i32>, &'a [u8])>) -
 impl Kernel {
     /// Opens the sockets, those that listen first, and reads everything.
     pub fn open() -> Result<Kernel, KernelError> {
-        let everywhere = Monitor::open(NETLINK_ROUTE, &EVERYWHERE, &[], true).map_err(deaf)?;
-        let here = Monitor::open(NETLINK_ROUTE, &HERE, &HERE_IF_NEW, false).map_err(deaf)?;
+        let everywhere = Monitor::open(Source::Everywhere).map_err(deaf)?;
+        let here = Monitor::open(Source::Here).map_err(deaf)?;
         let filters = hear_filters();
         let mut requests = Requests::open().map_err(|error| KernelError {
             message: format!("no netlink socket for requests: {error}"),
@@ -279,37 +255,23 @@ impl Kernel {
 
     /// True if nothing is queued any more.
     fn take_in(&mut self) -> bool {
+        let Kernel { everywhere, here, filters, state, incoming, .. } = self;
         let mut empty = true;
-        for monitor in [&mut self.everywhere, &mut self.here] {
-            empty &= (0..DATAGRAMS).any(|_| match monitor.hear(&mut self.incoming) {
-                Heard::Nothing => true,
-                Heard::Events { length, netns } => {
-                    if self.state.take_in(netns, &self.incoming[..length]).is_err() {
-                        tracing::warn!("an event of the kernel could not be read; reading everything anew");
-                        self.state.marks.mark_everything();
+        for monitor in [Some(everywhere), Some(here), filters.as_mut()].into_iter().flatten() {
+            let source = monitor.source();
+            empty &= (0..DATAGRAMS).any(|_| {
+                let missed = match monitor.hear(incoming) {
+                    Heard::Nothing => return true,
+                    Heard::Lost => Some("events of the kernel were lost"),
+                    Heard::Events { length, netns } => {
+                        let taken = state.take_in(source, netns, &incoming[..length]);
+                        taken.err().map(|_| "an event of the kernel could not be read")
                     }
-                    false
+                };
+                if let Some(what) = missed.filter(|_| state.marks.lost(source.tells_of())) {
+                    tracing::warn!("{what}; reading anew what they tell of");
                 }
-                Heard::Lost => {
-                    tracing::warn!("events of the kernel were lost; reading everything anew");
-                    self.state.marks.mark_everything();
-                    false
-                }
-            });
-        }
-        if let Some(filters) = &mut self.filters {
-            empty &= (0..DATAGRAMS).any(|_| match filters.hear(&mut self.incoming) {
-                Heard::Nothing => true,
-                Heard::Events { length, .. } => {
-                    if self.state.take_in_filter(&self.incoming[..length]).is_err() {
-                        self.state.marks.mark(Slice::Filter);
-                    }
-                    false
-                }
-                Heard::Lost => {
-                    self.state.marks.mark(Slice::Filter);
-                    false
-                }
+                false
             });
         }
         empty
@@ -335,7 +297,7 @@ impl Kernel {
 
 /// Hears what happens to nftables, if the kernel has it.
 fn hear_filters() -> Option<Monitor> {
-    Monitor::open(NETLINK_NETFILTER, &[NFNLGRP_NFTABLES], &[], false).ok()
+    Monitor::open(Source::Filters).ok()
 }
 
 /// What this thread has had of a processor. That others have it meanwhile is no guest's fault.

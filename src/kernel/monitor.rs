@@ -9,6 +9,8 @@ use nix::errno::Errno;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, NetlinkAddr, recv, recvmsg, setsockopt, sockopt};
 use tokio::io::unix::AsyncFd;
 
+use super::source::Source;
+
 /// What the kernel may hold back for us, in bytes, before it drops events. It takes memory only when
 /// events are held back.
 const QUEUE: usize = 8 * 1024 * 1024;
@@ -29,6 +31,7 @@ pub(super) enum Heard {
 
 /// A socket that is a member of multicast groups.
 pub(super) struct Monitor {
+    source: Source,
     socket: Arc<Socket>,
     /// Made when it is first waited on, for then there is a reactor.
     ready: Option<AsyncFd<Arc<Socket>>>,
@@ -40,31 +43,31 @@ pub(super) struct Monitor {
 }
 
 impl Monitor {
-    /// Joins the groups of a netlink protocol, and of the `newer` ones those that the kernel has. `everywhere`:
-    /// those of all namespaces that have a netns id here, for which CAP_NET_BROADCAST is needed.
-    pub(super) fn open(
-        protocol: isize,
-        groups: &[u32],
-        newer: &[u32],
-        everywhere: bool,
-    ) -> std::io::Result<Monitor> {
-        let mut socket = Socket::new(protocol)?;
+    /// Joins the groups of a source, and of its newer ones those that the kernel has. To hear those of all namespaces that
+    /// have a netns id here CAP_NET_BROADCAST is needed.
+    pub(super) fn open(source: Source) -> std::io::Result<Monitor> {
+        let mut socket = Socket::new(source.protocol())?;
         socket.set_non_blocking(true)?;
         if setsockopt(&socket, sockopt::RcvBufForce, &QUEUE).is_err() {
             setsockopt(&socket, sockopt::RcvBuf, &QUEUE)?;
         }
-        if everywhere {
+        if source == Source::Everywhere {
             socket.set_listen_all_namespaces(true)?;
         }
         socket.bind_auto()?;
-        for group in groups {
+        for group in source.groups() {
             socket.add_membership(*group)?;
         }
-        for group in newer {
+        for group in source.newer_groups() {
             // An older kernel does not have it: then its events are not heard.
             let _ = socket.add_membership(*group);
         }
-        Ok(Monitor { socket: Arc::new(socket), ready: None, lost: false, congested: false })
+        Ok(Monitor { source, socket: Arc::new(socket), ready: None, lost: false, congested: false })
+    }
+
+    /// What it hears.
+    pub(super) fn source(&self) -> Source {
+        self.source
     }
 
     /// Takes the next datagram into the buffer.
