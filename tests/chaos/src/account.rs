@@ -54,22 +54,39 @@ impl fmt::Display for Account {
             writeln!(f, "{done:>5} {not_possible:>12}  {kind}")?;
         }
         writeln!(f, "{:>5} {:>12}  operations in {} bursts", self.done(), "", self.bursts)?;
-        let times = |which: fn(&Converged) -> Duration| {
-            let mut all: Vec<Duration> = self.converged.iter().map(which).collect();
-            all.sort();
-            let middle = all.get(all.len() / 2).copied().unwrap_or_default();
-            (middle, all.last().copied().unwrap_or_default())
-        };
-        for (what, (median, max)) in
-            [("the state was right", times(|c| c.state)), ("packets arrived", times(|c| c.reach))]
-        {
-            writeln!(
-                f,
-                "{what} after {:.2} s (median), {:.2} s (max)",
-                median.as_secs_f64(),
-                max.as_secs_f64()
-            )?;
+        for (told, which) in [(true, "told of all"), (false, "not told of all")] {
+            let bursts: Vec<&Converged> = self.converged.iter().filter(|c| c.told == told).collect();
+            let state = Spread::of(bursts.iter().map(|c| c.state));
+            let reach = Spread::of(bursts.iter().map(|c| c.reach));
+            writeln!(f, "{which}: {} bursts, the state was right after {state},", bursts.len())?;
+            writeln!(f, "    packets arrived after {reach}")?;
         }
+        let by_events = self.converged.iter().filter(|c| c.by_events).count();
+        writeln!(
+            f,
+            "by events alone, for the daemon had not looked again since its start: {by_events} bursts"
+        )?;
         write!(f, "violations: {}, seed: {}", self.violations.len(), self.seed)
+    }
+}
+
+/// Of several times.
+struct Spread {
+    median: Duration,
+    most: Duration,
+}
+
+impl Spread {
+    fn of(times: impl Iterator<Item = Duration>) -> Spread {
+        let mut all: Vec<Duration> = times.collect();
+        all.sort();
+        let median = all.get(all.len() / 2).copied().unwrap_or_default();
+        Spread { median, most: all.last().copied().unwrap_or_default() }
+    }
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.2} s (median), {:.2} s (most)", self.median.as_secs_f64(), self.most.as_secs_f64())
     }
 }

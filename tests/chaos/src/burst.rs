@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::dice::Dice;
 use crate::intent::Intent;
-use crate::operation::{self, Operation, Subject};
+use crate::operation::{self, Drawn, Operation, Subject};
 
 /// What happens before the next quiet moment.
 #[derive(Debug)]
@@ -30,13 +30,13 @@ pub(crate) struct Act {
 const GAPS: [u64; 7] = [0, 0, 5, 30, 100, 300, 1000];
 
 /// Draws a burst, and enters it.
-pub(crate) fn draw(dice: &mut Dice, intent: &mut Intent) -> Burst {
+pub(crate) fn draw(dice: &mut Dice, drawn: &mut Drawn, intent: &mut Intent) -> Burst {
     let mut burst = Burst { stages: Vec::new() };
     for _ in 0..1 + dice.roll(8) {
-        let operation = operation::draw(dice, intent);
+        let operation = operation::draw(dice, drawn, intent);
         burst.add(dice, Act { operation, intent: intent.clone() }, 35);
     }
-    for (operation, intent) in operation::mend(dice, intent) {
+    for (operation, intent) in operation::mend(dice, drawn, intent) {
         burst.add(dice, Act { operation, intent }, 0);
     }
     burst
@@ -73,8 +73,8 @@ mod tests {
     #[test]
     fn a_seed_always_draws_the_same_bursts() {
         let draw_all = || {
-            let (mut dice, mut intent) = (Dice::new(5), Intent::default());
-            let bursts = (0..200).map(|_| draw(&mut dice, &mut intent));
+            let (mut dice, mut drawn, mut intent) = (Dice::new(5), Drawn::new(), Intent::default());
+            let bursts = (0..200).map(|_| draw(&mut dice, &mut drawn, &mut intent));
             bursts.map(|burst| format!("{:?}", burst.stages)).collect::<Vec<_>>()
         };
         assert_eq!(draw_all(), draw_all());

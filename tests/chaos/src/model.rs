@@ -36,6 +36,8 @@ pub(crate) struct News {
     pub(crate) subjects: BTreeSet<Subject>,
     /// [`Intent::has_impostor`] was true at some time.
     pub(crate) impostor: bool,
+    /// The kernel or the servers told of all that happened.
+    pub(crate) told: bool,
 }
 
 /// One address of one guest.

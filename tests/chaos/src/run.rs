@@ -12,6 +12,7 @@ use crate::foreign::{restore, witness};
 use crate::intent::Intent;
 use crate::invariant::foreign::Before;
 use crate::model::{Memory, News};
+use crate::operation::Drawn;
 use crate::quiet;
 use crate::site::Site;
 use crate::truth::Truth;
@@ -48,7 +49,7 @@ pub fn run(options: &Options, mut tell: impl FnMut(&str)) -> Result<Account> {
         last: VecDeque::new(),
         account: Account::new(options.seed),
     };
-    let mut dice = Dice::new(options.seed);
+    let (mut dice, mut drawn) = (Dice::new(options.seed), Drawn::new());
     let mut burst = Burst { stages: Vec::new() };
     let start = Instant::now();
     loop {
@@ -59,7 +60,7 @@ pub fn run(options: &Options, mut tell: impl FnMut(&str)) -> Result<Account> {
             return Ok(run.account);
         }
         run.account.bursts += 1;
-        burst = burst::draw(&mut dice, &mut run.intent);
+        burst = burst::draw(&mut dice, &mut drawn, &mut run.intent);
     }
 }
 
@@ -96,6 +97,7 @@ impl Run<'_> {
             generation: self.site.under_test.generation(),
             subjects: burst.acts().map(|act| act.operation.subject()).collect(),
             impostor: burst.acts().any(|act| act.intent.has_impostor()),
+            told: burst.acts().all(|act| act.operation.is_told()),
         };
         self.put_back()?;
         let (site, intent) = (self.site, &self.intent);

@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use lab::{Daemon, Machine};
@@ -17,11 +18,18 @@ const KEPT: usize = 2000;
 pub(crate) struct UnderTest {
     host: Machine,
     binary: String,
-    daemon: Mutex<Option<Daemon>>,
+    daemon: Mutex<Option<Running>>,
     /// What former daemons said.
     past: Mutex<Vec<String>>,
     /// Goes up with each start.
     generation: AtomicU64,
+}
+
+/// A daemon that was started.
+#[derive(Debug)]
+struct Running {
+    daemon: Daemon,
+    since: Instant,
 }
 
 impl UnderTest {
@@ -37,9 +45,10 @@ impl UnderTest {
 
     /// Starts it, unless it runs.
     pub(crate) fn start(&self) -> Result<()> {
-        let mut daemon = lock(&self.daemon);
-        if daemon.is_none() {
-            *daemon = Some(self.host.spawn(&[&self.binary, "run"])?);
+        let mut running = lock(&self.daemon);
+        if running.is_none() {
+            let since = Instant::now();
+            *running = Some(Running { daemon: self.host.spawn(&[&self.binary, "run"])?, since });
             self.generation.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
@@ -47,8 +56,8 @@ impl UnderTest {
 
     /// Ends it, by SIGKILL or by SIGTERM.
     pub(crate) fn end(&self, kill: bool) -> Result<()> {
-        let mut daemon = lock(&self.daemon);
-        let mut ended = daemon.take().context("it does not run")?;
+        let mut running = lock(&self.daemon);
+        let mut ended = running.take().context("it does not run")?.daemon;
         let status = if kill { ended.kill() } else { ended.stop() };
         let mut past = lock(&self.past);
         past.extend(ended.output());
@@ -68,7 +77,17 @@ impl UnderTest {
 
     /// Has it take up its configuration file again.
     pub(crate) fn reload(&self) -> Result<()> {
-        lock(&self.daemon).as_mut().context("it does not run")?.signal("HUP")
+        self.signal("HUP")
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: &str) -> Result<()> {
+        lock(&self.daemon).as_mut().context("it does not run")?.daemon.signal(signal)
+    }
+
+    /// How long ago it was started; no time if it does not run.
+    pub(crate) fn age(&self) -> Duration {
+        lock(&self.daemon).as_ref().map(|running| running.since.elapsed()).unwrap_or_default()
     }
 
     /// How often it was started.
@@ -78,7 +97,7 @@ impl UnderTest {
 
     /// Whether it was started and has ended by itself.
     pub(crate) fn has_died(&self) -> bool {
-        lock(&self.daemon).as_mut().is_some_and(|daemon| !daemon.is_running())
+        lock(&self.daemon).as_mut().is_some_and(|running| !running.daemon.is_running())
     }
 
     /// What `status --json` prints.
@@ -95,7 +114,7 @@ impl UnderTest {
     /// What it, and those before it, have said.
     pub(crate) fn log(&self) -> Vec<String> {
         let mut log = lock(&self.past).clone();
-        log.extend(lock(&self.daemon).iter().flat_map(Daemon::output));
+        log.extend(lock(&self.daemon).iter().flat_map(|running| running.daemon.output()));
         log
     }
 }

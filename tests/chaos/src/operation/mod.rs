@@ -8,6 +8,7 @@ pub(crate) mod ours;
 pub(crate) mod server;
 pub(crate) mod uplink;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use anyhow::Result;
@@ -23,6 +24,11 @@ pub(crate) trait Operation: fmt::Display + fmt::Debug + Send + Sync {
 
     /// Its kind, for the account of the run.
     fn kind(&self) -> &'static str;
+
+    /// Whether the kernel or the server tells of it. What nobody tells of, the daemon finds when it next looks.
+    fn is_told(&self) -> bool {
+        true
+    }
 
     /// Enters what it changes for good.
     fn enter(&self, intent: &mut Intent);
@@ -60,8 +66,32 @@ impl Subject {
     }
 }
 
+/// Of so many operations that fall, the one is done whose kind was done least: so all kinds have their turn soon.
+const CHOICE: usize = 6;
+
+/// How often each kind was drawn.
+pub(crate) type Drawn = BTreeMap<&'static str, usize>;
+
 /// Draws an operation that is possible, as far as one can know, and enters it.
-pub(crate) fn draw(dice: &mut Dice, intent: &mut Intent) -> Box<dyn Operation> {
+pub(crate) fn draw(dice: &mut Dice, drawn: &mut Drawn, intent: &mut Intent) -> Box<dyn Operation> {
+    let times = |operation: &dyn Operation| drawn.get(operation.kind()).copied().unwrap_or_default();
+    let mut operation = fall(dice, intent);
+    for _ in 1..CHOICE {
+        let other = fall(dice, intent);
+        if times(&*other) < times(&*operation) {
+            operation = other;
+        }
+    }
+    enter(&*operation, drawn, intent);
+    operation
+}
+
+fn enter(operation: &dyn Operation, drawn: &mut Drawn, intent: &mut Intent) {
+    operation.enter(intent);
+    *drawn.entry(operation.kind()).or_default() += 1;
+}
+
+fn fall(dice: &mut Dice, intent: &Intent) -> Box<dyn Operation> {
     loop {
         let drawn: Option<Box<dyn Operation>> = match dice.roll(100) {
             0..28 => ours::draw(dice),
@@ -72,14 +102,17 @@ pub(crate) fn draw(dice: &mut Dice, intent: &mut Intent) -> Box<dyn Operation> {
             _ => daemon::draw(dice, intent),
         };
         if let Some(operation) = drawn {
-            operation.enter(intent);
             return operation;
         }
     }
 }
 
 /// Most of what would stay broken is mended at the end of a burst; some of it stays for the quiet moment, or longer.
-pub(crate) fn mend(dice: &mut Dice, intent: &mut Intent) -> Vec<(Box<dyn Operation>, Intent)> {
+pub(crate) fn mend(
+    dice: &mut Dice,
+    drawn: &mut Drawn,
+    intent: &mut Intent,
+) -> Vec<(Box<dyn Operation>, Intent)> {
     let mut cures = uplink::cures(intent);
     cures.extend(host::cures(intent));
     cures.extend(server::cures(intent));
@@ -88,7 +121,7 @@ pub(crate) fn mend(dice: &mut Dice, intent: &mut Intent) -> Vec<(Box<dyn Operati
     cures.extend(daemon::start(intent));
     let mut entered = Vec::new();
     for cure in cures {
-        cure.enter(intent);
+        enter(&*cure, drawn, intent);
         entered.push((cure, intent.clone()));
     }
     entered

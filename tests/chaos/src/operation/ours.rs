@@ -36,7 +36,10 @@ one() {
 }
 "#;
 
-const FAULTS: [Fault; 23] = [
+/// The one of [`FAULTS`] that the kernel tells nobody.
+const UNTOLD: &str = "a sysctl of the shim is changed that sends no event";
+
+const FAULTS: [Fault; 24] = [
     Fault { name: "an IPv4 route is deleted", script: "r=$(ip route show table all proto 77 | one); ip route del $r" },
     Fault {
         name: "an IPv6 route is deleted",
@@ -81,9 +84,14 @@ const FAULTS: [Fault; 23] = [
     Fault {
         name: "a sysctl of the shim is changed",
         script: "cd /proc/sys/net
-                 r=$(printf '%s\\n' 'ipv4/conf/* arp_filter 0' 'ipv4/conf/* rp_filter 0' 'ipv4/conf/* accept_redirects 1' 'ipv4/conf/* send_redirects 1' \
-                       'ipv6/conf/* forwarding 0' 'ipv6/conf/* proxy_ndp 0' 'ipv6/conf/* accept_ra 2' \
-                       'ipv6/neigh/* proxy_delay 80' | one)
+                 r=$(printf '%s\\n' 'ipv4/conf/* rp_filter 0' 'ipv6/conf/* forwarding 0' 'ipv6/conf/* proxy_ndp 0' | one)
+                 read -r folder key value <<<\"$r\"; echo $value >\"${folder/\\*/$shim}/$key\"",
+    },
+    Fault {
+        name: UNTOLD,
+        script: "cd /proc/sys/net
+                 r=$(printf '%s\\n' 'ipv4/conf/* arp_filter 0' 'ipv4/conf/* accept_redirects 1' 'ipv4/conf/* send_redirects 1' \
+                       'ipv6/conf/* accept_ra 2' 'ipv6/neigh/* proxy_delay 80' | one)
                  read -r folder key value <<<\"$r\"; echo $value >\"${folder/\\*/$shim}/$key\"",
     },
     Fault { name: "IPv6 is switched off on the shim", script: "echo 1 >/proc/sys/net/ipv6/conf/$shim/disable_ipv6" },
@@ -112,6 +120,10 @@ impl Operation for Tamper {
 
     fn kind(&self) -> &'static str {
         self.fault.name
+    }
+
+    fn is_told(&self) -> bool {
+        self.fault.name != UNTOLD
     }
 
     fn enter(&self, _: &mut Intent) {}

@@ -62,6 +62,11 @@ impl Operation for Change {
         }
     }
 
+    /// One that hung for long is asked again at intervals.
+    fn is_told(&self) -> bool {
+        self.act != Act::GoOn
+    }
+
     fn enter(&self, intent: &mut Intent) {
         intent.servers[self.server] = match self.act {
             Act::Kill | Act::Stop => ServerIntent::Down,
