@@ -101,6 +101,7 @@ impl Run<'_> {
         };
         self.put_back()?;
         let (site, intent) = (self.site, &self.intent);
+        self.account.violations.extend(site.complaints());
         let outcome = match quiet::wait(site, intent, &self.before, &mut self.memory, &self.news)? {
             Ok(converged) => {
                 self.account.converged(converged);

@@ -64,6 +64,7 @@ pub(crate) struct Site {
     pub(crate) servers: [Server; 2],
     pub(crate) under_test: UnderTest,
     known: Mutex<[Known; ROLES.len()]>,
+    complaints: Mutex<Vec<String>>,
 }
 
 /// What is known of a guest, though its server may be away.
@@ -95,8 +96,18 @@ impl Site {
         for server in &servers {
             server.macvlan_profile("mv", "eth0")?;
         }
-        let under_test = UnderTest::new(&host, binary);
-        let site = Site { _lab: lab, others, host, peer, port, servers, under_test, known: Mutex::default() };
+        let under_test = UnderTest::new(&host, binary)?;
+        let site = Site {
+            _lab: lab,
+            host,
+            peer,
+            others,
+            port,
+            servers,
+            under_test,
+            known: Mutex::default(),
+            complaints: Mutex::default(),
+        };
         for guest in 0..ROLES.len() {
             site.launch(guest)?;
         }
@@ -143,6 +154,16 @@ impl Site {
     /// The process id of a guest's init as the host sees it.
     pub(crate) fn pid(&self, guest: usize) -> Result<u64> {
         self.known()[guest].pid.with_context(|| format!("{} does not run", ROLES[guest].name))
+    }
+
+    /// Takes up what an operation found that must not be.
+    pub(crate) fn complain(&self, complaint: impl IntoIterator<Item = String>) {
+        lock(&self.complaints).extend(complaint);
+    }
+
+    /// What was found since the last time.
+    pub(crate) fn complaints(&self) -> Vec<String> {
+        std::mem::take(&mut *lock(&self.complaints))
     }
 
     /// What is known of the guests.

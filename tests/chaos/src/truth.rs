@@ -31,6 +31,8 @@ pub(crate) struct Truth {
     pub(crate) guests: BTreeMap<usize, Guest>,
     /// What `status --json` prints.
     pub(crate) status: Value,
+    /// Our filters, as `nft` lists them.
+    pub(crate) filter: String,
 }
 
 /// A guest that runs.
@@ -128,6 +130,8 @@ ip -j -6 rule; echo
 ip -j neigh; echo
 ip -j -6 neigh show proxy; echo
 for pid in $pids; do nsenter -t $pid -n ip -j -d addr 2>/dev/null || echo null; echo; done
+echo filter
+nft list table netdev macvlan_shim 2>/dev/null || :
 echo sysctls
 cd /proc/sys/net; grep -s . ipv[46]/conf/*/* ipv[46]/neigh/*/* || :
 ";
@@ -144,6 +148,7 @@ impl Truth {
         let pids: Vec<String> = running.iter().filter_map(|g| Some(known[*g].pid?.to_string())).collect();
         let text = site.host.sh(&format!("pids='{}'\n{DUMP}", pids.join(" ")))?;
         let (dumps, sysctls) = text.split_once("\nsysctls\n").context("no sysctls")?;
+        let (dumps, filter) = dumps.split_once("\nfilter").context("no filter")?;
         let mut dumps = dumps.lines().filter(|line| !line.is_empty());
         let mut truth = Truth {
             links: next(&mut dumps)?,
@@ -154,6 +159,7 @@ impl Truth {
             sysctls: sysctls.lines().filter_map(|line| line.split_once(':')).map(owned).collect(),
             guests: BTreeMap::new(),
             status: site.under_test.status()?,
+            filter: filter.to_owned(),
         };
         for guest in running {
             let links: Option<Vec<Link>> = next(&mut dumps)?;

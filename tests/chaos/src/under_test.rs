@@ -17,12 +17,20 @@ const KEPT: usize = 2000;
 #[derive(Debug)]
 pub(crate) struct UnderTest {
     host: Machine,
-    binary: String,
+    /// As it was given, and a copy that says it is another version; the one to be started comes first.
+    versions: Mutex<Vec<Version>>,
     daemon: Mutex<Option<Running>>,
     /// What former daemons said.
     past: Mutex<Vec<String>>,
     /// Goes up with each start.
     generation: AtomicU64,
+}
+
+/// A version of it.
+#[derive(Debug)]
+struct Version {
+    binary: String,
+    version: String,
 }
 
 /// A daemon that was started.
@@ -33,14 +41,37 @@ struct Running {
 }
 
 impl UnderTest {
-    pub(crate) fn new(host: &Machine, binary: &str) -> UnderTest {
-        UnderTest {
+    pub(crate) fn new(host: &Machine, binary: &str) -> Result<UnderTest> {
+        let version = host.run(&[binary, "--version"])?;
+        let version = version.split_whitespace().last().context("no version")?.to_owned();
+        Ok(UnderTest {
             host: host.clone(),
-            binary: binary.to_owned(),
+            versions: Mutex::new(vec![Version { binary: binary.to_owned(), version }]),
             daemon: Mutex::default(),
             past: Mutex::default(),
             generation: AtomicU64::new(0),
+        })
+    }
+
+    /// From now on the other version is the one to be started.
+    pub(crate) fn upgrade(&self) -> Result<()> {
+        let mut versions = lock(&self.versions);
+        if let [Version { binary, version }] = versions.as_slice() {
+            let other = format!("{}7", version.get(..version.len() - 1).context("an empty version")?);
+            let copy = self.host.patched(binary, version, &other)?;
+            versions.push(Version { binary: copy, version: other });
         }
+        versions.rotate_left(1);
+        Ok(())
+    }
+
+    /// The version that was started last, or will be next.
+    pub(crate) fn version(&self) -> String {
+        lock(&self.versions).first().map(|version| version.version.clone()).unwrap_or_default()
+    }
+
+    fn binary(&self) -> String {
+        lock(&self.versions).first().map(|version| version.binary.clone()).unwrap_or_default()
     }
 
     /// Starts it, unless it runs.
@@ -48,7 +79,7 @@ impl UnderTest {
         let mut running = lock(&self.daemon);
         if running.is_none() {
             let since = Instant::now();
-            *running = Some(Running { daemon: self.host.spawn(&[&self.binary, "run"])?, since });
+            *running = Some(Running { daemon: self.host.spawn(&[&self.binary(), "run"])?, since });
             self.generation.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
@@ -90,6 +121,27 @@ impl UnderTest {
         lock(&self.daemon).as_ref().map(|running| running.since.elapsed()).unwrap_or_default()
     }
 
+    /// Starts a second one beside it, which must say who is there, and end. What it does instead is returned.
+    pub(crate) fn meet_a_rival(&self) -> Result<Option<String>> {
+        let running = || lock(&self.daemon).as_ref().and_then(|running| running.daemon.pid());
+        // Before it has the lock, the second one may be the first.
+        let first = lab::eventually(Duration::from_secs(5), || {
+            self.status()?;
+            running().context("it does not run")
+        })?;
+        let mut second = self.host.spawn(&[&self.binary(), "run"])?;
+        let ended = second.wait(Duration::from_secs(10));
+        let said = second.output().join("\n");
+        if running() != Some(first) {
+            bail!("the first one has ended");
+        }
+        let code = ended.ok().and_then(|status| status.code());
+        let tells = said.contains("already running in this network namespace")
+            && said.contains(&format!("pid {first}"));
+        let good = code == Some(1) && tells;
+        Ok((!good).then(|| format!("a second daemon beside {first} exits with {code:?} and says: {said}")))
+    }
+
     /// How often it was started.
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Relaxed)
@@ -102,13 +154,13 @@ impl UnderTest {
 
     /// What `status --json` prints.
     pub(crate) fn status(&self) -> Result<Value> {
-        let text = self.host.run(&[&self.binary, "status", "--json"])?;
+        let text = self.host.run(&[&self.binary(), "status", "--json"])?;
         serde_json::from_str(&text).context("status --json")
     }
 
     /// What `status` prints for people.
     pub(crate) fn status_table(&self) -> Result<String> {
-        self.host.run(&[&self.binary, "status"])
+        self.host.run(&[&self.binary(), "status"])
     }
 
     /// What it, and those before it, have said.

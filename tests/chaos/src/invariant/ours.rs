@@ -31,6 +31,7 @@ pub(crate) fn check(truth: &Truth, intent: &Intent, expected: &Expected) -> Vec<
         check_route(&mut found, truth, expected, &ground, shim, route);
     }
     check_rules(&mut found, truth);
+    check_filter(&mut found, truth, expected, shim);
     found
 }
 
@@ -131,4 +132,17 @@ fn check_rules(found: &mut Vec<String>, truth: &Truth) {
             format!("our rules have priorities {ours:?}, the first foreign one {foreign:?}")
         });
     }
+}
+
+/// The shim has a filter at both hooks, and nothing else has.
+fn check_filter(found: &mut Vec<String>, truth: &Truth, expected: &Expected, shim: Option<&Link>) {
+    let hooks: Vec<&str> =
+        truth.filter.lines().map(str::trim).filter(|line| line.contains(" hook ")).collect();
+    let filtered = |hook: &str, name: &str| {
+        let place = format!("hook {hook} device \"{name}\" ");
+        hooks.iter().any(|line| line.contains(&place))
+    };
+    let good = shim.is_none_or(|shim| ["ingress", "egress"].iter().all(|hook| filtered(hook, &shim.ifname)));
+    let leftovers = hooks.len() > 2 * usize::from(shim.is_some()) && !expected.twins_allowed;
+    must(found, good && !leftovers, || format!("the filter's hooks are {hooks:?}"));
 }

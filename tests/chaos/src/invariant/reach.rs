@@ -65,7 +65,8 @@ fn hosts_pings(truth: &Truth, intent: &Intent, expected: &Expected) -> String {
 fn peers_pings(truth: &Truth, intent: &Intent) -> String {
     let mut addresses: BTreeSet<IpAddr> = hosts_own(truth, intent).collect();
     for guest in truth.guests.values() {
-        addresses.extend(guest.nic.addresses.iter().filter(|a| a.is_usable()).map(|a| a.local));
+        let usable = guest.nic.addresses.iter().filter(|a| a.is_usable()).map(|a| a.local);
+        addresses.extend(usable.filter(|address| knows_the_way(guest, of_family(*address, PEER))));
     }
     let others = [PEER, GATEWAY, STRANGER].map(|number| [IpAddr::from(v4(number)), IpAddr::from(v6(number))]);
     addresses.retain(|address| {
@@ -113,9 +114,14 @@ fn holder(truth: &Truth, address: IpAddr) -> Option<(&Guest, u64)> {
     Some((guest, guest.pid))
 }
 
-/// The guest has the host's address on-link.
-fn knows_the_way(guest: &Guest, host: IpAddr) -> bool {
-    near(host, guest.nic.addresses.iter().filter_map(Address::net))
+/// A machine's address of the same family.
+fn of_family(address: IpAddr, number: u8) -> IpAddr {
+    if address.is_ipv4() { v4(number).into() } else { v6(number).into() }
+}
+
+/// The guest has the other's address on-link.
+fn knows_the_way(guest: &Guest, other: IpAddr) -> bool {
+    near(other, guest.nic.addresses.iter().filter_map(Address::net))
 }
 
 /// The static addresses of the host on the uplink.

@@ -12,9 +12,12 @@ use crate::model::{Claim, Expected, Verdict};
 use crate::site::{ROLES, SERVERS};
 use crate::truth::Truth;
 
-pub(crate) fn check(truth: &Truth, intent: &Intent, expected: &Expected) -> Vec<String> {
+pub(crate) fn check(truth: &Truth, intent: &Intent, expected: &Expected, version: &str) -> Vec<String> {
     let mut found = Vec::new();
     let status = &truth.status;
+    must(&mut found, status["version"] == version, || {
+        format!("status: it is version {}, and {version} was started", status["version"])
+    });
     let all_up = intent.servers.iter().all(|server| *server == ServerIntent::Up);
     must(&mut found, status["ready"] == true || !all_up, || "status: it is not ready".to_owned());
     for (server, meant) in SERVERS.iter().zip(intent.servers) {

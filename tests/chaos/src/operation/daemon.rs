@@ -15,17 +15,23 @@ enum Act {
     Kill,
     Terminate,
     Start,
+    /// It ends, and one of the other version is started.
+    Upgrade,
+    /// A second one is started beside it.
+    Rival,
     Reload(Configuration),
     ReloadFaulty,
 }
 
 pub(super) fn draw(dice: &mut Dice, intent: &Intent) -> Option<Box<dyn Operation>> {
-    let act = match dice.roll(8) {
+    let act = match dice.roll(10) {
         _ if !intent.daemon.running => Act::Start,
         0 | 1 => Act::Kill,
         2 | 3 => Act::Terminate,
         4 => Act::ReloadFaulty,
-        5 => Act::Reload(Configuration::Default),
+        5 => Act::Upgrade,
+        6 => Act::Rival,
+        7 => Act::Reload(Configuration::Default),
         _ => Act::Reload(dice.pick(&Configuration::ALL)?),
     };
     Some(Box::new(act))
@@ -53,6 +59,8 @@ impl Operation for Act {
             Act::Kill => "the daemon is killed",
             Act::Terminate => "the daemon is terminated",
             Act::Start => "the daemon is started",
+            Act::Upgrade => "the daemon is upgraded",
+            Act::Rival => "a second daemon is started",
             Act::Reload(_) => "the daemon reloads",
             Act::ReloadFaulty => "the daemon reloads a faulty file",
         }
@@ -62,7 +70,8 @@ impl Operation for Act {
         let daemon = &mut intent.daemon;
         match self {
             Act::Kill | Act::Terminate => daemon.running = false,
-            Act::Start => (daemon.running, daemon.rejected) = (true, false),
+            Act::Start | Act::Upgrade => (daemon.running, daemon.rejected) = (true, false),
+            Act::Rival => {}
             Act::Reload(configuration) => {
                 (daemon.configuration, daemon.rejected) = (*configuration, false);
             }
@@ -79,6 +88,13 @@ impl Operation for Act {
                 daemon.configure(configuration.text())?;
                 daemon.start()
             }
+            Act::Upgrade => {
+                daemon.end(false)?;
+                daemon.upgrade()?;
+                daemon.configure(configuration.text())?;
+                daemon.start()
+            }
+            Act::Rival => daemon.meet_a_rival().map(|complaint| site.complain(complaint)),
             Act::Reload(_) => {
                 daemon.configure(configuration.text())?;
                 daemon.reload()

@@ -2,6 +2,7 @@
 //! it is performed: a seed always gives the same sequence.
 
 pub(crate) mod daemon;
+pub(crate) mod fight;
 pub(crate) mod guest;
 pub(crate) mod host;
 pub(crate) mod ours;
@@ -94,8 +95,9 @@ fn enter(operation: &dyn Operation, drawn: &mut Drawn, intent: &mut Intent) {
 fn fall(dice: &mut Dice, intent: &Intent) -> Box<dyn Operation> {
     loop {
         let drawn: Option<Box<dyn Operation>> = match dice.roll(100) {
-            0..28 => ours::draw(dice),
-            28..60 => guest::draw(dice, intent),
+            0..26 => ours::draw(dice),
+            26..30 => fight::draw(dice),
+            30..60 => guest::draw(dice, intent),
             60..75 => uplink::draw(dice, intent),
             75..86 => host::draw(dice, intent),
             86..93 => server::draw(dice, intent),

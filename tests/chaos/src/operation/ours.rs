@@ -24,7 +24,8 @@ struct Fault {
     script: &'static str,
 }
 
-const PRELUDE: &str = r#"
+/// What a script begins with; see [`Fault`].
+pub(super) const PRELUDE: &str = r#"
 shims=$(ip -o link show group 7173)
 shim=$(sed -n 's/^[0-9]*: \([^:@]*\).*/\1/p' <<<"$shims" | head -n 1)
 [ -n "$shim" ] || { echo 'there is no shim' >&2; exit 1; }
@@ -39,7 +40,7 @@ one() {
 /// The one of [`FAULTS`] that the kernel tells nobody.
 const UNTOLD: &str = "a sysctl of the shim is changed that sends no event";
 
-const FAULTS: [Fault; 24] = [
+const FAULTS: [Fault; 26] = [
     Fault { name: "an IPv4 route is deleted", script: "r=$(ip route show table all proto 77 | one); ip route del $r" },
     Fault {
         name: "an IPv6 route is deleted",
@@ -72,6 +73,11 @@ const FAULTS: [Fault; 24] = [
         script: "ip neigh replace fd90::9 lladdr 02:66:00:00:00:09 dev $shim nud permanent protocol 77",
     },
     Fault { name: "a proxy entry of ours too many", script: "ip -6 neigh replace proxy fd90::9 dev $shim protocol 77" },
+    Fault { name: "the filter is deleted", script: "nft delete table netdev macvlan_shim" },
+    Fault {
+        name: "the filter is emptied",
+        script: "nft flush table netdev macvlan_shim",
+    },
     Fault { name: "the shim is set down", script: "ip link set $shim down" },
     Fault { name: "the shim is deleted", script: "ip link del $shim" },
     Fault { name: "the shim is renamed", script: "ip link set $shim name odd$((n % 1000))" },
