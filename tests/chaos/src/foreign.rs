@@ -162,6 +162,12 @@ pub(crate) fn restore(intent: &Intent) -> String {
     script
 }
 
+/// A script that gives a link that the kernel has just made, or given IPv6 again, the sysctls that the lab gave it.
+pub(crate) fn settle(link: &str) -> String {
+    let conf = format!("/proc/sys/net/ipv6/conf/{link}");
+    format!("echo 0 >{conf}/dad_transmits; echo 0 >{conf}/router_solicitation_delay\n")
+}
+
 /// A permanent neighbour of the uplink that nobody has.
 pub(crate) const NEIGHBOUR: &str = "192.168.90.10";
 

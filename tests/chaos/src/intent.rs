@@ -17,6 +17,8 @@ pub(crate) struct Intent {
     pub(crate) rules: BTreeSet<usize>,
     /// Foreign routes that come and go, as indices of [`crate::foreign::ROUTES`].
     pub(crate) routes: BTreeSet<usize>,
+    /// There are more network namespaces than the kernel lists.
+    pub(crate) crowd: bool,
     pub(crate) servers: [ServerIntent; 2],
     pub(crate) guests: [GuestIntent; ROLES.len()],
     pub(crate) daemon: DaemonIntent,
@@ -80,6 +82,7 @@ impl Default for Intent {
             forwarding: false,
             rules: BTreeSet::new(),
             routes: BTreeSet::new(),
+            crowd: false,
             servers: [ServerIntent::Up; 2],
             guests: std::array::from_fn(|_| GuestIntent { running: true, ..GuestIntent::default() }),
             daemon: DaemonIntent { running: true, configuration: Configuration::Default, rejected: false },

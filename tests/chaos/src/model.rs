@@ -144,7 +144,7 @@ fn is_known(intent: &Intent, index: usize, guest: &Guest, memory: &Memory, news:
 /// Nobody vouches for the guest, but it had its route, and nothing has happened to either.
 fn is_kept(index: usize, mac: &str, address: IpAddr, memory: &Memory, news: &News) -> bool {
     let disturbs = |subject: &Subject| match subject {
-        Subject::Ours | Subject::Uplink | Subject::Host => true,
+        Subject::Ours | Subject::Uplink | Subject::Host | Subject::Everybody => true,
         Subject::Guest(guest) => *guest == index,
         Subject::Server(_) | Subject::Daemon => false,
     };

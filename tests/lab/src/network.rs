@@ -96,6 +96,18 @@ impl Port {
         Ok(())
     }
 
+    /// Takes the machine's link away and, after so many seconds, makes it again with its MAC: down, and with no addresses.
+    ///
+    /// # Errors
+    /// If the cable is gone.
+    pub fn renew(&self, machine: &Machine, link: &str, seconds: f64) -> Result<()> {
+        let mac = machine.run(&["cat", &format!("/sys/class/net/{link}/address")])?;
+        self.clone().unplug()?;
+        std::thread::sleep(Duration::from_secs_f64(seconds));
+        machine.cable(link, &self.lan, &format!("address {}", mac.trim()))?;
+        Ok(())
+    }
+
     /// Takes the machine's link away.
     ///
     /// # Errors

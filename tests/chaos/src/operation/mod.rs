@@ -1,11 +1,14 @@
 //! What chaos does. Each operation is drawn with nothing but the dice and the [`Intent`], and entered there, before
 //! it is performed: a seed always gives the same sequence.
 
+pub(crate) mod absence;
 pub(crate) mod daemon;
 pub(crate) mod fight;
 pub(crate) mod guest;
 pub(crate) mod host;
+pub(crate) mod namespaces;
 pub(crate) mod ours;
+pub(crate) mod overrun;
 pub(crate) mod server;
 pub(crate) mod uplink;
 
@@ -49,6 +52,8 @@ pub(crate) enum Subject {
     Uplink,
     /// The rest of the host's network.
     Host,
+    /// The uplink and all guests on it.
+    Everybody,
     Guest(usize),
     Server(usize),
     Daemon,
@@ -62,6 +67,9 @@ impl Subject {
             | (Subject::Server(server), Subject::Guest(guest)) => ROLES[guest].server == server,
             (Subject::Uplink, Subject::Host) | (Subject::Host, Subject::Uplink) => true,
             (Subject::Ours, Subject::Ours) => false,
+            (Subject::Everybody, other) | (other, Subject::Everybody) => {
+                !matches!(other, Subject::Ours | Subject::Daemon)
+            }
             _ => self == other,
         }
     }
@@ -98,9 +106,12 @@ fn fall(dice: &mut Dice, intent: &Intent) -> Box<dyn Operation> {
             0..26 => ours::draw(dice),
             26..30 => fight::draw(dice),
             30..60 => guest::draw(dice, intent),
-            60..75 => uplink::draw(dice, intent),
-            75..86 => host::draw(dice, intent),
-            86..93 => server::draw(dice, intent),
+            60..72 => uplink::draw(dice, intent),
+            72..75 => absence::draw(dice, intent),
+            75..83 => host::draw(dice, intent),
+            83..86 => namespaces::draw(dice, intent),
+            86..92 => server::draw(dice, intent),
+            92..93 => overrun::draw(dice, intent),
             _ => daemon::draw(dice, intent),
         };
         if let Some(operation) = drawn {
@@ -117,6 +128,7 @@ pub(crate) fn mend(
 ) -> Vec<(Box<dyn Operation>, Intent)> {
     let mut cures = uplink::cures(intent);
     cures.extend(host::cures(intent));
+    cures.extend(namespaces::cures(intent));
     cures.extend(server::cures(intent));
     cures.extend(daemon::cures(intent));
     cures.retain(|_| dice.chance(60));

@@ -1,0 +1,80 @@
+//! A guest changes its addresses faster than the daemon, which just then gets no turn, is told: events are lost.
+
+use std::fmt;
+use std::fs::File;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use lab::{Storm, eventually};
+
+use super::{Operation, Subject};
+use crate::dice::Dice;
+use crate::intent::Intent;
+use crate::site::{ROLES, Site};
+
+/// So many changes of addresses a second.
+const CHANGES: u32 = 20_000;
+
+/// Until then the kernel can queue no more.
+const SOON: Duration = Duration::from_secs(20);
+
+#[derive(Clone, Copy, Debug)]
+struct Overrun {
+    guest: usize,
+}
+
+pub(super) fn draw(dice: &mut Dice, intent: &Intent) -> Option<Box<dyn Operation>> {
+    let guest = dice.roll(ROLES.len());
+    let possible = intent.daemon.running && intent.guests[guest].running;
+    if possible { Some(Box::new(Overrun { guest })) } else { None }
+}
+
+impl Operation for Overrun {
+    fn subject(&self) -> Subject {
+        Subject::Daemon
+    }
+
+    fn kind(&self) -> &'static str {
+        "events are lost in a storm"
+    }
+
+    fn enter(&self, _: &mut Intent) {}
+
+    fn perform(&self, site: &Site, _: &Intent) -> Result<()> {
+        let netns = File::open(site.host.path(&format!("/proc/{}/ns/net", site.pid(self.guest)?)))?;
+        site.under_test.signal("STOP")?;
+        let lost = lose_events(site, netns);
+        // Of this nobody tells any more.
+        let another = (0..ROLES.len()).find(|guest| *guest != self.guest && site.pid(*guest).is_ok());
+        let changed = another.map(|guest| {
+            let address = format!("fd90::{}:5/64 dev eth0", ROLES[guest].number);
+            site.in_guest(guest, &format!("ip addr del {address} || ip addr add {address} nodad"))
+        });
+        site.under_test.signal("CONT")?;
+        lost.and(changed.transpose().map(drop))
+    }
+}
+
+/// A storm until the kernel drops events.
+fn lose_events(site: &Site, netns: File) -> Result<()> {
+    let before = dropped(site)?;
+    let storm = Storm::start(netns, "eth0", CHANGES);
+    let lost = eventually(SOON, || {
+        ensure!(dropped(site)? > before, "no event was lost");
+        Ok(())
+    });
+    storm.stop()?;
+    lost
+}
+
+/// How many events the kernel could not queue for those who listen on the host.
+fn dropped(site: &Site) -> Result<u64> {
+    let sum = site.host.sh("awk 'NR > 1 { sum += $9 } END { print sum }' /proc/net/netlink")?;
+    sum.trim().parse().context("/proc/net/netlink")
+}
+
+impl fmt::Display for Overrun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.kind(), ROLES[self.guest].name)
+    }
+}
