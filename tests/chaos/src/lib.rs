@@ -17,6 +17,7 @@ mod foreign;
 mod ground;
 mod intent;
 mod invariant;
+mod line;
 mod model;
 mod operation;
 mod quiet;

@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use anyhow::{Context, Result};
 use lab::{Guest, Lab, Lan, Machine, Port, Server};
 
+use crate::line::Line;
 use crate::under_test::UnderTest;
 
 /// One of the guests.
@@ -62,6 +63,8 @@ pub(crate) struct Site {
     /// Where the host's uplink is plugged in.
     pub(crate) port: Port,
     pub(crate) servers: [Server; 2],
+    /// Between the daemon and each of them.
+    pub(crate) lines: [Line; 2],
     pub(crate) under_test: UnderTest,
     known: Mutex<[Known; ROLES.len()]>,
     complaints: Mutex<Vec<String>>,
@@ -96,7 +99,13 @@ impl Site {
         for server in &servers {
             server.macvlan_profile("mv", "eth0")?;
         }
-        let under_test = UnderTest::new(&host, binary)?;
+        let lines = [
+            Line::new(&host, SERVERS[0], servers[0].kind().socket())?,
+            Line::new(&host, SERVERS[1], servers[1].kind().socket())?,
+        ];
+        let sockets = [("LXD_SOCKET", &lines[0]), ("INCUS_SOCKET", &lines[1])];
+        let environment = sockets.map(|(key, line)| format!("{key}={}", line.socket));
+        let under_test = UnderTest::new(&host, binary, environment)?;
         let site = Site {
             _lab: lab,
             host,
@@ -104,6 +113,7 @@ impl Site {
             others,
             port,
             servers,
+            lines,
             under_test,
             known: Mutex::default(),
             complaints: Mutex::default(),

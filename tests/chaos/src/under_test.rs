@@ -19,6 +19,8 @@ pub(crate) struct UnderTest {
     host: Machine,
     /// As it was given, and a copy that says it is another version; the one to be started comes first.
     versions: Mutex<Vec<Version>>,
+    /// Where the servers are.
+    environment: [String; 2],
     daemon: Mutex<Option<Running>>,
     /// What former daemons said.
     past: Mutex<Vec<String>>,
@@ -41,12 +43,13 @@ struct Running {
 }
 
 impl UnderTest {
-    pub(crate) fn new(host: &Machine, binary: &str) -> Result<UnderTest> {
+    pub(crate) fn new(host: &Machine, binary: &str, environment: [String; 2]) -> Result<UnderTest> {
         let version = host.run(&[binary, "--version"])?;
         let version = version.split_whitespace().last().context("no version")?.to_owned();
         Ok(UnderTest {
             host: host.clone(),
             versions: Mutex::new(vec![Version { binary: binary.to_owned(), version }]),
+            environment,
             daemon: Mutex::default(),
             past: Mutex::default(),
             generation: AtomicU64::new(0),
@@ -70,6 +73,11 @@ impl UnderTest {
         lock(&self.versions).first().map(|version| version.version.clone()).unwrap_or_default()
     }
 
+    fn spawn(&self) -> Result<Daemon> {
+        let [lxd, incus] = &self.environment;
+        self.host.spawn(&["env", lxd, incus, &self.binary(), "run"])
+    }
+
     fn binary(&self) -> String {
         lock(&self.versions).first().map(|version| version.binary.clone()).unwrap_or_default()
     }
@@ -79,7 +87,7 @@ impl UnderTest {
         let mut running = lock(&self.daemon);
         if running.is_none() {
             let since = Instant::now();
-            *running = Some(Running { daemon: self.host.spawn(&[&self.binary(), "run"])?, since });
+            *running = Some(Running { daemon: self.spawn()?, since });
             self.generation.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
@@ -129,7 +137,7 @@ impl UnderTest {
             self.status()?;
             running().context("it does not run")
         })?;
-        let mut second = self.host.spawn(&[&self.binary(), "run"])?;
+        let mut second = self.spawn()?;
         let ended = second.wait(Duration::from_secs(10));
         let said = second.output().join("\n");
         if running() != Some(first) {

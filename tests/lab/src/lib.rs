@@ -65,7 +65,7 @@ pub use lan::{Dhcp, Lan};
 pub use machine::Machine;
 pub use network::Port;
 pub use pulse::Pulse;
-pub use relay::Relay;
+pub use relay::{Relay, Trouble};
 pub use server::Server;
 pub use storm::Storm;
 pub use stream::Stream;

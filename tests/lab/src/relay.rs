@@ -1,18 +1,23 @@
-//! Something between a client and a server on unix sockets that can be cut.
+//! Something between a client and a server on unix sockets that can be cut, and troubled.
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
 use crate::machine::lock;
 
-/// Passes on what comes, both ways, for each connection to its socket. Ends when it is dropped.
+/// How often what is held back is looked at.
+const TICK: Duration = Duration::from_millis(10);
+
+/// Passes on what comes, both ways, for each connection to its socket. Ends when it is dropped; the socket's file stays,
+/// as after a server that was killed.
 #[derive(Debug)]
 pub struct Relay {
     socket: PathBuf,
@@ -20,9 +25,22 @@ pub struct Relay {
     accepting: Option<JoinHandle<()>>,
 }
 
+/// What a relay does to what it passes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// All that comes is passed on that much later.
+    Delay(Duration),
+    /// Nothing is passed on.
+    Silence,
+    /// Who asks for the instances is answered with an error.
+    Errors,
+}
+
 #[derive(Debug, Default)]
 struct Shared {
     open: Mutex<Vec<UnixStream>>,
+    /// With when it is over.
+    trouble: Mutex<Option<(Trouble, Instant)>>,
     ended: AtomicBool,
 }
 
@@ -52,6 +70,11 @@ impl Relay {
         let mut open = lock(&self.shared.open);
         open.drain(..).filter(|stream| stream.shutdown(Shutdown::Both).is_ok()).count() / 2
     }
+
+    /// Troubles all connections from now on, for so long, in place of what troubled them before.
+    pub fn trouble(&self, trouble: Trouble, time: Duration) {
+        *lock(&self.shared.trouble) = Some((trouble, Instant::now() + time));
+    }
 }
 
 impl Drop for Relay {
@@ -65,18 +88,59 @@ impl Drop for Relay {
     }
 }
 
-fn join(client: UnixStream, server: &Path, shared: &Shared) -> io::Result<()> {
+impl Shared {
+    fn trouble(&self) -> Option<Trouble> {
+        let trouble = *lock(&self.trouble);
+        trouble.filter(|(_, over)| *over > Instant::now()).map(|(trouble, _)| trouble)
+    }
+
+    /// Waits as long as it has to be waited before something is passed on.
+    fn hold_back(&self) {
+        if let Some(Trouble::Delay(time)) = self.trouble() {
+            std::thread::sleep(time);
+        }
+        while self.trouble() == Some(Trouble::Silence) && !self.ended.load(Ordering::Relaxed) {
+            std::thread::sleep(TICK);
+        }
+    }
+}
+
+fn join(client: UnixStream, server: &Path, shared: &Arc<Shared>) -> io::Result<()> {
     let server = UnixStream::connect(server)?;
     lock(&shared.open).extend([client.try_clone()?, server.try_clone()?]);
-    pass(client.try_clone()?, server.try_clone()?);
-    pass(server, client);
+    pass(client.try_clone()?, server.try_clone()?, shared, true);
+    pass(server, client, shared, false);
     Ok(())
 }
 
-fn pass(mut from: UnixStream, mut to: UnixStream) {
+fn pass(mut from: UnixStream, mut to: UnixStream, shared: &Arc<Shared>, requests: bool) {
+    let shared = Arc::clone(shared);
     std::thread::spawn(move || {
-        let _ = io::copy(&mut from, &mut to);
+        let _ = copy(&mut from, &mut to, &shared, requests);
         let _ = to.shutdown(Shutdown::Write);
         let _ = from.shutdown(Shutdown::Read);
     });
 }
+
+fn copy(from: &mut UnixStream, to: &mut UnixStream, shared: &Shared, requests: bool) -> io::Result<()> {
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let piece = match from.read(&mut buffer)? {
+            0 => return Ok(()),
+            length => &buffer[..length],
+        };
+        shared.hold_back();
+        // A client writes a request in one piece.
+        let is_refused = requests && piece.starts_with(b"GET /1.0/instances");
+        if is_refused && shared.trouble() == Some(Trouble::Errors) {
+            from.write_all(ERROR)?;
+        } else {
+            to.write_all(piece)?;
+        }
+    }
+}
+
+/// As LXD and Incus answer when their database is busy.
+const ERROR: &[u8] = b"HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json\r\n\
+Content-Length: 90\r\n\r\n\
+{\"type\":\"error\",\"status\":\"\",\"status_code\":0,\"error_code\":500,\"error\":\"database is locked\"}";

@@ -6,6 +6,7 @@ pub(crate) mod daemon;
 pub(crate) mod fight;
 pub(crate) mod guest;
 pub(crate) mod host;
+pub(crate) mod line;
 pub(crate) mod namespaces;
 pub(crate) mod ours;
 pub(crate) mod overrun;
@@ -108,9 +109,10 @@ fn fall(dice: &mut Dice, intent: &Intent) -> Box<dyn Operation> {
             30..60 => guest::draw(dice, intent),
             60..72 => uplink::draw(dice, intent),
             72..75 => absence::draw(dice, intent),
-            75..83 => host::draw(dice, intent),
-            83..86 => namespaces::draw(dice, intent),
-            86..92 => server::draw(dice, intent),
+            75..82 => host::draw(dice, intent),
+            82..84 => namespaces::draw(dice, intent),
+            84..88 => line::draw(dice, intent),
+            88..92 => server::draw(dice, intent),
             92..93 => overrun::draw(dice, intent),
             _ => daemon::draw(dice, intent),
         };

@@ -76,11 +76,22 @@ impl Operation for Change {
     }
 
     fn perform(&self, site: &Site, _: &Intent) -> Result<()> {
-        let server = &site.servers[self.server];
+        let (server, line) = (&site.servers[self.server], &site.lines[self.server]);
         match self.act {
-            Act::Kill => server.kill_daemon(),
-            Act::Stop => server.stop_daemon(),
-            Act::Start => server.start_daemon(),
+            Act::Kill => {
+                server.kill_daemon()?;
+                line.close(true);
+                Ok(())
+            }
+            Act::Stop => {
+                server.stop_daemon()?;
+                line.close(false);
+                Ok(())
+            }
+            Act::Start => {
+                server.start_daemon()?;
+                line.open()
+            }
             Act::Hang => server.signal_daemon("STOP"),
             Act::GoOn => server.signal_daemon("CONT"),
         }
