@@ -25,6 +25,7 @@ mod run;
 mod site;
 mod truth;
 mod under_test;
+mod wire;
 
 pub use account::Account;
 pub use run::{Options, run};

@@ -21,8 +21,10 @@ pub(crate) struct Memory {
     pub(crate) served: BTreeSet<u64>,
     /// What was routed, and to which MAC.
     pub(crate) routed: BTreeMap<IpAddr, String>,
-    /// The MAC of the shim.
+    /// The MAC of the shim, or of the last one.
     pub(crate) shim_mac: Option<String>,
+    /// The MACs that shims are made with, by the names of their parents.
+    pub(crate) drawn_macs: BTreeMap<&'static str, String>,
     /// [`Intent::has_impostor`].
     pub(crate) impostor: bool,
 }
@@ -38,6 +40,10 @@ pub(crate) struct News {
     pub(crate) impostor: bool,
     /// The kernel or the servers told of all that happened.
     pub(crate) told: bool,
+    /// What the uplink was called.
+    pub(crate) parents: BTreeSet<&'static str>,
+    /// Somebody gave the shim another MAC, or made another shim with one.
+    pub(crate) other_macs: bool,
 }
 
 /// One address of one guest.
@@ -162,6 +168,19 @@ fn routes(claims: &[Claim]) -> BTreeMap<IpAddr, Wanted> {
     routes
 }
 
+impl Memory {
+    /// A shim has had that MAC.
+    fn has(&self, mac: Option<&String>) -> bool {
+        mac == self.shim_mac.as_ref() || self.drawn_macs.values().any(|drawn| Some(drawn) == mac)
+    }
+
+    /// Whether a shim may have that MAC: it had it, or shims on parents of that name always have.
+    pub(crate) fn expects(&self, mac: &String, news: &News) -> bool {
+        let drawn = |parent: &&str| self.drawn_macs.get(*parent).is_none_or(|drawn| drawn == mac);
+        news.other_macs || self.shim_mac.as_ref() == Some(mac) || news.parents.iter().any(drawn)
+    }
+}
+
 impl Verdict {
     pub(crate) fn may_be_routed(&self) -> bool {
         !matches!(self, Verdict::Never(_))
@@ -178,11 +197,17 @@ impl Expected {
             let entry = truth.neighbours.iter().find(|entry| entry.is_ours() && entry.address == address);
             Some((address, entry?.mac.clone()?))
         };
+        let shim_mac = truth.shim().map(|shim| shim.mac.clone());
+        if let (Some(mac), false) = (&shim_mac, news.other_macs || memory.has(shim_mac.as_ref())) {
+            let new = news.parents.iter().find(|parent| !memory.drawn_macs.contains_key(*parent));
+            memory.drawn_macs.extend(new.map(|parent| (*parent, mac.clone())));
+        }
         *memory = Memory {
             generation: news.generation,
             served,
             routed: truth.our_routes().filter_map(|route| mac(route.host()?)).collect(),
-            shim_mac: truth.shim().map(|shim| shim.mac.clone()),
+            shim_mac: shim_mac.or(memory.shim_mac.take()),
+            drawn_macs: std::mem::take(&mut memory.drawn_macs),
             impostor: intent.has_impostor(),
         };
     }

@@ -88,6 +88,7 @@ fn look(
                 found.extend(foreign::check(&truth, intent, before));
                 found.extend(status::check(&truth, intent, &expected, &site.under_test.version()));
                 found.extend(status::check_log(&site.under_test.log()));
+                found.extend(check_mac(&truth, memory, news));
                 return Ok((truth, expected, found));
             }
             // A daemon that has just been started does not answer yet.
@@ -95,6 +96,13 @@ fn look(
             Err(_) => std::thread::sleep(Duration::from_millis(20)),
         }
     }
+}
+
+/// Guests know their host by the shim's MAC: a new one cuts them off for as long as they remember the old one.
+fn check_mac(truth: &Truth, memory: &Memory, news: &News) -> Option<String> {
+    let mac = truth.shim().map(|shim| shim.mac.clone()).filter(|mac| !memory.expects(mac, news))?;
+    let (was, drawn) = (memory.shim_mac.as_deref().unwrap_or("unknown"), &memory.drawn_macs);
+    Some(format!("the shim's MAC is {mac}, it was {was}, and those of new ones are {drawn:?}"))
 }
 
 /// A shim that was made anew on a renamed parent, or whose MAC somebody changed, has another MAC, and where a guest

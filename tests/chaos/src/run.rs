@@ -51,15 +51,17 @@ pub fn run(options: &Options, mut tell: impl FnMut(&str)) -> Result<Account> {
     };
     let (mut dice, mut drawn) = (Dice::new(options.seed), Drawn::new());
     let mut burst = Burst { stages: Vec::new() };
+    let mut parent = run.intent.uplink.name;
     let start = Instant::now();
     loop {
-        let line = run.burst(&burst).with_context(|| run.picture(&[]))?;
+        let line = run.burst(&burst, parent).with_context(|| run.picture(&[]))?;
         tell(&format!("{:>4}  {line}", run.account.bursts));
         let over = start.elapsed() >= options.time;
         if over || (!run.account.violations.is_empty() && !options.go_on) {
             return Ok(run.account);
         }
         run.account.bursts += 1;
+        parent = run.intent.uplink.name;
         burst = burst::draw(&mut dice, &mut drawn, &mut run.intent);
     }
 }
@@ -85,8 +87,8 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// One burst and the quiet moment after it, told in a line.
-    fn burst(&mut self, burst: &Burst) -> Result<String> {
+    /// One burst and the quiet moment after it, told in a line. `parent` is what the uplink was called before.
+    fn burst(&mut self, burst: &Burst, parent: &'static str) -> Result<String> {
         let mut told = Vec::new();
         for stage in &burst.stages {
             std::thread::sleep(stage.gap);
@@ -98,20 +100,22 @@ impl Run<'_> {
             subjects: burst.acts().map(|act| act.operation.subject()).collect(),
             impostor: burst.acts().any(|act| act.intent.has_impostor()),
             told: burst.acts().all(|act| act.operation.is_told()),
+            parents: std::iter::once(parent).chain(burst.acts().map(|act| act.intent.uplink.name)).collect(),
+            other_macs: burst.acts().any(|act| act.operation.brings_a_mac()),
         };
         self.put_back()?;
         let (site, intent) = (self.site, &self.intent);
-        self.account.violations.extend(site.complaints());
         let outcome = match quiet::wait(site, intent, &self.before, &mut self.memory, &self.news)? {
             Ok(converged) => {
                 self.account.converged(converged);
-                format!("right after {:.2} s", converged.reach.as_secs_f64())
+                let seen = [site.complaints(), site.wire.strangers()].concat();
+                if seen.is_empty() {
+                    format!("right after {:.2} s", converged.reach.as_secs_f64())
+                } else {
+                    self.violated(seen)
+                }
             }
-            Err(found) => {
-                let picture = self.picture(&found);
-                self.account.violations.extend(found);
-                picture
-            }
+            Err(found) => self.violated(found),
         };
         Ok(format!("{} → {outcome}", if told.is_empty() { "nothing".to_owned() } else { told.join("; ") }))
     }
@@ -139,6 +143,13 @@ impl Run<'_> {
             self.last.pop_front();
         }
         told
+    }
+
+    /// Enters what does not hold, and paints the picture of it.
+    fn violated(&mut self, found: Vec<String>) -> String {
+        let picture = self.picture(&found);
+        self.account.violations.extend(found);
+        picture
     }
 
     /// What the kernel took away together with something else is put back, and what failed to start is started.

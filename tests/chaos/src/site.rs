@@ -9,6 +9,7 @@ use lab::{Guest, Lab, Lan, Machine, Port, Server};
 
 use crate::line::Line;
 use crate::under_test::UnderTest;
+use crate::wire::Wire;
 
 /// One of the guests.
 #[derive(Debug)]
@@ -66,6 +67,7 @@ pub(crate) struct Site {
     /// Between the daemon and each of them.
     pub(crate) lines: [Line; 2],
     pub(crate) under_test: UnderTest,
+    pub(crate) wire: Wire,
     known: Mutex<[Known; ROLES.len()]>,
     complaints: Mutex<Vec<String>>,
 }
@@ -94,6 +96,7 @@ impl Site {
         let (host, port) = plug("node", 11)?;
         let (peer, _) = plug("peer", PEER)?;
         let (stranger, _) = plug("stranger", STRANGER)?;
+        let wire = Wire::new(&lan, &[(&lan, "br0"), (&host, "eth0"), (&peer, "eth0"), (&stranger, "eth0")])?;
         let others = [(*lan).clone(), stranger];
         let servers = [host.lxd()?, host.incus()?];
         for server in &servers {
@@ -115,6 +118,7 @@ impl Site {
             servers,
             lines,
             under_test,
+            wire,
             known: Mutex::default(),
             complaints: Mutex::default(),
         };

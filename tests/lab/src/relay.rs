@@ -2,14 +2,16 @@
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
+use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use nix::sys::socket::{Shutdown as How, shutdown};
 
 use crate::machine::lock;
 
@@ -20,7 +22,7 @@ const TICK: Duration = Duration::from_millis(10);
 /// as after a server that was killed.
 #[derive(Debug)]
 pub struct Relay {
-    socket: PathBuf,
+    listener: UnixListener,
     shared: Arc<Shared>,
     accepting: Option<JoinHandle<()>>,
 }
@@ -52,17 +54,14 @@ impl Relay {
     pub fn start(socket: &Path, server: &Path) -> Result<Self> {
         let listener = UnixListener::bind(socket).with_context(|| socket.display().to_string())?;
         let (shared, server) = (Arc::new(Shared::default()), server.to_owned());
-        let of_thread = Arc::clone(&shared);
+        let (accepts, of_thread) = (listener.try_clone()?, Arc::clone(&shared));
         let accepting = std::thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                if of_thread.ended.load(Ordering::Relaxed) {
-                    return;
-                }
+            while let Ok((client, _)) = accepts.accept() {
                 // A client of a server that is away is hung up on.
                 let _ = join(client, &server, &of_thread);
             }
         });
-        Ok(Self { socket: socket.to_owned(), shared, accepting: Some(accepting) })
+        Ok(Self { listener, shared, accepting: Some(accepting) })
     }
 
     /// Ends all connections without a word, and says how many there were. New ones are passed on.
@@ -80,7 +79,8 @@ impl Relay {
 impl Drop for Relay {
     fn drop(&mut self) {
         self.shared.ended.store(true, Ordering::Relaxed);
-        let _ = UnixStream::connect(&self.socket);
+        // Nobody may be able to connect any more: the machine may have ended before.
+        let _ = shutdown(self.listener.as_raw_fd(), How::Both);
         if let Some(accepting) = self.accepting.take() {
             let _ = accepting.join();
         }

@@ -8,8 +8,8 @@ use anyhow::Result;
 
 use super::must;
 use crate::intent::Intent;
-use crate::model::{Expected, near};
-use crate::site::{GATEWAY, PEER, STRANGER, Site, v4, v6};
+use crate::model::{Claim, Expected, near};
+use crate::site::{GATEWAY, PEER, ROLES, STRANGER, Site, v4, v6};
 use crate::truth::{Address, Guest, Truth};
 
 /// Pings all that should answer. Without a LAN below the uplink nobody can be reached.
@@ -19,7 +19,8 @@ pub(crate) fn check(site: &Site, truth: &Truth, intent: &Intent, expected: &Expe
     }
     let mut found = Vec::new();
     check_peers_neighbours(&mut found, site, truth)?;
-    let unanswered = site.host.sh(&format!("{PING}{}wait", hosts_pings(truth, intent, expected)))?;
+    let pings = hosts_pings(truth, intent, expected) + &vain_pings(truth, intent, expected);
+    let unanswered = site.host.sh(&format!("{PING}{pings}wait"))?;
     found.extend(unanswered.lines().map(str::to_owned));
     site.peer.sh("ip neigh flush dev eth0; ip -6 neigh flush dev eth0")?;
     let unanswered = site.peer.sh(&format!("{PING}{}wait", peers_pings(truth, intent)))?;
@@ -28,8 +29,9 @@ pub(crate) fn check(site: &Site, truth: &Truth, intent: &Intent, expected: &Expe
     Ok(found)
 }
 
-/// `ping WHAT COMMAND…`: tells of one that is not answered.
-const PING: &str = "p() { w=$1; shift; \"$@\" >/dev/null 2>&1 || echo \"no answer: $w\"; }\n";
+/// `p WHAT COMMAND…` tells of a ping that is not answered, `n WHAT COMMAND…` of one that is.
+const PING: &str = "p() { w=$1; shift; \"$@\" >/dev/null 2>&1 || echo \"no answer: $w\"; }
+n() { w=$1; shift; ! \"$@\" >/dev/null 2>&1 || echo \"an answer: $w\"; }\n";
 
 /// Between the host and the guests, both ways, and from the host to the LAN. Where a guest has an address of the
 /// host, the others find either of the two.
@@ -55,6 +57,29 @@ fn hosts_pings(truth: &Truth, intent: &Intent, expected: &Expected) -> String {
             if home && !routed.contains(&address) {
                 let _ = writeln!(script, "p 'host to {address} on the LAN' ping -nqc1 -W1 {address} &");
             }
+        }
+    }
+    script
+}
+
+/// Between the host and addresses of guests that it must not reach, and that nobody else has. An answer would come
+/// at once.
+fn vain_pings(truth: &Truth, intent: &Intent, expected: &Expected) -> String {
+    let mut script = String::new();
+    let refused = expected.claims.iter().filter(|claim| !claim.verdict.may_be_routed());
+    for Claim { guest, address, .. } in refused {
+        let machines = [PEER, GATEWAY, STRANGER].map(|number| of_family(*address, number));
+        let hosts = truth.links.iter().flat_map(|link| &link.addresses).any(|own| own.local == *address);
+        if hosts || machines.contains(address) || owners(truth, intent, *address) != 1 {
+            continue;
+        }
+        let _ = writeln!(script, "n 'host to {address}' ping -nqc1 -W0.2 {address} &");
+        let (Some(nic), true) = (truth.guests.get(guest), ROLES[*guest].out) else { continue };
+        // Where a guest has an address of the host, the others find that guest.
+        let own = hosts_own(truth, intent).filter(|own| owners(truth, intent, *own) == 1);
+        for own in own.filter(|own| own.is_ipv6() == address.is_ipv6()) {
+            let from_guest = format!("nsenter -t {} -n ping -nqc1 -W0.2 -I {address} {own}", nic.pid);
+            let _ = writeln!(script, "n '{address} to host at {own}' {from_guest} &");
         }
     }
     script

@@ -69,7 +69,9 @@ impl Operation for Absence {
                 let mtu = intent.uplink.mtu;
                 let down = format!("ip link set {up} mtu 1100; sleep {seconds}; ip link set {up} mtu {mtu}");
                 site.host.sh(&format!("{down}\n{back}"))?;
-                (0..ROLES.len()).try_for_each(|guest| give_ipv6_back(site, guest))
+                // The kernel has lowered the MTU of the guests' NICs too, and does not raise it.
+                let raise = "ip link set eth0 mtu 1500\n";
+                (0..ROLES.len()).try_for_each(|guest| give_ipv6_back(site, guest, raise))
             }
             Of::Here => {
                 let state = if intent.uplink.up { "up" } else { "down" };
@@ -80,7 +82,9 @@ impl Operation for Absence {
                     settle(up),
                     restore(intent)
                 ))?;
-                Ok(())
+                // The kernel has forgotten which multicast the guests on it listen to, and learns it when they come up.
+                let join = "ip link set eth0 down; ip link set eth0 up\n";
+                (0..ROLES.len()).try_for_each(|guest| give_ipv6_back(site, guest, join))
             }
             Of::Existence => {
                 site.port.renew(&site.host, up, seconds)?;
@@ -98,13 +102,13 @@ impl fmt::Display for Absence {
     }
 }
 
-/// The kernel has lowered the MTU of the guest's NIC too, and does not raise it.
-fn give_ipv6_back(site: &Site, guest: usize) -> Result<()> {
+/// Does `first` in the guest, and gives it what it had of IPv6 when it was started.
+fn give_ipv6_back(site: &Site, guest: usize, first: &str) -> Result<()> {
     if site.pid(guest).is_err() {
         return Ok(());
     }
     let role = &ROLES[guest];
-    let mut script = "cd /proc/sys/net/ipv6/conf; ip link set eth0 mtu 1500\n".to_owned();
+    let mut script = format!("cd /proc/sys/net/ipv6/conf\n{first}");
     script += "echo 0 >eth0/dad_transmits; echo 0 >eth0/router_solicitation_delay\n";
     if !role.dynamic {
         let _ =

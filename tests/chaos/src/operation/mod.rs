@@ -35,6 +35,11 @@ pub(crate) trait Operation: fmt::Display + fmt::Debug + Send + Sync {
         true
     }
 
+    /// Whether the shim may have another MAC afterwards: a standing shim keeps the one that a new daemon finds.
+    fn brings_a_mac(&self) -> bool {
+        false
+    }
+
     /// Enters what it changes for good.
     fn enter(&self, intent: &mut Intent);
 

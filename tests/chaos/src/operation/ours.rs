@@ -40,6 +40,9 @@ one() {
 /// The one of [`FAULTS`] that the kernel tells nobody.
 const UNTOLD: &str = "a sysctl of the shim is changed that sends no event";
 
+/// The ones that bring another MAC.
+const OTHER_MACS: [&str; 2] = ["the shim's MAC is changed", "a shim of ours too many"];
+
 const FAULTS: [Fault; 26] = [
     Fault { name: "an IPv4 route is deleted", script: "r=$(ip route show table all proto 77 | one); ip route del $r" },
     Fault {
@@ -130,6 +133,10 @@ impl Operation for Tamper {
 
     fn is_told(&self) -> bool {
         self.fault.name != UNTOLD
+    }
+
+    fn brings_a_mac(&self) -> bool {
+        OTHER_MACS.contains(&self.fault.name)
     }
 
     fn enter(&self, _: &mut Intent) {}
