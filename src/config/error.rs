@@ -70,7 +70,14 @@ impl std::error::Error for ConfigError {}
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Cause::Faults(faults) = &self.cause else { return f.write_str(&self.summary()) };
+        let faults = match &self.cause {
+            Cause::Faults(faults) => faults,
+            Cause::Unreadable(error) => {
+                f.write_str(&self.summary())?;
+                let denied = error.kind() == io::ErrorKind::PermissionDenied;
+                return if denied { f.write_str(&readable(&self.file)) } else { Ok(()) };
+            }
+        };
         for (n, fault) in faults.iter().enumerate() {
             if n > 0 {
                 f.write_str("\n")?;
@@ -119,6 +126,15 @@ impl fmt::Display for Fault {
 /// The character that a byte belongs to.
 fn boundary(text: &str, byte: usize) -> usize {
     (0..=byte.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0)
+}
+
+/// How to let the daemon of the unit, which is not root, read a file.
+fn readable(file: &Path) -> String {
+    let file = file.display();
+    format!(
+        "\n  hint: the unit's user, macvlan-shim, must be able to read it: \
+         chgrp macvlan-shim {file} && chmod g+r {file}"
+    )
 }
 
 /// The operating system's word, without the number that it also has for it.

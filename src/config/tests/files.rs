@@ -36,3 +36,13 @@ fn bytes_that_are_no_text_are_located() {
     let error = Config::load(Some(file.path())).unwrap_err().to_string();
     assert!(error.contains(", line 2: this is not UTF-8 text\n"), "{error}");
 }
+
+#[test]
+fn who_must_be_able_to_read_it_is_said() {
+    let denied = ErrorKind::PermissionDenied.into();
+    let error = ConfigError::unreadable(Path::new("/etc/x.toml"), denied);
+    assert_eq!(error.summary(), "/etc/x.toml: it may not be read: permission denied");
+    let hint = "the unit's user, macvlan-shim, must be able to read it";
+    let cure = "chgrp macvlan-shim /etc/x.toml && chmod g+r /etc/x.toml";
+    assert_eq!(error.to_string(), format!("{}\n  hint: {hint}: {cure}", error.summary()));
+}
