@@ -1,10 +1,13 @@
 # Each command does everything on a fresh Debian 12, as root, with Rust by rustup: `make demo`, `make test`, `make bench`.
 
+# `make deb` and `make rpm` need Rust and a linker only, and no network where the crates and the tools are there.
+
 .PHONY: help setup build demo test test-stock-kernel test-stock-node chaos fuzz bench lint deb rpm documents sbom release reproducible clean
 
 # Where cargo builds, and where packages come to lie.
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 PACKAGES = target/packages
+STAGED = target/staged
 VERSION = $(shell sed -n '/^\[workspace.package\]/,/^$$/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 # The same commit gives the same binary and the same packages, to the byte, wherever it is built.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGELOG.md)
@@ -35,7 +38,7 @@ help:
 setup:
 	@tests/lab/setup.sh
 
-build: setup
+build:
 	$(CARGO_RELEASE) build --release --locked
 
 # Man pages, completions, Debian's changelog.
@@ -43,21 +46,26 @@ documents:
 	@cargo run --locked --quiet -p macvlan-shim-documents -- target/documents "$$(LC_ALL=C date -uRd @$$SOURCE_DATE_EPOCH)"
 
 deb: build documents
-	@tests/lab/setup.sh packages
+	@packaging/cargo-tools.sh cargo-deb
 	@mkdir -p $(PACKAGES)
 	@rm -f $(PACKAGES)/*.deb   # of another version
 	cargo deb --no-build --no-strip --quiet --output $(PACKAGES)/
 
+# From copies, all of one time: an rpm has the times of its files.
 rpm: build documents
-	@tests/lab/setup.sh packages
-	@mkdir -p $(PACKAGES)
+	@packaging/cargo-tools.sh cargo-generate-rpm
+	@rm -rf $(STAGED) && mkdir -p $(STAGED)/target/release $(PACKAGES)
 	@rm -f $(PACKAGES)/*.rpm
-	cargo generate-rpm --target-dir $(TARGET) --output $(PACKAGES)/
+	@cp -r --parents Cargo.toml *.md .github/*.md packaging profiles target/documents $(STAGED)
+	@cp $(TARGET)/release/macvlan-shim $(STAGED)/target/release
+	@find $(STAGED) -exec touch -d @$(SOURCE_DATE_EPOCH) {} +
+	cd $(STAGED) && cargo generate-rpm --target-dir target --output $(abspath $(PACKAGES))/
 
 # What is in the binary, crate by crate. The tool describes every member of the workspace, beside its Cargo.toml.
-sbom: setup
-	@tests/lab/setup.sh packages
+sbom:
+	@packaging/cargo-tools.sh cargo-cyclonedx
 	@mkdir -p $(PACKAGES)
+	@rm -f $(PACKAGES)/*.cdx.json
 	cargo cyclonedx --quiet --format json --override-filename sbom.cdx
 	@sed 's#path+file://$(CURDIR)#path+file://.#g' sbom.cdx.json >$(PACKAGES)/macvlan-shim-$(VERSION).cdx.json
 	@rm -f sbom.cdx.json */*/sbom.cdx.json
@@ -84,7 +92,7 @@ test:
 	cargo test --workspace --locked
 
 # All of it takes about ten minutes. The bench is built on its own, so that the binary is what users get.
-bench: build
+bench: setup build
 	$(CARGO_RELEASE) run --release --locked --quiet -p macvlan-shim-bench -- $(BENCH)
 
 test-stock-kernel:

@@ -22,7 +22,7 @@ packages=(
   strace systemd                                  # proofs of what is not done, a socket that starts its server
   gcc libc6-dev                                   # the linker that Rust calls
 )
-tools=()   # of cargo's registry, each with its version
+tools=()   # of cargo's registry
 for part in "$@"; do
   case $part in
     debian) packages+=(mmdebstrap) ;;
@@ -30,9 +30,9 @@ for part in "$@"; do
     fuzz) packages+=(g++) ;;
     packages)
       packages+=(lintian rpm rpmlint)
-      tools+=(cargo-deb@3.8.0 cargo-generate-rpm@0.21.1 cargo-cyclonedx@0.5.9)
+      tools+=(cargo-deb cargo-generate-rpm cargo-cyclonedx)
       ;;
-    lint) tools+=(cargo-deny@0.20.2 cargo-machete@0.9.2) ;;
+    lint) tools+=(cargo-deny cargo-machete) ;;
     *) die "usage: setup.sh [debian] [qemu] [fuzz] [packages] [lint]" ;;
   esac
 done
@@ -145,17 +145,6 @@ install_packages() {
   say "done; no service was started"
 }
 
-install_tools() {
-  local have tool
-  have=$(cargo install --list)
-  for tool in "$@"; do
-    if ! grep -q "^${tool/@/ v}:" <<<"$have"; then
-      say "building $tool, some minutes"
-      cargo install --quiet --locked "$tool" </dev/null
-    fi
-  done
-}
-
 [ "$(id -u)" = 0 ] || die "must run as root, with rustup's cargo in root's PATH"
 command -v dpkg-query >/dev/null && command -v apt-get >/dev/null || die "needs Debian (12 or newer): dpkg and apt-get are not here"
 check_rust
@@ -166,5 +155,5 @@ if [ ${#missing[@]} = 0 ]; then
 else
   install_packages "${missing[@]}"
 fi
-install_tools "${tools[@]}"
+"$here/../../packaging/cargo-tools.sh" "${tools[@]}"
 if [[ " $* " == *' debian '* ]]; then archives | "$here/root.sh" "$codename"; fi

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::sync::{Mutex, OnceLock};
 
 use anyhow::{Context, Result, anyhow, ensure};
+use tempfile::TempDir;
 
 const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -27,42 +28,89 @@ pub(crate) fn rpm() -> Result<&'static Path> {
 
 /// Builds a package, and says where it is.
 fn make(format: &str) -> Result<PathBuf> {
-    make_in(&Path::new(REPOSITORY).join("target/packages"), format)
-}
-
-/// [`make`] into a folder.
-pub(crate) fn make_in(folder: &Path, format: &str) -> Result<PathBuf> {
     /// Two at once would build into each other's files.
     static TURN: Mutex<()> = Mutex::new(());
     let _turn = TURN.lock().map_err(|_| anyhow!("another build has failed"))?;
+    run(make_at(Path::new(REPOSITORY)).arg(format))?;
+    made_in(Path::new(REPOSITORY), format)
+}
+
+fn make_at(tree: &Path) -> Command {
     let mut make = Command::new("make");
-    make.args(["-C", REPOSITORY, format]).arg(format!("PACKAGES={}", folder.display()));
-    run(make.env_remove("MAKEFLAGS").env_remove("MAKELEVEL"))?;
-    let mut files = std::fs::read_dir(folder)?.filter_map(|file| Some(file.ok()?.path()));
+    make.arg("-C").arg(tree).env_remove("MAKEFLAGS").env_remove("MAKELEVEL");
+    make
+}
+
+fn made_in(tree: &Path, format: &str) -> Result<PathBuf> {
+    let mut files =
+        std::fs::read_dir(tree.join("target/packages"))?.filter_map(|file| Some(file.ok()?.path()));
     let package = files.find(|path| path.extension().is_some_and(|extension| extension == format));
     package.with_context(|| format!("make {format} left no package"))
 }
 
-/// The same package as another version, such as the next release.
+/// This tree once more, built: what its packages are made of can be changed there.
+pub(crate) struct Copy(TempDir);
+
+impl Copy {
+    /// All files bear this time, in the words of touch(1).
+    pub(crate) fn of_time(time: &str) -> Result<Copy> {
+        rpm()?;
+        let copy = Copy(tempfile::tempdir()?);
+        let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+        let script = "cd \"$1\"; tar --exclude=./target --exclude=./.git -c . | tar -x -C \"$2\"
+            mkdir -p \"$2/target/release\"; cp -r target/documents \"$2/target\"
+            cp \"$3/release/macvlan-shim\" \"$2/target/release\"; find \"$2\" -exec touch -d \"$4\" {} +";
+        let mut copying = Command::new("bash");
+        copying.args(["-euo", "pipefail", "-c", script, "copy", REPOSITORY]).arg(copy.0.path());
+        run(copying.arg(target).arg(time))?;
+        Ok(copy)
+    }
+
+    /// The place of a file.
+    pub(crate) fn file(&self, path: &str) -> PathBuf {
+        self.0.path().join(path)
+    }
+
+    /// Makes a package of what is there, as of the commit that this tree is.
+    pub(crate) fn package(&self, format: &str) -> Result<PathBuf> {
+        let print = ["-s", "--eval", "epoch: ; @echo $(SOURCE_DATE_EPOCH)", "epoch"];
+        let epoch = run(make_at(Path::new(REPOSITORY)).args(print))?;
+        let mut make = make_at(self.0.path());
+        make.env_remove("CARGO_TARGET_DIR").env("SOURCE_DATE_EPOCH", epoch.trim());
+        run(make.args(["-o", "build", "-o", "documents", format]))?;
+        made_in(self.0.path(), format)
+    }
+}
+
+/// The same package as another version, such as the next release, which has another sample configuration.
 pub(crate) fn deb_of_version(version: &str, folder: &Path) -> Result<PathBuf> {
     let (tree, package) = (folder.join("tree"), folder.join(format!("macvlan-shim_{version}.deb")));
     run(Command::new("dpkg-deb").arg("-R").arg(deb()?).arg(&tree))?;
-    let control = tree.join("DEBIAN/control");
-    let text = std::fs::read_to_string(&control)?;
-    std::fs::write(control, text.replace(&format!("Version: {VERSION}-"), &format!("Version: {version}-")))?;
+    replace(&tree.join("DEBIAN/control"), &format!("Version: {VERSION}-"), &format!("Version: {version}-"))?;
+    replace(&tree.join("etc/macvlan-shim/config.toml"), SAMPLE_HEAD, OTHER_HEAD)?;
     run(Command::new("dpkg-deb").args(["--root-owner-group", "-b"]).arg(&tree).arg(&package))?;
     Ok(package)
 }
 
-/// The rpm of the present version as another release of it.
+/// The rpm of the present version as another release of it, which has another sample configuration.
 pub(crate) fn rpm_of_release(release: &str, folder: &Path) -> Result<PathBuf> {
-    rpm()?;
+    let copy = Copy::of_time("now")?;
+    replace(&copy.file("Cargo.toml"), "release = \"1\"", &format!("release = \"{release}\""))?;
+    replace(&copy.file("packaging/files/etc/macvlan-shim/config.toml"), SAMPLE_HEAD, OTHER_HEAD)?;
     let package = folder.join(format!("macvlan-shim-{VERSION}-{release}.rpm"));
-    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
-    let mut generate = Command::new("cargo");
-    generate.args(["generate-rpm", "--set-metadata", &format!("release = \"{release}\""), "--target-dir"]);
-    run(generate.arg(target).arg("--output").arg(&package).current_dir(REPOSITORY))?;
+    std::fs::copy(copy.package("rpm")?, &package)?;
     Ok(package)
+}
+
+/// Of the sample configuration of this tree.
+const SAMPLE_HEAD: &str = "# The configuration of macvlan-shim.";
+/// Of that in packages of another version.
+pub(crate) const OTHER_HEAD: &str = "# The configuration of another macvlan-shim.";
+
+fn replace(file: &Path, from: &str, to: &str) -> Result<()> {
+    let text = std::fs::read_to_string(file)?;
+    ensure!(text.contains(from), "no {from:?} in {}", file.display());
+    Ok(std::fs::write(file, text.replace(from, to))?)
 }
 
 /// Runs a command to its end and returns what it printed.

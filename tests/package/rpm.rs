@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use lab::Kind;
 
 use crate::node::{Node, UNIT};
-use crate::packages;
+use crate::packages::{self, OTHER_HEAD};
 use crate::upgrade::replaced_without_a_loss;
 
 #[test]
@@ -29,6 +29,7 @@ fn the_rpm_is_installed_upgraded_and_erased() -> Result<()> {
     replaced_without_a_loss(&node, &guest, || rpm("-U /tmp/second.rpm").map(drop))?;
     ensure!(node.host.sh("rpm -q --qf '%{RELEASE}' macvlan-shim")? == "2");
     ensure!(node.host.sh("macvlan-shim config show")?.contains("keep = true"), "the edit is lost");
+    ensure!(node.host.ok(&format!("grep -qF '{OTHER_HEAD}' /etc/macvlan-shim/config.toml.rpmnew")));
 
     rpm("-e macvlan-shim")?;
     ensure!(node.ours()?.is_empty(), "left: {}", node.ours()?);
@@ -36,7 +37,8 @@ fn the_rpm_is_installed_upgraded_and_erased() -> Result<()> {
     let left = node
         .host
         .sh("ls -d /etc/macvlan-shim/* /run/macvlan-shim /usr/share/macvlan-shim 2>/dev/null || true")?;
-    ensure!(left == "/etc/macvlan-shim/config.toml.rpmsave\n", "left: {left}");
+    let kept = ["rpmnew", "rpmsave"].map(|kept| format!("/etc/macvlan-shim/config.toml.{kept}\n"));
+    ensure!(left == kept.concat(), "left: {left}");
     ensure!(!node.host.ok(&format!("systemctl cat {UNIT}")), "the unit is left");
     Ok(())
 }

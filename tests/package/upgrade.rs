@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use lab::{Guest, Kind};
 
 use crate::node::{FILES, HOST, Node};
-use crate::packages;
+use crate::packages::{self, OTHER_HEAD};
 
 on_lxd_and_incus!(upgrade_downgrade_remove_and_purge);
 
@@ -29,6 +29,8 @@ fn upgrade_downgrade_remove_and_purge(kind: Kind) -> Result<()> {
         let installed = node.host.run(&["dpkg-query", "-W", "-f", "${Version}", "macvlan-shim"])?;
         ensure!(installed == format!("{version}-1"), "it is {installed}");
         ensure!(node.host.sh("macvlan-shim config show")?.contains("max_addresses = 31"), "the edit is lost");
+        let other = node.host.ok(&format!("grep -qF '{OTHER_HEAD}' {EDITED}.dpkg-dist"));
+        ensure!(other == (version == NEXT), "the packages' own configurations differ, and both are there");
     }
 
     node.host.apt("remove macvlan-shim")?;

@@ -1,0 +1,21 @@
+#!/bin/bash
+# Builds tools of cargo's registry, each in the version that is known to serve, where they are not there yet. They need
+# nothing but Rust and its linker.
+#
+# usage: cargo-tools.sh TOOL...      such as cargo-deb
+set -euo pipefail
+shopt -s inherit_errexit
+
+declare -A versions=(
+  [cargo-deb]=3.8.0 [cargo-generate-rpm]=0.21.1 [cargo-cyclonedx]=0.5.9   # packages, and what is in them
+  [cargo-deny]=0.20.2 [cargo-machete]=0.9.2                               # what checks dependencies
+)
+
+installed=$(cargo install --list)
+for tool in "$@"; do
+  version=${versions[$tool]}
+  if ! grep -q "^$tool v$version:" <<<"$installed"; then
+    echo "cargo-tools: building $tool $version, some minutes"
+    cargo install --quiet --locked "$tool@$version" </dev/null
+  fi
+done
