@@ -41,7 +41,7 @@ setup:
 build:
 	$(CARGO_RELEASE) build --release --locked
 
-# Man pages, completions, Debian's changelog.
+# Man pages, completions, notices, Debian's changelog.
 documents:
 	@cargo run --locked --quiet -p macvlan-shim-documents -- target/documents "$$(LC_ALL=C date -uRd @$$SOURCE_DATE_EPOCH)"
 

@@ -23,6 +23,7 @@ const FILES: &[&str] = &[
     "/usr/share/man/man8/macvlan-shim-status.8.gz",
     "/usr/share/bash-completion/completions/macvlan-shim",
     "/_macvlan-shim",
+    "/THIRD-PARTY-NOTICES",
     "/macvlan-shim.fish",
     "/usr/share/doc/macvlan-shim/retiring-a-recipe.md",
 ];

@@ -1,9 +1,10 @@
 //! Writes what the packages contain besides the binary and has another source: man pages and shell completions from
-//! the command line's own definition, Debian's changelog from CHANGELOG.md.
+//! the command line's own definition, the notices of the crates in the binary, Debian's changelog from CHANGELOG.md.
 //!
 //! usage: macvlan-shim-documents FOLDER DATE, where DATE is that of the release as `date -R` prints it
 
 mod changelog;
+mod notices;
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -33,6 +34,7 @@ fn main() -> Result<()> {
     fs::create_dir_all(folder)?;
     pages(folder)?;
     completions(folder)?;
+    fs::write(folder.join("THIRD-PARTY-NOTICES"), notices::third_party()?)?;
     let changelog = changelog::debian(CHANGES, &date)?;
     compressed(&folder.join("changelog.Debian.gz"), changelog.as_bytes())
 }
