@@ -41,9 +41,17 @@ fn a_reboot_brings_everything_back(kind: Kind) -> Result<()> {
     Ok(())
 }
 
+/// The lab's Debian had LXD, which has given root ids; here somebody else has the only ones.
+const NEVER_HAD_A_SERVER: &str = "userdel _lxd; getent group lxd && groupdel lxd
+    for file in /etc/subuid /etc/subgid; do echo someone:2000000:65536 > $file; done
+    ! getent group lxd incus incus-admin";
+/// What Incus's own package would give.
+const ROOT_IDS: &str = "root:2065537:1000000000\n";
+
 #[test]
 fn without_a_server_it_waits_and_says_so_and_finds_one_that_is_installed_later() -> Result<()> {
     let node = Node::new(None)?;
+    node.host.sh(NEVER_HAD_A_SERVER)?;
     node.install()?;
     node.host.wait_unit(UNIT, "active")?;
     until(PATIENCE, "it says so", || {
@@ -53,10 +61,15 @@ fn without_a_server_it_waits_and_says_so_and_finds_one_that_is_installed_later()
     let states: Vec<_> = status["servers"].as_array().into_iter().flatten().map(|s| &s["state"]).collect();
     ensure!(!states.is_empty() && states.iter().all(|state| **state == "absent"), "{status:#}");
     let process = node.unit("MainPID")?;
+    let ids = node.host.sh("grep -h ^root: /etc/subuid /etc/subgid")?;
+    ensure!(ids == ROOT_IDS.repeat(2), "Incus will give none where there is its group: {ids}");
 
     node.host.install_incus()?;
     let guest = node.launch(Kind::Incus)?;
     node.meets(&guest)?;
+    ensure!(node.host.sh("grep -h ^root: /etc/subuid /etc/subgid")? == ids, "Incus has given others");
+    let map = node.host.sh(&format!("cat /proc/{}/uid_map", guest.pid()?))?;
+    ensure!(map.split_whitespace().collect::<Vec<_>>() == ["0", "2065537", "1000000000"], "{map}");
     until(PATIENCE, "it says what it serves", || {
         node.unit("StatusText").is_ok_and(|text| text == "2 addresses of guests of incus routed")
     })?;
