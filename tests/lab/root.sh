@@ -12,7 +12,7 @@ new=$root.new
 stamp=etc/macvlan-shim-lab
 
 packages=(
-  systemd-sysv dbus udev kmod procps busybox-static ca-certificates
+  systemd-sysv dbus udev kmod busybox-static ca-certificates
   iproute2 iputils-ping iputils-arping nftables
   lxd lxd-client
   "linux-image-cloud-$(dpkg --print-architecture)" initramfs-tools

@@ -1,8 +1,10 @@
 //! The unit: what it may do, and that this is enough.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use lab::{Kind, eventually, stays, until};
-use std::time::Duration;
 
 use crate::node::{Node, PATIENCE, UNIT};
 
@@ -67,11 +69,46 @@ fn one_that_hangs_is_replaced_and_one_with_a_faulty_configuration_is_not() -> Re
 }
 
 #[test]
+fn beside_one_that_is_run_by_hand_it_does_not_run() -> Result<()> {
+    let node = Node::new(None)?;
+    node.install()?;
+    node.host.sh(&format!("systemctl stop {UNIT}; systemd-run --quiet --unit=by-hand macvlan-shim run"))?;
+    let by_hand = || node.host.sh("systemctl show --value -p MainPID -p NRestarts -p ActiveState by-hand");
+    node.wait("it is ready", |status| status["ready"] == true)?;
+    let first = by_hand()?;
+    let refused = |status: &str| {
+        ensure!(!node.host.ok(&format!("systemctl start {UNIT}")), "both run\n{}", node.picture());
+        ensure!(node.unit("ExecMainStatus")? == status, "{}", node.picture());
+        node.host.sh(&format!("systemctl stop {UNIT}; systemctl reset-failed {UNIT} || true"))?;
+        node.host.sh("macvlan-shim status").map(drop)
+    };
+    refused("1")?;
+    ensure!(node.host.journal(&[UNIT]).contains("already running in this network namespace (pid "));
+    // A unit that fails for good leaves the lock where it is.
+    node.host.sh("cd /etc/macvlan-shim; cp config.toml good; echo nonsense > config.toml")?;
+    refused("2")?;
+    node.host.sh("cd /etc/macvlan-shim; mv good config.toml")?;
+    refused("1")?;
+    ensure!(by_hand()? == first, "{}", node.host.journal(&["by-hand"]));
+    Ok(())
+}
+
+#[test]
 fn a_server_that_somebody_stopped_is_not_started() -> Result<()> {
     let node = Node::new(Some(Kind::Lxd))?;
     let guest = node.launch(Kind::Lxd)?;
     node.install()?;
     node.meets(&guest)?;
+    let verdict = format!("systemd-analyze verify --man=no --recursive-errors=no {UNIT}.service 2>&1");
+    ensure!(node.host.sh(&verdict)?.is_empty(), "{}", node.host.sh(&verdict)?);
+    // Neither it starts a server, nor does it wait for one: that has its guests to start.
+    let others = node.host.sh(&format!("systemctl show -p After -p Requires -p Wants {UNIT}"))?;
+    let names: BTreeSet<&str> = others.split([' ', '=', '\n']).collect();
+    ensure!(["lxd.socket", "incus.socket", "network-pre.target"].iter().all(|unit| names.contains(unit)));
+    ensure!(!["lxd.service", "incus.service"].iter().any(|unit| names.contains(unit)), "{others}");
+    let needed = others.lines().filter(|line| !line.starts_with("After="));
+    ensure!(!needed.clone().any(|line| line.contains("lxd") || line.contains("incus")), "{others}");
+
     node.host.sh("systemctl stop lxd.service")?;
     node.wait("it is seen to be stopped", |status| status["servers"][0]["state"] == "absent")?;
     node.host.sh(&format!("systemctl restart {UNIT}"))?;
