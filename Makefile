@@ -46,6 +46,7 @@ documents:
 	@cargo run --locked --quiet -p macvlan-shim-documents -- target/documents "$$(LC_ALL=C date -uRd @$$SOURCE_DATE_EPOCH)"
 
 deb: build documents
+	@command -v dpkg-shlibdeps >/dev/null || { echo 'make deb: needs dpkg-shlibdeps, which is in dpkg-dev' >&2; exit 1; }
 	@packaging/cargo-tools.sh cargo-deb
 	@mkdir -p $(PACKAGES)
 	@rm -f $(PACKAGES)/*.deb   # of another version
