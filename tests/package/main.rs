@@ -11,6 +11,7 @@ macro_rules! on_lxd_and_incus {
 
 mod contents;
 mod install;
+mod needs;
 mod node;
 mod packages;
 mod profiles;
