@@ -1,5 +1,7 @@
 //! packaging/retiring-a-recipe.md: after its commands, host and guest still reach each other, and the recipe is gone.
 
+use std::time::SystemTime;
+
 use anyhow::{Context, Result, ensure};
 use lab::{Lab, eventually};
 
@@ -89,6 +91,21 @@ fn namespaces_with_a_host_address() -> Result<()> {
 }
 
 #[test]
+fn namespaces_with_the_address_moved() -> Result<()> {
+    retired(&Recipe {
+        name: "namespaces-moved",
+        parent: "ens34",
+        network: "192.168.42.0/24",
+        host: "192.168.42.10",
+        made_by: "ip link set ens34 promisc on; ip link add link ens34 macvlan00 type macvlan mode bridge
+                  ip link set dev macvlan00 up; ip addr del 192.168.42.10/24 dev ens34
+                  ip addr add 192.168.42.10/24 dev macvlan00; ip route add default via 192.168.42.2 dev macvlan00",
+        link: "macvlan00",
+        guest: "192.168.42.101",
+    })
+}
+
+#[test]
 fn kubernetes_with_the_address_moved() -> Result<()> {
     retired(&Recipe {
         name: "kubernetes",
@@ -131,6 +148,8 @@ fn retired(recipe: &Recipe) -> Result<()> {
     ensure!(node.host.pings(recipe.guest.parse::<std::net::IpAddr>()?), "the recipe\n{}", node.picture());
     node.install_file(packages::deb()?)?;
     node.host.wait_unit(UNIT, "active")?;
+    let pulse = node.host.pulse(&[], recipe.guest)?;
+    let start = SystemTime::now();
     node.host.sh(&commands(recipe.name)?)?;
     eventually(PATIENCE, || {
         let route = node.host.sh(&format!("ip route get {}", recipe.guest))?;
@@ -139,6 +158,13 @@ fn retired(recipe: &Recipe) -> Result<()> {
         Ok(())
     })?;
     ensure!(!node.host.ok(&format!("ip link show {}", recipe.link)), "the recipe is still there");
+    let gap = pulse.longest_gap(start, PATIENCE)?;
+    println!(
+        "{}: {} pings lost, longest time without an answer {} ms",
+        recipe.name,
+        pulse.lost()?,
+        gap.as_millis()
+    );
     node.wait("nothing is wrong", |status| status["problems"].as_array().is_some_and(Vec::is_empty))?;
     Ok(())
 }
