@@ -25,6 +25,8 @@ const FILES: &[&str] = &[
     "/_macvlan-shim",
     "/THIRD-PARTY-NOTICES",
     "/macvlan-shim.fish",
+    "/usr/share/doc/macvlan-shim/README.md",
+    "/usr/share/doc/macvlan-shim/SECURITY.md",
     "/usr/share/doc/macvlan-shim/retiring-a-recipe.md",
 ];
 
@@ -108,6 +110,25 @@ fn the_times_of_the_files_do_not_matter() -> Result<()> {
                 std::fs::read(first)? == again,
                 "the {format} of a copy with other times differs: {time}"
             );
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_links_of_the_documents_lead_somewhere() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    run(Command::new("dpkg-deb").arg("-x").arg(packages::deb()?).arg(folder.path()))?;
+    let documents = folder.path().join("usr/share/doc/macvlan-shim");
+    for document in ["README.md", "SECURITY.md", "retiring-a-recipe.md"] {
+        let text = std::fs::read_to_string(documents.join(document))?;
+        let links = text.split("](").skip(1).filter_map(|part| part.split(')').next());
+        for link in links.filter(|link| !link.starts_with("https://")) {
+            let place = match link.strip_prefix('/') {
+                Some(absolute) => folder.path().join(absolute),
+                None => documents.join(link),
+            };
+            ensure!(place.exists(), "{document} links to {link}, which is not there");
         }
     }
     Ok(())

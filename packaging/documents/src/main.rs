@@ -1,10 +1,12 @@
 //! Writes what the packages contain besides the binary and has another source: man pages and shell completions from
-//! the command line's own definition, the notices of the crates in the binary, Debian's changelog from CHANGELOG.md.
+//! the command line's own definition, the notices of the crates in the binary, README.md with other links, Debian's changelog
+//! from CHANGELOG.md.
 //!
 //! usage: macvlan-shim-documents FOLDER DATE, where DATE is that of the release as `date -R` prints it
 
 mod changelog;
 mod notices;
+mod readme;
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -13,6 +15,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use clap::CommandFactory;
 use clap_complete::Shell;
+use clap_mangen::Man;
 use flate2::{Compression, GzBuilder};
 use macvlan_shim::cli::Cli;
 use macvlan_shim::model::names::PROGRAM;
@@ -20,7 +23,10 @@ use macvlan_shim::model::names::PROGRAM;
 const USAGE: &str = "usage: macvlan-shim-documents FOLDER DATE";
 /// An administrator's command.
 const SECTION: &str = "8";
+/// Exit status, environment, files.
+const SECTIONS: &[u8] = include_bytes!("page.roff");
 const CHANGES: &str = include_str!("../../../CHANGELOG.md");
+const README: &str = include_str!("../../../README.md");
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
@@ -34,6 +40,7 @@ fn main() -> Result<()> {
     fs::create_dir_all(folder)?;
     pages(folder)?;
     completions(folder)?;
+    fs::write(folder.join("README.md"), readme::installed(README))?;
     fs::write(folder.join("THIRD-PARTY-NOTICES"), notices::third_party()?)?;
     let changelog = changelog::debian(CHANGES, &date)?;
     compressed(&folder.join("changelog.Debian.gz"), changelog.as_bytes())
@@ -45,14 +52,33 @@ fn pages(folder: &Path) -> Result<()> {
     root.build();
     let mut commands = vec![root];
     while let Some(command) = commands.pop() {
-        let man = clap_mangen::Man::new(command.clone()).section(SECTION).manual("macvlan-shim").date("");
-        let mut page = Vec::new();
-        man.render(&mut page)?;
+        let man = Man::new(command.clone()).section(SECTION).manual("macvlan-shim").date("");
         let name = command.get_display_name().unwrap_or(PROGRAM);
+        let page = if name == PROGRAM { first_page(&man)? } else { page(&man)? };
         compressed(&folder.join(format!("{name}.{SECTION}.gz")), &page)?;
         commands.extend(command.get_subcommands().filter(|one| one.get_name() != "help").cloned());
     }
     Ok(())
+}
+
+fn page(man: &Man) -> Result<Vec<u8>> {
+    let mut page = Vec::new();
+    man.render(&mut page)?;
+    Ok(page)
+}
+
+/// The page of the program, with sections that the command line's definition has not.
+fn first_page(man: &Man) -> Result<Vec<u8>> {
+    let mut page = Vec::new();
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_description_section(&mut page)?;
+    man.render_options_section(&mut page)?;
+    man.render_subcommands_section(&mut page)?;
+    page.extend_from_slice(SECTIONS);
+    man.render_version_section(&mut page)?;
+    Ok(page)
 }
 
 fn completions(folder: &Path) -> Result<()> {
