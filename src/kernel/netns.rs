@@ -10,10 +10,12 @@ use super::error::Fault;
 use super::request::Requests;
 use super::wire::{Attributes, Malformed, Message, i32_of};
 
-/// The kernel's dump ends early, after the lowest 134 ids on Linux 6.18. A list shorter than this is whole.
+/// The kernel's dump ends early, with its first datagram: after the lowest 134 ids on Linux 6.18, or more where a larger
+/// datagram was read before. A list shorter than this is whole.
 const SURELY_WHOLE: usize = 100;
 
-/// So many free ids in a row, and there are no more beyond those that are known. The kernel gives the lowest free one.
+/// So many free ids in a row, and there are no more but those that are known. The kernel gives the lowest free one, but
+/// anybody may choose another (`ip netns set`).
 const GAP: i32 = 64;
 
 /// The same where none is known yet, for many guests may have stopped together. To ask for all of them takes 20 ms, too
@@ -76,24 +78,75 @@ pub(super) fn dump(requests: &mut Requests, known: &BTreeSet<i32>) -> Result<BTr
         list.extend(read(message)?.filter(|id| *id >= 0));
         Ok(())
     })?;
-    if ids.len() < SURELY_WHOLE {
-        return Ok(ids);
-    }
-    let mut id = ids.last().copied().unwrap_or(-1);
-    let mut last = known.last().copied().unwrap_or(-1).max(id);
-    let gap = if known.is_empty() { FIRST_GAP } else { GAP };
-    while id - last < gap {
-        id += 1;
-        if exists(requests, id)? {
-            ids.insert(id);
-            last = last.max(id);
-        }
+    if ids.len() >= SURELY_WHOLE {
+        let more = unlisted(&ids, known, |id| exists(requests, id))?;
+        ids.extend(more);
     }
     Ok(ids)
+}
+
+/// The ids that a list of the lowest may lack: those of the known that are still there, and those that follow.
+fn unlisted(
+    listed: &BTreeSet<i32>,
+    known: &BTreeSet<i32>,
+    mut exists: impl FnMut(i32) -> Result<bool, Fault>,
+) -> Result<BTreeSet<i32>, Fault> {
+    let mut found = BTreeSet::new();
+    for id in known.difference(listed) {
+        if exists(*id)? {
+            found.insert(*id);
+        }
+    }
+    let gap = if known.is_empty() { FIRST_GAP } else { GAP };
+    let mut last = listed.last().copied().unwrap_or(-1);
+    let mut id = last;
+    while id < i32::MAX && id - last < gap {
+        id += 1;
+        if found.contains(&id) || exists(id)? {
+            found.insert(id);
+            last = id;
+        }
+    }
+    Ok(found)
 }
 
 fn message(attributes: Vec<NsidAttribute>) -> NsidMessage {
     let mut message = NsidMessage::default();
     message.attributes = attributes;
     message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is found beyond a list of 0 to 133, where these are known and these exist; and how many were asked for.
+    fn found(known: &[i32], there: &[i32]) -> (Vec<i32>, usize) {
+        let mut asked = 0;
+        let exists = |id| {
+            asked += 1;
+            Ok(there.contains(&id))
+        };
+        let found = unlisted(&(0..134).collect(), &known.iter().copied().collect(), exists).unwrap();
+        (found.into_iter().collect(), asked)
+    }
+
+    #[test]
+    fn what_follows_a_list_that_ended_early_is_found() {
+        let there: Vec<i32> = (134..160).chain(200..250).collect();
+        assert_eq!(found(&[5], &there).0, there);
+        assert_eq!(found(&[], &[134 + 1000]).0, [134 + 1000]);
+        // Many have gone, and left a gap before those that are known.
+        assert_eq!(found(&[150, 400, 401], &[400, 401]).0, [400, 401]);
+    }
+
+    #[test]
+    fn an_id_far_beyond_the_others_is_not_counted_up_to() {
+        for far in [2_000_000_000, i32::MAX] {
+            let (ids, asked) = found(&[far], &[134, far]);
+            assert!(ids == [134, far] && asked < 100, "{ids:?}, {asked}");
+        }
+        let all = unlisted(&[i32::MAX].into(), &[i32::MAX].into(), |_| Ok(true)).unwrap();
+        assert!(all.is_empty(), "{all:?}");
+    }
 }
