@@ -1,12 +1,11 @@
 //! The program `nft`: how it is run, and what it means where it does not do as asked.
 
 use std::io::{ErrorKind, Write};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::error::Fault;
 
@@ -59,24 +58,32 @@ fn run(arguments: &[&str], input: Option<String>) -> Option<Result<String, Refus
     let mut command = Command::new("nft");
     command.args(arguments).env("LC_ALL", "C");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = match command.spawn() {
-        Ok(child) => child,
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            return Some(Err(Refusal::Absent("nft is not installed".to_owned())));
-        }
-        Err(error) => return Some(Err(Refusal::Failed(format!("nft cannot be run: {error}")))),
-    };
-    let pid = Pid::from_raw(child.id().cast_signed());
+    let (hand_over, handed_over) = mpsc::channel::<Child>();
     let (done, result) = mpsc::channel();
-    std::thread::spawn(move || {
+    // First, for there may be no room for another.
+    let waiting = std::thread::Builder::new().spawn(move || {
+        let Ok(mut child) = handed_over.recv() else { return };
         if let (Some(mut stdin), Some(input)) = (child.stdin.take(), input) {
             // If it stops reading, what it prints tells why.
             let _ = stdin.write_all(input.as_bytes());
         }
         let _ = done.send(child.wait_with_output());
     });
+    if let Err(error) = waiting {
+        return Some(Err(Refusal::Failed(format!("nft cannot be waited for: {error}"))));
+    }
+    let child = match command.spawn() {
+        Ok(child) => child,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Some(Err(Refusal::Absent("nft is not installed".to_owned())));
+        }
+        Err(error) => return Some(Err(Refusal::Failed(format!("nft cannot be run: {error}")))),
+    };
+    // By its number alone another might be meant, once it has ended.
+    let process = pidfd_open(Pid::from_child(&child), PidfdFlags::empty());
+    let _ = hand_over.send(child);
     let Ok(output) = result.recv_timeout(PATIENCE) else {
-        let _ = kill(pid, Signal::SIGKILL);
+        let _ = process.map(|process| pidfd_send_signal(process, Signal::KILL));
         return None;
     };
     Some(match output {

@@ -1,6 +1,7 @@
 //! The parts of the snapshot that are read on their own.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 /// A part of the snapshot, in the order in which several are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,15 +40,18 @@ impl Slice {
         Slice::Settings,
     ];
 
-    /// Whether reading this slice reads the other one too.
-    pub(super) fn covers(self, other: Slice) -> bool {
+    /// The slices that are read with this one, itself included.
+    pub(super) fn covers(self) -> Vec<RangeInclusive<Slice>> {
+        let addresses =
+            |id, first, last| Slice::ChildAddresses(id, first, false)..=Slice::ChildAddresses(id, last, true);
         match self {
-            Slice::Namespace(id) => other.namespace() == Some(id),
-            Slice::Child(id, index) => match other {
-                Slice::Child(of, its) | Slice::ChildAddresses(of, its, _) => (of, its) == (id, index),
-                _ => false,
-            },
-            _ => other == self,
+            Slice::Namespace(id) => vec![
+                self..=self,
+                Slice::Child(id, 0)..=Slice::Child(id, u32::MAX),
+                addresses(id, 0, u32::MAX),
+            ],
+            Slice::Child(id, index) => vec![self..=self, addresses(id, index, index)],
+            _ => vec![self..=self],
         }
     }
 
