@@ -14,8 +14,8 @@ use super::request::Requests;
 use super::wire::{Attributes, Malformed, Message, i32_of, text_of, u8_at, u16_at, u32_at, u32_of};
 use crate::model::Mac;
 use crate::model::inventory::Mode;
-use crate::model::names::{LINK_GROUP, is_marked, made_with, shim_alias};
-use crate::model::snapshot::LinkKind;
+use crate::model::names::{LINK_GROUP, made_with, shim_alias};
+use crate::model::snapshot::{LinkKind, is_shim};
 
 /// So many links of a guest are looked at: each takes a few microseconds.
 const LINKS: usize = 512;
@@ -64,7 +64,7 @@ impl Seen {
 
     /// Bears our mark, if it is in the host's namespace.
     pub(super) fn is_shim(&self) -> bool {
-        is_marked(&self.name, self.group, self.made_with) && matches!(self.kind, LinkKind::Macvlan(_))
+        is_shim(&self.kind, &self.name, self.group, self.made_with)
     }
 }
 

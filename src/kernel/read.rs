@@ -10,7 +10,7 @@ use super::request::Requests;
 use super::slice::Slice;
 use super::state::State;
 use super::{address, link, neighbour, netns, route, rule, setting};
-use crate::model::snapshot::{Child, ChildKey, Filter, LinkKind, Master, Netns};
+use crate::model::snapshot::{Child, ChildKey, Filter, Master, Netns};
 
 /// So many children of one namespace are kept …
 const CHILDREN: usize = 256;
@@ -272,14 +272,8 @@ fn master(seen: link::Seen) -> Option<Master> {
 }
 
 fn child(seen: &link::Seen, own_id: i32) -> Option<Child> {
-    let (mode, tap) = match seen.kind {
-        LinkKind::Macvlan(mode) => (mode, false),
-        LinkKind::Macvtap(mode) => (mode, true),
-        _ => return None,
-    };
     let parent = seen.lower.filter(|_| seen.lower_netns == Some(own_id))?;
-    let (name, up, addresses) = (seen.name.clone(), seen.up, BTreeMap::new());
-    Some(Child { parent, mac: seen.mac?, mode, name, tap, up, master: None, addresses })
+    Child::of_link(&seen.kind, parent, seen.mac?, &seen.name, seen.up)
 }
 
 /// The child with the present addresses of the family, its own and its master's, as well; `None` if it has gone

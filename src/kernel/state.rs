@@ -133,21 +133,10 @@ impl State {
         let key = ChildKey { netns: Netns::Host, index };
         let addresses = self.snapshot.addresses.iter().filter(|(key, _)| key.link == index);
         let child = self.snapshot.links.get(&index).and_then(|link| {
-            let (mode, tap) = match link.kind {
-                LinkKind::Macvlan(mode) if link.shim_parent().is_none() => (mode, false),
-                LinkKind::Macvtap(mode) => (mode, true),
-                _ => return None,
-            };
-            Some(Child {
-                parent: link.lower?,
-                mac: link.mac?,
-                mode,
-                name: link.name.clone(),
-                tap,
-                up: link.up,
-                master: None,
-                addresses: addresses.map(|(key, value)| (key.address, guest_address(value))).collect(),
-            })
+            let child = Child::of_link(&link.kind, link.lower?, link.mac?, &link.name, link.up);
+            let mut child = child.filter(|_| link.shim_parent().is_none())?;
+            child.addresses = addresses.map(|(key, value)| (key.address, guest_address(value))).collect();
+            Some(child)
         });
         self.put_child(key, child);
     }

@@ -100,10 +100,13 @@ impl Link {
     /// be put back. A marked link whose parent has left the namespace counts too, with parent 0, so that it is
     /// cleaned away. A guest's NIC that was marked by its root does not.
     pub fn shim_parent(&self) -> Option<u32> {
-        let marked = names::is_marked(&self.name, self.group, self.made_with);
-        let ours = marked && matches!(self.kind, LinkKind::Macvlan(_));
-        ours.then_some(self.lower.unwrap_or(0))
+        is_shim(&self.kind, &self.name, self.group, self.made_with).then_some(self.lower.unwrap_or(0))
     }
+}
+
+/// Whether a link of the host with these properties bears our mark.
+pub fn is_shim(kind: &LinkKind, name: &str, group: u32, made_with: Option<Mac>) -> bool {
+    matches!(kind, LinkKind::Macvlan(_)) && names::is_marked(name, group, made_with)
 }
 
 /// The kinds of link that make a difference to us.
@@ -420,6 +423,17 @@ pub struct Master {
 }
 
 impl Child {
+    /// A link with these properties, of which the addresses are not known yet; `None` if it is of another kind.
+    pub fn of_link(kind: &LinkKind, parent: u32, mac: Mac, name: &str, up: bool) -> Option<Child> {
+        let (mode, tap) = match kind {
+            LinkKind::Macvlan(mode) => (*mode, false),
+            LinkKind::Macvtap(mode) => (*mode, true),
+            _ => return None,
+        };
+        let (name, addresses) = (name.to_owned(), BTreeMap::new());
+        Some(Child { parent, mac, mode, name, tap, up, master: None, addresses })
+    }
+
     /// The two differ in nothing but their addresses.
     pub fn is_same_but_for_addresses(&self, other: &Child) -> bool {
         let Child { parent, mac, mode, name, tap, up, master, addresses: _ } = self;
