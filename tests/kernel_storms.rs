@@ -10,6 +10,10 @@ use ipnet::IpNet;
 use lab::{Lab, Machine, Storm, until};
 use macvlan_shim::kernel::Kernel;
 use macvlan_shim::model::snapshot::{ChildKey, Netns};
+use nix::time::ClockId;
+
+/// So long one look at the kernel may take of a processor, in a build that is not optimised.
+const TURN: Duration = Duration::from_millis(100);
 
 /// So many addresses no guest needs.
 const ADDRESSES: u32 = 10_000;
@@ -54,6 +58,14 @@ fn last_change(host: &Machine) -> Result<SystemTime> {
     Ok(host.path("/run/netns").metadata()?.modified()?)
 }
 
+/// Takes in what has happened; says how long it had a processor for that, whoever else wants one.
+fn turn(kernel: &mut Kernel) -> Duration {
+    let time = || ClockId::CLOCK_THREAD_CPUTIME_ID.now().map(Duration::from).unwrap_or_default();
+    let start = time();
+    kernel.drain();
+    time() - start
+}
+
 fn drops(host: &Machine) -> u64 {
     let sum = host.sh("awk 'NR > 1 { sum += $9 } END { print sum }' /proc/net/netlink");
     sum.ok().and_then(|sum| sum.trim().parse().ok()).unwrap_or(0)
@@ -78,12 +90,10 @@ fn a_guest_that_never_ceases_does_not_keep_the_others_from_being_read() -> Resul
             turns += 1;
             // Its caller has other things to do, so that there is always more to take in than a turn is long.
             std::thread::sleep(Duration::from_millis(200));
-            let turn = Instant::now();
-            kernel.drain();
-            longest = longest.max(turn.elapsed());
+            longest = longest.max(turn(&mut kernel));
         }
         println!("read after {turns} turns of at most {longest:?}, {} changes in all", storm.stop()?);
-        ensure!(longest < Duration::from_secs(1), "a turn took {longest:?}: others wait for theirs");
+        ensure!(longest < TURN, "a turn took {longest:?}: others wait for theirs");
         Ok(())
     })
 }
@@ -184,34 +194,30 @@ fn a_guest_with_10000_addresses_that_change_delays_no_other() -> Result<()> {
         let (mut delays, mut turns) = (Vec::new(), Vec::new());
         for n in 1..30 {
             let address = format!("10.77.2.{n}");
-            std::thread::scope(|scope| {
-                let added = scope.spawn(|| {
-                    host.sh(&format!("ip -n g2 addr add {address}/16 dev eth0")).map(|_| Instant::now())
-                });
+            let add = format!("ip -n g2 addr add {address}/16 dev eth0");
+            let added = std::thread::scope(|scope| {
+                let adding = scope.spawn(|| host.sh(&add).map(|_| Instant::now()));
+                let start = Instant::now();
                 while holders(&kernel, &address).is_empty() {
-                    let turn = Instant::now();
-                    kernel.drain();
-                    turns.push(turn.elapsed());
+                    ensure!(start.elapsed() < Duration::from_secs(20), "{address} is not known");
+                    turns.push(turn(&mut kernel));
                     std::thread::sleep(Duration::from_micros(100));
                 }
-                let added = added.join().map_err(|_| anyhow!("panicked"))??;
-                delays.push(added.elapsed());
-                // As many turns as come, meanwhile.
-                let until = Instant::now() + Duration::from_millis(50);
-                while Instant::now() < until {
-                    let turn = Instant::now();
-                    kernel.drain();
-                    turns.push(turn.elapsed());
-                    std::thread::sleep(Duration::from_micros(100));
-                }
-                Ok::<_, anyhow::Error>(())
+                adding.join().map_err(|_| anyhow!("panicked"))?
             })?;
+            delays.push(added.elapsed());
+            // As many turns as come, meanwhile.
+            let start = Instant::now();
+            while start.elapsed() < Duration::from_millis(50) {
+                turns.push(turn(&mut kernel));
+                std::thread::sleep(Duration::from_micros(100));
+            }
         }
         println!("{} changes", storm.stop()?);
         delays.sort();
         turns.sort();
         println!("known after {delays:?}; the longest turn took {:?}", turns.last());
-        ensure!(delays.last() < Some(&Duration::from_secs(2)), "{delays:?}");
+        ensure!(turns.last() < Some(&TURN), "others wait for theirs");
         Ok(())
     })
 }
