@@ -20,6 +20,12 @@ const HOST_V4: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 11);
 /// That of SLAAC, from [`Vm::MAC`].
 const HOST_V6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0x77, 0x6dff, 0xfe00, 1);
 const UPLINK: &str = "[Match]\nName=eth0\n[Network]\nDHCP=ipv4\nIPv6AcceptRA=yes\n";
+/// What the administrator has for the VLAN that LXD makes: the host's addresses there.
+const VLAN: &str = "[Match]\nName=eth0.100\n[Network]\nAddress=10.100.0.11/24\nAddress=fd64::11/64\n\
+                    IPv6AcceptRA=no\n";
+const VLAN_PROFILE: &str = "lxc profile create vlan
+    lxc profile device add vlan root disk path=/ pool=default
+    lxc profile device add vlan eth0 nic nictype=macvlan parent=eth0 vlan=100";
 const LXD: &str = "lxc storage create default dir
     lxc profile device add default root disk path=/ pool=default
     lxc profile device add default eth0 nic nictype=macvlan parent=eth0
@@ -46,6 +52,7 @@ fn installed_rebooted_upgraded_removed_and_purged() -> Result<()> {
     vm.copy(&packages::deb_of_version(NEXT, folder.path())?, "/srv/next.deb")?;
     folder.close()?;
     vm.write("/etc/systemd/network/50-eth0.network", UPLINK)?;
+    vm.write("/etc/systemd/network/60-vlan.network", VLAN)?;
 
     step("a machine is turned on");
     vm.boot()?;
@@ -82,6 +89,9 @@ fn installed_rebooted_upgraded_removed_and_purged() -> Result<()> {
     ensure!(node.vm.sh("cat /sys/class/net/mvs-eth0/address")?.trim() == shim, "the shim has another MAC");
     node.is_as_it_should_be()?;
     step("guest and host reach each other again");
+
+    node.vlan_comes_and_goes()?;
+    step("a shim came and went with a VLAN that LXD made and removed, and met both its guests");
 
     node.watch(&guest)?;
     let process = node.unit("MainPID")?;
@@ -151,6 +161,53 @@ impl Node {
             Ok(())
         })
         .with_context(|| self.picture())
+    }
+
+    /// LXD makes `eth0.100` for its first guest and removes it with the last.
+    fn vlan_comes_and_goes(&self) -> Result<()> {
+        ensure!(!self.vm.ok("ip link show eth0.100"), "the VLAN is there already");
+        self.vm.sh(VLAN_PROFILE)?;
+        let tagged = self.lan.capture("vlan 100")?;
+        self.joins_vlan("c2", 101)?;
+        let shim = self.vm.sh("cat /sys/class/net/mvs-eth0.100/address")?.trim().to_owned();
+        self.joins_vlan("c3", 102)?;
+        self.vm.sh("lxc delete -f c2")?;
+        ensure!(
+            self.vm.pings([10, 100, 0, 102]),
+            "the other guest's end cuts this one off\n{}",
+            self.picture()
+        );
+        self.vm.sh("lxc delete -f c3")?;
+        eventually(PATIENCE, || {
+            let links = self.vm.sh("ip -br link")?;
+            ensure!(!links.contains("eth0.100"), "left: {links}{}", self.picture());
+            Ok(())
+        })?;
+        // The next first guest has it all made again.
+        self.joins_vlan("c2", 101)?;
+        self.vm.sh("lxc delete -f c2; lxc profile delete vlan")?;
+        let seen = tagged.stop()?;
+        ensure!(!seen.is_empty(), "not one tagged frame was seen, not even of the guests");
+        let of_shim: Vec<_> = seen.iter().filter(|frame| frame.contains(&shim)).collect();
+        ensure!(of_shim.is_empty(), "the VLAN has seen the shim: {of_shim:#?}");
+        self.is_as_it_should_be()
+    }
+
+    /// Starts a guest on the VLAN; it and its host reach each other over IPv4 and IPv6.
+    fn joins_vlan(&self, name: &str, last: u8) -> Result<()> {
+        self.vm.sh(&format!(
+            "lxc launch bb {name} -p vlan -c environment.LAB_DHCP=none -c environment.LAB_RA=none
+             lxc exec {name} -- sh -c 'ip addr add 10.100.0.{last}/24 dev eth0; ip addr add fd64::{last}/64 dev eth0'"
+        ))?;
+        eventually(PATIENCE, || {
+            let from_host =
+                format!("ping -n -q -c 1 -W 2 10.100.0.{last}; ping -n -q -c 1 -W 2 fd64::{last}");
+            self.vm.sh(&from_host)?;
+            let from_guest = "ping -c 1 -W 2 10.100.0.11; ping -c 1 -W 2 fd64::11";
+            self.vm.sh(&format!("lxc exec {name} -- sh -ec '{from_guest}'"))
+        })
+        .with_context(|| self.picture())?;
+        Ok(())
     }
 
     fn is_as_it_should_be(&self) -> Result<()> {
