@@ -23,14 +23,14 @@ fn nth(n: u32) -> Mac {
     Mac([2, 0x66, 0, b, c, d])
 }
 
-/// A shim behind a filter that lets pass the guest and all the MACs that it goes through.
-fn filtered(host: &Host, kernel: &mut Kernel) -> (ShimRef, BTreeSet<Mac>) {
+/// A shim behind a filter that lets pass the guest and the first of the MACs that it goes through.
+fn filtered(host: &Host, kernel: &mut Kernel, first: u32) -> (ShimRef, BTreeSet<Mac>) {
     let (parent, shim) = (host.parent(kernel), host.shim_ref());
     host.make(kernel, &shim, parent);
     kernel.drain();
     let index = kernel.snapshot().link_named(&shim.name).map(|link| link.index);
     let shim = ShimRef { index, ..shim };
-    let macs: BTreeSet<Mac> = (0..MANY).map(nth).chain([GUEST_MAC]).collect();
+    let macs: BTreeSet<Mac> = (0..first).map(nth).chain([GUEST_MAC]).collect();
     set(kernel, &shim, &macs);
     (shim, macs)
 }
@@ -54,18 +54,22 @@ fn a_guest_that_goes_through_macs_cannot_fill_the_table_of_neighbours() {
     guest.ip("link set eth0 up");
     guest.ip("addr add 2001:db8::100/64 dev eth0 nodad");
     let mut kernel = Kernel::open().unwrap();
-    filtered(&host, &mut kernel);
+    filtered(&host, &mut kernel, MANY);
     let before = entries();
     let start = Instant::now();
     let sent = guest.within(|| {
         let forge = Forge::open("eth0").unwrap();
         let source = |n: u32| Ipv6Addr::from((0xfe80 << 112) + 0x6600_0000 + u128::from(n));
         let question = |n| forge::solicitation(SHIM_MAC.0, nth(n).0, source(n), HOST_V6);
-        forge.flood(Duration::from_secs(1), question).unwrap()
+        let mut sent = 0;
+        // Each asks more than once: a second, but more on an emulated machine.
+        while sent <= 2 * MANY {
+            sent += forge.flood(Duration::from_secs(1), |n| question(sent + n)).unwrap();
+        }
+        sent
     });
     let (time, after) = (start.elapsed(), entries());
     println!("{sent} questions in {time:?}: {before} entries, then {after}");
-    assert!(sent > 2 * MANY, "each asks more than once: {sent}");
     let most = before + 200 + (100.0 * time.as_secs_f64()) as usize + 10;
     assert!(after <= most, "{after} entries, and {most} are enough");
     // And it is answered itself.
@@ -77,7 +81,7 @@ fn a_guest_that_goes_through_macs_cannot_fill_the_table_of_neighbours() {
 fn a_filter_of_an_older_form_is_made_anew() {
     let host = Host::new();
     let mut kernel = Kernel::open().unwrap();
-    let (shim, macs) = filtered(&host, &mut kernel);
+    let (shim, macs) = filtered(&host, &mut kernel, 100);
     let link = shim.index.unwrap();
     let old = format!(
         "flush chain netdev macvlan_shim in-{link}
