@@ -1,9 +1,10 @@
 //! The account of a run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
+use crate::burst;
 use crate::quiet::Converged;
 
 /// The account of a run: what was done and what came of it.
@@ -40,6 +41,13 @@ impl Account {
         self.converged.push(converged);
     }
 
+    /// The kinds of operations that were not done once, of all that there are.
+    #[must_use]
+    pub fn never(&self) -> BTreeSet<&'static str> {
+        let done = |kind: &&str| self.operations.get(*kind).is_some_and(|(done, _)| *done > 0);
+        burst::kinds().into_iter().filter(|kind| !done(kind)).collect()
+    }
+
     /// How many operations were done.
     #[must_use]
     pub fn done(&self) -> usize {
@@ -54,6 +62,7 @@ impl fmt::Display for Account {
             writeln!(f, "{done:>5} {not_possible:>12}  {kind}")?;
         }
         writeln!(f, "{:>5} {:>12}  operations in {} bursts", self.done(), "", self.bursts)?;
+        writeln!(f, "never: {}", self.never().into_iter().collect::<Vec<_>>().join("; "))?;
         for (told, which) in [(true, "told of all"), (false, "not told of all")] {
             let bursts: Vec<&Converged> = self.converged.iter().filter(|c| c.told == told).collect();
             let state = Spread::of(bursts.iter().map(|c| c.state));

@@ -1,5 +1,6 @@
 //! A burst: operations one after the other with random gaps, some at the same time.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::dice::Dice;
@@ -9,6 +10,7 @@ use crate::operation::{self, Drawn, Operation, Subject};
 /// What happens before the next quiet moment.
 #[derive(Debug)]
 pub(crate) struct Burst {
+    pace: Pace,
     pub(crate) stages: Vec<Stage>,
 }
 
@@ -27,14 +29,26 @@ pub(crate) struct Act {
     pub(crate) intent: Intent,
 }
 
+/// In milliseconds. Who hurries takes the first ones only.
 const GAPS: [u64; 7] = [0, 0, 5, 30, 100, 300, 1000];
+const SHORT_GAPS: usize = 4;
+
+/// How much happens in a burst, and how fast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// As much as one can follow, with pauses.
+    Steady,
+    /// Much at once, with hardly a pause.
+    Hurry,
+}
 
 /// Draws a burst, and enters it.
-pub(crate) fn draw(dice: &mut Dice, drawn: &mut Drawn, intent: &mut Intent) -> Burst {
-    let mut burst = Burst { stages: Vec::new() };
-    for _ in 0..1 + dice.roll(8) {
+pub(crate) fn draw(pace: Pace, dice: &mut Dice, drawn: &mut Drawn, intent: &mut Intent) -> Burst {
+    let mut burst = Burst { pace, stages: Vec::new() };
+    let (least, together) = if pace == Pace::Steady { (1, 35) } else { (8, 70) };
+    for _ in 0..least + dice.roll(8) {
         let operation = operation::draw(dice, drawn, intent);
-        burst.add(dice, Act { operation, intent: intent.clone() }, 35);
+        burst.add(dice, Act { operation, intent: intent.clone() }, together);
     }
     for (operation, intent) in operation::mend(dice, drawn, intent) {
         burst.add(dice, Act { operation, intent }, 0);
@@ -42,10 +56,25 @@ pub(crate) fn draw(dice: &mut Dice, drawn: &mut Drawn, intent: &mut Intent) -> B
     burst
 }
 
+/// All kinds of operations that can be drawn.
+pub(crate) fn kinds() -> BTreeSet<&'static str> {
+    let (mut dice, mut drawn, mut intent) = (Dice::new(0), Drawn::new(), Intent::default());
+    for _ in 0..500 {
+        draw(Pace::Steady, &mut dice, &mut drawn, &mut intent);
+    }
+    drawn.into_keys().collect()
+}
+
 impl Burst {
+    /// Nothing happens.
+    pub(crate) fn none() -> Burst {
+        Burst { pace: Pace::Steady, stages: Vec::new() }
+    }
+
     /// `together`: the chance in percent that it happens at the same time as the one before.
     fn add(&mut self, dice: &mut Dice, act: Act, together: usize) {
-        let gap = Duration::from_millis(GAPS[dice.roll(GAPS.len())]);
+        let gaps = if self.pace == Pace::Steady { GAPS.len() } else { SHORT_GAPS };
+        let gap = Duration::from_millis(GAPS[dice.roll(gaps)]);
         let at_once = dice.chance(together);
         let subject = act.operation.subject();
         match self.stages.last_mut() {
@@ -74,7 +103,7 @@ mod tests {
     fn a_seed_always_draws_the_same_bursts() {
         let draw_all = || {
             let (mut dice, mut drawn, mut intent) = (Dice::new(5), Drawn::new(), Intent::default());
-            let bursts = (0..200).map(|_| draw(&mut dice, &mut drawn, &mut intent));
+            let bursts = (0..200).map(|_| draw(Pace::Hurry, &mut dice, &mut drawn, &mut intent));
             bursts.map(|burst| format!("{:?}", burst.stages)).collect::<Vec<_>>()
         };
         assert_eq!(draw_all(), draw_all());

@@ -28,4 +28,5 @@ mod under_test;
 mod wire;
 
 pub use account::Account;
-pub use run::{Options, run};
+pub use burst::Pace;
+pub use run::{Length, Options, run};

@@ -147,10 +147,12 @@ fn is_known(intent: &Intent, index: usize, guest: &Guest, memory: &Memory, news:
     served || told
 }
 
-/// Nobody vouches for the guest, but it had its route, and nothing has happened to either.
+/// Nobody vouches for the guest, but it had its route, and nothing has happened to the guest. What happens to the route
+/// this daemon puts right; of what stood before it was started it knows only what still stood then.
 fn is_kept(index: usize, mac: &str, address: IpAddr, memory: &Memory, news: &News) -> bool {
     let disturbs = |subject: &Subject| match subject {
-        Subject::Ours | Subject::Uplink | Subject::Host | Subject::Everybody => true,
+        Subject::Ours | Subject::Uplink | Subject::Host => memory.generation != news.generation,
+        Subject::Everybody => true,
         Subject::Guest(guest) => *guest == index,
         Subject::Server(_) | Subject::Daemon => false,
     };

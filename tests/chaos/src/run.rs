@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::account::Account;
-use crate::burst::{self, Act, Burst};
+use crate::burst::{self, Act, Burst, Pace};
 use crate::dice::Dice;
 use crate::foreign::{restore, witness};
 use crate::intent::Intent;
@@ -25,12 +25,23 @@ const SHOWN: usize = 40;
 pub struct Options {
     /// The path of the daemon.
     pub binary: String,
-    /// New bursts begin for so long.
-    pub time: Duration,
+    /// How long it goes on.
+    pub length: Length,
+    /// How much happens in a burst.
+    pub pace: Pace,
     /// Decides what is done.
     pub seed: u64,
     /// Goes on when something does not hold.
     pub go_on: bool,
+}
+
+/// How long a run is.
+#[derive(Clone, Copy, Debug)]
+pub enum Length {
+    /// New bursts begin for so long.
+    Time(Duration),
+    /// So many bursts: with the same seed the same operations, however fast the machine is.
+    Bursts(usize),
 }
 
 /// Runs, and tells each burst by `tell` in a line.
@@ -50,19 +61,22 @@ pub fn run(options: &Options, mut tell: impl FnMut(&str)) -> Result<Account> {
         account: Account::new(options.seed),
     };
     let (mut dice, mut drawn) = (Dice::new(options.seed), Drawn::new());
-    let mut burst = Burst { stages: Vec::new() };
+    let mut burst = Burst::none();
     let mut parent = run.intent.uplink.name;
     let start = Instant::now();
     loop {
         let line = run.burst(&burst, parent).with_context(|| run.picture(&[]))?;
         tell(&format!("{:>4}  {line}", run.account.bursts));
-        let over = start.elapsed() >= options.time;
+        let over = match options.length {
+            Length::Time(time) => start.elapsed() >= time,
+            Length::Bursts(bursts) => run.account.bursts == bursts,
+        };
         if over || (!run.account.violations.is_empty() && !options.go_on) {
             return Ok(run.account);
         }
         run.account.bursts += 1;
         parent = run.intent.uplink.name;
-        burst = burst::draw(&mut dice, &mut drawn, &mut run.intent);
+        burst = burst::draw(options.pace, &mut dice, &mut drawn, &mut run.intent);
     }
 }
 

@@ -109,7 +109,7 @@ fn enter(operation: &dyn Operation, drawn: &mut Drawn, intent: &mut Intent) {
 fn fall(dice: &mut Dice, intent: &Intent) -> Box<dyn Operation> {
     loop {
         let drawn: Option<Box<dyn Operation>> = match dice.roll(100) {
-            0..26 => ours::draw(dice),
+            0..26 => ours::draw(dice, intent),
             26..30 => fight::draw(dice),
             30..60 => guest::draw(dice, intent),
             60..72 => uplink::draw(dice, intent),

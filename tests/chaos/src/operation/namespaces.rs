@@ -67,7 +67,7 @@ impl Operation for Change {
             Change::Passing(many) => format!(
                 "for n in $(seq {many}); do
                    ip netns add passing
-                   ip link add passing link {up} address 02:55:00:01:00:01 type macvlan mode bridge
+                   ip link add passing link {up} address $(printf 02:55:00:01:00:%02x $n) type macvlan mode bridge
                    ip link set passing netns passing up
                    ip netns del passing
                  done"

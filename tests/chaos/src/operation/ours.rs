@@ -40,6 +40,9 @@ one() {
 /// The one of [`FAULTS`] that the kernel tells nobody.
 const UNTOLD: &str = "a sysctl of the shim is changed that sends no event";
 
+/// The one that can only be where a foreign rule stands.
+const RULES_DELETED: &str = "our rules are deleted";
+
 /// The ones that bring another MAC.
 const OTHER_MACS: [&str; 2] = ["the shim's MAC is changed", "a shim of ours too many"];
 
@@ -84,7 +87,7 @@ const FAULTS: [Fault; 26] = [
     Fault { name: "the shim is set down", script: "ip link set $shim down" },
     Fault { name: "the shim is deleted", script: "ip link del $shim" },
     Fault { name: "the shim is renamed", script: "ip link set $shim name odd$((n % 1000))" },
-    Fault { name: "the shim's MTU is changed", script: "ip link set $shim mtu $((1280 + n % 100))" },
+    Fault { name: "the shim's MTU is changed", script: "ip link set $shim mtu $((1000 + n % 281))" },
     Fault {
         name: "the shim's MAC is changed",
         script: "ip link set $shim address $(printf 02:66:00:00:%02x:%02x $((n / 256 % 256)) $((n % 256)))",
@@ -105,7 +108,7 @@ const FAULTS: [Fault; 26] = [
     },
     Fault { name: "IPv6 is switched off on the shim", script: "echo 1 >/proc/sys/net/ipv6/conf/$shim/disable_ipv6" },
     Fault {
-        name: "our rules are deleted",
+        name: RULES_DELETED,
         script: "r=$({ ip rule show table 77 | sed 's/^/-4 /'; ip -6 rule show table 77 | sed 's/^/-6 /'; } | one)
                  ip ${r%% *} rule del table 77",
     },
@@ -117,8 +120,11 @@ const FAULTS: [Fault; 26] = [
     },
 ];
 
-pub(super) fn draw(dice: &mut Dice) -> Option<Box<dyn Operation>> {
+pub(super) fn draw(dice: &mut Dice, intent: &Intent) -> Option<Box<dyn Operation>> {
     let fault = FAULTS.get(dice.roll(FAULTS.len()))?;
+    if fault.name == RULES_DELETED && intent.rules.is_empty() {
+        return None;
+    }
     Some(Box::new(Tamper { fault, number: dice.roll(1 << 16) }))
 }
 
