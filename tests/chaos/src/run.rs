@@ -122,7 +122,9 @@ impl Run<'_> {
         let outcome = match quiet::wait(site, intent, &self.before, &mut self.memory, &self.news)? {
             Ok(converged) => {
                 self.account.converged(converged);
-                let seen = [site.complaints(), site.wire.strangers()].concat();
+                let open = burst.acts().any(|act| act.operation.opens_the_wire());
+                let strangers = Some(site.wire.strangers()).filter(|_| !open).unwrap_or_default();
+                let seen = [site.complaints(), strangers].concat();
                 if seen.is_empty() {
                     format!("right after {:.2} s", converged.reach.as_secs_f64())
                 } else {

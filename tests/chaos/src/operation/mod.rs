@@ -40,6 +40,11 @@ pub(crate) trait Operation: fmt::Display + fmt::Debug + Send + Sync {
         false
     }
 
+    /// Whether frames of the shim may be on the wire until the daemon has put right what this does.
+    fn opens_the_wire(&self) -> bool {
+        false
+    }
+
     /// Enters what it changes for good.
     fn enter(&self, intent: &mut Intent);
 

@@ -40,6 +40,9 @@ one() {
 /// The one of [`FAULTS`] that the kernel tells nobody.
 const UNTOLD: &str = "a sysctl of the shim is changed that sends no event";
 
+/// The ones that let frames of the shim onto the wire.
+const FILTERS: [&str; 2] = ["the filter is deleted", "the filter is emptied"];
+
 /// The one that can only be where a foreign rule stands.
 const RULES_DELETED: &str = "our rules are deleted";
 
@@ -143,6 +146,10 @@ impl Operation for Tamper {
 
     fn brings_a_mac(&self) -> bool {
         OTHER_MACS.contains(&self.fault.name)
+    }
+
+    fn opens_the_wire(&self) -> bool {
+        FILTERS.contains(&self.fault.name)
     }
 
     fn enter(&self, _: &mut Intent) {}
