@@ -6,10 +6,10 @@ use chaos::{Length, Options, Pace, run};
 use crate::node::BINARY;
 
 /// The seed is one with which nearly all kinds of operations are drawn. What is not possible just then is not done.
-const SEED: u64 = 70;
+const SEED: u64 = 27;
 
 /// Kinds that must be among them: one of each sort.
-const DONE: [&str; 12] = [
+const DONE: [&str; 14] = [
     "a fight over a route",
     "a guest is deleted and launched anew",
     "a second daemon is started",
@@ -20,11 +20,13 @@ const DONE: [&str; 12] = [
     "the daemon is killed",
     "the daemon is upgraded",
     "the event stream is cut",
+    "the host is renumbered, its new addresses first",
     "the shim is deleted",
+    "the uplink is deleted and made again",
     "the uplink moves to another namespace and back",
 ];
 
-/// So many of some ninety may be missing.
+/// So many of all that there are may be missing.
 const MISSING: usize = 15;
 
 #[test]

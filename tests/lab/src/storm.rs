@@ -51,6 +51,12 @@ impl Storm {
         Self { ended, thread: Some(thread) }
     }
 
+    /// Whether it still goes on: it ends with its link, too.
+    #[must_use]
+    pub fn blows(&self) -> bool {
+        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+
     /// Ends it, and says how many changes there were.
     ///
     /// # Errors
