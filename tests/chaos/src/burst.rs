@@ -47,7 +47,7 @@ pub(crate) fn draw(pace: Pace, dice: &mut Dice, drawn: &mut Drawn, intent: &mut 
     let mut burst = Burst { pace, stages: Vec::new() };
     let (least, together) = if pace == Pace::Steady { (1, 35) } else { (8, 70) };
     for _ in 0..least + dice.roll(8) {
-        let operation = operation::draw(dice, drawn, intent);
+        let operation = operation::draw(pace, dice, drawn, intent);
         burst.add(dice, Act { operation, intent: intent.clone() }, together);
     }
     for (operation, intent) in operation::mend(dice, drawn, intent) {

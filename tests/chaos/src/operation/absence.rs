@@ -119,18 +119,20 @@ fn give_ipv6_back(site: &Site, guest: usize, first: &str) -> Result<()> {
     Ok(())
 }
 
-/// Those that run and whose server answers, each server's one after the other.
+/// Those that are meant to run and whose server answers, each server's one after the other.
 fn start_again(site: &Site, intent: &Intent) -> Result<()> {
     let again = |guest: usize| -> Result<()> {
-        site.guest(guest).stop_hard()?;
+        // It may have ended with its NIC.
+        let _ = site.guest(guest).stop_hard();
         site.guest(guest).start()?;
         site.started(guest)
     };
     let of_server = |server: usize| -> Result<()> {
         let runs = |guest: &usize| {
-            ROLES[*guest].server == server && intent.is_served(*guest) && site.pid(*guest).is_ok()
+            ROLES[*guest].server == server && intent.is_served(*guest) && intent.guests[*guest].running
         };
-        (0..ROLES.len()).filter(runs).try_for_each(again)
+        let results: Vec<Result<()>> = (0..ROLES.len()).filter(runs).map(again).collect();
+        results.into_iter().collect()
     };
     std::thread::scope(|scope| {
         let of_server = &of_server;

@@ -18,6 +18,7 @@ use std::fmt;
 
 use anyhow::Result;
 
+use crate::burst::Pace;
 use crate::dice::Dice;
 use crate::intent::Intent;
 use crate::site::{ROLES, Site};
@@ -93,11 +94,16 @@ const CHOICE: usize = 6;
 pub(crate) type Drawn = BTreeMap<&'static str, usize>;
 
 /// Draws an operation that is possible, as far as one can know, and enters it.
-pub(crate) fn draw(dice: &mut Dice, drawn: &mut Drawn, intent: &mut Intent) -> Box<dyn Operation> {
+pub(crate) fn draw(
+    pace: Pace,
+    dice: &mut Dice,
+    drawn: &mut Drawn,
+    intent: &mut Intent,
+) -> Box<dyn Operation> {
     let times = |operation: &dyn Operation| drawn.get(operation.kind()).copied().unwrap_or_default();
-    let mut operation = fall(dice, intent);
+    let mut operation = fall(pace, dice, intent);
     for _ in 1..CHOICE {
-        let other = fall(dice, intent);
+        let other = fall(pace, dice, intent);
         if times(&*other) < times(&*operation) {
             operation = other;
         }
@@ -111,7 +117,7 @@ fn enter(operation: &dyn Operation, drawn: &mut Drawn, intent: &mut Intent) {
     *drawn.entry(operation.kind()).or_default() += 1;
 }
 
-fn fall(dice: &mut Dice, intent: &Intent) -> Box<dyn Operation> {
+fn fall(pace: Pace, dice: &mut Dice, intent: &Intent) -> Box<dyn Operation> {
     loop {
         let drawn: Option<Box<dyn Operation>> = match dice.roll(100) {
             0..26 => ours::draw(dice, intent),
@@ -126,7 +132,8 @@ fn fall(dice: &mut Dice, intent: &Intent) -> Box<dyn Operation> {
             92..93 => overrun::draw(dice, intent),
             _ => daemon::draw(dice, intent),
         };
-        if let Some(operation) = drawn {
+        // Who hurries does not wait until the daemon looks at everything.
+        if let Some(operation) = drawn.filter(|operation| pace == Pace::Steady || operation.is_told()) {
             return operation;
         }
     }
