@@ -102,15 +102,10 @@ fn the_scripts_of_the_rpm_are_good_shell() -> Result<()> {
 
 #[test]
 fn the_times_of_the_files_do_not_matter() -> Result<()> {
-    for time in ["2001-02-03", "now"] {
-        let copy = Copy::of_time(time)?;
-        for (format, first) in [("deb", packages::deb()?), ("rpm", packages::rpm()?)] {
-            let again = std::fs::read(copy.package(format)?)?;
-            ensure!(
-                std::fs::read(first)? == again,
-                "the {format} of a copy with other times differs: {time}"
-            );
-        }
+    let older = Copy::of_time("2001-02-03")?;
+    for (format, first) in [("deb", packages::deb()?), ("rpm", packages::rpm()?)] {
+        let again = std::fs::read(older.package(format)?)?;
+        ensure!(std::fs::read(first)? == again, "the {format} of an older copy differs");
     }
     Ok(())
 }
