@@ -305,21 +305,6 @@ mod tests {
     }
 
     #[test]
-    fn many_that_start_at_once_cost_no_more_than_each() {
-        let time = |count: i32| {
-            let mut marks = Marks::default();
-            (0..count).for_each(|id| marks.mark(Slice::Namespace(id)));
-            (0..count).for_each(|id| marks.mark(Slice::Child(id, 5)));
-            let start = Instant::now();
-            assert_eq!(taken(&mut marks).len(), count as usize);
-            start.elapsed() / count as u32
-        };
-        let (few, many) = (time(1_000), time(30_000));
-        println!("{few:?} each of a few, {many:?} each of many");
-        assert!(many < few * 10 + Duration::from_micros(50), "{few:?} each of a few, {many:?} each of many");
-    }
-
-    #[test]
     fn an_event_that_may_be_older_than_the_last_reading_asks_for_another() {
         let mut marks = Marks::default();
         marks.touched(Slice::Routes);
