@@ -30,6 +30,8 @@ pub(super) fn draw(dice: &mut Dice, intent: &Intent) -> Option<Box<dyn Operation
         2 | 3 => Act::Terminate,
         4 => Act::ReloadFaulty,
         5 => Act::Upgrade,
+        // With a faulty file it would not get as far as the lock.
+        6 if intent.daemon.rejected => return None,
         6 => Act::Rival,
         7 => Act::Reload(Configuration::Default),
         _ => Act::Reload(dice.pick(&Configuration::ALL)?),

@@ -40,8 +40,8 @@ one() {
 /// The one of [`FAULTS`] that the kernel tells nobody.
 const UNTOLD: &str = "a sysctl of the shim is changed that sends no event";
 
-/// The ones that let frames of the shim onto the wire.
-const FILTERS: [&str; 2] = ["the filter is deleted", "the filter is emptied"];
+/// The ones that let frames of the shim onto the wire. As of Linux 6.16 a filter goes by the name of its link.
+const OPENERS: [&str; 3] = ["the filter is deleted", "the filter is emptied", "the shim is renamed"];
 
 /// The one that can only be where a foreign rule stands.
 const RULES_DELETED: &str = "our rules are deleted";
@@ -149,7 +149,7 @@ impl Operation for Tamper {
     }
 
     fn opens_the_wire(&self) -> bool {
-        FILTERS.contains(&self.fault.name)
+        OPENERS.contains(&self.fault.name)
     }
 
     fn enter(&self, _: &mut Intent) {}
