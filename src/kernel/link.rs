@@ -272,16 +272,8 @@ pub(super) fn set_mac(requests: &mut Requests, index: u32, mac: Mac) -> Result<(
     change(requests, LinkUnspec::new_with_index(index).address(mac.0.to_vec()))
 }
 
-/// Below this MTU a link has no IPv6.
-const LEAST_OF_IPV6: u32 = 1280;
-
-/// Changes a link's MTU. Where that gives it IPv6 again, with new sysctls, it goes down first: one that is up would at
-/// once make itself a link-local address.
+/// Changes a link's MTU.
 pub(super) fn set_mtu(requests: &mut Requests, index: u32, mtu: u32) -> Result<(), Fault> {
-    let before = with_index(requests, None, index)?;
-    if before.up && before.mtu < LEAST_OF_IPV6 && mtu >= LEAST_OF_IPV6 {
-        change(requests, LinkUnspec::new_with_index(index).down())?;
-    }
     change(requests, LinkUnspec::new_with_index(index).mtu(mtu))
 }
 

@@ -326,31 +326,3 @@ fn apply_twice(kernel: &mut Kernel, op: &Op) {
         }
     }
 }
-
-/// The kernel takes IPv6 from a link with a small MTU. When it gives it back, with new sysctls, a link that is up has a
-/// link-local address before anybody can say no.
-#[test]
-fn a_shim_that_gets_ipv6_again_makes_itself_no_address() {
-    let host = Host::new();
-    let mut kernel = Kernel::open().unwrap();
-    let (parent, shim) = (host.parent(&kernel), host.shim_ref());
-    host.make(&mut kernel, &shim, parent);
-    let set_mtu = |mtu| Op::SetMtu { shim: shim.clone(), mtu };
-    let is_up = |kernel: &mut Kernel| {
-        kernel.drain();
-        kernel.snapshot().link_named(&shim.name).unwrap().up
-    };
-
-    kernel.apply(&set_mtu(1400)).unwrap();
-    assert!(is_up(&mut kernel), "a shim that keeps IPv6 keeps going");
-    host.ip("link set eth0 mtu 1200");
-    host.ip("link set eth0 mtu 1500");
-    kernel.apply(&set_mtu(1500)).unwrap();
-    assert!(!is_up(&mut kernel), "it is not complete");
-    kernel.apply(&Op::Set { shim: shim.clone(), setting: Setting::Ipv6AddrGenMode, value: 1 }).unwrap();
-    kernel.apply(&Op::SetUp { shim: shim.clone() }).unwrap();
-    assert!(is_up(&mut kernel));
-    let addresses = ["-6", "-o", "addr", "show", "dev", &shim.name];
-    let shown = std::process::Command::new("ip").args(addresses).output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&shown.stdout), "");
-}
