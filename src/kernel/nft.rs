@@ -12,8 +12,12 @@ use super::error::Fault;
 /// How long one call may take, which has some milliseconds to do: all else waits for it.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long it is left alone if that was not enough.
-const PAUSE: Duration = Duration::from_secs(10);
+/// How long it is left alone if that was not enough: the first time, when it may have had to load modules, or the machine
+/// was busy; twice as long each further time …
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// … and so long at most.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// Why `nft` did not do as asked, in words for people.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,6 +42,8 @@ impl From<Refusal> for Fault {
 pub(super) struct Nft {
     /// It did not, and is left alone until then.
     mute_until: Option<Instant>,
+    /// How often in a row.
+    mute: u32,
 }
 
 impl Nft {
@@ -48,9 +54,15 @@ impl Nft {
             return Err(mute());
         }
         let result = run(arguments, input);
-        self.mute_until = result.is_none().then(|| Instant::now() + PAUSE);
+        self.mute = if result.is_none() { self.mute.saturating_add(1) } else { 0 };
+        self.mute_until = result.is_none().then(|| Instant::now() + pause(self.mute));
         result.unwrap_or_else(|| Err(mute()))
     }
+}
+
+/// The pause after so many times in a row, one at least.
+fn pause(times: u32) -> Duration {
+    PAUSE.saturating_mul(1 << times.saturating_sub(1).min(8)).min(LONGEST_PAUSE)
 }
 
 /// `None` if it did not end in time.
@@ -132,6 +144,11 @@ mod tests {
             ));
         }
         assert_eq!(meaning("\n"), Refusal::Failed("nft failed: no reason given".to_owned()));
+    }
+
+    #[test]
+    fn one_that_was_slow_once_is_soon_asked_again() {
+        assert_eq!([1, 2, 5, u32::MAX].map(pause).map(|pause| pause.as_secs()), [1, 2, 10, 10]);
     }
 
     #[test]
