@@ -41,6 +41,8 @@ impl Servers {
     /// Follows the servers of a configuration; those that are followed already go on undisturbed, and
     /// those that are no longer followed are forgotten.
     pub(super) fn follow(&mut self, configured: &[PathBuf], inventory: &mut Inventory) {
+        // What those have said already that are stopped now must not pass for the word of others with their id.
+        self.take_in(inventory);
         let targets = hypervisor::targets(configured, |name| std::env::var_os(name));
         self.followers.retain(|id, follower| {
             targets.iter().any(|target| target.id == *id && target.candidates == follower.candidates)
@@ -65,16 +67,25 @@ impl Servers {
             // We hold a sender ourselves.
             return std::future::pending().await;
         };
+        let changed = self.enter(first, inventory);
+        self.take_in(inventory) || changed
+    }
+
+    /// Takes in all news that there are; says whether they change anything.
+    fn take_in(&mut self, inventory: &mut Inventory) -> bool {
         let mut changed = false;
-        let mut news = Some(first);
-        while let Some((id, server)) = news {
-            if self.followers.contains_key(&id) && inventory.servers.get(&id) != Some(&server) {
-                inventory.servers.insert(id, server);
-                changed = true;
-            }
-            news = self.receiver.try_recv().ok();
+        while let Ok(news) = self.receiver.try_recv() {
+            changed |= self.enter(news, inventory);
         }
         changed
+    }
+
+    fn enter(&self, (id, server): (ServerId, Server), inventory: &mut Inventory) -> bool {
+        if !self.followers.contains_key(&id) || inventory.servers.get(&id) == Some(&server) {
+            return false;
+        }
+        inventory.servers.insert(id, server);
+        true
     }
 
     /// A child that is not ours appeared: some server has started a guest.
