@@ -214,9 +214,14 @@ fn verdicts(
 fn mute(child: &Child) -> Option<Verdict> {
     let master = child.master.as_ref().filter(|master| master.mac != Some(child.mac))?;
     let (name, mac) = (&master.name, child.mac);
+    // Root in the guest has named it, perhaps for a shell to stumble over.
+    let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    let cure = match is_plain {
+        true => format!("ip link set {name} address {mac}"),
+        false => format!("give that the MAC {mac}"),
+    };
     let message = format!(
-        "in the guest {} is a port of {name}, which has another MAC: no answer can come back to it; \
-         give {name} the MAC {mac} there",
+        "in the guest {} is a port of {name}, which has another MAC: no answer can come back to it; {cure}",
         child.name
     );
     Some(Verdict::refused(Reason::MasterMac, message))
