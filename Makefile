@@ -87,6 +87,8 @@ demo: setup
 	@$(CARGO_RELEASE) build --release --locked --quiet
 	@cargo run --locked --quiet -p macvlan-shim-lab --bin demo -- target/release/macvlan-shim
 
+# Most stories wait for most of their time.
+test: export RUST_TEST_THREADS ?= 4
 test: export RUST_LIB_BACKTRACE = 0
 test:
 	@tests/lab/setup.sh debian packages
