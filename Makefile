@@ -88,7 +88,7 @@ demo: setup
 	@cargo run --locked --quiet -p macvlan-shim-lab --bin demo -- target/release/macvlan-shim
 
 # Most stories wait for most of their time.
-test: export RUST_TEST_THREADS ?= 4
+test: export RUST_TEST_THREADS ?= 3
 test: export RUST_LIB_BACKTRACE = 0
 test:
 	@tests/lab/setup.sh debian packages
