@@ -151,7 +151,7 @@ impl Follow {
     /// From connecting to the loss of the connection.
     async fn session(&mut self, socket: &Path) -> Trouble {
         match Session::open(self, socket).await {
-            Ok((session, events)) => session.last(events).await,
+            Ok((session, events)) => session.run(events).await,
             Err(trouble) => trouble,
         }
     }

@@ -53,7 +53,7 @@ impl<'a> Session<'a> {
 
     /// Lists whatever there is a reason to list, until the stream is lost. [`Trouble::Lost`] only if the server has been
     /// read.
-    pub(super) async fn last(mut self, mut events: Events) -> Trouble {
+    pub(super) async fn run(mut self, mut events: Events) -> Trouble {
         let mut listing: Option<Listing> = None;
         let mut round: Option<Round> = None;
         loop {

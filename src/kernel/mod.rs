@@ -278,9 +278,9 @@ impl Kernel {
     }
 
     fn read(&mut self, slice: Slice) {
-        let start = processor_time();
+        let guest = slice.namespace().map(|id| (id, processor_time()));
         let result = self.state.read(&mut self.requests, slice);
-        if let Some(id) = slice.namespace() {
+        if let Some((id, start)) = guest {
             self.state.marks.spent(id, processor_time().saturating_sub(start));
         }
         match result {

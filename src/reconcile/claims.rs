@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::admit::{Claimant, Reason, Verdict, admit, is_answered};
 use super::desired::Holder;
-use super::ground::{Ground, HostFacts};
+use super::ground::{Ground, Holding, HostFacts};
 use super::kin::reached_at;
 use crate::model::snapshot::{Child, ChildKey};
 use crate::model::{Mac, NicKey, Snapshot};
@@ -81,6 +81,25 @@ impl Parties {
         let child = snapshot.children.get(key).filter(|_| self.orphans.contains(key))?;
         let mut macs = reached_at(snapshot, *key, child).into_iter();
         macs.find(|mac| facts.holds(snapshot, child.parent, *mac, address)).map(|mac| (mac, None))
+    }
+
+    /// Of these holdings those that still count: of an orphan that has the address, or had it a breath ago.
+    pub(super) fn still_unclaimed(
+        &self,
+        facts: &HostFacts,
+        snapshot: &Snapshot,
+        holdings: &BTreeSet<Holding>,
+    ) -> BTreeSet<Holding> {
+        let counts = |&&(parent, mac, address): &&Holding| {
+            let mut orphans = facts.children_at(mac).filter(|key| self.orphans.contains(key));
+            orphans.any(|key| {
+                snapshot.children.get(key).is_some_and(|child| {
+                    let has = child.addresses.keys().any(|its| its.addr() == address);
+                    child.parent == parent && (has || facts.is_named(snapshot, parent, mac, address))
+                })
+            })
+        };
+        holdings.iter().filter(counts).copied().collect()
     }
 }
 

@@ -43,8 +43,7 @@ pub fn desire(config: &Config, inventory: &Inventory, snapshot: &Snapshot, memor
         }
     }
     desired.parties = parties(&ground, inventory, &memory.joins, &desired.decisions);
-    let before = std::mem::take(&mut memory.unclaimed);
-    memory.unclaimed = facts.still_unclaimed(snapshot, &desired.parties, before);
+    memory.unclaimed = desired.parties.still_unclaimed(&facts, snapshot, &memory.unclaimed);
     facts.unclaimed.clone_from(&memory.unclaimed);
     let ground = Ground { snapshot, config, facts: &facts };
     let mains = || snapshot.children.keys().copied().filter(|child| desired.parties.main(*child) == *child);

@@ -7,7 +7,6 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::admit::Reason;
-use super::claims::Parties;
 use super::desired::Memory;
 use super::kin::reached_at;
 use crate::config::Config;
@@ -134,28 +133,9 @@ impl HostFacts {
         self.is_named(snapshot, parent, mac, address) || self.unclaimed.contains(&(parent, mac, address))
     }
 
-    fn is_named(&self, snapshot: &Snapshot, parent: u32, mac: Mac, address: IpAddr) -> bool {
+    /// Our neighbour entry on the shim of that very parent names this MAC now.
+    pub(super) fn is_named(&self, snapshot: &Snapshot, parent: u32, mac: Mac, address: IpAddr) -> bool {
         self.shims.get(&parent).is_some_and(|shim| names(snapshot, *shim, mac, address))
-    }
-
-    /// Of these holdings those that still count: of a child that has the address, or had it a breath ago, and for which no
-    /// server speaks.
-    pub(super) fn still_unclaimed(
-        &self,
-        snapshot: &Snapshot,
-        parties: &Parties,
-        holdings: BTreeSet<Holding>,
-    ) -> BTreeSet<Holding> {
-        let counts = |&(parent, mac, address): &Holding| {
-            let mut children = self.children_at(mac).filter(|key| parties.orphans.contains(key));
-            children.any(|key| {
-                snapshot.children.get(key).is_some_and(|child| {
-                    let has = child.addresses.keys().any(|its| its.addr() == address);
-                    child.parent == parent && (has || self.is_named(snapshot, parent, mac, address))
-                })
-            })
-        };
-        holdings.into_iter().filter(counts).collect()
     }
 }
 

@@ -64,10 +64,7 @@ fn a_removed_gateway_is_forgotten_soon() {
 
 #[test]
 fn routes_that_go_with_a_link_or_an_address_are_noticed() {
-    let host = Host::new();
-    let mut kernel = Kernel::open().unwrap();
-    let (parent, shim) = (host.parent(&kernel), host.shim_ref());
-    host.make(&mut kernel, &shim, parent);
+    let (host, mut kernel, shim) = Host::with_shim();
     kernel.drain();
     let count = |kernel: &Kernel| kernel.snapshot().routes.values().filter(|route| route.ours).count();
     assert_eq!(count(&kernel), 3);
@@ -79,7 +76,7 @@ fn routes_that_go_with_a_link_or_an_address_are_noticed() {
     assert!(kernel.snapshot().proxies.is_empty());
     assert_truth(&mut kernel);
 
-    host.make(&mut kernel, &shim, parent);
+    host.make(&mut kernel, &shim);
     kernel.drain();
     assert_eq!(count(&kernel), 3);
     host.ip("addr del 192.0.2.1/24 dev eth0");
@@ -99,10 +96,7 @@ fn routes_that_go_with_a_link_or_an_address_are_noticed() {
 /// What is as it was before we wrote is not as we wrote it.
 #[test]
 fn what_is_undone_before_it_is_read_again_is_noticed() {
-    let host = Host::new();
-    let mut kernel = Kernel::open().unwrap();
-    let (parent, shim) = (host.parent(&kernel), host.shim_ref());
-    host.make(&mut kernel, &shim, parent);
+    let (host, mut kernel, shim) = Host::with_shim();
     assert!(kernel.drain().all);
     assert_eq!(kernel.drain(), Changes::default());
     kernel.apply(&Op::Set { shim: shim.clone(), setting: Setting::AcceptRedirects, value: 0 }).unwrap();
@@ -117,10 +111,7 @@ fn what_is_undone_before_it_is_read_again_is_noticed() {
 /// Below 1280 IPv6 is taken from a link, and then begins anew with none of our settings.
 #[test]
 fn an_address_that_the_kernel_gives_a_shim_is_ours() {
-    let host = Host::new();
-    let mut kernel = Kernel::open().unwrap();
-    let (parent, shim) = (host.parent(&kernel), host.shim_ref());
-    host.make(&mut kernel, &shim, parent);
+    let (host, mut kernel, shim) = Host::with_shim();
     kernel.drain();
     let index = kernel.snapshot().link_named(&shim.name).unwrap().index;
     host.ip("link set eth0 mtu 1200");
@@ -141,10 +132,7 @@ fn an_address_that_the_kernel_gives_a_shim_is_ours() {
 
 #[test]
 fn a_setting_that_another_changes_is_noticed() {
-    let host = Host::new();
-    let mut kernel = Kernel::open().unwrap();
-    let (parent, shim) = (host.parent(&kernel), host.shim_ref());
-    host.make(&mut kernel, &shim, parent);
+    let (_host, mut kernel, shim) = Host::with_shim();
     kernel.drain();
     let index = kernel.snapshot().link_named(&shim.name).unwrap().index;
     assert_eq!(kernel.snapshot().settings[&index][&Setting::Ipv6Forwarding], 1);
@@ -192,10 +180,7 @@ fn a_resync_finds_what_no_event_tells() {
 
 #[test]
 fn a_proxy_entry_that_another_deletes_is_missed_at_the_next_resync_if_no_event_tells() {
-    let host = Host::new();
-    let mut kernel = Kernel::open().unwrap();
-    let (parent, shim) = (host.parent(&kernel), host.shim_ref());
-    host.make(&mut kernel, &shim, parent);
+    let (host, mut kernel, _) = Host::with_shim();
     kernel.drain();
     assert_eq!(kernel.snapshot().proxies.len(), 1);
     host.ip("neigh del proxy 2001:db8::1 dev mvs-eth0");

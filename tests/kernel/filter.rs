@@ -25,8 +25,8 @@ fn nth(n: u32) -> Mac {
 
 /// A shim behind a filter that lets pass the guest and the first of the MACs that it goes through.
 fn filtered(host: &Host, kernel: &mut Kernel, first: u32) -> (ShimRef, BTreeSet<Mac>) {
-    let (parent, shim) = (host.parent(kernel), host.shim_ref());
-    host.make(kernel, &shim, parent);
+    let shim = host.shim_ref();
+    host.make(kernel, &shim);
     kernel.drain();
     let index = kernel.snapshot().link_named(&shim.name).map(|link| link.index);
     let shim = ShimRef { index, ..shim };

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use macvlan_shim::kernel::{ErrorCode, Kernel};
+use macvlan_shim::kernel::ErrorCode;
 use macvlan_shim::model::names::LINK_GROUP;
 use macvlan_shim::model::snapshot::Setting;
 use macvlan_shim::model::{Op, ShimRef};
@@ -13,10 +13,7 @@ use crate::shim::{GUEST_MAC, SHIM_MAC};
 
 #[test]
 fn the_marks_of_a_shim_are_those_that_ip_shows_and_each_is_enough() {
-    let host = Host::new();
-    let mut kernel = Kernel::open().unwrap();
-    let (parent, shim) = (host.parent(&kernel), host.shim_ref());
-    host.make(&mut kernel, &shim, parent);
+    let (host, mut kernel, _) = Host::with_shim();
     let output =
         Command::new("ip").args(["-o", "link", "show", "group", &LINK_GROUP.to_string()]).output().unwrap();
     let shown = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -33,10 +30,7 @@ fn the_marks_of_a_shim_are_those_that_ip_shows_and_each_is_enough() {
 
 #[test]
 fn a_shim_gets_its_mac_back_and_keeps_its_neighbours() {
-    let host = Host::new();
-    let mut kernel = Kernel::open().unwrap();
-    let (parent, shim) = (host.parent(&kernel), host.shim_ref());
-    host.make(&mut kernel, &shim, parent);
+    let (host, mut kernel, shim) = Host::with_shim();
     host.ip("link set mvs-eth0 address 02:00:00:00:00:78");
     // The kernel has taken them with the MAC.
     kernel.drain();
@@ -56,10 +50,7 @@ fn a_shim_gets_its_mac_back_and_keeps_its_neighbours() {
 
 #[test]
 fn a_shim_is_renamed_and_keeps_all_that_is_on_it() {
-    let host = Host::new();
-    let mut kernel = Kernel::open().unwrap();
-    let (parent, shim) = (host.parent(&kernel), host.shim_ref());
-    host.make(&mut kernel, &shim, parent);
+    let (host, mut kernel, _) = Host::with_shim();
     kernel.drain();
     let before = kernel.snapshot().clone();
     let link = before.link_named("mvs-eth0").unwrap().index;
@@ -79,5 +70,5 @@ fn a_shim_is_renamed_and_keeps_all_that_is_on_it() {
         assert_eq!((&after.routes, &after.neighbours), (&before.routes, &before.neighbours));
     }
     assert_truth(&mut kernel);
-    assert_eq!(kernel.apply(&rename(parent, "mvs-eth1")).unwrap_err().code, ErrorCode::Exists);
+    assert_eq!(kernel.apply(&rename(host.parent(&kernel), "mvs-eth1")).unwrap_err().code, ErrorCode::Exists);
 }

@@ -12,6 +12,15 @@ pub(crate) const SHIM_MAC: Mac = Mac([2, 0x4d, 0x53, 0, 0, 1]);
 pub(crate) const GUEST_MAC: Mac = Mac([0, 0x16, 0x3e, 0, 0, 1]);
 
 impl Host {
+    /// A host where a shim has just been made; what that changed is still to be taken in.
+    pub(crate) fn with_shim() -> (Host, Kernel, ShimRef) {
+        let host = Host::new();
+        let mut kernel = Kernel::open().unwrap();
+        let shim = host.shim_ref();
+        host.make(&mut kernel, &shim);
+        (host, kernel, shim)
+    }
+
     pub(crate) fn shim_ref(&self) -> ShimRef {
         ShimRef { name: "mvs-eth0".to_owned(), index: None }
     }
@@ -54,7 +63,8 @@ impl Host {
         ]
     }
 
-    pub(crate) fn make(&self, kernel: &mut Kernel, shim: &ShimRef, parent: u32) {
+    pub(crate) fn make(&self, kernel: &mut Kernel, shim: &ShimRef) {
+        let parent = self.parent(kernel);
         self.making(shim, parent, TABLE_MAIN).iter().for_each(|op| kernel.apply(op).unwrap());
     }
 

@@ -74,10 +74,7 @@ fn every_operation_is_seen_once_applied_and_may_be_applied_twice() {
 
 #[test]
 fn what_is_ours_is_replaced_and_what_is_not_is_left_alone() {
-    let host = Host::new();
-    let mut kernel = Kernel::open().unwrap();
-    let (parent, shim) = (host.parent(&kernel), host.shim_ref());
-    host.make(&mut kernel, &shim, parent);
+    let (host, mut kernel, shim) = Host::with_shim();
     let (name, route) = (&shim.name, |to: &str, source: &str, table, replace| Op::SetRoute {
         shim: shim.clone(),
         destination: net(to),
@@ -127,7 +124,7 @@ fn what_is_ours_is_replaced_and_what_is_not_is_left_alone() {
     let address = ip("192.0.2.121");
     kernel.apply(&Op::DeleteNeighbour { link: index, link_name: link_name.clone(), address }).unwrap();
     let destination = net("192.0.2.120/32");
-    let link = parent;
+    let link = host.parent(&kernel);
     kernel
         .apply(&Op::DeleteRoute {
             link,
@@ -154,10 +151,7 @@ fn what_is_ours_is_replaced_and_what_is_not_is_left_alone() {
 /// Of any kind (fail2ban makes such), whether the snapshot has it or not; and only where ours would stand.
 #[test]
 fn a_foreign_route_in_our_place_is_seen_and_left_alone() {
-    let host = Host::new();
-    let mut kernel = Kernel::open().unwrap();
-    let (parent, shim) = (host.parent(&kernel), host.shim_ref());
-    host.make(&mut kernel, &shim, parent);
+    let (host, mut kernel, shim) = Host::with_shim();
     let set = |to: &str, table| Op::SetRoute {
         shim: shim.clone(),
         destination: net(to),
@@ -216,20 +210,17 @@ fn a_foreign_route_in_our_place_is_seen_and_left_alone() {
 
 #[test]
 fn a_shim_that_was_made_anew_is_taken_for_no_other() {
-    let host = Host::new();
-    let mut kernel = Kernel::open().unwrap();
-    let (parent, shim) = (host.parent(&kernel), host.shim_ref());
-    host.make(&mut kernel, &shim, parent);
+    let (host, mut kernel, shim) = Host::with_shim();
     // Within one plan, and between two.
     host.ip("link del mvs-eth0");
-    host.make(&mut kernel, &shim, parent);
+    host.make(&mut kernel, &shim);
     kernel.drain();
     host.ip("link del mvs-eth0");
     host.ip("link add mvs-eth0 link eth0 type macvlan mode bridge");
     let stranger = Op::SetUp { shim: shim.clone() };
     assert_eq!(kernel.apply(&stranger).unwrap_err().code, ErrorCode::NameTaken);
     host.ip("link del mvs-eth0");
-    host.make(&mut kernel, &shim, parent);
+    host.make(&mut kernel, &shim);
     kernel.drain();
     assert_truth(&mut kernel);
 }

@@ -28,3 +28,4 @@ mod selection;
 mod servers;
 mod shim;
 mod storms;
+mod trace;

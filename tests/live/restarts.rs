@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::nft::Nft;
 use crate::node::{BINARY, HOST, HOST_V6, Node, PATIENCE, Site, ours, routes};
+use crate::trace::requests;
 use anyhow::{Context, Result, ensure};
 use lab::{Daemon, Guest, Kind, Machine, eventually, stays};
 
@@ -144,21 +145,16 @@ fn ensure_next_writes_nothing(site: &Site, mut node: Node) -> Result<()> {
     let echoes: Vec<String> = watch.output().iter().skip(from).filter(ours).cloned().collect();
     ensure!(echoes.is_empty(), "the kernel was written to: {echoes:#?}");
     let trace = site.host.run(&["cat", trace])?;
-    let kinds: BTreeSet<&str> = trace
-        .lines()
-        .filter(|line| !line.contains("resumed"))
-        .flat_map(|line| line.split("nlmsg_type=").skip(1))
-        .filter_map(|rest| rest.split([',', '}']).next())
-        .collect();
-    println!("asked of the kernel: {kinds:?}");
+    let asked = requests(trace.lines());
+    println!("asked of the kernel: {asked:?}");
     ensure!(
-        kinds.contains("RTM_GETLINK") && kinds.contains("RTM_GETROUTE"),
-        "the trace shows nothing: {kinds:?}"
+        asked.contains_key("RTM_GETLINK") && asked.contains_key("RTM_GETROUTE"),
+        "the trace shows nothing: {asked:?}"
     );
     // The last is NFT_MSG_GETGEN, for which strace has no name.
     let questions = ["RTM_GET", "NFNL_SUBSYS_NFTABLES<<8|NFT_MSG_GET", "0xa10 "];
-    let orders = kinds.iter().filter(|kind| !questions.iter().any(|question| kind.starts_with(question)));
-    ensure!(orders.count() == 0, "orders were given: {kinds:?}");
+    let orders = asked.keys().filter(|kind| !questions.iter().any(|question| kind.starts_with(question)));
+    ensure!(orders.count() == 0, "orders were given: {asked:?}");
     let to_write = |line: &&str| {
         ["O_WRONLY", "O_RDWR"].iter().any(|flag| line.contains(flag))
             && !line.contains("\"/run/macvlan-shim/")
