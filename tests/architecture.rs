@@ -143,3 +143,37 @@ fn every_dependency_has_a_line_that_says_why() {
         .collect();
     assert_eq!(told, used);
 }
+
+/// Every file below a folder with one of these extensions.
+fn files(folder: &Path, extensions: &[&str], found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files(&path, extensions, found);
+        } else if path.extension().is_some_and(|its| extensions.iter().any(|one| its == *one)) {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn every_fact_that_is_cited_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let facts = fs::read_to_string(root.join("src/kernel/FACTS.md")).unwrap();
+    let number = |line: &str| line.split_once(". ")?.0.parse::<u32>().ok();
+    let numbers: Vec<u32> = facts.lines().filter_map(number).collect();
+    assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "the facts are not numbered in order");
+    let mut paths = Vec::new();
+    ["src", "tests"].iter().for_each(|folder| files(&root.join(folder), &["rs", "md", "txt"], &mut paths));
+    let mut cited = 0;
+    for path in paths {
+        let text = fs::read_to_string(&path).unwrap();
+        for (at, word) in text.match_indices("FACTS ") {
+            let digits: String = text[at + word.len()..].chars().take_while(char::is_ascii_digit).collect();
+            let Ok(fact) = digits.parse::<u32>() else { continue };
+            assert!(numbers.contains(&fact), "{} cites FACTS {fact}, which does not exist", path.display());
+            cited += 1;
+        }
+    }
+    assert!(cited > 0, "no citation was found");
+}

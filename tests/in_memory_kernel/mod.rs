@@ -1,23 +1,23 @@
 //! A kernel small enough to be read: a [`Snapshot`] that obeys the operations of a plan as Linux does, as far as it
-//! makes a difference to us. The numbers are facts of `facts/kernel.md`; a kernel test holds it against a real
-//! namespace by applying the same operations to both.
+//! makes a difference to us. Each rule cites what it stands on (`src/kernel/FACTS.md`). A kernel test holds it against
+//! a real namespace by applying the same operations to both.
 //!
 //! Its rules:
 //!
 //! * **Links.** A new link gets an ifindex that no link had before. It is down, with `IFF_MULTICAST` and the
 //!   kernel's default sysctls. A name that is taken is refused. A macvlan on a macvlan hangs on the real parent;
-//!   one on a bridge port or beside a passthru sibling is refused (2), and so is an MTU above the parent's (3).
-//! * **Up.** Two links of one parent with the same MAC cannot both be up: the second fails (32), also where the
-//!   first is in a namespace that we cannot see ([`InMemoryKernel::hidden_macs`]).
-//! * **Down** takes a link's routes, its neighbours and proxies, and its IPv6 addresses; IPv4 addresses stay (8).
-//! * **Deleting** a link takes everything on it, and the macvlans and children upon it (10).
+//!   one on a bridge port or beside a passthru sibling is refused (FACTS 2), and so is an MTU above the parent's (FACTS 3).
+//! * **Up.** Two links of one parent with the same MAC cannot both be up: the second fails (FACTS 32), also
+//!   where the first is in a namespace that we cannot see ([`InMemoryKernel::hidden_macs`]).
+//! * **Down** takes a link's routes, its neighbours and proxies, and its IPv6 addresses; IPv4 addresses stay (FACTS 8).
+//! * **Deleting** a link takes everything on it, and the macvlans and children upon it (FACTS 10).
 //! * **Routes** need a link that is up if they lead anywhere, and a preferred source that is an address of the host. For IPv4 table,
 //!   destination and metric are the key, whatever the link. For IPv6 the link belongs to the key, but neither an
 //!   exclusive add nor a replace cares: the one fails on, the other takes away, a route through any link.
-//! * **Addresses.** When an address goes, IPv4 routes with it as preferred source go, IPv6 ones lose it (9). With
-//!   the last IPv4 address of a link all its IPv4 routes and neighbours go (14).
-//! * **Neighbours** are taken by a link that is down, too. A probe turns a stale one into one that is asked for (34), and makes one where there
-//!   is none.
+//! * **Addresses.** When an address goes, IPv4 routes with it as preferred source go, IPv6 ones lose it (FACTS 9). With
+//!   the last IPv4 address of a link all its IPv4 routes and neighbours go (FACTS 14).
+//! * **Neighbours** are taken by a link that is down, too. A probe turns a stale one into one that is asked for
+//!   (FACTS 34), and makes one where there is none.
 //! * **Filters** outlive their link, as on newer kernels.
 //! * **IPv6** switched off on a link takes all IPv6 from it, and none can be added.
 //! * "Exists already and is equal" and "gone already" are success; deletes touch nothing but what bears our mark.
