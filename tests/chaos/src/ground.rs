@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use crate::intent::Intent;
 use crate::model::near;
 use crate::site::ROLES;
-use crate::truth::{Address, Neighbour, Truth};
+use crate::truth::{Address, Link, Neighbour, Route, Truth};
 
 /// The host's network, as far as it matters for guests' addresses.
 #[derive(Debug)]
@@ -32,11 +32,7 @@ impl<'a> Ground<'a> {
         let direct = truth.routes.iter().filter(|route| {
             route.dev.as_deref() == Some(uplink) && route.gateway.is_none() && route.table() != "local"
         });
-        on_link.extend(
-            direct.filter_map(|route| {
-                route.destination.parse().ok().or_else(|| Some(IpNet::from(route.host()?)))
-            }),
-        );
+        on_link.extend(direct.filter_map(Route::network));
         Ground {
             truth,
             intent,
@@ -52,7 +48,7 @@ impl<'a> Ground<'a> {
         let address = seen.local;
         let configuration = self.intent.daemon.configuration;
         let allowed = configuration.allows(address);
-        let off_link = !near(address, self.on_link.iter().copied());
+        let off_link = !self.leads_to_uplink(address);
         let v6 = address.is_ipv6();
         let found = [
             (ROLES[guest].out, "unselected"),
@@ -63,6 +59,7 @@ impl<'a> Ground<'a> {
             (self.own.contains(&address), "host-address"),
             (!allowed && self.gateways.contains(&address), "next-hop"),
             (!allowed && off_link, "off-link"),
+            (!allowed && off_link, "routed-elsewhere"),
             (self.is_network(address), "network-address"),
             (self.is_broadcast(address), "broadcast-address"),
             (self.is_held_on_lan(mac, address), "held-on-lan"),
@@ -70,6 +67,26 @@ impl<'a> Ground<'a> {
             (!self.sources.iter().any(|source| source.addr().is_ipv6() == v6), "no-source"),
         ];
         found.into_iter().filter(|(holds, _)| *holds).map(|(_, code)| code).collect()
+    }
+
+    /// The host's own longest route to an address leads to the uplink without a gateway. A link that is down has no
+    /// routes of its own: then the networks of its addresses count.
+    fn leads_to_uplink(&self, address: IpAddr) -> bool {
+        let up = self.truth.link(self.intent.uplink.name).is_some_and(Link::is_up);
+        if !up {
+            return near(address, self.on_link.iter().copied());
+        }
+        let main = self.truth.routes.iter().filter(|route| route.table() == "main" && !route.is_ours());
+        let matching = main.filter_map(|route| {
+            let destination = route.network().filter(|network| network.contains(&address))?;
+            Some((destination.prefix_len(), route))
+        });
+        let matching: Vec<(u8, &Route)> = matching.collect();
+        let longest = matching.iter().map(|(length, _)| *length).max();
+        matching.iter().any(|(length, route)| {
+            let direct = route.gateway.is_none() && route.dev.as_deref() == Some(self.intent.uplink.name);
+            Some(*length) == longest && direct
+        })
     }
 
     fn is_network(&self, address: IpAddr) -> bool {

@@ -2,10 +2,13 @@
 //! seed gives the same sequence however long each of them takes. What the site really is, [`crate::truth`] reads.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
 
 use crate::configuration::Configuration;
-use crate::operation::guest::HOSTS;
-use crate::site::ROLES;
+use crate::operation::guest::{CLAIMS, HOSTS};
+use crate::site::{ROLES, v4, v6};
 
 /// What chaos means the site to be.
 #[derive(Clone, Debug)]
@@ -99,6 +102,18 @@ impl Intent {
     /// A guest has an address that is the host's, always or at times.
     pub(crate) fn has_impostor(&self) -> bool {
         self.guests.iter().any(|guest| HOSTS.iter().any(|claim| guest.claims.contains(claim)))
+    }
+
+    /// The addresses that more than one guest has.
+    pub(crate) fn contested(&self) -> BTreeSet<IpAddr> {
+        let mut had = BTreeSet::new();
+        let guests = self.guests.iter().zip(&ROLES).filter(|(guest, _)| guest.running);
+        let addresses = guests.flat_map(|(guest, role)| {
+            let claims = guest.claims.iter().filter_map(|claim| CLAIMS[*claim].parse::<IpNet>().ok());
+            let own = [v4(role.number).into(), v6(role.number).into()];
+            own.into_iter().chain(claims.map(|claim| claim.addr()))
+        });
+        addresses.filter(|address| !had.insert(*address)).collect()
     }
 
     /// The guest's server answers.

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
@@ -27,7 +28,13 @@ pub(crate) struct Memory {
     pub(crate) drawn_macs: BTreeMap<&'static str, String>,
     /// [`Intent::has_impostor`].
     pub(crate) impostor: bool,
+    /// The addresses that two guests had at once, and when that was seen last.
+    pub(crate) contested: BTreeMap<IpAddr, Instant>,
 }
+
+/// How long a guest waits at most for an address that it took while another guest had it, counted from the last
+/// moment at which both were seen to have it: a minute, and some time to see it.
+const SQUATTERS_WAIT: Duration = Duration::from_secs(75);
 
 /// What has happened since.
 #[derive(Clone, Debug, Default)]
@@ -38,6 +45,8 @@ pub(crate) struct News {
     pub(crate) subjects: BTreeSet<Subject>,
     /// [`Intent::has_impostor`] was true at some time.
     pub(crate) impostor: bool,
+    /// [`Intent::contested`] at any time.
+    pub(crate) contested: BTreeSet<IpAddr>,
     /// The kernel or the servers told of all that happened.
     pub(crate) told: bool,
     /// What the uplink was called.
@@ -121,6 +130,8 @@ fn claims_of(ground: &Ground<'_>, index: usize, guest: &Guest, memory: &Memory, 
         let reasons = ground.objections(index, &mac, seen);
         let verdict = if !reasons.is_empty() {
             Verdict::Never(reasons)
+        } else if memory.is_contested(address) {
+            Verdict::May
         } else if known {
             Verdict::Must
         } else if is_kept(index, &mac, address, memory, news) {
@@ -171,6 +182,20 @@ fn routes(claims: &[Claim]) -> BTreeMap<IpAddr, Wanted> {
 }
 
 impl Memory {
+    /// Takes in which addresses two guests have at once, as operations meant it and as it is.
+    pub(crate) fn see_contests(&mut self, truth: &Truth, news: &News) {
+        let mut had = BTreeSet::new();
+        let all = truth.guests.values().flat_map(|guest| guest.nic.addresses.iter().map(|its| its.local));
+        let twice: Vec<IpAddr> = all.filter(|address| !had.insert(*address)).collect();
+        let now = Instant::now();
+        self.contested.extend(twice.into_iter().chain(news.contested.iter().copied()).map(|one| (one, now)));
+    }
+
+    /// Two guests had that address at once, a short while ago.
+    pub(crate) fn is_contested(&self, address: IpAddr) -> bool {
+        self.contested.get(&address).is_some_and(|last| last.elapsed() < SQUATTERS_WAIT)
+    }
+
     /// A shim has had that MAC.
     fn has(&self, mac: Option<&String>) -> bool {
         mac == self.shim_mac.as_ref() || self.drawn_macs.values().any(|drawn| Some(drawn) == mac)
@@ -211,6 +236,7 @@ impl Expected {
             shim_mac: shim_mac.or(memory.shim_mac.take()),
             drawn_macs: std::mem::take(&mut memory.drawn_macs),
             impostor: intent.has_impostor(),
+            contested: std::mem::take(&mut memory.contested),
         };
     }
 }

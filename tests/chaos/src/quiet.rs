@@ -76,17 +76,18 @@ fn look(
     site: &Site,
     intent: &Intent,
     before: &foreign::Before,
-    memory: &Memory,
+    memory: &mut Memory,
     news: &News,
 ) -> Result<(Truth, Expected, Vec<String>)> {
     let start = Instant::now();
     loop {
         match Truth::read(site, intent) {
             Ok(truth) => {
+                memory.see_contests(&truth, news);
                 let expected = expect(&truth, intent, memory, news);
                 let mut found = ours::check(&truth, intent, &expected);
                 found.extend(foreign::check(&truth, intent, before));
-                found.extend(status::check(&truth, intent, &expected, &site.under_test.version()));
+                found.extend(status::check(&truth, intent, memory, &expected, &site.under_test.version()));
                 found.extend(status::check_log(&site.under_test.log()));
                 found.extend(check_mac(&truth, memory, news));
                 return Ok((truth, expected, found));

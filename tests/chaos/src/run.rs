@@ -113,6 +113,7 @@ impl Run<'_> {
             generation: self.site.under_test.generation(),
             subjects: burst.acts().map(|act| act.operation.subject()).collect(),
             impostor: burst.acts().any(|act| act.intent.has_impostor()),
+            contested: burst.acts().flat_map(|act| act.intent.contested()).collect(),
             told: burst.acts().all(|act| act.operation.is_told()),
             parents: std::iter::once(parent).chain(burst.acts().map(|act| act.intent.uplink.name)).collect(),
             other_macs: burst.acts().any(|act| act.operation.brings_a_mac()),

@@ -234,6 +234,11 @@ impl Route {
         self.table.as_deref().unwrap_or("main")
     }
 
+    /// The destination; none for a default route.
+    pub(crate) fn network(&self) -> Option<IpNet> {
+        self.destination.parse().ok().or_else(|| Some(IpNet::from(self.host()?)))
+    }
+
     /// The destination, if it is a single address.
     pub(crate) fn host(&self) -> Option<IpAddr> {
         self.destination.parse().ok()

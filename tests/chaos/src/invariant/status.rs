@@ -8,17 +8,23 @@ use serde_json::Value;
 use super::must;
 use crate::foreign::IN_THE_WAY;
 use crate::intent::{Intent, ServerIntent};
-use crate::model::{Claim, Expected, Verdict};
+use crate::model::{Claim, Expected, Memory, Verdict};
 use crate::site::{ROLES, SERVERS};
 use crate::truth::Truth;
 
-pub(crate) fn check(truth: &Truth, intent: &Intent, expected: &Expected, version: &str) -> Vec<String> {
+pub(crate) fn check(
+    truth: &Truth,
+    intent: &Intent,
+    memory: &Memory,
+    expected: &Expected,
+    version: &str,
+) -> Vec<String> {
     let mut found = Vec::new();
     let status = &truth.status;
     must(&mut found, status["version"] == version, || {
         format!("status: it is version {}, and {version} was started", status["version"])
     });
-    let all_up = intent.servers.iter().all(|server| *server == ServerIntent::Up);
+    let all_up = all_up(intent);
     must(&mut found, status["ready"] == true || !all_up, || "status: it is not ready".to_owned());
     for (server, meant) in SERVERS.iter().zip(intent.servers) {
         let entry = list(&status["servers"]).find(|entry| entry["id"] == *server);
@@ -34,7 +40,7 @@ pub(crate) fn check(truth: &Truth, intent: &Intent, expected: &Expected, version
         check_claim(&mut found, truth, expected, claim);
     }
     check_routed(&mut found, truth);
-    check_problems(&mut found, intent, status, all_up);
+    check_problems(&mut found, intent, memory, status);
     found
 }
 
@@ -73,12 +79,14 @@ fn check_routed(found: &mut Vec<String>, truth: &Truth) {
 }
 
 /// Problems are told where there are some, and only there.
-fn check_problems(found: &mut Vec<String>, intent: &Intent, status: &Value, all_up: bool) {
+fn check_problems(found: &mut Vec<String>, intent: &Intent, memory: &Memory, status: &Value) {
+    let all_up = all_up(intent);
     for problem in list(&status["problems"]) {
         let good = match text(&problem["code"]) {
             "server-failed" => !all_up,
             "config-rejected" => intent.daemon.rejected,
             "route-taken" => intent.routes.contains(&IN_THE_WAY),
+            "address-conflict" => text(&problem["object"]).parse().is_ok_and(|one| memory.is_contested(one)),
             _ => false,
         };
         must(found, good, || format!("status: a problem: {problem}"));
@@ -94,6 +102,10 @@ pub(crate) fn check_log(log: &[String]) -> Vec<String> {
         error || line.contains("panicked")
     };
     log.iter().filter(bad).map(|line| format!("the daemon said: {line}")).collect()
+}
+
+fn all_up(intent: &Intent) -> bool {
+    intent.servers.iter().all(|server| *server == ServerIntent::Up)
 }
 
 fn nic(status: &Value, guest: usize) -> Option<&Value> {
