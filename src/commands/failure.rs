@@ -151,16 +151,19 @@ impl From<BindError> for Failure {
             BindError::InUse(_) => failure.hint(
                 "a daemon of another network namespace has it; name another path for this one with --socket",
             ),
-            BindError::Io { source, .. } => failure.hint_if_denied(&source),
+            BindError::Io { source, .. } => failure.hint_for_file(&source),
         }
     }
 }
 
 impl Failure {
-    fn hint_if_denied(self, error: &io::Error) -> Failure {
+    fn hint_for_file(self, error: &io::Error) -> Failure {
         match error.kind() {
             io::ErrorKind::PermissionDenied => {
                 self.hint("run it as root, or let its user write to that folder")
+            }
+            io::ErrorKind::StorageFull => {
+                self.hint("make room there (df shows the space, df -i the number of files); the unit retries every second")
             }
             _ => self,
         }

@@ -22,12 +22,11 @@ use crate::config::Config;
 use crate::hypervisor::jittered;
 use crate::kernel::{self, ErrorCode, Kernel, OpError};
 use crate::model::inventory::ServerState;
-use crate::model::snapshot::{ChildKey, Netns};
 use crate::model::status::{Problem, Status};
 use crate::model::{Changes, Inventory, Mac, Op, Plan};
 use crate::reconcile::desired::Memory;
 use crate::reconcile::schedule::{Error, Round};
-use crate::reconcile::{Desired, Probes, Schedule, decide};
+use crate::reconcile::{Desired, Probes, Schedule, decide, servers_to_ask};
 
 /// The slow resync that catches what sends no event; ± a fifth, so that a cluster does not do it in step.
 const RESYNC: Duration = Duration::from_secs(30);
@@ -175,9 +174,12 @@ impl Daemon {
             changes.merge(self.schedule.due(Instant::now()));
             changes.all |= std::mem::take(&mut self.dirty);
             let ran = if changes.is_empty() { 0 } else { self.round(&changes, servers) };
-            if changes.new_children.iter().any(|child| self.is_strange(child)) {
-                servers.wake();
-            }
+            servers.look(&servers_to_ask(
+                &changes.new_children,
+                self.kernel.snapshot(),
+                &self.inventory,
+                &self.memory.joins,
+            ));
             if ran == 0 {
                 self.ready |= self.inventory.settled();
                 return;
@@ -187,12 +189,6 @@ impl Daemon {
         // was to be done before it is done.
         self.ready |= self.inventory.settled();
         self.again = true;
-    }
-
-    /// No server has told us of the guest that this child belongs to. What a guest that we know makes for itself is no
-    /// reason to ask.
-    fn is_strange(&self, child: &ChildKey) -> bool {
-        child.netns == Netns::Host || self.memory.joins.values().all(|joined| joined.netns != child.netns)
     }
 
     /// Decides on what has changed and runs what is due; says how many ops ran.

@@ -88,9 +88,9 @@ impl Servers {
         true
     }
 
-    /// A child that is not ours appeared: some server has started a guest.
-    pub(super) fn wake(&self) {
-        for follower in self.followers.values() {
+    /// These servers may have started a guest, or be back.
+    pub(super) fn look(&self, servers: &BTreeSet<ServerId>) {
+        for follower in servers.iter().filter_map(|id| self.followers.get(id)) {
             follower.asks.look();
         }
     }

@@ -16,8 +16,8 @@ pub struct Asks {
 }
 
 impl Asks {
-    /// Looks at once: a macvlan child appeared that no known guest explains. A server that is away is looked for, and a
-    /// connected one is read again.
+    /// Looks at once: a macvlan child appeared that may be this server's. A server that is away is looked for, and a connected
+    /// one is read again.
     pub fn look(&self) {
         self.wake.notify_one();
     }

@@ -15,7 +15,7 @@ pub struct Changes {
     pub addresses: BTreeSet<IpAddr>,
     /// The children with other addresses. What else of a child changes is in `all`.
     pub children: BTreeSet<ChildKey>,
-    /// The children that were not there: the servers are worth asking.
+    /// The children that were not there: a server may be worth asking about them.
     pub new_children: BTreeSet<ChildKey>,
     /// The guests' namespaces in which something has changed: what that costs is theirs to answer for.
     pub causes: BTreeSet<i32>,

@@ -28,4 +28,5 @@ mod selection;
 mod servers;
 mod shim;
 mod storms;
+mod strangers;
 mod trace;

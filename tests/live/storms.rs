@@ -21,7 +21,7 @@ const CHANGES: u32 = 20_000;
 const LOST: Duration = Duration::from_secs(2);
 
 /// Long enough for all that is not a loss, and sooner than the resync.
-const SOON: Duration = Duration::from_secs(10);
+pub(crate) const SOON: Duration = Duration::from_secs(10);
 
 /// Runs a script in the network namespace of a guest.
 fn inside(guest: &Guest, script: &str) -> Result<String> {
@@ -140,15 +140,15 @@ fn drops(host: &Machine) -> Result<u64> {
 }
 
 /// A host with a scripted server and as many guests of it as wanted, each in a namespace of its own.
-struct Crowd {
-    host: Machine,
-    server: Arc<StandIn>,
+pub(crate) struct Crowd {
+    pub(crate) host: Machine,
+    pub(crate) server: Arc<StandIn>,
     _end: oneshot::Sender<()>,
     _lab: Lab,
 }
 
 impl Crowd {
-    fn new() -> Result<Crowd> {
+    pub(crate) fn new() -> Result<Crowd> {
         let lab = Lab::new()?;
         let lan = lab.lan("10.77.0.0/16", "")?;
         let host = lab.host("node")?;
@@ -169,14 +169,14 @@ impl Crowd {
     }
 
     /// The server knows so many guests from now on.
-    fn list(&self, count: u32) {
+    pub(crate) fn list(&self, count: u32) {
         let guests: Vec<Value> = (0..count).map(|n| container(&format!("g{n}"), &mac(n), "eth0")).collect();
         self.server.set_instances(Value::Array(guests));
         self.server.happens("instance-started");
     }
 
     /// Waits until exactly these addresses are routed.
-    fn wait_routed(&self, wanted: &BTreeSet<String>) -> Result<()> {
+    pub(crate) fn wait_routed(&self, wanted: &BTreeSet<String>) -> Result<()> {
         eventually(SOON, || {
             let routed = routed(&self.host)?;
             let (missing, surplus): (Vec<_>, Vec<_>) =
@@ -187,16 +187,16 @@ impl Crowd {
     }
 }
 
-fn mac(guest: u32) -> String {
+pub(crate) fn mac(guest: u32) -> String {
     format!("00:16:3e:00:{:02x}:{:02x}", guest / 256, guest % 256)
 }
 
-fn address(guest: u32, third: u32) -> String {
+pub(crate) fn address(guest: u32, third: u32) -> String {
     format!("10.77.{third}.{guest}")
 }
 
 /// Makes the namespace of a guest, with its NIC and this address.
-fn appear(guest: u32, third: u32) -> String {
+pub(crate) fn appear(guest: u32, third: u32) -> String {
     format!(
         "ip netns add g{guest}; ip link add c{guest} link eth0 address {} type macvlan mode bridge; \
          ip link set c{guest} netns g{guest}; \

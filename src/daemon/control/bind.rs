@@ -1,12 +1,13 @@
 //! The control socket's file.
 
-use std::fs::{DirBuilder, Permissions};
+use std::fs::{DirBuilder, OpenOptions, Permissions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr};
 use tokio::net::UnixListener;
 
@@ -67,15 +68,27 @@ fn bind_closed(folder: &Path, path: &Path) -> io::Result<UnixListener> {
     DirBuilder::new().mode(0o700).create(&closed)?;
     let socket = closed.join("s");
     let bound = UnixListener::bind(&socket).and_then(|listener| {
-        if let Err(error) = peer::give_to_group(&socket) {
-            tracing::warn!(%error, "the control socket is not its group's: only root can ask for the status");
-        }
-        std::fs::set_permissions(&socket, Permissions::from_mode(0o660))?;
+        open_to_group(&socket)?;
         std::fs::rename(&socket, path)?;
         Ok(listener)
     });
     let _ = std::fs::remove_dir_all(&closed);
     bound
+}
+
+/// Lets the group connect. Where root runs the daemon by hand, the folder may be the unit's user's, who can put a link in
+/// the place of the socket; so the change goes by what was opened, not by the name.
+fn open_to_group(socket: &Path) -> io::Result<()> {
+    let flags = (OFlag::O_PATH | OFlag::O_NOFOLLOW).bits();
+    let opened = OpenOptions::new().read(true).custom_flags(flags).open(socket)?;
+    if !opened.metadata()?.file_type().is_socket() {
+        return Err(io::Error::other("somebody has put something else in the place of the socket"));
+    }
+    let opened_path = PathBuf::from(format!("/proc/self/fd/{}", opened.as_raw_fd()));
+    if let Err(error) = peer::give_to_group(&opened_path) {
+        tracing::warn!(%error, "the control socket is not its group's: only root can ask for the status");
+    }
+    std::fs::set_permissions(&opened_path, Permissions::from_mode(0o660))
 }
 
 #[cfg(test)]
@@ -99,6 +112,17 @@ mod tests {
         drop(bind(&path).unwrap());
         let _second = bind(&path).unwrap();
         assert!(matches!(bind(&path), Err(BindError::InUse(_))));
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_the_socket_opens_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (precious, socket) = (folder.path().join("precious"), folder.path().join("s"));
+        std::fs::write(&precious, "precious").unwrap();
+        std::fs::set_permissions(&precious, Permissions::from_mode(0o600)).unwrap();
+        std::os::unix::fs::symlink(&precious, &socket).unwrap();
+        assert!(open_to_group(&socket).is_err());
+        assert_eq!(std::fs::metadata(&precious).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[tokio::test]
