@@ -153,12 +153,12 @@ fn answer(message: &Message<'_>, netns: Option<i32>, link: u32) -> Result<Option
     Ok(seen)
 }
 
-/// Gives a link an address with our mark, as a host prefix that makes no route.
-pub(super) fn add(requests: &mut Requests, link: u32, address: IpAddr) -> Result<(), Fault> {
-    let mut message = named(link, IpNet::from(address));
+/// Gives a link an address with our mark that makes no route, whatever the length of its prefix.
+pub(super) fn add(requests: &mut Requests, link: u32, address: IpNet) -> Result<(), Fault> {
+    let mut message = named(link, address);
     message.header.scope = AddressScope::Universe;
     message.attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(PROTOCOL)));
-    let flags = match address {
+    let flags = match address.addr() {
         IpAddr::V4(_) => AddressFlags::Noprefixroute,
         IpAddr::V6(_) => AddressFlags::Noprefixroute | AddressFlags::Nodad,
     };
@@ -173,8 +173,11 @@ pub(super) fn delete(requests: &mut Requests, link: u32, address: IpNet) -> Resu
 
 fn named(link: u32, address: IpNet) -> AddressMessage {
     let bits = address.prefix_len();
-    match address.addr() {
+    let mut message = match address.addr() {
         IpAddr::V4(ip) => AddressMessageBuilder::<Ipv4Addr>::new().index(link).address(ip, bits).build(),
         IpAddr::V6(ip) => AddressMessageBuilder::<Ipv6Addr>::new().index(link).address(ip, bits).build(),
-    }
+    };
+    // A broadcast address makes a route: the host's broadcasts to its own subnet could then leave here.
+    message.attributes.retain(|attribute| !matches!(attribute, AddressAttribute::Broadcast(_)));
+    message
 }

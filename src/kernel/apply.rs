@@ -212,16 +212,14 @@ fn only_ours(requests: &mut Requests, link: u32, name: &str) -> Result<(), Failu
 }
 
 /// `marked`: the kernel shows who made an address. Where it does not, all on a shim is ours.
-fn add_address(requests: &mut Requests, link: u32, address: IpAddr, marked: bool) -> Result<(), Failure> {
+fn add_address(requests: &mut Requests, link: u32, address: IpNet, marked: bool) -> Result<(), Failure> {
     let result = address::add(requests, link, address);
     if !is_there_already(&result) {
         return Ok(result?);
     }
     let standing = address::of_link(requests, link)?;
-    let standing = standing.iter().find(|seen| seen.key.address.addr() == address);
-    let equal = standing.is_some_and(|seen| {
-        seen.key.address == IpNet::from(address) && (seen.protocol == Some(PROTOCOL) || !marked)
-    });
+    let standing = standing.iter().find(|seen| seen.key.address == address);
+    let equal = standing.is_some_and(|seen| seen.protocol == Some(PROTOCOL) || !marked);
     if equal { Ok(()) } else { Err(foreign(format!("an address {address}"))) }
 }
 

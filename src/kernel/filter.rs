@@ -282,6 +282,11 @@ fn definition(link: u32, device: &str, by_mac: bool, abilities: Abilities) -> Ve
 fn from_guests(link: u32, abilities: Abilities) -> Vec<Vec<Value>> {
     let icmpv6 = || field("icmpv6", "type");
     let mut rules = vec![vec![like(icmpv6(), json!({ "set": ["nd-router-advert", "nd-redirect"] }))]];
+    // What listens on the loopback, which the host lets in where its route_localnet is on.
+    for side in ["saddr", "daddr"] {
+        let loopback = json!({ "prefix": { "addr": "127.0.0.0", "len": 8 } });
+        rules.push(vec![like(field("ip", side), loopback)]);
+    }
     // Every solicitation from an address that is not known leaves an entry in the table that all namespaces share, which
     // has room for 1024 and gives one up after five seconds at the earliest. So few for one MAC; and for all together, as
     // a guest may change its own.

@@ -10,7 +10,7 @@ use super::request::Requests;
 use super::slice::Slice;
 use super::state::State;
 use super::{address, link, neighbour, netns, route, rule, setting};
-use crate::model::snapshot::{Child, ChildKey, Filter, Master, Netns};
+use crate::model::snapshot::{Child, ChildKey, Filter, Master, Netns, Sysctls};
 
 /// So many children of one namespace are kept …
 const CHILDREN: usize = 256;
@@ -58,7 +58,7 @@ impl State {
     }
 
     fn read_host(&mut self) -> Result<(), Fault> {
-        let host = setting::host().map_err(|error| Fault::Broken(error.to_string()))?;
+        let host = setting::host(&self.snapshot.host).map_err(|error| Fault::Broken(error.to_string()))?;
         self.changes.all |= host != self.snapshot.host;
         self.snapshot.host = host;
         Ok(())
@@ -125,10 +125,13 @@ impl State {
     }
 
     fn read_settings(&mut self) -> Result<(), Fault> {
+        if self.snapshot.host.sysctls == Sysctls::Missing {
+            return Ok(());
+        }
         let mut settings = BTreeMap::new();
         for (_, shim) in self.snapshot.shims() {
             let values = setting::read_all(&shim.name).map_err(|error| Fault::Broken(error.to_string()))?;
-            settings.insert(shim.index, values);
+            settings.extend(values.map(|values| (shim.index, values)));
         }
         if settings != self.snapshot.settings {
             self.changes.all = true;

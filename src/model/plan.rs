@@ -87,8 +87,8 @@ pub enum Op {
     MulticastOff { shim: ShimRef },
     /// Writes one sysctl of a shim.
     Set { shim: ShimRef, setting: Setting, value: i64 },
-    /// Gives a shim an own address, as a host prefix.
-    AddAddress { shim: ShimRef, address: IpAddr },
+    /// Gives a shim an own address, with the length of its prefix. It makes no route.
+    AddAddress { shim: ShimRef, address: IpNet },
     /// Lets a shim answer neighbour solicitations for an address of the host.
     AddProxy { shim: ShimRef, address: Ipv6Addr },
     /// Makes a permanent neighbour entry, or changes its MAC.
@@ -132,7 +132,8 @@ impl Op {
             | Op::SetFilter { shim, .. }
             | Op::SetUp { shim } => (&shim.name, None),
             Op::Rename { name, .. } => (name, None),
-            Op::AddAddress { shim, address } | Op::SetNeighbour { shim, address, .. } => {
+            Op::AddAddress { shim, address } => (&shim.name, Some(IpNet::from(address.addr()))),
+            Op::SetNeighbour { shim, address, .. } => {
                 (&shim.name, Some(IpNet::from(*address)))
             }
             Op::AddProxy { shim, address } => (&shim.name, Some(IpNet::from(IpAddr::from(*address)))),
@@ -191,6 +192,9 @@ impl fmt::Display for Op {
             Op::MulticastOff { shim } => write!(f, "set multicast off on {shim}"),
             Op::Set { shim, setting, value } => {
                 write!(f, "set net.{} to {value}", setting.path(&shim.name).replace('/', "."))
+            }
+            Op::AddAddress { shim, address } if is_host(address) => {
+                write!(f, "add address {} to {shim}", address.addr())
             }
             Op::AddAddress { shim, address } => write!(f, "add address {address} to {shim}"),
             Op::AddProxy { shim, address } => write!(f, "let {shim} answer for the host's {address}"),

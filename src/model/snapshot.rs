@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use super::Mac;
 use super::inventory::Mode;
 use super::names::{self, TABLE, TABLE_MAIN};
+pub use super::setting::Setting;
 
 /// The kernel's state, as far as we need it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -62,8 +63,31 @@ pub struct Host {
     pub machine_id: String,
     /// False where IPv6 is off for the whole kernel (`ipv6.disable=1`).
     pub ipv6: bool,
-    /// `net.ipv4.conf.all.arp_ignore`.
+    /// `net.ipv4.conf.all.arp_ignore`. Of this and of the next three the kernel takes the larger of `all` and the
+    /// link, so no value on a shim undoes them.
     pub arp_ignore: i64,
+    /// `net.ipv4.conf.all.rp_filter`.
+    pub rp_filter: i64,
+    /// `net.ipv4.conf.all.route_localnet`.
+    pub route_localnet: i64,
+    /// `net.ipv4.conf.all.proxy_arp_pvlan`.
+    pub proxy_arp_pvlan: i64,
+    /// The settings that this kernel does not have.
+    pub lacks: BTreeSet<Setting>,
+    /// Whether they can be read and written at all.
+    pub sysctls: Sysctls,
+}
+
+/// What there is of `/proc/sys/net`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sysctls {
+    /// It can be read and written.
+    #[default]
+    Usable,
+    /// It can only be read: `/proc/sys` is mounted read-only.
+    ReadOnly,
+    /// It is not there: `/proc` is not mounted, or something hides it.
+    Missing,
 }
 
 /// A link in the host's namespace.
@@ -253,79 +277,6 @@ pub enum NeighbourState {
     Unresolved,
     /// Asked for, and nobody answered: `NUD_FAILED`.
     Failed,
-}
-
-/// The sysctls that make a shim quiet, each with its file below `/proc/sys/net`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(
-    missing_docs,
-    reason = "the names are the kernel's; Documentation/networking/ip-sysctl.rst describes them"
-)]
-pub enum Setting {
-    ArpFilter,
-    RpFilter,
-    AcceptRedirects,
-    SendRedirects,
-    AcceptSourceRoute,
-    Solicit,
-    Ipv6Disable,
-    Ipv6AddrGenMode,
-    Ipv6AcceptRa,
-    Ipv6AcceptRedirects,
-    Ipv6Forwarding,
-    Ipv6ProxyNdp,
-    Ipv6ProxyDelay,
-    Ipv6Solicit,
-}
-
-impl Setting {
-    /// All of them, in the order in which they are written.
-    pub const ALL: [Setting; 14] = [
-        Setting::ArpFilter,
-        Setting::RpFilter,
-        Setting::AcceptRedirects,
-        Setting::SendRedirects,
-        Setting::AcceptSourceRoute,
-        Setting::Solicit,
-        Setting::Ipv6Disable,
-        Setting::Ipv6AddrGenMode,
-        Setting::Ipv6AcceptRa,
-        Setting::Ipv6AcceptRedirects,
-        Setting::Ipv6Forwarding,
-        Setting::Ipv6ProxyNdp,
-        Setting::Ipv6ProxyDelay,
-        Setting::Ipv6Solicit,
-    ];
-
-    /// Belongs to IPv6.
-    pub fn is_ipv6(self) -> bool {
-        self.place().0 == "ipv6"
-    }
-
-    /// Its path below `/proc/sys/net` for one link.
-    pub fn path(self, link: &str) -> String {
-        let (family, folder, key) = self.place();
-        format!("{family}/{folder}/{link}/{key}")
-    }
-
-    fn place(self) -> (&'static str, &'static str, &'static str) {
-        match self {
-            Setting::ArpFilter => ("ipv4", "conf", "arp_filter"),
-            Setting::RpFilter => ("ipv4", "conf", "rp_filter"),
-            Setting::AcceptRedirects => ("ipv4", "conf", "accept_redirects"),
-            Setting::SendRedirects => ("ipv4", "conf", "send_redirects"),
-            Setting::AcceptSourceRoute => ("ipv4", "conf", "accept_source_route"),
-            Setting::Solicit => ("ipv4", "neigh", "mcast_solicit"),
-            Setting::Ipv6Disable => ("ipv6", "conf", "disable_ipv6"),
-            Setting::Ipv6AddrGenMode => ("ipv6", "conf", "addr_gen_mode"),
-            Setting::Ipv6AcceptRa => ("ipv6", "conf", "accept_ra"),
-            Setting::Ipv6AcceptRedirects => ("ipv6", "conf", "accept_redirects"),
-            Setting::Ipv6Forwarding => ("ipv6", "conf", "forwarding"),
-            Setting::Ipv6ProxyNdp => ("ipv6", "conf", "proxy_ndp"),
-            Setting::Ipv6ProxyDelay => ("ipv6", "neigh", "proxy_delay"),
-            Setting::Ipv6Solicit => ("ipv6", "neigh", "mcast_solicit"),
-        }
-    }
 }
 
 /// The nftables table `netdev macvlan_shim`, which decides what frames pass our shims.

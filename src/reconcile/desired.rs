@@ -73,8 +73,8 @@ pub struct Shim {
     pub obstacle: Option<Obstacle>,
     /// Its sysctls.
     pub settings: Vec<(Setting, i64)>,
-    /// Its own addresses.
-    pub addresses: BTreeSet<IpAddr>,
+    /// Its own addresses, each with the length of its prefix.
+    pub addresses: BTreeSet<IpNet>,
     /// The host's addresses that it answers for.
     pub proxies: BTreeSet<Ipv6Addr>,
     /// The configured ranges, with their preferred source.

@@ -183,7 +183,7 @@ impl<'a> Ground<'a> {
 
     /// The host's address that talks to `guest` over `parent`: the one in the same range, else the best
     /// of the family, else an own address of the shim. Own addresses come first where the host
-    /// answers ARP only for addresses of the very link that is asked (`all.arp_ignore`).
+    /// answers ARP only for addresses of the very link that is asked (`all.arp_ignore` 1 and 2).
     pub fn source(&self, parent: &Link, guest: IpAddr) -> Option<IpAddr> {
         let host = || {
             let mut best: Option<(bool, IpAddr)> = None;
@@ -198,7 +198,7 @@ impl<'a> Ground<'a> {
             best.map(|(_, address)| address)
         };
         let own = || self.own_addresses(&parent.name).find(|own| own.is_ipv4() == guest.is_ipv4());
-        if guest.is_ipv4() && self.snapshot.host.arp_ignore > 0 {
+        if guest.is_ipv4() && matches!(self.snapshot.host.arp_ignore, 1 | 2) {
             own().or_else(host)
         } else {
             host().or_else(own)

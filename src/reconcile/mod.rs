@@ -28,6 +28,7 @@ mod place;
 pub mod probe;
 pub mod schedule;
 mod select;
+mod setting;
 mod shim;
 mod strange;
 

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use super::desired::{Decision, Desired, Shim};
 use super::ground::Ground;
 use super::select::left_out;
+use super::setting;
 use super::shim::{self, Obstacle};
 use crate::model::inventory::{Guest, GuestKind, Inventory, Mode, NicParent};
 use crate::model::snapshot::Link;
@@ -53,6 +54,7 @@ pub(super) fn place_shims(
     for (parent, shim) in &mut shims {
         shim.macs = shim.ranges.is_empty().then(|| macs(ground, desired, *parent));
     }
+    desired.problems.extend(setting::problems(ground, shims.values()));
     desired.shims = shims;
 }
 
@@ -156,8 +158,8 @@ fn new_shim(
         mtu: parent.mtu,
         why,
         obstacle,
-        settings: shim::settings(ground, ranges.clone().next().is_some()),
-        addresses: ground.own_addresses(&parent.name).collect(),
+        settings: setting::settings(ground, parent, ranges.clone().next().is_some()),
+        addresses: setting::own_addresses(ground, parent),
         proxies: proxies.collect(),
         ranges: ranges.map(|range| (*range, ground.source(parent, range.addr()))).collect(),
         tables: [ground.table(false), ground.table(true)],

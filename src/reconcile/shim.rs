@@ -1,4 +1,4 @@
-//! What a shim should be: its name, its MAC, its sysctls.
+//! What a shim should be: its name, its MAC.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use super::ground::Ground;
 use crate::model::Mac;
 use crate::model::inventory::Mode;
 use crate::model::names::{shim_name, spare_name};
-use crate::model::snapshot::{Link, LinkKind, Setting};
+use crate::model::snapshot::{Link, LinkKind};
 
 /// Why no shim can stand on a parent: a stable code, a sentence, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,9 +99,6 @@ fn name_taken(ground: &Ground<'_>, parent: &str) -> Option<Obstacle> {
     })
 }
 
-/// How often the kernel asks the LAN for a MAC, if it may: its own default.
-const SOLICITATIONS: i64 = 3;
-
 /// The MAC of a new shim: locally administered, the same after every reboot, and free on this host.
 pub(super) fn mac(ground: &Ground<'_>, parent: &Link, refused: &BTreeSet<Mac>) -> Mac {
     let links = ground.snapshot.links.values().filter_map(|link| link.mac);
@@ -128,26 +125,4 @@ fn hashed_mac(machine_id: &str, parent: &Link, counter: u32) -> Mac {
     let digest = hash.finalize();
     // Locally administered, unicast.
     Mac([(digest[0] & 0xfc) | 0x02, digest[1], digest[2], digest[3], digest[4], digest[5]])
-}
-
-/// The sysctls of a shim. IPv6 ones only where the kernel has IPv6. `asks`: it leads to ranges, and so to machines
-/// whose MACs only the LAN knows.
-pub(super) fn settings(ground: &Ground<'_>, asks: bool) -> Vec<(Setting, i64)> {
-    let value = |setting| match setting {
-        // Guests' MACs are known. If an entry is missing for an instant, the question for it would leave with the
-        // host's address and the shim's MAC, and whoever hears it remembers that.
-        Setting::Solicit | Setting::Ipv6Solicit => i64::from(asks) * SOLICITATIONS,
-        // Deaf to strangers: one ARP answer for the host's address, no frame twice, no foreign sources.
-        Setting::ArpFilter | Setting::RpFilter => 1,
-        Setting::AcceptRedirects | Setting::SendRedirects | Setting::AcceptSourceRoute => 0,
-        // No address of its own making.
-        Setting::Ipv6AddrGenMode => 1,
-        Setting::Ipv6AcceptRa | Setting::Ipv6AcceptRedirects => 0,
-        // Answers for the host's addresses, at once. Forwarding on one interface alone forwards nothing.
-        Setting::Ipv6Forwarding | Setting::Ipv6ProxyNdp => i64::from(ground.ipv6()),
-        Setting::Ipv6ProxyDelay => 0,
-        Setting::Ipv6Disable => i64::from(!ground.ipv6()),
-    };
-    let present = |setting: &Setting| ground.snapshot.host.ipv6 || !setting.is_ipv6();
-    Setting::ALL.into_iter().filter(present).map(|setting| (setting, value(setting))).collect()
 }

@@ -269,10 +269,10 @@ impl InMemoryKernel {
         Ok(())
     }
 
-    fn add_own_address(&mut self, shim: &ShimRef, address: IpAddr) -> Result<(), String> {
+    fn add_own_address(&mut self, shim: &ShimRef, address: IpNet) -> Result<(), String> {
         let link = self.index(shim)?;
-        self.needs_ipv6(link, address.is_ipv6())?;
-        let key = AddressKey { link, address: IpNet::from(address) };
+        self.needs_ipv6(link, address.addr().is_ipv6())?;
+        let key = AddressKey { link, address };
         let new = HostAddress { usable: true, deprecated: false, secondary: false, ours: true };
         self.snapshot.addresses.entry(key).or_insert(new);
         Ok(())

@@ -110,7 +110,7 @@ fn what_is_ours_is_replaced_and_what_is_not_is_left_alone() {
     host.ip(&format!("neigh add 192.0.2.122 lladdr 02:00:00:00:00:22 dev {name} nud stale"));
     kernel.apply(&Op::SetNeighbour { shim: shim.clone(), address: ip("192.0.2.122"), mac }).unwrap();
     host.ip(&format!("addr add 192.0.2.123/32 dev {name}"));
-    let add = Op::AddAddress { shim: shim.clone(), address: ip("192.0.2.123") };
+    let add = Op::AddAddress { shim: shim.clone(), address: net("192.0.2.123/32") };
     assert_eq!(kernel.apply(&add).unwrap_err().code, ErrorCode::Exists);
     host.ip(&format!("neigh add proxy 2001:db8::44 dev {name}"));
     let proxy = "2001:db8::44".parse().unwrap();

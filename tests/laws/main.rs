@@ -470,13 +470,13 @@ fn related(a: &Op, b: &Op) -> bool {
     };
     let address = |op: &Op| match op {
         Op::SetNeighbour { address, .. }
-        | Op::DeleteNeighbour { address, .. }
-        | Op::AddAddress { address, .. } => Some(*address),
+        | Op::DeleteNeighbour { address, .. } => Some(*address),
+        Op::AddAddress { address, .. } => Some(address.addr()),
         Op::SetRoute { destination, .. } | Op::DeleteRoute { destination, .. } => Some(destination.addr()),
         _ => None,
     };
     let rule = matches!(a, Op::SetRoute { .. }) && matches!(b, Op::DeleteRule { .. });
-    let source = matches!((a, b), (Op::AddAddress { address, .. }, Op::SetRoute { source, .. }) if Some(*address) == *source);
+    let source = matches!((a, b), (Op::AddAddress { address, .. }, Op::SetRoute { source, .. }) if Some(address.addr()) == *source);
     let name = matches!((a, b),
         (Op::Rename { link_name, .. } | Op::DeleteShim { link_name, .. }, Op::Rename { name, .. }) if link_name == name);
     let same_address = address(a).is_some() && address(a) == address(b);

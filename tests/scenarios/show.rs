@@ -20,7 +20,7 @@ pub(crate) fn steps(steps: &[(String, &Step)], in_full: bool) -> String {
         let run = steps[at..].iter().take_while(alike).count();
         match &step.op {
             Op::Set { shim, .. } if run > 4 && !in_full => {
-                writeln!(text, "{mark}set {run} sysctls of {shim} — {}", step.why).unwrap();
+                writeln!(text, "{mark}set the sysctls of {shim} — {}", step.why).unwrap();
                 at += run;
             }
             op => {

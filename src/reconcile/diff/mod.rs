@@ -18,7 +18,7 @@ use crate::model::inventory::Mode;
 use crate::model::names::{LINK_GROUP, metric, spare_name};
 use crate::model::plan::When;
 use crate::model::snapshot::{
-    Child, ChildKey, GuestAddress, Link, LinkKind, Neighbour, NeighbourState, RouteKey, ShimFilter,
+    AddressKey, Child, ChildKey, GuestAddress, HostAddress, Link, LinkKind, Neighbour, NeighbourState, RouteKey, ShimFilter,
 };
 use crate::model::{Mac, Op, Plan, ShimRef, Snapshot, Step};
 
@@ -255,9 +255,14 @@ impl<'a> Steps<'a> {
         children.filter(move |(_, child)| Some(child.parent) == parent)
     }
 
-    fn has_address(&self, shim: &ShimRef, address: IpAddr) -> bool {
+    fn has_address(&self, shim: &ShimRef, address: IpNet) -> bool {
         let Some(link) = shim.index else { return false };
-        self.snapshot.addresses.keys().any(|key| key.link == link && key.address.addr() == address)
+        let on_it = self.snapshot.addresses.iter().filter(|(key, _)| key.link == link);
+        // One of somebody else's with another length is left alone.
+        let is_it = |(key, standing): (&AddressKey, &HostAddress)| {
+            key.address == address || (!standing.ours && key.address.addr() == address.addr())
+        };
+        on_it.into_iter().any(is_it)
     }
 
     fn has_neighbour(&self, shim: &ShimRef, address: IpAddr, mac: Mac) -> bool {
@@ -367,6 +372,6 @@ fn is_flushed(snapshot: &Snapshot, link: u32, desired: &Shim) -> bool {
     let on_it = snapshot.addresses.iter();
     let mut on_it = on_it.filter(|(key, _)| key.link == link && key.address.addr().is_ipv4());
     let some = on_it.clone().next().is_some();
-    let all_go = on_it.all(|(key, address)| address.ours && !desired.addresses.contains(&key.address.addr()));
-    some && all_go && !desired.addresses.iter().any(IpAddr::is_ipv4)
+    let all_go = on_it.all(|(key, address)| address.ours && !desired.addresses.contains(&key.address));
+    some && all_go && !desired.addresses.iter().any(|own| own.addr().is_ipv4())
 }

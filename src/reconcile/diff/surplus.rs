@@ -200,11 +200,14 @@ impl Steps<'_> {
     pub(super) fn delete_addresses_of(&mut self, desired: &Shim) {
         let on_it = self.snapshot.addresses.iter().filter(|(key, _)| Some(key.link) == desired.shim.index);
         for (key, _) in on_it.filter(|(_, address)| address.ours) {
-            if !desired.addresses.contains(&key.address.addr()) {
+            if !desired.addresses.contains(&key.address) {
                 let link_name = self.link_name(key.link);
                 let op = Op::DeleteAddress { link: key.link, link_name, address: key.address };
                 let why = match is_link_local(&key.address) {
                     true => "it would speak on the LAN from its own address",
+                    false if desired.addresses.iter().any(|own| own.addr() == key.address.addr()) => {
+                        "its subnet has another length"
+                    }
                     false => "the configuration no longer gives it",
                 };
                 self.now(op, why);

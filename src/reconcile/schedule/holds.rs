@@ -37,9 +37,9 @@ impl Holds {
         let shim = |name: &String| self.shims.get(name);
         let address_on = |name: &String, address: &IpAddr| self.addresses.get(&(name.clone(), *address));
         let holds = match op {
-            Op::Probe { .. } | Op::AddRule { .. } | Op::DeleteProxy { .. } | Op::DeleteAddress { .. } => {
-                [None; 3]
-            }
+            Op::Probe { .. } | Op::AddRule { .. } | Op::DeleteProxy { .. } => [None; 3],
+            // The same address with another length comes first: it is the source of routes.
+            Op::DeleteAddress { address, .. } => [self.sources.get(&address.addr()), None, None],
             Op::Rename { name, .. } => [self.names.get(name), None, None],
             Op::CreateShim { shim: at, .. } => [shim(&at.name), self.names.get(&at.name), None],
             Op::Mark { shim: at, .. }
@@ -78,7 +78,7 @@ impl Holds {
             Op::CreateShim { shim, .. } | Op::SetUp { shim } => add(&mut self.shims, &shim.name, due),
             Op::Rename { link_name, .. } => add(&mut self.names, link_name, due),
             Op::MulticastOff { shim } | Op::Set { shim, .. } => add(&mut self.incomplete, &shim.name, due),
-            Op::AddAddress { address, .. } => add(&mut self.sources, address, due),
+            Op::AddAddress { address, .. } => add(&mut self.sources, &address.addr(), due),
             Op::SetNeighbour { shim, address, .. } => {
                 add(&mut self.addresses, &(shim.name.clone(), *address), due);
             }

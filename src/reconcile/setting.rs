@@ -1,0 +1,205 @@
+//! The sysctls of a shim, and those of the host that no sysctl of a shim undoes. SYSCTLS.md has every sysctl of the
+//! kernel, and why it is among them or not.
+
+use std::collections::BTreeSet;
+
+use ipnet::IpNet;
+
+use super::desired::Shim;
+use super::ground::Ground;
+use crate::model::snapshot::{Link, Setting, Sysctls};
+use crate::model::status::Problem;
+
+/// How often the kernel asks the LAN for a MAC, if it may: its own default.
+const SOLICITATIONS: i64 = 3;
+
+/// Smallest MTU with which the kernel lets a link have IPv6 (`IPV6_MIN_MTU`), in bytes. Below it the link has no IPv6
+/// sysctls either.
+const IPV6_MIN_MTU: u32 = 1280;
+
+/// The sysctls of a shim on this parent, as far as the kernel has them. `asks`: it leads to ranges, and so to machines
+/// whose MACs only the LAN knows.
+pub(super) fn settings(ground: &Ground<'_>, parent: &Link, asks: bool) -> Vec<(Setting, i64)> {
+    let host = &ground.snapshot.host;
+    let value = |setting| match setting {
+        // Guests' MACs are known. If an entry is missing for an instant, the question for it would leave with the
+        // host's address and the shim's MAC, and whoever hears it remembers that.
+        Setting::Solicit | Setting::Ipv6Solicit => i64::from(asks) * SOLICITATIONS,
+        // Deaf to strangers: one ARP answer for the host's address, no frame twice, no foreign sources.
+        Setting::ArpFilter | Setting::RpFilter => 1,
+        // It answers for the host's own addresses and for no others: not as a proxy, whatever `all.proxy_arp` says.
+        Setting::MediumId => -1,
+        Setting::ProxyArp | Setting::ProxyArpPvlan => 0,
+        // It does answer for them, whatever `default` said when it was made.
+        Setting::ArpIgnore => 0,
+        // No entry in the table that all share because a guest says so, and no word of its own to the LAN.
+        Setting::ArpAccept | Setting::Ipv6AcceptUntrackedNa => 0,
+        Setting::ArpNotify | Setting::Ipv6NdiscNotify => 0,
+        // Guests reach what the host has for the LAN, not its loopback, and nothing behind it.
+        Setting::AcceptLocal | Setting::RouteLocalnet | Setting::BcForwarding => 0,
+        Setting::AcceptRedirects | Setting::SendRedirects | Setting::AcceptSourceRoute => 0,
+        Setting::Ipv6ForceForwarding => 0,
+        Setting::Ipv6Seg6Enabled | Setting::Ipv6RplSegEnabled | Setting::Ipv6Ioam6Enabled => 0,
+        // One own address that goes takes no others of its subnet with it.
+        Setting::PromoteSecondaries => 1,
+        // No address of its own making.
+        Setting::Ipv6AddrGenMode => 1,
+        Setting::Ipv6AcceptRa | Setting::Ipv6AcceptRedirects => 0,
+        // Answers for the host's addresses, at once, and from an address of another link: it has none. Forwarding on
+        // one interface alone forwards nothing.
+        Setting::Ipv6Forwarding | Setting::Ipv6ProxyNdp => i64::from(ground.ipv6()),
+        Setting::Ipv6ProxyDelay | Setting::Ipv6UseOifAddrsOnly => 0,
+        Setting::Ipv6Disable => i64::from(!ground.ipv6()),
+    };
+    let ipv6 = host.ipv6 && parent.mtu >= IPV6_MIN_MTU;
+    let present = |setting: &Setting| (ipv6 || !setting.is_ipv6()) && !host.lacks.contains(setting);
+    Setting::ALL.into_iter().filter(present).map(|setting| (setting, value(setting))).collect()
+}
+
+/// The own addresses of the shim on this parent, each as a host prefix. Where the host answers ARP only to askers in the
+/// subnet of the address that they ask for (`all.arp_ignore=2`), IPv4 ones have the length of the guests' subnet.
+pub(super) fn own_addresses(ground: &Ground<'_>, parent: &Link) -> BTreeSet<IpNet> {
+    let needs_subnet = ground.snapshot.host.arp_ignore == 2;
+    let in_subnet = |own: std::net::IpAddr| {
+        let hosts = ground.snapshot.addresses.keys().filter(|key| key.link == parent.index);
+        let hosts = hosts.map(|key| key.address);
+        let subnets = hosts.chain(ground.config.policy.allow.iter().copied());
+        let subnets = subnets.filter(|net| net.contains(&own) && net.prefix_len() < net.max_prefix_len());
+        let length = subnets.map(|net| net.prefix_len()).min().filter(|_| needs_subnet && own.is_ipv4());
+        length.and_then(|length| IpNet::new(own, length).ok()).unwrap_or_else(|| IpNet::from(own))
+    };
+    ground.own_addresses(&parent.name).map(in_subnet).collect()
+}
+
+/// What is wrong with the sysctls of the host, as far as the shims that can stand suffer from it.
+pub(super) fn problems<'a>(
+    ground: &Ground<'_>,
+    shims: impl Iterator<Item = &'a Shim>,
+) -> impl Iterator<Item = Problem> {
+    let mut problems = Vec::new();
+    for shim in shims.filter(|shim| shim.obstacle.is_none()) {
+        problems.extend(unusable(ground.snapshot.host.sysctls));
+        problems.extend(arp_ignore(ground, shim));
+        problems.extend(route_localnet(ground));
+        problems.extend(proxy_arp_pvlan(ground));
+        problems.extend(rp_filter(ground, shim));
+    }
+    problems.into_iter()
+}
+
+fn unusable(sysctls: Sysctls) -> Option<Problem> {
+    let (what, hint) = match sysctls {
+        Sysctls::Usable => return None,
+        Sysctls::ReadOnly => (
+            "is mounted read-only: no shim can be made quiet, or kept so",
+            "remove ProtectKernelTunables= and ReadOnlyPaths=/proc/sys from the unit; in a container, the container's \
+             host must mount /proc/sys/net writable",
+        ),
+        Sysctls::Missing => (
+            "is not there: no shim can be made quiet, and nobody knows whether one is",
+            "mount -t proc proc /proc; or remove InaccessiblePaths=/proc/sys from the unit",
+        ),
+    };
+    Some(Problem {
+        code: "sysctls-unavailable".to_owned(),
+        object: "/proc/sys/net".to_owned(),
+        message: format!("/proc/sys/net {what}"),
+        hint: hint.to_owned(),
+    })
+}
+
+/// The kernel takes the larger of `all` and the link's own: a shim cannot answer where `all` forbids it.
+fn arp_ignore(ground: &Ground<'_>, shim: &Shim) -> Option<Problem> {
+    let (value, parent) = (ground.snapshot.host.arp_ignore, &shim.parent);
+    let own = shim.addresses.iter().filter(|own| own.addr().is_ipv4());
+    let answers = |own: &&IpNet| value == 1 || own.prefix_len() < own.max_prefix_len();
+    let (mute, own): (Vec<&IpNet>, Vec<&IpNet>) = own.partition(|own| value == 8 || !answers(own));
+    let rule = match value {
+        1 => "the host answers ARP only for addresses of the very link that is asked",
+        2 => "the host answers ARP only for addresses of the very link that is asked, to askers in their subnet",
+        8 => "the host answers no ARP request at all",
+        // 3 spares addresses of global scope, and the kernel knows no others.
+        _ => return None,
+    };
+    let lost = match own.first() {
+        Some(own) => format!(
+            "so its guests on {parent} reach it at {} over IPv4, and not at its ordinary address",
+            own.addr()
+        ),
+        None => format!("so it and its guests on {parent} do not reach each other over IPv4"),
+    };
+    let cure = format!(
+        "sysctl -w net/ipv4/conf/all/arp_ignore=0 net/ipv4/conf/{parent}/arp_ignore={value}, and likewise for \
+         every other link that needs it"
+    );
+    let otherwise = match (own.first(), mute.first()) {
+        (Some(_), _) => String::new(),
+        _ if value == 8 => String::new(),
+        (None, Some(mute)) => format!(
+            "; or add the network of the guests to [policy] allow: no subnet of {parent} has {}",
+            mute.addr()
+        ),
+        (None, None) => {
+            "; where it must stay, an own address ([shim] addresses) is one that guests can reach".to_owned()
+        }
+    };
+    Some(Problem {
+        code: "arp-ignore".to_owned(),
+        object: parent.clone(),
+        message: format!("net.ipv4.conf.all.arp_ignore is {value}: {rule}, {lost}"),
+        hint: format!("{cure}{otherwise}"),
+    })
+}
+
+/// The filter drops what is for the loopback; without one nothing does.
+fn route_localnet(ground: &Ground<'_>) -> Option<Problem> {
+    let problem = || Problem {
+        code: "route-localnet".to_owned(),
+        object: "net.ipv4.conf.all.route_localnet".to_owned(),
+        message: "net.ipv4.conf.all.route_localnet is 1, and there is no filter: guests reach what listens on \
+                  127.0.0.1 of the host"
+            .to_owned(),
+        hint: "apt install nftables; or set it on the links that need it, and sysctl -w \
+               net.ipv4.conf.all.route_localnet=0"
+            .to_owned(),
+    };
+    (ground.snapshot.host.route_localnet != 0 && is_unfiltered(ground)).then(problem)
+}
+
+/// The filter drops ARP requests for what is not the host's; without one the kernel answers for guests.
+fn proxy_arp_pvlan(ground: &Ground<'_>) -> Option<Problem> {
+    let problem = || Problem {
+        code: "proxy-arp".to_owned(),
+        object: "net.ipv4.conf.all.proxy_arp_pvlan".to_owned(),
+        message: "net.ipv4.conf.all.proxy_arp_pvlan is 1, and there is no filter: where the host forwards, it answers \
+                  guests' ARP requests for each other, and their traffic goes through it"
+            .to_owned(),
+        hint: "apt install nftables; or set it on the links that need it, and sysctl -w \
+               net.ipv4.conf.all.proxy_arp_pvlan=0"
+            .to_owned(),
+    };
+    (ground.snapshot.host.proxy_arp_pvlan != 0 && is_unfiltered(ground)).then(problem)
+}
+
+/// On a link without an IPv4 address the kernel takes loose filtering for strict; so only an own address makes it loose.
+fn rp_filter(ground: &Ground<'_>, shim: &Shim) -> Option<Problem> {
+    let is_loose = ground.snapshot.host.rp_filter > 1 && shim.addresses.iter().any(|own| own.addr().is_ipv4());
+    let problem = || Problem {
+        code: "rp-filter".to_owned(),
+        object: "net.ipv4.conf.all.rp_filter".to_owned(),
+        message: format!(
+            "net.ipv4.conf.all.rp_filter is {}, and no filter checks sources: guests on {} can send to the host \
+             from any address that it has a route to",
+            ground.snapshot.host.rp_filter, shim.parent
+        ),
+        hint: "apt install nftables; or sysctl -w net.ipv4.conf.all.rp_filter=0, and set 2 on the links that need it"
+            .to_owned(),
+    };
+    (is_loose && ground.snapshot.filter.lacks.is_some()).then(problem)
+}
+
+/// There can be no filter. One that cannot be read for a moment stands all the same.
+fn is_unfiltered(ground: &Ground<'_>) -> bool {
+    let filter = &ground.snapshot.filter;
+    !filter.usable && filter.lacks.is_some()
+}
