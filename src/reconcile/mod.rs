@@ -22,13 +22,17 @@ pub mod desire;
 pub mod desired;
 pub mod diff;
 pub mod ground;
+mod holders;
 pub mod join;
 mod kin;
+pub mod leftovers;
 mod place;
 pub mod probe;
 pub mod schedule;
 mod select;
 mod shim;
+pub mod suspects;
+pub mod tenure;
 
 pub use amend::amend;
 pub use decide::decide;
