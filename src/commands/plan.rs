@@ -1,6 +1,7 @@
 //! `macvlan-shim plan`: what `run` would change now. Changes nothing.
 
 use std::path::PathBuf;
+use std::time::Instant;
 
 use serde::Serialize;
 
@@ -26,7 +27,7 @@ pub fn plan(config_file: Option<PathBuf>, json: bool) -> Result<u8, Failure> {
     let config = Config::load(config_file.as_deref())?;
     let inventory = super::block_on(read_servers(&config))?;
     let kernel = Kernel::open()?;
-    let desired = desire(&config, &inventory, kernel.snapshot(), &mut Memory::default());
+    let desired = desire(&config, &inventory, kernel.snapshot(), &mut Memory::default(), Instant::now());
     let plan = diff(&desired, kernel.snapshot());
     let none_read = inventory.servers.values().all(|server| server.guests.is_none());
     let untold =

@@ -144,7 +144,7 @@ impl Daemon {
         if self.dirty || self.again {
             return Some(Instant::now());
         }
-        self.schedule.wake().into_iter().chain(self.probes.wake()).min()
+        [self.schedule.wake(), self.probes.wake(), self.memory.tenure.wake()].into_iter().flatten().min()
     }
 
     /// Reads, decides and writes until there is nothing to do now; then asks the LAN what it has to be asked.
@@ -172,6 +172,7 @@ impl Daemon {
                 self.schedule.host_changed();
             }
             changes.merge(self.schedule.due(Instant::now()));
+            changes.merge(self.memory.tenure.due(Instant::now()));
             changes.all |= std::mem::take(&mut self.dirty);
             let ran = if changes.is_empty() { 0 } else { self.round(&changes, servers) };
             servers.look(&servers_to_ask(
@@ -195,8 +196,8 @@ impl Daemon {
     fn round(&mut self, changes: &Changes, servers: &Servers) -> usize {
         let began = kernel::processor_time();
         let snapshot = self.kernel.snapshot();
-        let (plan, scope) =
-            decide(&mut self.desired, &self.config, &self.inventory, snapshot, &mut self.memory, changes);
+        let Daemon { desired, config, inventory, memory, .. } = self;
+        let (plan, scope) = decide(desired, config, inventory, snapshot, memory, changes, Instant::now());
         self.probes.look(&self.config, &self.desired, snapshot, &scope, Instant::now());
         let mut round = self.schedule.begin(&plan, &scope, Instant::now());
         let ran = self.run(&plan, &mut round);

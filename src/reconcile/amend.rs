@@ -8,10 +8,15 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::Instant;
 
 use super::desire::rules;
 use super::desired::Desired;
 use super::ground::Ground;
+use super::holders::settle;
+use super::leftovers;
+use super::suspects::Suspect;
+use super::tenure::Tenure;
 use crate::config::Config;
 use crate::model::snapshot::ChildKey;
 use crate::model::{Changes, Snapshot};
@@ -23,30 +28,47 @@ pub fn amend(
     desired: &mut Desired,
     config: &Config,
     snapshot: &Snapshot,
+    tenure: &mut Tenure,
     changes: &Changes,
+    now: Instant,
 ) -> Option<BTreeSet<IpAddr>> {
     if changes.all {
         return None;
     }
-    let ground = Ground { snapshot, config, facts: &desired.facts };
+    // They stand until everything is decided anew.
+    let facts = std::mem::take(&mut desired.facts);
+    let ground = Ground { snapshot, config, facts: &facts };
+    let addresses = amend_upon(&ground, desired, tenure, changes, now);
+    desired.facts = facts;
+    addresses
+}
+
+fn amend_upon(
+    ground: &Ground<'_>,
+    desired: &mut Desired,
+    tenure: &mut Tenure,
+    changes: &Changes,
+    now: Instant,
+) -> Option<BTreeSet<IpAddr>> {
     let mut addresses = changes.addresses.clone();
     let claimants = changes.addresses.iter().flat_map(|address| desired.claims.claimants(*address));
     let children = claimants.chain(&changes.children);
     let mains: BTreeSet<ChildKey> = children.map(|child| desired.parties.main(*child)).collect();
     for main in mains {
-        addresses.extend(desired.claims.weigh(&ground, &desired.parties, main));
-        if desired.claims.is_caught(&ground, &desired.parties, main)
-            && !ground.facts.distrusted.contains(&main)
+        addresses.extend(desired.claims.weigh(ground, &desired.parties, main));
+        if desired.claims.is_caught(ground, &desired.parties, main)
+            && !ground.facts.distrusted.contains(&Suspect::of(&desired.parties, main))
         {
             return None;
         }
     }
     // What no server vouches for may keep only what it had without a break.
-    if desired.facts.unclaimed.iter().any(|(.., address)| addresses.contains(address)) {
+    if ground.facts.unclaimed.iter().any(|(.., address)| addresses.contains(address)) {
         return None;
     }
     // A configured range of one address makes way for a guest.
-    if config
+    if ground
+        .config
         .parents
         .values()
         .flat_map(|parent| &parent.routes)
@@ -54,18 +76,19 @@ pub fn amend(
     {
         return None;
     }
+    let mut mains = BTreeSet::new();
     for address in &addresses {
-        let holder = desired.claims.holder(&ground, &desired.parties, *address);
-        let before = desired.holders.get(address);
+        let before = settle(ground, desired, tenure, *address, now);
+        let holder = desired.holders.get(address);
         // A shim may stand for what no server vouches for alone.
-        let unclaimed = [before, holder.as_ref()].into_iter().flatten().any(|holder| holder.nic.is_none());
-        if unclaimed && before != holder.as_ref() {
+        let both = [before.as_ref(), holder];
+        let unclaimed = both.into_iter().flatten().any(|holder| holder.nic.is_none());
+        if unclaimed && before.as_ref() != holder {
             return None;
         }
-        match holder {
-            Some(holder) => drop(desired.holders.insert(*address, holder)),
-            None => drop(desired.holders.remove(address)),
-        }
+        mains.extend(both.into_iter().flatten().map(|holder| desired.parties.main(holder.child)));
     }
-    (rules(&ground, &desired.shims, &desired.holders) == desired.rules).then_some(addresses)
+    tenure.tidy(now);
+    addresses.extend(leftovers::find(ground, desired, tenure, &addresses.clone(), mains));
+    (rules(ground, &desired.shims, &desired.holders) == desired.rules).then_some(addresses)
 }

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::admit::{Claimant, Reason, Verdict, admit, is_answered};
-use super::desired::Holder;
 use super::ground::{Ground, Holding, HostFacts};
 use super::kin::reached_at;
+use super::suspects::Suspect;
 use crate::model::snapshot::{Child, ChildKey};
 use crate::model::{Mac, NicKey, Snapshot};
 
@@ -63,7 +63,11 @@ impl Parties {
         let rightly =
             |mac: &Mac| self.given.contains(mac) || mac.is_virtual_routers() || self.orphans.contains(&key);
         let known_as = reached_at.iter().chain([&child.mac]).copied().filter(rightly).collect();
-        Claimant { known_as, reached_at, distrusted: ground.facts.distrusted.contains(&self.main(key)) }
+        Claimant {
+            known_as,
+            reached_at,
+            distrusted: ground.facts.distrusted.contains(&Suspect::of(self, key)),
+        }
     }
 
     /// If a child takes part as far as an address is concerned: the MAC at which it is reached, and its NIC. A server
@@ -174,22 +178,6 @@ impl Claims {
                 held && is_answered(ground, child.parent, address)
             })
         })
-    }
-
-    /// Who holds an address: of all whose claims are admitted the one that our neighbour entry names, there where it
-    /// is now, else on another parent. Where there is no holder yet, it is the first in the order of keys.
-    pub(super) fn holder(&self, ground: &Ground<'_>, parties: &Parties, address: IpAddr) -> Option<Holder> {
-        let claim = |key: &ChildKey| {
-            let source = self.verdict(key, address)?.source()?;
-            let parent = ground.snapshot.children.get(key)?.parent;
-            let (mac, nic) = parties.stand(ground.facts, ground.snapshot, key, address)?;
-            let holds = ground.holds(parent, mac, address);
-            let elsewhere = !holds && !ground.holds_anywhere(mac, address);
-            let rank =
-                (parties.blocked.contains(&parent), !holds, elsewhere, nic.is_none(), nic, parent, mac, *key);
-            Some((rank, Holder { child: *key, parent, mac, source, nic: nic.cloned() }))
-        };
-        self.claimants(address).filter_map(claim).min_by(|(a, _), (b, _)| a.cmp(b)).map(|(_, holder)| holder)
     }
 }
 

@@ -1,5 +1,7 @@
 //! One decision and what follows from it.
 
+use std::time::Instant;
+
 use super::{Desired, amend, desire, desired::Memory, diff, diff_at};
 use crate::config::Config;
 use crate::model::plan::Scope;
@@ -14,11 +16,12 @@ pub fn decide(
     snapshot: &Snapshot,
     memory: &mut Memory,
     changes: &Changes,
+    now: Instant,
 ) -> (Plan, Scope) {
-    match amend(desired, config, snapshot, changes) {
+    match amend(desired, config, snapshot, &mut memory.tenure, changes, now) {
         Some(addresses) => (diff_at(desired, snapshot, &addresses), Scope::Addresses(addresses)),
         None => {
-            *desired = desire(config, inventory, snapshot, memory);
+            *desired = desire(config, inventory, snapshot, memory, now);
             (diff(desired, snapshot), Scope::All)
         }
     }

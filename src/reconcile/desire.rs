@@ -2,15 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::Instant;
 
 use super::claims::{Claims, Parties, Seat};
 use super::desired::{Decision, Desired, Holder, Memory, Shim};
 use super::ground::{Ground, HostFacts};
+use super::holders::{adopt, settle};
 use super::join::{Joins, doubts, join};
 use super::kin::{kin, reached_at};
+use super::leftovers;
 use super::place::place_shims;
 use super::select::left_out;
 use super::shim;
+use super::suspects::{Suspect, still_distrusted};
+use super::tenure::Tenure;
 use crate::config::Config;
 use crate::model::inventory::{Guest, GuestKind, Inventory, Mode, Nic, NicParent, OptOut, Power};
 use crate::model::snapshot::{Child, ChildKey, Netns};
@@ -18,8 +23,13 @@ use crate::model::status::Problem;
 use crate::model::{NicKey, Snapshot};
 
 /// Decides. `memory` is what the last call left, updated to what the next one needs.
-pub fn desire(config: &Config, inventory: &Inventory, snapshot: &Snapshot, memory: &mut Memory) -> Desired {
-    memory.distrusted.retain(|child| snapshot.children.contains_key(child));
+pub fn desire(
+    config: &Config,
+    inventory: &Inventory,
+    snapshot: &Snapshot,
+    memory: &mut Memory,
+    now: Instant,
+) -> Desired {
     let mut facts = HostFacts::gather(config, inventory, snapshot, memory);
     let ground = Ground { snapshot, config, facts: &facts };
     memory.joins = join(&ground, inventory, &memory.joins);
@@ -45,20 +55,23 @@ pub fn desire(config: &Config, inventory: &Inventory, snapshot: &Snapshot, memor
     desired.parties = parties(&ground, inventory, &memory.joins, &desired.decisions);
     memory.unclaimed = desired.parties.still_unclaimed(&facts, snapshot, &memory.unclaimed);
     facts.unclaimed.clone_from(&memory.unclaimed);
+    memory.distrusted = still_distrusted(&memory.distrusted, &desired.parties, inventory, snapshot);
+    facts.distrusted.clone_from(&memory.distrusted);
     let ground = Ground { snapshot, config, facts: &facts };
     let mains = || snapshot.children.keys().copied().filter(|child| desired.parties.main(*child) == *child);
     let mut claims = Claims::default();
     mains().for_each(|main| drop(claims.weigh(&ground, &desired.parties, main)));
-    // Whom we catch is not trusted from this very moment.
-    let caught: Vec<ChildKey> =
-        mains().filter(|main| claims.is_caught(&ground, &desired.parties, *main)).collect();
-    memory.distrusted.extend(&caught);
+    // Whom we catch is not trusted from this very moment, nor is what else its guest has.
+    let suspect = |main: ChildKey| Suspect::of(&desired.parties, main);
+    let caught = mains().filter(|main| claims.is_caught(&ground, &desired.parties, *main));
+    let caught: BTreeSet<Suspect> = caught.map(suspect).collect();
+    memory.distrusted.extend(caught.iter().cloned());
     facts.distrusted.clone_from(&memory.distrusted);
     let ground = Ground { snapshot, config, facts: &facts };
-    caught.into_iter().for_each(|main| drop(claims.weigh(&ground, &desired.parties, main)));
+    let again = mains().filter(|main| caught.contains(&suspect(*main)));
+    again.for_each(|main| drop(claims.weigh(&ground, &desired.parties, main)));
     desired.claims = claims;
-    let holder = |address| Some((address, desired.claims.holder(&ground, &desired.parties, address)?));
-    desired.holders = desired.claims.addresses().filter_map(holder).collect();
+    settle_all(&ground, &mut desired, &mut memory.tenure, now);
     place_shims(&ground, inventory, &mut desired, &memory.refused_macs);
     desired.rules = rules(&ground, &desired.shims, &desired.holders);
     if let Some(lacks) = snapshot.filter.lacks.as_ref().filter(|_| !desired.shims.is_empty()) {
@@ -71,6 +84,21 @@ pub fn desire(config: &Config, inventory: &Inventory, snapshot: &Snapshot, memor
     facts.unclaimed.clone_from(&memory.unclaimed);
     desired.facts = facts;
     desired
+}
+
+/// Decides who holds which address.
+fn settle_all(ground: &Ground<'_>, desired: &mut Desired, tenure: &mut Tenure, now: Instant) {
+    if tenure.is_new() {
+        adopt(ground.snapshot, tenure);
+    }
+    tenure.forget_names(|nic| desired.decisions.contains_key(nic));
+    let addresses: BTreeSet<IpAddr> = desired.claims.addresses().chain(tenure.addresses()).collect();
+    for address in addresses {
+        settle(ground, desired, tenure, address, now);
+    }
+    tenure.begin();
+    tenure.tidy(now);
+    leftovers::find_all(ground, desired, tenure);
 }
 
 fn without_filter(lacks: &str, usable: bool) -> Problem {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
@@ -10,7 +11,10 @@ use super::admit::{Reason, Refusal, Verdict};
 use super::claims::{Claims, Parties};
 use super::ground::{Holding, HostFacts};
 use super::join::Joins;
+use super::leftovers::Leftovers;
 use super::shim::Obstacle;
+use super::suspects::Suspect;
+use super::tenure::{Contest, Tenure, WAIT};
 use crate::config::Config;
 use crate::model::snapshot::{ChildKey, Setting};
 use crate::model::status::Problem;
@@ -23,11 +27,13 @@ pub struct Memory {
     pub joins: Joins,
     /// MACs with which the kernel let no shim go up, because somebody that we cannot see has them.
     pub refused_macs: BTreeSet<Mac>,
-    /// The children of which an address turned out to be another machine's. Of their further addresses the LAN is
-    /// asked first.
-    pub distrusted: BTreeSet<ChildKey>,
+    /// Those of which an address turned out to be another machine's. Their further addresses are checked against the LAN
+    /// first.
+    pub distrusted: BTreeSet<Suspect>,
     /// What was held though no server vouches for it.
     pub unclaimed: BTreeSet<Holding>,
+    /// Who had which address, and who claimed it beside them.
+    pub tenure: Tenure,
 }
 
 /// Everything that should exist, and every decision on the way there. `claims` and `holders` follow the addresses of
@@ -48,6 +54,12 @@ pub struct Desired {
     pub claims: Claims,
     /// Who holds which: the guests' addresses that should be routed, on whatever shim.
     pub holders: BTreeMap<IpAddr, Holder>,
+    /// The addresses that more than one claims or has claimed, where that makes a difference.
+    pub contests: BTreeMap<IpAddr, Contest>,
+    /// The held addresses that another, who lost them, may come back to.
+    pub seconds: BTreeSet<IpAddr>,
+    /// The routes of NICs that have given up an address, and which of them must go at once.
+    pub leftovers: Leftovers,
     /// False while servers are still to be read: then no shim is surplus.
     pub settled: bool,
     /// What is wrong with the host or the configuration.
@@ -169,13 +181,38 @@ impl Desired {
     }
 
     fn weighed<'a>(&'a self, child: &ChildKey, address: IpAddr, own: &'a Verdict) -> Cow<'a, Verdict> {
-        match self.holders.get(&address) {
-            Some(holder) if own.source().is_some() && holder.child != *child => {
-                let by = holder.nic.as_ref().map_or_else(|| holder.mac.to_string(), ToString::to_string);
-                Cow::Owned(Verdict::refused(Reason::Held, format!("{by} holds {address}")))
-            }
-            _ => Cow::Borrowed(own),
-        }
+        let message = match (self.holders.get(&address), self.contests.get(&address)) {
+            _ if own.source().is_none() => return Cow::Borrowed(own),
+            (Some(holder), _) if holder.child != *child => format!("{holder} holds {address}"),
+            (None, Some(Contest::Waits { had })) => format!(
+                "{had} had {address} and this NIC claimed it too; {had} may come back, so the address is given to \
+                 another only {} s after it was lost",
+                WAIT.as_secs()
+            ),
+            _ => return Cow::Borrowed(own),
+        };
+        Cow::Owned(Verdict::refused(Reason::Held, message))
+    }
+
+    /// Others than the holder of an address have it too.
+    fn conflicts(&self) -> impl Iterator<Item = Problem> {
+        self.contests.iter().filter_map(|(address, contest)| {
+            let Contest::Shared { others } = contest else { return None };
+            let holder = self.holders.get(address)?;
+            let others: Vec<String> = others.iter().map(ToString::to_string).collect();
+            let (named, more) = others.split_at(others.len().min(NAMED));
+            let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+            let named = named.join(", ");
+            Some(Problem {
+                code: "address-conflict".to_owned(),
+                object: address.to_string(),
+                message: format!("{holder} and {named}{more} both have {address}; the host reaches {holder} at it"),
+                hint: format!(
+                    "give {named}{more} another address, or take it from {holder}: the next one gets it {} s later",
+                    WAIT.as_secs()
+                ),
+            })
+        })
     }
 
     /// The shim that an address should be routed through: if it has a holder, and a shim can stand there.
@@ -200,6 +237,19 @@ impl Desired {
                 }
             }
         }
+        problems.extend(self.conflicts());
         problems
+    }
+}
+
+/// Maximum number of NICs that are named as having an address that is another's.
+const NAMED: usize = 3;
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.nic {
+            Some(nic) => nic.fmt(f),
+            None => self.mac.fmt(f),
+        }
     }
 }

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use super::admit::Reason;
 use super::desired::Memory;
 use super::kin::reached_at;
+use super::suspects::Suspect;
 use crate::config::Config;
 use crate::model::inventory::{Inventory, Mode};
 use crate::model::names::{MAIN_RULE_PRIORITY, TABLE, TABLE_LOCAL, TABLE_MAIN, metric, shim_name};
@@ -40,8 +41,8 @@ pub struct HostFacts {
     sources: BTreeMap<u32, Vec<Source>>,
     /// The ifindex of the standing shim of each parent.
     shims: BTreeMap<u32, u32>,
-    /// The children of which an address turned out to be another machine's.
-    pub(super) distrusted: BTreeSet<ChildKey>,
+    /// Those of which an address turned out to be another machine's.
+    pub(super) distrusted: BTreeSet<Suspect>,
     /// What was held though no server vouches for it: the kernel drops our entries with a link's carrier or last address.
     pub(super) unclaimed: BTreeSet<Holding>,
     /// The children by their MAC.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::Instant;
 
 use macvlan_shim::model::Mac;
 use macvlan_shim::model::snapshot::{ChildKey, NeighbourState, Netns, Snapshot};
@@ -69,7 +70,7 @@ fn deed() -> impl Strategy<Value = Vec<Event>> {
 
 /// Decides on what has changed as the daemon does, and does it.
 fn settle(world: &World, kernel: &mut InMemoryKernel, memory: &mut Memory) {
-    let desired = desire(&world.config, &world.inventory, &kernel.snapshot, memory);
+    let desired = desire(&world.config, &world.inventory, &kernel.snapshot, memory, Instant::now());
     let plan = diff(&desired, &kernel.snapshot);
     apply(kernel, &plan);
 }

@@ -21,6 +21,7 @@ use macvlan_shim::model::{Mac, Op, Plan, Step};
 use macvlan_shim::reconcile::admit::Verdict;
 use macvlan_shim::reconcile::desired::Memory;
 use macvlan_shim::reconcile::schedule::{BLINK, BREATH, Error, Round};
+use macvlan_shim::reconcile::tenure::Tenure;
 use macvlan_shim::reconcile::{Decision, Desired, Schedule, amend, decide, desire, diff, diff_at};
 use proptest::prelude::*;
 
@@ -32,9 +33,17 @@ fn config() -> ProptestConfig {
     ProptestConfig { failure_persistence: None, max_shrink_iters: 4000, ..ProptestConfig::default() }
 }
 
+/// How long nothing happens.
+fn pause() -> impl Strategy<Value = Duration> {
+    let millis =
+        prop_oneof![3 => 1u64..300, 2 => 300u64..3_000, 2 => 3_000u64..70_000, 1 => 70_000u64..700_000];
+    millis.prop_map(Duration::from_millis)
+}
+
 /// Decides and plans, as a process does that has just started.
 fn plan(world: &World, kernel: &InMemoryKernel) -> (Desired, Plan) {
-    let desired = desire(&world.config, &world.inventory, &kernel.snapshot, &mut Memory::default());
+    let desired =
+        desire(&world.config, &world.inventory, &kernel.snapshot, &mut Memory::default(), Instant::now());
     let plan = diff(&desired, &kernel.snapshot);
     (desired, plan)
 }
@@ -98,7 +107,7 @@ proptest! {
             let unsafe_now: Vec<_> = unsafe_hosts(&kernel.snapshot).difference(&unsafe_before).copied().collect();
             prop_assert!(unsafe_now.is_empty(), "after {}: {unsafe_now:?} in\n{}", step.op, shown(&whole));
             if let Op::SetUp { shim } = &step.op {
-                let desired = desire(&world.config, &world.inventory, &world.kernel.snapshot, &mut Memory::default());
+                let desired = desire(&world.config, &world.inventory, &world.kernel.snapshot, &mut Memory::default(), Instant::now());
                 let wanted = desired.shims.values().find(|one| one.shim == *shim).unwrap();
                 let link = kernel.snapshot.link_named(&shim.name).unwrap();
                 prop_assert!(!link.multicast);
@@ -116,35 +125,50 @@ proptest! {
 
     #[test]
     fn incremental_equals_full(
-        world in world(), settled in any::<bool>(), events in prop::collection::vec(address_event(), 1..8)
+        world in world(),
+        settled in any::<bool>(),
+        events in prop::collection::vec((address_event(), pause(), any::<bool>()), 1..12),
     ) {
         let mut kernel = world.kernel.clone();
         if settled {
             let (_, first) = plan(&world, &kernel);
             apply(&mut kernel, &first);
         }
-        let mut inventory = world.inventory.clone();
+        let (mut inventory, mut now) = (world.inventory.clone(), Instant::now());
         let mut memory = Memory::default();
-        let mut desired = desire(&world.config, &inventory, &kernel.snapshot, &mut memory);
+        let mut desired = desire(&world.config, &inventory, &kernel.snapshot, &mut memory, now);
         let mut before = diff(&desired, &kernel.snapshot);
-        for event in &events {
+        for (event, pause, obeyed) in &events {
             let old = kernel.snapshot.clone();
+            // Sometimes what was planned has been done by then.
+            if *obeyed {
+                before.iter().for_each(|step| drop(kernel.apply(&step.op)));
+            }
+            now += *pause;
             event.happen(&mut kernel, &mut inventory);
-            let changes = kernel.changes_since(&old);
-            let amended = amend(&mut desired, &world.config, &kernel.snapshot, &changes);
-            let full = desire(&world.config, &inventory, &kernel.snapshot, &mut memory);
+            let mut changes = kernel.changes_since(&old);
+            changes.merge(memory.tenure.due(now));
+            let mut tenure = memory.tenure.clone();
+            let amended = amend(&mut desired, &world.config, &kernel.snapshot, &mut tenure, &changes, now);
+            let full = desire(&world.config, &inventory, &kernel.snapshot, &mut memory, now);
+            prop_assert!(memory.tenure.due(now).is_empty(), "it is due for ever");
             let whole = diff(&full, &kernel.snapshot);
             let Some(addresses) = amended else {
                 (desired, before) = (full, whole);
                 continue;
             };
+            prop_assert!(tenure.due(now).is_empty(), "it is due for ever");
             prop_assert_eq!(&desired, &full, "{:?}", changes);
             let about = |step: &&Step| step.op.address().is_some_and(|address| addresses.contains(&address));
             let part = diff_at(&desired, &kernel.snapshot, &addresses);
             prop_assert_eq!(sorted(part.iter()), sorted(whole.iter().filter(about)), "{:?}", changes);
             // All else is planned as it was.
             let others = |plan: &Plan| sorted(plan.iter().filter(|step| !about(step)));
-            prop_assert_eq!(others(&before), others(&whole), "{:?}", changes);
+            if !obeyed {
+                prop_assert_eq!(others(&before), others(&whole), "{:?}", changes);
+            }
+            // What the incremental way remembers serves as well.
+            memory.tenure = tenure;
             before = whole;
         }
     }
@@ -287,11 +311,13 @@ proptest! {
         let mut kernel = world.kernel.clone();
         let mut memory = Memory::default();
         let mut world = world;
+        let mut now = Instant::now();
         for event in &events {
-            let desired = desire(&world.config, &world.inventory, &kernel.snapshot, &mut memory);
+            now += Duration::from_secs(20);
+            let desired = desire(&world.config, &world.inventory, &kernel.snapshot, &mut memory, now);
             let first = diff(&desired, &kernel.snapshot);
             apply(&mut kernel, &first);
-            let desired = desire(&world.config, &world.inventory, &kernel.snapshot, &mut memory);
+            let desired = desire(&world.config, &world.inventory, &kernel.snapshot, &mut memory, now);
             let second = diff(&desired, &kernel.snapshot);
             prop_assert!(second.is_empty(), "first:\n{}second:\n{}", shown(&first), shown(&second));
             event.happen(&mut kernel, &mut world.inventory);
@@ -320,7 +346,7 @@ proptest! {
             run.now += Duration::from_secs(5);
             run.settle(&|_| false);
         }
-        let left = desire(&run.world.config, &run.world.inventory, &run.kernel.snapshot, &mut run.memory);
+        let left = desire(&run.world.config, &run.world.inventory, &run.kernel.snapshot, &mut run.memory, run.now);
         let left = diff(&left, &run.kernel.snapshot);
         prop_assert!(left.is_empty(), "{}", shown(&left));
         prop_assert_eq!(run.schedule.failures().count(), 0);
@@ -372,14 +398,22 @@ impl Run {
                 self.schedule.host_changed();
             }
             changes.merge(self.schedule.due(self.now));
+            changes.merge(self.memory.tenure.due(self.now));
             changes.all |= std::mem::take(&mut self.told);
             if changes.is_empty() {
                 return;
             }
             self.seen = self.kernel.snapshot.clone();
             let World { config, inventory, .. } = &self.world;
-            let (plan, scope) =
-                decide(&mut self.desired, config, inventory, &self.seen, &mut self.memory, &changes);
+            let (plan, scope) = decide(
+                &mut self.desired,
+                config,
+                inventory,
+                &self.seen,
+                &mut self.memory,
+                &changes,
+                self.now,
+            );
             walks += &format!("walk:\n{}", shown(&plan));
             if !self.walk(&plan, &scope, fails) {
                 return;
@@ -634,7 +668,8 @@ fn is_amended(world: &World, events: &[Event]) -> bool {
     let (old, mut inventory) = (kernel.snapshot.clone(), world.inventory.clone());
     events.iter().for_each(|event| event.happen(&mut kernel, &mut inventory));
     let changes = kernel.changes_since(&old);
-    let amended = amend(&mut desired, &world.config, &kernel.snapshot, &changes);
+    let (mut tenure, now) = (Tenure::default(), Instant::now());
+    let amended = amend(&mut desired, &world.config, &kernel.snapshot, &mut tenure, &changes, now);
     amended.is_some_and(|addresses| !diff_at(&desired, &kernel.snapshot, &addresses).is_empty())
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use ipnet::IpNet;
 use macvlan_shim::config::{Config, Parent, Policy, Probe, Select, Shim};
@@ -111,7 +112,13 @@ fn sibling() -> impl Strategy<Value = Event> {
 impl World {
     /// An earlier process did its work.
     fn serve(&mut self) {
-        let desired = desire(&self.config, &self.inventory, &self.kernel.snapshot, &mut Memory::default());
+        let desired = desire(
+            &self.config,
+            &self.inventory,
+            &self.kernel.snapshot,
+            &mut Memory::default(),
+            Instant::now(),
+        );
         for step in diff(&desired, &self.kernel.snapshot) {
             let _ = self.kernel.apply(&step.op);
         }

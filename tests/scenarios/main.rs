@@ -94,16 +94,19 @@ fn retell(told: &str) -> Result<String, String> {
     Ok(went)
 }
 
-/// Decides anew; where only the kernel has changed, amending the last decision must come to the same.
+/// Decides anew; where only the kernel has changed or a time is up, amending the last decision must come to the same.
 fn decide(world: &mut World, amends: bool) {
-    let World { config, kernel, .. } = world;
-    let changes = kernel.changes_since(&world.seen);
+    let World { config, kernel, memory, now, .. } = world;
+    let mut changes = kernel.changes_since(&world.seen);
     if changes.all {
         world.schedule.host_changed();
     }
+    changes.merge(memory.tenure.due(*now));
     let mut amended = std::mem::take(&mut world.desired);
-    let is_amended = amends && amend(&mut amended, config, &kernel.snapshot, &changes).is_some();
-    world.desired = desire(config, &world.inventory, &kernel.snapshot, &mut world.memory);
+    let mut tenure = memory.tenure.clone();
+    let is_amended =
+        amends && amend(&mut amended, config, &kernel.snapshot, &mut tenure, &changes, *now).is_some();
+    world.desired = desire(config, &world.inventory, &kernel.snapshot, memory, *now);
     assert!(!is_amended || amended == world.desired, "amended: {amended:#?}\ndecided: {:#?}", world.desired);
     world.seen = kernel.snapshot.clone();
 }
@@ -114,7 +117,8 @@ fn obey(world: &mut World) -> String {
     for walk in 0.. {
         assert!(walk < 8, "no end of it:\n{went}");
         world.read_config();
-        decide(world, walk > 0);
+        let told = std::mem::take(&mut world.told);
+        decide(world, walk > 0 || !told);
         if let Some(probes) = &mut world.probes {
             probes.look(&world.config, &world.desired, &world.kernel.snapshot, &Scope::All, world.now);
         }

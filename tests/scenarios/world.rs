@@ -61,6 +61,8 @@ pub(crate) struct World {
     pub(crate) seen: Snapshot,
     pub(crate) now: Instant,
     pub(crate) in_full: bool,
+    /// Something other than the kernel and the clock asks for a new decision.
+    pub(crate) told: bool,
     /// Chooses when the LAN is asked; only where the story says so.
     pub(crate) probes: Option<Probes>,
     config_text: String,
@@ -107,6 +109,7 @@ impl World {
             seen: Snapshot::default(),
             now: Instant::now(),
             in_full: false,
+            told: true,
             probes: None,
             config_text: String::new(),
             in_config: false,
@@ -165,6 +168,7 @@ impl World {
             "no" => (true, words.next()?),
             verb => (false, verb),
         };
+        self.told |= ["config", "server", "guest", "restart"].contains(&verb);
         match (no, verb) {
             (false, "config") => {
                 self.config_text.clear();

@@ -3,7 +3,7 @@
 //! The order is a safety law. Adding: everything on a shim before it goes up, a neighbour entry before its
 //! route (else the host asks for the guest on the wire with the shim's MAC), routes before the rule that
 //! looks them up. Deleting comes after adding, and in the opposite order, but for what stands in the way of
-//! adding. What does not bear our mark is never touched.
+//! adding, and for routes of a NIC that has too many. What does not bear our mark is never touched.
 
 mod surplus;
 
@@ -29,6 +29,7 @@ pub fn diff(desired: &Desired, snapshot: &Snapshot) -> Plan {
     for (address, holder) in &desired.holders {
         held.entry(holder.parent).or_default().push(*address);
     }
+    steps.make_room(desired.leftovers.surplus());
     steps.put_names_right();
     let shims = || desired.shims.iter().filter(|(_, shim)| shim.obstacle.is_none());
     let held_on = |parent| held.get(parent).into_iter().flatten();
@@ -48,11 +49,13 @@ pub fn diff(desired: &Desired, snapshot: &Snapshot) -> Plan {
 /// What has to be done for these addresses of guests: the part of [`diff`] that is about them.
 pub fn diff_at(desired: &Desired, snapshot: &Snapshot, addresses: &BTreeSet<IpAddr>) -> Plan {
     let mut steps = Steps::new(desired, snapshot);
+    steps.make_room(desired.leftovers.surplus().intersection(addresses));
     addresses.iter().for_each(|address| steps.neighbour(*address));
     addresses.iter().for_each(|address| steps.route_holder(*address));
     addresses.iter().for_each(|address| steps.probe(*address));
-    addresses.iter().for_each(|address| steps.delete_routes_to(*address));
-    addresses.iter().for_each(|address| steps.delete_neighbours_at(*address));
+    let left = || addresses.difference(desired.leftovers.surplus());
+    left().for_each(|address| steps.delete_routes_to(*address));
+    left().for_each(|address| steps.delete_neighbours_at(*address));
     steps.plan
 }
 
@@ -223,8 +226,12 @@ impl<'a> Steps<'a> {
     }
 
     /// Our neighbour entry names another holder, whose address may be away for a moment only (a renewal): nobody
-    /// may snatch it then. One that it has and may not use yet takes longer to come back than one that is gone.
+    /// may snatch it then, unless it is the one with the best right to it. One that it has and may not use yet takes
+    /// longer to come back than one that is gone.
     fn until_holder_is_gone(&self, shim: &ShimRef, address: IpAddr, mac: Mac) -> When {
+        if !self.desired.seconds.contains(&address) {
+            return When::Now;
+        }
         let ours = self.entries(address).filter(|(_, entry)| entry.ours);
         let others = ours.filter_map(|(link, entry)| Some((link, entry.mac?)));
         let others = others.filter(|(link, holder)| (Some(*link), *holder) != (shim.index, mac));

@@ -11,8 +11,22 @@ use crate::model::snapshot::{Child, Link, NeighbourState, RouteKey, Rule, is_hos
 use crate::model::{Op, Step};
 use crate::reconcile::desired::Shim;
 use crate::reconcile::ground::is_link_local;
+use crate::reconcile::tenure::Contest;
 
 impl Steps<'_> {
+    /// The routes of NICs that have too many go before others are added.
+    pub(super) fn make_room<'a>(&mut self, addresses: impl IntoIterator<Item = &'a IpAddr>) {
+        for address in addresses {
+            self.delete_routes_to(*address);
+            self.delete_neighbours_at(*address);
+        }
+    }
+
+    /// It has gone already, to make room.
+    fn has_gone(&self, address: IpAddr) -> bool {
+        self.desired.leftovers.surplus().contains(&address)
+    }
+
     /// Adds all deletes.
     pub(super) fn delete_surplus(&mut self) {
         self.delete_rules();
@@ -36,7 +50,9 @@ impl Steps<'_> {
 
     fn delete_routes(&mut self) {
         for (key, _) in self.snapshot.routes.iter().filter(|(_, route)| route.ours) {
-            self.delete_route(key);
+            if !key.host().is_some_and(|address| self.has_gone(address)) {
+                self.delete_route(key);
+            }
         }
     }
 
@@ -103,6 +119,9 @@ impl Steps<'_> {
         let Some((parent, mac)) = parent.zip(mac) else {
             return (When::Now, "it is a leftover".to_owned());
         };
+        if self.has_gone(address) {
+            return (When::Now, "its NIC has more routes than policy.max_addresses".to_owned());
+        }
         let its = || self.children_at(link, mac);
         let takes_part = |key| self.desired.takes_part(self.snapshot, key, address);
         let refusal = |key| self.desired.refusal(key, address).filter(|_| takes_part(key));
@@ -128,7 +147,9 @@ impl Steps<'_> {
 
     fn delete_neighbours(&mut self) {
         for ((address, link), _) in self.snapshot.neighbours.iter().filter(|(_, entry)| entry.ours) {
-            self.delete_neighbour(*link, *address);
+            if !self.has_gone(*address) {
+                self.delete_neighbour(*link, *address);
+            }
         }
     }
 
@@ -142,6 +163,9 @@ impl Steps<'_> {
     fn delete_neighbour(&mut self, link: u32, address: IpAddr) {
         let shim = self.desired_on(link);
         if shim.is_some_and(|shim| self.is_host_on(shim, address)) || self.gone.contains(&link) {
+            return;
+        }
+        if self.is_remembered_by(link, address) {
             return;
         }
         // What the LAN has answered, or may still answer, is knowledge that the kernel keeps as long as it is good for.
@@ -158,6 +182,17 @@ impl Steps<'_> {
         };
         let op = Op::DeleteNeighbour { link, link_name: self.link_name(link), address };
         self.plan.push(Step { op, when, why });
+    }
+
+    /// The entry names the last holder of an address for which others wait: it is the memory of that, which outlives
+    /// this process.
+    fn is_remembered_by(&self, link: u32, address: IpAddr) -> bool {
+        let Some(Contest::Waits { had }) = self.desired.contests.get(&address) else { return false };
+        let entry = self.snapshot.neighbours.get(&(address, link));
+        let parent = self.snapshot.links.get(&link).and_then(Link::shim_parent);
+        self.desired_on(link).is_some()
+            && parent == Some(had.parent)
+            && entry.and_then(|entry| entry.mac) == Some(had.mac)
     }
 
     fn delete_proxies(&mut self) {

@@ -5,6 +5,7 @@
 mod control;
 
 use std::path::Path;
+use std::time::Instant;
 
 use macvlan_shim::config::Config;
 use macvlan_shim::hypervisor::recorded;
@@ -52,7 +53,7 @@ fn netlink(mut rest: &[u8]) {
         rest = &more[length..];
     }
     let (snapshot, _) = kernel::recorded(datagrams);
-    let desired = desire(&Config::default(), &served(), &snapshot, &mut Memory::default());
+    let desired = desire(&Config::default(), &served(), &snapshot, &mut Memory::default(), Instant::now());
     diff(&desired, &snapshot);
 }
 

@@ -1,0 +1,128 @@
+//! Routes that stand though the NIC has given up the address: they wait for a breath, and meanwhile they count towards
+//! what one NIC may have (`policy.max_addresses`). Beyond that the oldest go at once, before anything is added.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Instant;
+
+use ipnet::IpNet;
+
+use super::desired::Desired;
+use super::ground::Ground;
+use super::tenure::Tenure;
+use crate::model::names::{TABLE, TABLE_MAIN};
+use crate::model::snapshot::{ChildKey, Link, RouteKey};
+
+/// The routes that stand though their NIC has given up the address.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Leftovers {
+    /// Their addresses, each with the child that stands for its NIC.
+    of: BTreeMap<IpAddr, ChildKey>,
+    /// The same, by child.
+    by: BTreeMap<ChildKey, BTreeSet<IpAddr>>,
+    /// Those that must go at once.
+    surplus: BTreeSet<IpAddr>,
+}
+
+impl Leftovers {
+    /// The addresses whose routes must go at once.
+    pub fn surplus(&self) -> &BTreeSet<IpAddr> {
+        &self.surplus
+    }
+
+    /// Takes in whose leftover the route to an address is. Returns whose it was.
+    fn enter(&mut self, address: IpAddr, main: Option<ChildKey>) -> Option<ChildKey> {
+        let before = match main {
+            Some(main) => self.of.insert(address, main),
+            None => self.of.remove(&address),
+        };
+        if let Some(its) = before.and_then(|before| self.by.get_mut(&before)) {
+            its.remove(&address);
+        }
+        if before.is_some() && main.is_none() {
+            self.surplus.remove(&address);
+        }
+        if let Some(main) = main {
+            self.by.entry(main).or_default().insert(address);
+        }
+        before
+    }
+}
+
+/// Looks at all routes.
+pub(super) fn find_all(ground: &Ground<'_>, desired: &mut Desired, tenure: &Tenure) {
+    let ours = ground.snapshot.routes.iter().filter(|(_, route)| route.ours);
+    let addresses: BTreeSet<IpAddr> = ours.filter_map(|(key, _)| key.host()).collect();
+    find(ground, desired, tenure, &addresses, BTreeSet::new());
+}
+
+/// Looks at the routes to these addresses, which have changed hands between children that stand for these NICs. Returns
+/// the addresses whose routes must go sooner or later than before.
+pub(super) fn find(
+    ground: &Ground<'_>,
+    desired: &mut Desired,
+    tenure: &Tenure,
+    addresses: &BTreeSet<IpAddr>,
+    mut mains: BTreeSet<ChildKey>,
+) -> BTreeSet<IpAddr> {
+    for address in addresses {
+        let main = whose(ground, desired, *address);
+        let before = desired.leftovers.enter(*address, main);
+        mains.extend(main.into_iter().chain(before));
+    }
+    mains.into_iter().flat_map(|main| make_room(ground, desired, tenure, main)).collect()
+}
+
+/// The child that stands for the NIC whose leftover the route to an address is, if it is one.
+fn whose(ground: &Ground<'_>, desired: &Desired, address: IpAddr) -> Option<ChildKey> {
+    let (snapshot, host) = (ground.snapshot, IpNet::from(address));
+    let is_range = || ground.config.parents.values().any(|parent| parent.routes.contains(&host));
+    if desired.holders.contains_key(&address) || is_range() {
+        return None;
+    }
+    let key = |table, metric, link| RouteKey { table, destination: host, metric, link };
+    let all = |table| snapshot.routes.range(key(table, 0, 0)..=key(table, u32::MAX, u32::MAX));
+    let ours = [TABLE, TABLE_MAIN].into_iter().flat_map(all).filter(|(_, route)| route.ours);
+    ours.map(|(key, _)| key.link).find_map(|link| {
+        let parent = snapshot.links.get(&link).and_then(Link::shim_parent)?;
+        let mac = snapshot.neighbours.get(&(address, link))?.mac?;
+        let mut children = ground.facts.children_at(mac);
+        let child =
+            children.find(|key| snapshot.children.get(key).is_some_and(|child| child.parent == parent))?;
+        Some(desired.parties.main(*child))
+    })
+}
+
+/// Of a NIC with more routes than it may have, the leftovers that are too many must go at once, the oldest first. Returns
+/// those for which this has changed.
+fn make_room(
+    ground: &Ground<'_>,
+    desired: &mut Desired,
+    tenure: &Tenure,
+    main: ChildKey,
+) -> BTreeSet<IpAddr> {
+    let Desired { parties, claims, holders, leftovers, .. } = desired;
+    let Some(its) = leftovers.by.get(&main) else { return BTreeSet::new() };
+    let held = |child: ChildKey| {
+        let its = claims.of(&child).map(|(address, _)| address);
+        its.filter(|address| holders.get(address).is_some_and(|holder| holder.child == child)).count()
+    };
+    let held: usize = parties.family(main).map(held).sum();
+    let too_many = (held + its.len()).saturating_sub(ground.config.policy.max_addresses).min(its.len());
+    let mut by_age: Vec<(Option<Instant>, IpAddr)> =
+        its.iter().map(|address| (tenure.lost(*address), *address)).collect();
+    by_age.sort();
+    let surplus: BTreeSet<IpAddr> = by_age[..too_many].iter().map(|(_, address)| *address).collect();
+    let before: BTreeSet<IpAddr> = its.intersection(&leftovers.surplus).copied().collect();
+    let changed = before.symmetric_difference(&surplus).copied().collect();
+    if its.is_empty() {
+        leftovers.by.remove(&main);
+    }
+    for address in &changed {
+        match surplus.contains(address) {
+            true => leftovers.surplus.insert(*address),
+            false => leftovers.surplus.remove(address),
+        };
+    }
+    changed
+}
