@@ -87,12 +87,12 @@ demo: setup
 	@$(CARGO_RELEASE) build --release --locked --quiet
 	@cargo run --locked --quiet -p macvlan-shim-lab --bin demo -- target/release/macvlan-shim
 
-# Most stories wait for most of their time.
+# Every suite runs, whatever failed before; then it fails. Most stories wait for most of their time.
 test: export RUST_TEST_THREADS ?= 3
 test: export RUST_LIB_BACKTRACE = 0
 test:
 	@tests/lab/setup.sh debian packages
-	cargo test --workspace --locked
+	cargo test --workspace --locked --no-fail-fast
 
 # All of it takes about ten minutes. The bench is built on its own, so that the binary is what users get.
 bench: setup build

@@ -1,7 +1,7 @@
 if [ -d /run/systemd/system ]; then
     systemctl daemon-reload || :
     # $1: how many versions are left.
-    if [ "$1" -ge 1 ]; then systemctl try-restart macvlan-shim.service || :; fi
+    if [ "$1" -ge 1 ]; then systemctl try-restart macvlan-shimd.service || :; fi
 fi
 if [ "$1" -eq 0 ]; then
     rm -rf /run/macvlan-shim

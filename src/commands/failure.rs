@@ -135,10 +135,10 @@ impl From<LockError> for Failure {
         let failure = Failure::from_error(&error);
         match error {
             LockError::Held(_) => failure.hint(
-                "\"macvlan-shim status\" shows what it does; \"systemctl stop macvlan-shim\", or SIGTERM, ends it, \
+                "\"macvlan-shim status\" shows what it does; \"systemctl stop macvlan-shimd\", or SIGTERM, ends it, \
                  and everything it made stays",
             ),
-            LockError::Io { source, .. } => failure.hint_if_denied(&source),
+            LockError::Io { source, .. } => failure.hint_for_file(&source),
         }
     }
 }

@@ -96,7 +96,7 @@ fn unreachable(socket: &Path, error: &reqwest::Error) -> Failure {
             let failure = Failure::new(format!("no daemon answers at {path}")).exit(NO_DAEMON);
             match socket == Path::new(names::CONTROL_SOCKET) {
                 true => failure.hint(
-                    "start it: systemctl start macvlan-shim; why it does not run: journalctl -u macvlan-shim",
+                    "start it: systemctl start macvlan-shimd; why it does not run: journalctl -u macvlan-shimd",
                 ),
                 false => failure.hint("is this the path that its --socket names?"),
             }
@@ -105,7 +105,7 @@ fn unreachable(socket: &Path, error: &reqwest::Error) -> Failure {
             Failure::new(format!("you may not ask the daemon at {path}")).hint(who_may(socket))
         }
         _ if error.is_timeout() => Failure::new(format!("the daemon at {path} does not answer in time"))
-            .hint("its log may tell why: journalctl -u macvlan-shim"),
+            .hint("its log may tell why: journalctl -u macvlan-shimd"),
         _ => Failure::new(format!("cannot ask the daemon at {path}")).because(error),
     }
 }

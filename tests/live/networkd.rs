@@ -64,10 +64,10 @@ impl Site {
             _ => lease(&lan, &host, Ipv4Addr::new(192, 168, 77, 11))?,
         }
         host.install(BINARY, "/usr/local/sbin/macvlan-shim")?;
-        host.write("/etc/systemd/system/macvlan-shim.service", UNIT)?;
+        host.write("/etc/systemd/system/macvlan-shimd.service", UNIT)?;
         host.write("/etc/systemd/network/50-eth0.network", &format!("[Match]\nName=eth0\n\n{eth0}"))?;
         host.boot()?;
-        host.sh("systemctl enable --quiet --now systemd-networkd macvlan-shim")?;
+        host.sh("systemctl enable --quiet --now systemd-networkd macvlan-shimd")?;
         let lxd = host.lxd()?;
         lxd.macvlan_profile("mv", "eth0")?;
         let by_itself = ["-c", "environment.LAB_DHCP=none", "-c", "environment.LAB_RA=none"];

@@ -12,10 +12,11 @@ const FILES: &[&str] = &[
     "/usr/bin/macvlan-shim",
     "/etc/macvlan-shim/config.toml",
     "/etc/iproute2/rt_protos.d/macvlan-shim.conf",
-    "/usr/lib/systemd/system/macvlan-shim.service",
+    "/usr/lib/systemd/system/macvlan-shimd.service",
     "/usr/lib/systemd/network/10-macvlan-shim.network",
     "/usr/lib/NetworkManager/conf.d/macvlan-shim.conf",
     "/usr/lib/sysusers.d/macvlan-shim.conf",
+    "/usr/share/macvlan-shim/former-unit.sh",
     "/usr/share/macvlan-shim/profiles/macvlan.yaml",
     "/usr/share/macvlan-shim/profiles/macvlan-vlan.yaml",
     "/usr/share/macvlan-shim/profiles/macvlan-network.yaml",
@@ -91,10 +92,12 @@ fn rpm_installs_and_erases_it_in_a_root_of_its_own() -> Result<()> {
 
 #[test]
 fn the_scripts_of_the_rpm_are_good_shell() -> Result<()> {
-    for script in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/rpm"))? {
-        let script = script?.path();
-        if script.extension().is_some_and(|extension| extension == "sh") {
-            run(Command::new("sh").arg("-n").arg(&script))?;
+    for folder in ["packaging/rpm", "packaging/files/usr/share/macvlan-shim"] {
+        for script in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder))? {
+            let script = script?.path();
+            if script.extension().is_some_and(|extension| extension == "sh") {
+                run(Command::new("sh").arg("-n").arg(&script))?;
+            }
         }
     }
     Ok(())

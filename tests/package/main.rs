@@ -10,6 +10,7 @@ macro_rules! on_lxd_and_incus {
 }
 
 mod contents;
+mod former_unit;
 mod install;
 mod needs;
 mod node;

@@ -7,7 +7,9 @@ use anyhow::{Result, ensure};
 
 use crate::packages::{self, run};
 
-const UNIT: &str = "packaging/files/usr/lib/systemd/system/macvlan-shim.service";
+const UNIT: &str = "packaging/files/usr/lib/systemd/system/macvlan-shimd.service";
+/// What the scripts of both packages run.
+const SCRIPT: &str = "packaging/files/usr/share/macvlan-shim/former-unit.sh";
 
 /// Prints of each word that is a program on this machine, and no part of the shell, its package and whether that is
 /// essential to Debian.
@@ -59,10 +61,13 @@ fn the_rpm_requires_what_it_runs() -> Result<()> {
 }
 
 fn commands_of_unit() -> Result<String> {
-    let unit = std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(UNIT))?;
+    let read =
+        |file: &str| std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file));
+    let unit = read(UNIT)?;
     let commands =
         unit.lines().filter(|line| line.starts_with("Exec")).filter_map(|line| line.split_once('='));
-    Ok(commands.map(|(_, command)| format!("{command}\n")).collect())
+    let script = read(SCRIPT)?;
+    Ok(commands.map(|(_, command)| format!("{command}\n")).chain([script]).collect())
 }
 
 /// The programs among the words of scripts, without what they say, and their packages, with whether those are essential.

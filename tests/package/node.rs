@@ -13,7 +13,7 @@ use crate::packages;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(25);
 /// The node's own address.
 pub(crate) const HOST: &str = "192.168.77.11";
-pub(crate) const UNIT: &str = "macvlan-shim";
+pub(crate) const UNIT: &str = "macvlan-shimd";
 
 /// Prints everything in the kernel that is ours; nothing if there is nothing.
 pub(crate) const OURS: &str = "ip -o link show group 7173; ip route show table all proto 77

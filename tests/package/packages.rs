@@ -92,6 +92,47 @@ pub(crate) fn deb_of_version(version: &str, folder: &Path) -> Result<PathBuf> {
     Ok(package)
 }
 
+/// The package as it was when its unit still had its former name.
+pub(crate) fn deb_of_former_unit(folder: &Path) -> Result<PathBuf> {
+    let (tree, package) = (folder.join("former"), folder.join("macvlan-shim_former.deb"));
+    run(Command::new("dpkg-deb").arg("-R").arg(deb()?).arg(&tree))?;
+    let scripts = ["DEBIAN/postinst", "DEBIAN/prerm", "DEBIAN/postrm"];
+    with_former_unit(&tree, &scripts, "usr/lib/systemd/system", "usr/share/macvlan-shim/former-unit.sh")?;
+    std::fs::remove_file(tree.join("DEBIAN/md5sums"))?;
+    run(Command::new("dpkg-deb").args(["--root-owner-group", "-b"]).arg(&tree).arg(&package))?;
+    Ok(package)
+}
+
+/// The rpm as it was when its unit still had its former name.
+pub(crate) fn rpm_of_former_unit(folder: &Path) -> Result<PathBuf> {
+    let copy = Copy::of_time("now")?;
+    replace(&copy.file("Cargo.toml"), "release = \"1\"", "release = \"0\"")?;
+    replace(&copy.file("Cargo.toml"), "system/macvlan-shimd.service", "system/macvlan-shim.service")?;
+    let scripts = [
+        "packaging/rpm/post_install.sh",
+        "packaging/rpm/pre_uninstall.sh",
+        "packaging/rpm/post_uninstall.sh",
+        "packaging/files/usr/lib/systemd/system-preset/50-macvlan-shim.preset",
+    ];
+    let files = "packaging/files/usr";
+    let (units, script) = (format!("{files}/lib/systemd/system"), "share/macvlan-shim/former-unit.sh");
+    with_former_unit(copy.0.path(), &scripts, &units, &format!("{files}/{script}"))?;
+    let package = folder.join(format!("macvlan-shim-{VERSION}-0.rpm"));
+    std::fs::copy(copy.package("rpm")?, &package)?;
+    Ok(package)
+}
+
+/// Gives the unit its former name wherever it is named. There was no `former-unit.sh` then.
+fn with_former_unit(tree: &Path, scripts: &[&str], units: &str, former_unit: &str) -> Result<()> {
+    let units = tree.join(units);
+    std::fs::rename(units.join("macvlan-shimd.service"), units.join("macvlan-shim.service"))?;
+    std::fs::write(tree.join(former_unit), "#!/bin/sh\n")?;
+    for script in scripts {
+        replace(&tree.join(script), "macvlan-shimd.service", "macvlan-shim.service")?;
+    }
+    Ok(())
+}
+
 /// The rpm of the present version as another release of it, which has another sample configuration.
 pub(crate) fn rpm_of_release(release: &str, folder: &Path) -> Result<PathBuf> {
     let copy = Copy::of_time("now")?;

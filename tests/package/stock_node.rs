@@ -226,7 +226,7 @@ impl Node {
         let pid = self.unit("MainPID")?;
         ensure!(self.vm.sh(&format!("stat -c %U /proc/{pid}"))? == "macvlan-shim\n", "{}", self.picture());
         let cgroup = self.vm.sh(&format!("cat /proc/{pid}/cgroup"))?;
-        ensure!(cgroup == "0::/system.slice/macvlan-shim.service\n", "{cgroup}");
+        ensure!(cgroup == "0::/system.slice/macvlan-shimd.service\n", "{cgroup}");
         let rating = self.vm.sh(&format!("systemd-analyze security --no-pager {UNIT}"))?;
         ensure!(exposure(&rating)? <= EXPOSURE, "{rating}");
         let filter = self.vm.sh("nft list table netdev macvlan_shim")?;

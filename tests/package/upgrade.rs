@@ -54,7 +54,7 @@ pub(crate) fn replaced_without_a_loss(
     guest: &Guest,
     replace: impl FnOnce() -> Result<()>,
 ) -> Result<()> {
-    let process = node.unit("MainPID")?;
+    let process = node.host.sh("pidof macvlan-shim")?.trim().to_owned();
     let pid = guest.pid()?.to_string();
     let outward = node.host.pulse(&[], &guest.ipv4("eth0")?.to_string())?;
     let inward = node.host.pulse(&["nsenter", "-t", &pid, "-n"], HOST)?;

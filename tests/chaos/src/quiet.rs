@@ -87,7 +87,7 @@ fn look(
                 let expected = expect(&truth, intent, memory, news);
                 let mut found = ours::check(&truth, intent, &expected);
                 found.extend(foreign::check(&truth, intent, before));
-                found.extend(status::check(&truth, intent, memory, &expected, &site.under_test.version()));
+                found.extend(status::check(&truth, intent, memory, &expected, site.under_test.version()));
                 found.extend(status::check_log(&site.under_test.log()));
                 found.extend(check_mac(&truth, memory, news));
                 return Ok((truth, expected, found));

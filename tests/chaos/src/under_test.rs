@@ -10,6 +10,9 @@ use serde_json::Value;
 
 use crate::site::lock;
 
+/// Where the copy is.
+const NEXT: &str = "/run/lab/macvlan-shim-next";
+
 /// So many lines of daemons that are gone are kept.
 const KEPT: usize = 2000;
 
@@ -17,8 +20,10 @@ const KEPT: usize = 2000;
 #[derive(Debug)]
 pub(crate) struct UnderTest {
     host: Machine,
-    /// As it was given, and a copy that says it is another version; the one to be started comes first.
-    versions: Mutex<Vec<Version>>,
+    /// As it was given, and a copy that stands for the next version; the one to be started comes first. Both say the same
+    /// version: a release build has that in its code, where no patch of the file reaches it.
+    binaries: Mutex<[String; 2]>,
+    version: String,
     /// Where the servers are.
     environment: [String; 2],
     daemon: Mutex<Option<Running>>,
@@ -26,13 +31,6 @@ pub(crate) struct UnderTest {
     past: Mutex<Vec<String>>,
     /// Goes up with each start.
     generation: AtomicU64,
-}
-
-/// A version of it.
-#[derive(Debug)]
-struct Version {
-    binary: String,
-    version: String,
 }
 
 /// A daemon that was started.
@@ -46,9 +44,11 @@ impl UnderTest {
     pub(crate) fn new(host: &Machine, binary: &str, environment: [String; 2]) -> Result<UnderTest> {
         let version = host.run(&[binary, "--version"])?;
         let version = version.split_whitespace().last().context("no version")?.to_owned();
+        host.run(&["cp", binary, NEXT])?;
         Ok(UnderTest {
             host: host.clone(),
-            versions: Mutex::new(vec![Version { binary: binary.to_owned(), version }]),
+            binaries: Mutex::new([binary.to_owned(), NEXT.to_owned()]),
+            version,
             environment,
             daemon: Mutex::default(),
             past: Mutex::default(),
@@ -56,21 +56,14 @@ impl UnderTest {
         })
     }
 
-    /// From now on the other version is the one to be started.
-    pub(crate) fn upgrade(&self) -> Result<()> {
-        let mut versions = lock(&self.versions);
-        if let [Version { binary, version }] = versions.as_slice() {
-            let other = format!("{}7", version.get(..version.len() - 1).context("an empty version")?);
-            let copy = self.host.patched(binary, version, &other)?;
-            versions.push(Version { binary: copy, version: other });
-        }
-        versions.rotate_left(1);
-        Ok(())
+    /// From now on the other binary is the one to be started.
+    pub(crate) fn upgrade(&self) {
+        lock(&self.binaries).rotate_left(1);
     }
 
-    /// The version that was started last, or will be next.
-    pub(crate) fn version(&self) -> String {
-        lock(&self.versions).first().map(|version| version.version.clone()).unwrap_or_default()
+    /// The version that every one of them says.
+    pub(crate) fn version(&self) -> &str {
+        &self.version
     }
 
     fn spawn(&self) -> Result<Daemon> {
@@ -79,7 +72,7 @@ impl UnderTest {
     }
 
     fn binary(&self) -> String {
-        lock(&self.versions).first().map(|version| version.binary.clone()).unwrap_or_default()
+        lock(&self.binaries)[0].clone()
     }
 
     /// Starts it, unless it runs.

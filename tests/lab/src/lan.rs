@@ -109,7 +109,9 @@ impl Lan {
         if let Some((gateway, len)) = self.ipv4.filter(|_| dhcp.ipv4) {
             let (net, size) = (u32::from(gateway) - 1, 1_u32.checked_shl(32 - u32::from(len)).unwrap_or(0));
             ensure!(size >= 64, "the subnet of {gateway}/{len} is too small for DHCP");
-            let (first, last) = (Ipv4Addr::from(net + 20), Ipv4Addr::from(net + size - 2));
+            // Which address a machine gets depends on its MAC, and that may be drawn by lot. So what the tests give out by
+            // hand is below the range: up to .207 of a /24.
+            let (first, last) = (Ipv4Addr::from(net + size / 16 * 13), Ipv4Addr::from(net + size - 2));
             command.arg(format!("--dhcp-range={first},{last},{}", dhcp.lease));
             command.arg(format!("--dhcp-option=3,{gateway}"));
             command.args(dhcp.fixed.iter().map(|(mac, address)| format!("--dhcp-host={mac},{address}")));

@@ -132,9 +132,12 @@ impl Machine {
         command
     }
 
+    /// Signals that the test was told to ignore, as a shell tells what it runs in the background, are not ignored in there:
+    /// by them a machine says how it ended.
     fn enter(&self) -> Command {
-        let mut command = Command::new("nsenter");
+        let mut command = Command::new("env");
         command
+            .args(["--default-signal=HUP,INT,QUIT,TERM", "nsenter"])
             .arg(format!("--target={}", self.pid()))
             .args(["--mount", "--net", "--pid", "--uts", "--ipc", "--cgroup", "--"])
             .stdin(Stdio::null())

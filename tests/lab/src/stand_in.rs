@@ -34,8 +34,8 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 
 use crate::machine::lock;
 
-/// A client that has not sent eight bytes after so long is complained of.
-const SILENT: Duration = Duration::from_millis(300);
+/// How long a client may take to send its first eight bytes. Longer than a busy machine lets it wait for its turn.
+const SILENT: Duration = Duration::from_secs(2);
 
 /// How a request is answered, other than well.
 #[derive(Clone, Debug)]

@@ -15,7 +15,7 @@ enum Act {
     Kill,
     Terminate,
     Start,
-    /// It ends, and one of the other version is started.
+    /// It ends, and the other binary is started.
     Upgrade,
     /// A second one is started beside it.
     Rival,
@@ -92,7 +92,7 @@ impl Operation for Act {
             }
             Act::Upgrade => {
                 daemon.end(false)?;
-                daemon.upgrade()?;
+                daemon.upgrade();
                 daemon.configure(configuration.text())?;
                 daemon.start()
             }
