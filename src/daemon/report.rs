@@ -76,7 +76,9 @@ impl View<'_> {
         let served =
             |decision: &&Decision| matches!(decision, Decision::Served { parent: on, .. } if *on == parent);
         let addresses = self.snapshot.addresses.keys().filter(|key| Some(key.link) == shim.shim.index);
-        let addresses = addresses.map(|key| key.address.addr()).filter(|own| shim.addresses.iter().any(|given| given.addr() == *own));
+        let addresses = addresses
+            .map(|key| key.address.addr())
+            .filter(|own| shim.addresses.iter().any(|given| given.addr() == *own));
         ShimStatus {
             name: shim.shim.name.clone(),
             parent: shim.parent.clone(),

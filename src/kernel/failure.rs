@@ -32,7 +32,9 @@ pub(super) fn explain(op: &Op, failure: Failure) -> OpError {
         }
         Failure::File(error) => {
             let (code, hint) = match error.kind() {
-                ErrorKind::NotFound => (ErrorCode::Other, Some("the link is gone, or /proc/sys/net is not there")),
+                ErrorKind::NotFound => {
+                    (ErrorCode::Other, Some("the link is gone, or /proc/sys/net is not there"))
+                }
                 ErrorKind::ReadOnlyFilesystem => (ErrorCode::Permission, Some("/proc/sys must be writable")),
                 ErrorKind::PermissionDenied => (ErrorCode::Permission, Some(CAPABILITY)),
                 _ => (ErrorCode::Other, None),

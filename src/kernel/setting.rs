@@ -50,7 +50,7 @@ pub(super) fn host(before: &Host) -> Result<Host, Error> {
     };
     let sysctls = sysctls()?;
     if sysctls == Sysctls::Missing {
-        let ipv6 = before.ipv6 || Path::new("/proc/net/if_inet6").exists();
+        let ipv6 = before.ipv6 || Path::new("/proc/thread-self/net/if_inet6").exists();
         return Ok(Host { machine_id, ipv6, sysctls, ..before.clone() });
     }
     let of_all = |key: &str| Ok::<_, Error>(number(&below(LINKS).join("all").join(key))?.unwrap_or(0));

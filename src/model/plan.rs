@@ -133,9 +133,7 @@ impl Op {
             | Op::SetUp { shim } => (&shim.name, None),
             Op::Rename { name, .. } => (name, None),
             Op::AddAddress { shim, address } => (&shim.name, Some(IpNet::from(address.addr()))),
-            Op::SetNeighbour { shim, address, .. } => {
-                (&shim.name, Some(IpNet::from(*address)))
-            }
+            Op::SetNeighbour { shim, address, .. } => (&shim.name, Some(IpNet::from(*address))),
             Op::AddProxy { shim, address } => (&shim.name, Some(IpNet::from(IpAddr::from(*address)))),
             Op::SetRoute { shim, destination, .. } => (&shim.name, Some(*destination)),
             Op::Probe { link_name, address, .. } | Op::DeleteNeighbour { link_name, address, .. } => {

@@ -2,8 +2,9 @@
 //! kernel, and why it is among them or not.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 use super::desired::Shim;
 use super::ground::Ground;
@@ -57,18 +58,16 @@ pub(super) fn settings(ground: &Ground<'_>, parent: &Link, asks: bool) -> Vec<(S
 }
 
 /// The own addresses of the shim on this parent, each as a host prefix. Where the host answers ARP only to askers in the
-/// subnet of the address that they ask for (`all.arp_ignore=2`), IPv4 ones have the length of the guests' subnet.
+/// subnet of the address that they ask for (`all.arp_ignore=2`), IPv4 ones have the length 0: then every guest is in it,
+/// and unlike any other length it makes the kernel add no broadcast route, by which the host's own broadcasts could leave
+/// through the shim.
 pub(super) fn own_addresses(ground: &Ground<'_>, parent: &Link) -> BTreeSet<IpNet> {
-    let needs_subnet = ground.snapshot.host.arp_ignore == 2;
-    let in_subnet = |own: std::net::IpAddr| {
-        let hosts = ground.snapshot.addresses.keys().filter(|key| key.link == parent.index);
-        let hosts = hosts.map(|key| key.address);
-        let subnets = hosts.chain(ground.config.policy.allow.iter().copied());
-        let subnets = subnets.filter(|net| net.contains(&own) && net.prefix_len() < net.max_prefix_len());
-        let length = subnets.map(|net| net.prefix_len()).min().filter(|_| needs_subnet && own.is_ipv4());
-        length.and_then(|length| IpNet::new(own, length).ok()).unwrap_or_else(|| IpNet::from(own))
+    let asks_for_subnet = ground.snapshot.host.arp_ignore == 2;
+    let own = |own: IpAddr| match own {
+        IpAddr::V4(own) if asks_for_subnet => Ipv4Net::new_assert(own, 0).into(),
+        own => IpNet::from(own),
     };
-    ground.own_addresses(&parent.name).map(in_subnet).collect()
+    ground.own_addresses(&parent.name).map(own).collect()
 }
 
 /// What is wrong with the sysctls of the host, as far as the shims that can stand suffer from it.
@@ -91,12 +90,11 @@ fn unusable(sysctls: Sysctls) -> Option<Problem> {
     let (what, hint) = match sysctls {
         Sysctls::Usable => return None,
         Sysctls::ReadOnly => (
-            "is mounted read-only: no shim can be made quiet, or kept so",
-            "remove ProtectKernelTunables= and ReadOnlyPaths=/proc/sys from the unit; in a container, the container's \
-             host must mount /proc/sys/net writable",
+            "is mounted read-only, so no sysctl of a shim can be set",
+            "add ReadWritePaths=/proc/sys/net to the unit; in a container, its host must mount /proc/sys/net writable",
         ),
         Sysctls::Missing => (
-            "is not there: no shim can be made quiet, and nobody knows whether one is",
+            "is not there, so no sysctl of a shim can be read or set",
             "mount -t proc proc /proc; or remove InaccessiblePaths=/proc/sys from the unit",
         ),
     };
@@ -111,43 +109,34 @@ fn unusable(sysctls: Sysctls) -> Option<Problem> {
 /// The kernel takes the larger of `all` and the link's own: a shim cannot answer where `all` forbids it.
 fn arp_ignore(ground: &Ground<'_>, shim: &Shim) -> Option<Problem> {
     let (value, parent) = (ground.snapshot.host.arp_ignore, &shim.parent);
-    let own = shim.addresses.iter().filter(|own| own.addr().is_ipv4());
-    let answers = |own: &&IpNet| value == 1 || own.prefix_len() < own.max_prefix_len();
-    let (mute, own): (Vec<&IpNet>, Vec<&IpNet>) = own.partition(|own| value == 8 || !answers(own));
+    let own = shim.addresses.iter().map(IpNet::addr).find(|own| own.is_ipv4() && value != 8);
     let rule = match value {
         1 => "the host answers ARP only for addresses of the very link that is asked",
-        2 => "the host answers ARP only for addresses of the very link that is asked, to askers in their subnet",
+        2 => {
+            "the host answers ARP only for addresses of the very link that is asked, to askers in their subnet"
+        }
         8 => "the host answers no ARP request at all",
         // 3 spares addresses of global scope, and the kernel knows no others.
         _ => return None,
     };
-    let lost = match own.first() {
-        Some(own) => format!(
-            "so its guests on {parent} reach it at {} over IPv4, and not at its ordinary address",
-            own.addr()
-        ),
+    let lost = match own {
+        Some(own) => {
+            format!("so its guests on {parent} reach it at {own} over IPv4, and not at its ordinary address")
+        }
         None => format!("so it and its guests on {parent} do not reach each other over IPv4"),
     };
-    let cure = format!(
-        "sysctl -w net/ipv4/conf/all/arp_ignore=0 net/ipv4/conf/{parent}/arp_ignore={value}, and likewise for \
-         every other link that needs it"
-    );
-    let otherwise = match (own.first(), mute.first()) {
-        (Some(_), _) => String::new(),
-        _ if value == 8 => String::new(),
-        (None, Some(mute)) => format!(
-            "; or add the network of the guests to [policy] allow: no subnet of {parent} has {}",
-            mute.addr()
-        ),
-        (None, None) => {
-            "; where it must stay, an own address ([shim] addresses) is one that guests can reach".to_owned()
-        }
+    let otherwise = match own {
+        None if value != 8 => "; where it must stay, guests can reach an own address ([shim] addresses)",
+        _ => "",
     };
     Some(Problem {
         code: "arp-ignore".to_owned(),
         object: parent.clone(),
         message: format!("net.ipv4.conf.all.arp_ignore is {value}: {rule}, {lost}"),
-        hint: format!("{cure}{otherwise}"),
+        hint: format!(
+            "sysctl -w net/ipv4/conf/all/arp_ignore=0 net/ipv4/conf/{parent}/arp_ignore={value}, and likewise for \
+             every other link that needs it{otherwise}"
+        ),
     })
 }
 
@@ -156,9 +145,10 @@ fn route_localnet(ground: &Ground<'_>) -> Option<Problem> {
     let problem = || Problem {
         code: "route-localnet".to_owned(),
         object: "net.ipv4.conf.all.route_localnet".to_owned(),
-        message: "net.ipv4.conf.all.route_localnet is 1, and there is no filter: guests reach what listens on \
+        message:
+            "net.ipv4.conf.all.route_localnet is 1, and there is no filter: guests reach what listens on \
                   127.0.0.1 of the host"
-            .to_owned(),
+                .to_owned(),
         hint: "apt install nftables; or set it on the links that need it, and sysctl -w \
                net.ipv4.conf.all.route_localnet=0"
             .to_owned(),
@@ -168,7 +158,8 @@ fn route_localnet(ground: &Ground<'_>) -> Option<Problem> {
 
 /// The filter drops ARP requests for what is not the host's; without one the kernel answers for guests.
 fn proxy_arp_pvlan(ground: &Ground<'_>) -> Option<Problem> {
-    let problem = || Problem {
+    let problem = || {
+        Problem {
         code: "proxy-arp".to_owned(),
         object: "net.ipv4.conf.all.proxy_arp_pvlan".to_owned(),
         message: "net.ipv4.conf.all.proxy_arp_pvlan is 1, and there is no filter: where the host forwards, it answers \
@@ -177,14 +168,17 @@ fn proxy_arp_pvlan(ground: &Ground<'_>) -> Option<Problem> {
         hint: "apt install nftables; or set it on the links that need it, and sysctl -w \
                net.ipv4.conf.all.proxy_arp_pvlan=0"
             .to_owned(),
+    }
     };
     (ground.snapshot.host.proxy_arp_pvlan != 0 && is_unfiltered(ground)).then(problem)
 }
 
 /// On a link without an IPv4 address the kernel takes loose filtering for strict; so only an own address makes it loose.
 fn rp_filter(ground: &Ground<'_>, shim: &Shim) -> Option<Problem> {
-    let is_loose = ground.snapshot.host.rp_filter > 1 && shim.addresses.iter().any(|own| own.addr().is_ipv4());
-    let problem = || Problem {
+    let is_loose =
+        ground.snapshot.host.rp_filter > 1 && shim.addresses.iter().any(|own| own.addr().is_ipv4());
+    let problem = || {
+        Problem {
         code: "rp-filter".to_owned(),
         object: "net.ipv4.conf.all.rp_filter".to_owned(),
         message: format!(
@@ -194,6 +188,7 @@ fn rp_filter(ground: &Ground<'_>, shim: &Shim) -> Option<Problem> {
         ),
         hint: "apt install nftables; or sysctl -w net.ipv4.conf.all.rp_filter=0, and set 2 on the links that need it"
             .to_owned(),
+    }
     };
     (is_loose && ground.snapshot.filter.lacks.is_some()).then(problem)
 }

@@ -503,9 +503,8 @@ fn related(a: &Op, b: &Op) -> bool {
         Op::AddRule { .. } | Op::DeleteRule { .. } | Op::Probe { .. } => None,
     };
     let address = |op: &Op| match op {
-        Op::SetNeighbour { address, .. }
-        | Op::DeleteNeighbour { address, .. } => Some(*address),
-        Op::AddAddress { address, .. } => Some(address.addr()),
+        Op::SetNeighbour { address, .. } | Op::DeleteNeighbour { address, .. } => Some(*address),
+        Op::AddAddress { address, .. } | Op::DeleteAddress { address, .. } => Some(address.addr()),
         Op::SetRoute { destination, .. } | Op::DeleteRoute { destination, .. } => Some(destination.addr()),
         _ => None,
     };

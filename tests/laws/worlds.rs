@@ -61,7 +61,7 @@ pub(crate) struct World {
 pub(crate) fn world() -> impl Strategy<Value = World> {
     let guests = prop::collection::vec((guest(Just("")), children(), prop::option::of(sibling())), 1..4);
     let events = prop::collection::vec(event(), 0..16);
-    (config(), prop::bool::weighted(0.9), 0i64..2, guests, 0..3, events).prop_map(
+    (config(), prop::bool::weighted(0.9), 0i64..4, guests, 0..3, events).prop_map(
         |(config, ipv6, arp_ignore, guests, served, events)| {
             let kernel = plain_host(ipv6, arp_ignore);
             let mut world = World { config, inventory: Inventory::default(), kernel };
@@ -285,6 +285,7 @@ pub(crate) enum Event {
         link: u32,
         setting: usize,
     },
+    ArpIgnore(i64),
     /// Two links have each other's names.
     SwapNames {
         link: u32,
@@ -422,7 +423,8 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
             if gone { Event::Gone { link } } else { Event::Orphan { link } }
         }),
         1 => (any_link(), select(vec![1400u32, 1500, 9000])).prop_map(|(link, mtu)| Event::Mtu { link, mtu }),
-        1 => (5u32..9, 0usize..14).prop_map(|(link, setting)| Event::Drift { link, setting }),
+        1 => (0i64..4).prop_map(Event::ArpIgnore),
+        1 => (5u32..9, 0usize..Setting::ALL.len()).prop_map(|(link, setting)| Event::Drift { link, setting }),
         1 => prop_oneof![(parent(), parent()), (5u32..9, 5u32..9)]
             .prop_map(|(link, other)| Event::SwapNames { link, other }),
         1 => (5u32..9, mac()).prop_map(|(link, mac)| Event::Disguise { link, mac }),
@@ -619,6 +621,7 @@ impl Event {
                     *value = i64::from(Setting::ALL[*setting] != Setting::Ipv6Disable) * 7;
                 }
             }
+            Event::ArpIgnore(value) => kernel.snapshot.host.arp_ignore = *value,
             // An ifindex is never given twice.
             Event::Filter { link, mac, whole } if *link < kernel.clone().next_index() => {
                 let device = kernel.snapshot.links.get(link).map_or("mvs-gone", |link| link.name.as_str());

@@ -12,7 +12,8 @@
 //! neighbour eth0 192.168.100.9 lan:09 reachable|stale|probing|asked|failed|permanent [ours]
 //! proxy eth0 2001:db8::1 [ours]
 //! sysctl mvs-eth0 ipv4.arp_filter 0
-//! host without ipv6 | host arp_ignore 1
+//! host without ipv6 | host arp_ignore|rp_filter|route_localnet|proxy_arp_pvlan 1      of `all`
+//! host sysctls usable|read-only|missing | host lacks ipv6.force_forwarding
 //! hidden 00:16:3e:00:00:01                       a MAC in a namespace that we cannot see
 //! server lxd [connected|connecting|absent|failed|unread] [member 192.168.100.63 named lxd2]
 //! guest lxd:web [vm] [stopped] [init 1234] [profiles a,b] [enabled X]: eth0 :01 on eth0 [vlan N] [private] [named X]; eth1 …
@@ -41,7 +42,7 @@ use macvlan_shim::model::names::LINK_GROUP;
 use macvlan_shim::model::names::metric;
 use macvlan_shim::model::snapshot::{
     AddressKey, Child, ChildKey, Filter, GuestAddress, HostAddress, Link, LinkKind, Master, Neighbour,
-    NeighbourState, Netns, Route, RouteKey, RouteKind, Rule, Setting, Snapshot,
+    NeighbourState, Netns, Route, RouteKey, RouteKind, Rule, Setting, Snapshot, Sysctls,
 };
 use macvlan_shim::model::{Mac, Op};
 use macvlan_shim::reconcile::desired::Memory;
@@ -216,15 +217,10 @@ impl World {
                 };
             }
             (false, "sysctl") => {
-                let (name, key) = (words.next()?, words.next()?);
-                let (family, key) = key.split_once('.').ok_or("expected ipv4.… or ipv6.…")?;
-                let mut all = Setting::ALL.into_iter();
-                let setting = all.find(|setting| {
-                    setting.path(name).starts_with(family) && setting.path(name).ends_with(&format!("/{key}"))
-                });
+                let (name, setting) = (words.next()?, setting(words.next()?)?);
                 let link = self.index(name)?;
                 let settings = self.kernel.snapshot.settings.entry(link).or_default();
-                settings.insert(setting.ok_or("no such sysctl")?, parse(words.next()?)?);
+                settings.insert(setting, parse(words.next()?)?);
             }
             (false, "host") => match words.next()? {
                 "without" => {
@@ -232,7 +228,21 @@ impl World {
                     self.kernel.snapshot.host.ipv6 = false;
                 }
                 "arp_ignore" => self.kernel.snapshot.host.arp_ignore = parse(words.next()?)?,
-                _ => return Err("expected: without ipv6, arp_ignore N".to_owned()),
+                "rp_filter" => self.kernel.snapshot.host.rp_filter = parse(words.next()?)?,
+                "route_localnet" => self.kernel.snapshot.host.route_localnet = parse(words.next()?)?,
+                "proxy_arp_pvlan" => self.kernel.snapshot.host.proxy_arp_pvlan = parse(words.next()?)?,
+                "lacks" => {
+                    self.kernel.snapshot.host.lacks.insert(setting(words.next()?)?);
+                }
+                "sysctls" => {
+                    self.kernel.snapshot.host.sysctls = match words.next()? {
+                        "usable" => Sysctls::Usable,
+                        "read-only" => Sysctls::ReadOnly,
+                        "missing" => Sysctls::Missing,
+                        other => return Err(format!("no state {other}")),
+                    };
+                }
+                _ => return Err("expected: without ipv6, lacks K, sysctls S, arp_ignore N, …".to_owned()),
             },
             (no, "hidden") => {
                 let mac = mac(words.next()?)?;
@@ -588,6 +598,16 @@ fn mode(words: &mut Words<'_>) -> Mode {
         () if words.has("passthru") => Mode::Passthru,
         () => Mode::Bridge,
     }
+}
+
+/// `ipv4.arp_filter`
+fn setting(text: &str) -> Said<Setting> {
+    let (family, key) = text.split_once('.').ok_or("expected ipv4.… or ipv6.…")?;
+    let is_it = |path: String| path.starts_with(family) && path.ends_with(&format!("/{key}"));
+    Setting::ALL
+        .into_iter()
+        .find(|setting| is_it(setting.path("")))
+        .ok_or_else(|| format!("no sysctl {text}"))
 }
 
 fn guest_key(text: &str) -> Said<GuestKey> {

@@ -18,7 +18,8 @@ use crate::model::inventory::Mode;
 use crate::model::names::{LINK_GROUP, metric, spare_name};
 use crate::model::plan::When;
 use crate::model::snapshot::{
-    AddressKey, Child, ChildKey, GuestAddress, HostAddress, Link, LinkKind, Neighbour, NeighbourState, RouteKey, ShimFilter,
+    AddressKey, Child, ChildKey, GuestAddress, HostAddress, Link, LinkKind, Neighbour, NeighbourState,
+    RouteKey, ShimFilter,
 };
 use crate::model::{Mac, Op, Plan, ShimRef, Snapshot, Step};
 

@@ -241,7 +241,7 @@ impl Steps<'_> {
                 let why = match is_link_local(&key.address) {
                     true => "it would speak on the LAN from its own address",
                     false if desired.addresses.iter().any(|own| own.addr() == key.address.addr()) => {
-                        "its subnet has another length"
+                        "it has another length now"
                     }
                     false => "the configuration no longer gives it",
                 };

@@ -1,0 +1,336 @@
+//! The sysctls of a shim, and what those of the host do to it. All without a filter: where there can be none, the
+//! sysctls alone serve.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use macvlan_shim::config::Config;
+use macvlan_shim::kernel::Kernel;
+use macvlan_shim::model::snapshot::{Setting, Sysctls};
+use macvlan_shim::model::{Inventory, Op};
+use macvlan_shim::reconcile::desired::Memory;
+use macvlan_shim::reconcile::{Desired, desire, diff};
+
+use crate::host::{Guest, Host};
+use crate::look::{ip, net};
+use crate::shim::GUEST_MAC;
+
+/// A shim that stands without a guest.
+const KEPT: &str = "[[parent]]\nname = \"eth0\"\nkeep = true\n";
+
+/// Decides and obeys until nothing is left to do, without a filter. Routes to guests are the tests' own.
+fn settle(kernel: &mut Kernel, config: &str) -> Desired {
+    let config = Config::parse(config, Path::new("test")).unwrap();
+    let mut memory = Memory::default();
+    for _ in 0..8 {
+        kernel.resync_host();
+        kernel.drain();
+        let desired = desire(&config, &Inventory::default(), kernel.snapshot(), &mut memory);
+        let mut plan = diff(&desired, kernel.snapshot());
+        let filter = |op: &Op| matches!(op, Op::SetFilter { .. } | Op::DeleteFilter { .. });
+        let guest = |op: &Op| matches!(op, Op::DeleteRoute { .. } | Op::DeleteNeighbour { .. });
+        plan.retain(|step| !filter(&step.op) && !guest(&step.op));
+        if plan.is_empty() {
+            return desired;
+        }
+        plan.iter().for_each(|step| kernel.apply(&step.op).unwrap());
+    }
+    panic!("no end of it");
+}
+
+/// Makes what a guest that is served has: its entry and its route.
+fn serve(kernel: &mut Kernel, address: &str, source: &str) {
+    let link = kernel.snapshot().link_named("mvs-eth0").unwrap();
+    let shim = macvlan_shim::model::ShimRef { name: link.name.clone(), index: Some(link.index) };
+    let entry = Op::SetNeighbour { shim: shim.clone(), address: ip(address), mac: GUEST_MAC };
+    let (destination, source) = (net(&format!("{address}/32")), Some(ip(source)));
+    let route = Op::SetRoute { shim, destination, source, table: 254, replace: false };
+    [entry, route].iter().for_each(|op| kernel.apply(op).unwrap());
+}
+
+fn write(key: &str, value: i64) {
+    fs::write(Path::new("/proc/sys/net").join(key), value.to_string()).unwrap();
+}
+
+fn read(key: &str) -> i64 {
+    fs::read_to_string(Path::new("/proc/sys/net").join(key)).unwrap().trim().parse().unwrap()
+}
+
+fn shown(arguments: &str) -> String {
+    let output = Command::new("ip").args(arguments.split(' ')).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn guest_of(host: &Host) -> Guest {
+    let guest = host.guest_with_child("eth0", "00:16:3e:00:00:01");
+    guest.ip("link set eth0 up");
+    guest.ip("addr add 192.0.2.100/24 dev eth0");
+    guest
+}
+
+/// The table's rows: for each of `net.ipv4.conf` and its like the keys, each with its verdict.
+fn table() -> BTreeMap<String, BTreeMap<String, String>> {
+    let mut table: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+    let mut folder = String::new();
+    for line in include_str!("../../src/reconcile/SYSCTLS.md").lines() {
+        if let Some(heading) = line.strip_prefix("## ") {
+            folder = heading.replace('.', "/").replace("net/", "");
+        } else if let Some((key, rest)) = line.strip_prefix("| `").and_then(|row| row.split_once("` | ")) {
+            let (verdict, why) = rest.split_once(" | ").unwrap();
+            assert!(why.len() > 5, "{key} has no reason");
+            let twice = table.entry(folder.clone()).or_default().insert(key.to_owned(), verdict.to_owned());
+            assert_eq!(twice, None, "{key} stands twice");
+        }
+    }
+    table
+}
+
+#[test]
+fn every_sysctl_of_this_kernel_has_a_verdict() {
+    let table = table();
+    for folder in ["ipv4/conf", "ipv4/neigh", "ipv6/conf", "ipv6/neigh"] {
+        for link in ["lo", "default", "all"] {
+            let Ok(keys) = fs::read_dir(Path::new("/proc/sys/net").join(folder).join(link)) else { continue };
+            for key in keys {
+                let key = key.unwrap().file_name().into_string().unwrap();
+                assert!(
+                    table[folder].contains_key(&key),
+                    "SYSCTLS.md says nothing of net/{folder}/{link}/{key}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn what_the_table_calls_pinned_is_pinned_to_that_value_and_nothing_else_is() {
+    let _host = Host::new();
+    let mut kernel = Kernel::open().unwrap();
+    let desired = settle(&mut kernel, KEPT);
+    let shim = desired.shims.values().next().unwrap();
+    let mut pinned: BTreeMap<String, i64> = BTreeMap::new();
+    for (folder, keys) in table() {
+        for (key, verdict) in keys {
+            let verdict = verdict.strip_prefix("pinned ");
+            let value = verdict.map(|verdict| verdict.trim_end_matches(", watched").parse().unwrap());
+            pinned.extend(value.map(|value| (format!("{folder}/mvs-eth0/{key}"), value)));
+        }
+    }
+    let lacks = &kernel.snapshot().host.lacks;
+    pinned.retain(|path, _| !lacks.iter().any(|setting| setting.path("mvs-eth0") == *path));
+    let set = shim.settings.iter().map(|(setting, value)| (setting.path("mvs-eth0"), *value));
+    assert_eq!(set.collect::<BTreeMap<_, _>>(), pinned);
+    pinned.iter().for_each(|(path, value)| assert_eq!(read(path), *value, "{path}"));
+}
+
+/// Every key that a new link can inherit is at its worst, and comes to be again afterwards.
+#[test]
+fn a_shim_has_its_sysctls_whatever_new_links_get() {
+    let _host = Host::new();
+    let mut kernel = Kernel::open().unwrap();
+    let worst = |setting: Setting| match setting {
+        Setting::ArpIgnore => 8,
+        Setting::RpFilter | Setting::ArpFilter | Setting::PromoteSecondaries | Setting::MediumId => 0,
+        Setting::Ipv6ProxyDelay | Setting::Solicit | Setting::Ipv6Solicit => 99,
+        Setting::Ipv6Forwarding | Setting::Ipv6ProxyNdp | Setting::Ipv6AddrGenMode => 0,
+        _ => 1,
+    };
+    let has = |setting: &Setting| Path::new("/proc/sys/net").join(setting.path("default")).exists();
+    let settings: Vec<Setting> = Setting::ALL.into_iter().filter(has).collect();
+    settings.iter().for_each(|setting| write(&setting.path("default"), worst(*setting)));
+    let right: Vec<_> = settle(&mut kernel, KEPT).shims.into_values().next().unwrap().settings;
+    let check =
+        || right.iter().for_each(|(it, value)| assert_eq!(read(&it.path("mvs-eth0")), *value, "{it:?}"));
+    assert_eq!(right.len(), settings.len());
+    check();
+    // IPv6 that is switched off takes its other sysctls' effects with it; it comes back first.
+    settings.iter().for_each(|setting| write(&setting.path("mvs-eth0"), worst(*setting)));
+    settle(&mut kernel, KEPT);
+    check();
+}
+
+/// With `all.proxy_arp` and forwarding a host answers ARP for every address that it has a route to by another link.
+#[test]
+fn a_shim_answers_for_no_address_that_is_not_the_hosts() {
+    let host = Host::new();
+    write("ipv4/ip_forward", 1);
+    write("ipv4/conf/all/proxy_arp", 1);
+    write("ipv4/conf/default/proxy_arp", 1);
+    write("ipv4/conf/default/proxy_arp_pvlan", 1);
+    host.ip("route add default via 192.0.2.254 dev eth0");
+    let guest = guest_of(&host);
+    let machine = host.guest();
+    host.ip(&format!("link set lan netns {}", machine.pid()));
+    machine.ip("link set lan up");
+    let mut kernel = Kernel::open().unwrap();
+    settle(&mut kernel, KEPT);
+    // Proxied answers come at random within 0.8 s otherwise.
+    write("ipv4/neigh/mvs-eth0/proxy_delay", 0);
+    serve(&mut kernel, "192.0.2.100", "192.0.2.1");
+    let asked: BTreeSet<String> = (150..200).map(|last| format!("192.0.2.{last}")).collect();
+    let each = |address: &String| format!("ping -n -q -c 1 -W 1 {address} >/dev/null &");
+    let script = asked.iter().map(each).collect::<String>() + "wait";
+    let pid = guest.pid();
+    let mut command = Command::new("nsenter");
+    command.arg(format!("--net=/proc/{pid}/ns/net")).args(["sh", "-c", &script]);
+    assert!(command.status().unwrap().success());
+    let entries = guest.within(|| shown("neigh show dev eth0"));
+    let answered: Vec<&str> = entries.lines().filter(|entry| entry.contains("lladdr")).collect();
+    assert!(answered.is_empty(), "the shim answered for {answered:#?}");
+    // A machine that boots only now has its address, and the guest reaches it; and the host still.
+    machine.ip("addr add 192.0.2.177/24 dev lan");
+    for address in ["192.0.2.177", "192.0.2.1"] {
+        lab::eventually(std::time::Duration::from_secs(10), || {
+            anyhow::ensure!(
+                guest.can(&format!("ping -n -q -c 1 -W 1 {address}")),
+                "{address} is not reached"
+            );
+            Ok(())
+        })
+        .unwrap();
+    }
+    let ping = Command::new("ping").args("-n -q -c 1 -W 2 192.0.2.100".split(' ')).output().unwrap();
+    assert!(ping.status.success(), "the host lost its guest");
+}
+
+/// What an own address is good for at each value of `all.arp_ignore`, and that no value on the shim undoes it.
+#[test]
+fn what_arp_ignore_leaves_of_the_way_to_the_host() {
+    let host = Host::new();
+    let guest = guest_of(&host);
+    let mut kernel = Kernel::open().unwrap();
+    let own = "[shim]\naddresses = [\"192.0.2.72\"]\n".to_owned() + KEPT;
+    settle(&mut kernel, &own);
+    serve(&mut kernel, "192.0.2.100", "192.0.2.1");
+    let reaches = |address: &str| {
+        let _ = guest.can("ip neigh flush dev eth0");
+        guest.can(&format!("ping -n -q -c 1 -W 1 {address}"))
+    };
+    let addresses = || shown("-o -4 addr show dev mvs-eth0").split_whitespace().nth(3).map(str::to_owned);
+    // The value, whether the host's ordinary address is reached, whether the own one is, and the latter's form.
+    for (value, ordinary, special, form) in [
+        (0, true, true, "192.0.2.72/32"),
+        (1, false, true, "192.0.2.72/32"),
+        (2, false, true, "192.0.2.72/0"),
+        (3, true, true, "192.0.2.72/32"),
+        (2, false, true, "192.0.2.72/0"),
+        (8, false, false, "192.0.2.72/32"),
+        (0, true, true, "192.0.2.72/32"),
+    ] {
+        write("ipv4/conf/all/arp_ignore", value);
+        let desired = settle(&mut kernel, &own);
+        assert_eq!(read("ipv4/conf/mvs-eth0/arp_ignore"), 0);
+        assert_eq!(addresses().as_deref(), Some(form), "at {value}");
+        assert_eq!(reaches("192.0.2.1"), ordinary, "the host's address at {value}");
+        assert_eq!(reaches("192.0.2.72"), special, "the own address at {value}");
+        let told = desired.problems.iter().any(|problem| problem.code == "arp-ignore");
+        assert_eq!(told, !ordinary, "at {value}: {:?}", desired.problems);
+        // Its form makes no route but the one to itself.
+        let local = shown("route show table local dev mvs-eth0");
+        assert_eq!(local.lines().count(), 1, "{local}");
+    }
+    // The cure that the problem tells: the value on the links that need it.
+    write("ipv4/conf/eth0/arp_ignore", 8);
+    assert!(reaches("192.0.2.1"));
+    let problems = settle(&mut kernel, &own).problems;
+    assert!(problems.iter().all(|problem| problem.code != "arp-ignore"), "{problems:?}");
+}
+
+/// The same address with another length takes the place of the first, and no route that has it as its source notices.
+#[test]
+fn an_own_address_changes_its_length_under_its_routes() {
+    let _host = Host::new();
+    let mut kernel = Kernel::open().unwrap();
+    let own = "[shim]\naddresses = [\"192.0.2.72\", \"192.0.2.73\"]\n".to_owned() + KEPT;
+    settle(&mut kernel, &own);
+    serve(&mut kernel, "192.0.2.100", "192.0.2.72");
+    let routes = || shown("route show dev mvs-eth0");
+    let before = routes();
+    assert!(before.contains("192.0.2.100 proto 77 scope link src 192.0.2.72"), "{before}");
+    for (value, length) in [(2, 0), (0, 32), (2, 0), (1, 32)] {
+        write("ipv4/conf/all/arp_ignore", value);
+        settle(&mut kernel, &own);
+        assert_eq!(routes(), before);
+        let keys = kernel.snapshot().addresses.iter().filter(|(_, address)| address.ours);
+        let standing: BTreeSet<_> = keys.map(|(key, _)| key.address).collect();
+        let expected = ["192.0.2.72", "192.0.2.73"].map(|own| net(&format!("{own}/{length}")));
+        assert_eq!(standing, BTreeSet::from(expected));
+    }
+    // In one subnet the second is secondary to the first, which goes alone.
+    write("ipv4/conf/all/arp_ignore", 2);
+    settle(&mut kernel, &own);
+    settle(&mut kernel, &("[shim]\naddresses = [\"192.0.2.73\"]\n".to_owned() + KEPT));
+    let left = shown("-o -4 addr show dev mvs-eth0");
+    assert!(left.contains("192.0.2.73/0") && left.lines().count() == 1, "{left}");
+}
+
+fn mount(arguments: &str) {
+    let status = Command::new("mount").args(arguments.split(' ')).status().unwrap();
+    assert!(status.success(), "mount {arguments}");
+}
+
+fn unmount(path: &str) {
+    assert!(Command::new("umount").arg(path).status().unwrap().success());
+}
+
+#[test]
+fn a_tree_of_sysctls_that_is_hidden_is_no_kernel_without_sysctls() {
+    let _host = Host::new();
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).expect("root is needed");
+    mount("--make-rprivate /");
+    let mut kernel = Kernel::open().unwrap();
+    let right = settle(&mut kernel, KEPT);
+    let known = kernel.snapshot().clone();
+    assert_eq!(known.host.sysctls, Sysctls::Usable);
+    let look = |kernel: &mut Kernel| {
+        kernel.resync_host();
+        kernel.drain();
+        let config = Config::parse(KEPT, Path::new("test")).unwrap();
+        let snapshot = kernel.snapshot().clone();
+        let desired = desire(&config, &Inventory::default(), &snapshot, &mut Memory::default());
+        let told: Vec<_> = desired.problems.into_iter().map(|problem| problem.code).collect();
+        (snapshot, desired.shims, told)
+    };
+    let told = |problems: Vec<String>| problems.contains(&"sysctls-unavailable".to_owned());
+
+    mount("-t tmpfs none /proc/sys/net");
+    let (hidden, shims, problems) = look(&mut kernel);
+    assert_eq!(hidden.host.sysctls, Sysctls::Missing);
+    // What was known stays, IPv6 among it.
+    assert_eq!((hidden.settings, hidden.host.ipv6, shims), (known.settings.clone(), true, right.shims));
+    assert!(told(problems));
+    let shim = macvlan_shim::model::ShimRef { name: "mvs-eth0".to_owned(), index: None };
+    let set = Op::Set { shim, setting: Setting::ArpFilter, value: 0 };
+    let error = kernel.apply(&set).unwrap_err();
+    assert!(error.hint.unwrap().contains("/proc/sys/net"));
+    // A process that starts now knows no settings, and takes the shim for no better than that.
+    let fresh = Kernel::open().unwrap();
+    assert_eq!((fresh.snapshot().host.sysctls, fresh.snapshot().host.ipv6), (Sysctls::Missing, true));
+    assert_eq!(fresh.snapshot().settings, BTreeMap::new());
+    unmount("/proc/sys/net");
+
+    mount("--bind /proc/sys /proc/sys");
+    mount("-o remount,ro,bind /proc/sys");
+    let (read_only, _, problems) = look(&mut kernel);
+    assert_eq!((read_only.host.sysctls, read_only.settings), (Sysctls::ReadOnly, known.settings.clone()));
+    assert!(told(problems));
+    kernel.apply(&set).unwrap_err();
+    unmount("/proc/sys");
+
+    let (again, _, problems) = look(&mut kernel);
+    assert_eq!((again.host, again.settings), (known.host, known.settings));
+    assert!(!told(problems));
+}
+
+/// Below the least MTU for IPv6 the kernel gives a link none of its sysctls.
+#[test]
+fn a_shim_on_a_parent_with_a_small_mtu_goes_up() {
+    let host = Host::new();
+    host.ip("link set lan mtu 1200");
+    host.ip("link set eth0 mtu 1200");
+    let mut kernel = Kernel::open().unwrap();
+    settle(&mut kernel, KEPT);
+    assert!(kernel.snapshot().link_named("mvs-eth0").unwrap().up);
+}
