@@ -24,7 +24,7 @@ use nix::sys::time::{TimeVal, TimeValLike};
 use std::os::fd::AsRawFd;
 
 use super::error::Fault;
-use super::wire::{Attributes, HEADER, Malformed, Message, Messages, aligned, i32_of, text_of};
+use super::wire::{Attributes, HEADER, Malformed, Message, Messages, aligned, i32_of, words_of};
 
 /// The size of a buffer for answers and events. The kernel sends at most 32 KiB at once to a dump, unless one link needs
 /// more: 496 alternative names take 65 KiB.
@@ -295,7 +295,7 @@ fn words(message: &Message<'_>, with_request: bool) -> Option<String> {
     Attributes::after(message.payload, 4 + repeated)
         .filter_map(Result::ok)
         .find(|(kind, _)| *kind == ATTR_MSG)
-        .map(|(_, value)| text_of(value))
+        .map(|(_, value)| words_of(value))
 }
 
 #[cfg(test)]
