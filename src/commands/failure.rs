@@ -8,7 +8,7 @@ use crate::config::ConfigError;
 use crate::daemon::control::BindError;
 use crate::daemon::lock::LockError;
 use crate::kernel::KernelError;
-use crate::model::names;
+use crate::model::{names, text};
 
 /// What a command could not do. Printed as
 ///
@@ -75,7 +75,7 @@ impl Failure {
         use io::Write;
         if !self.message.is_empty() {
             // Nobody is left to be told that stderr is closed.
-            let _ = writeln!(io::stderr(), "{}: {self}", names::PROGRAM);
+            let _ = writeln!(io::stderr(), "{}: {}", names::PROGRAM, printable(&self.to_string()));
         }
     }
 
@@ -86,6 +86,11 @@ impl Failure {
             _ => Failure::new("cannot write to standard output").because(error),
         }
     }
+}
+
+/// Line by line: causes stand on lines of their own.
+fn printable(text: &str) -> String {
+    text.lines().map(text::visible).collect::<Vec<_>>().join("\n")
 }
 
 impl fmt::Display for Failure {

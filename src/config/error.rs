@@ -5,6 +5,8 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use crate::model::text;
+
 /// A file that cannot be used. `Display` gives all that is wrong, on several lines.
 #[derive(Debug)]
 pub struct ConfigError {
@@ -53,14 +55,14 @@ impl ConfigError {
     pub fn summary(&self) -> String {
         let file = self.file.display();
         match &self.cause {
-            Cause::Unreadable(error) => format!("{file}: {}", in_words(error)),
+            Cause::Unreadable(error) => text::words(&format!("{file}: {}", in_words(error))),
             Cause::Faults(faults) => {
                 let first = faults.first().map(|fault| format!(", line {}: {}", fault.line, fault.message));
                 let more = match faults.len() {
                     0 | 1 => String::new(),
                     n => format!(" (and {} more)", n - 1),
                 };
-                format!("{file}{}{more}", first.unwrap_or_default())
+                text::words(&format!("{file}{}{more}", first.unwrap_or_default()))
             }
         }
     }

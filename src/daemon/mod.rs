@@ -7,6 +7,7 @@ pub mod lock;
 mod notify;
 pub mod report;
 mod servers;
+mod unread;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -267,12 +268,7 @@ impl Daemon {
     }
 
     fn report(&self) -> Status {
-        let read = self.kernel.problems().into_iter().map(|message| Problem {
-            code: "kernel-unread".to_owned(),
-            object: "kernel".to_owned(),
-            message,
-            hint: "what stands keeps standing; it is read again within seconds".to_owned(),
-        });
+        let read = unread::problems(&self.kernel, &self.memory);
         let problems: Vec<Problem> = self.config_problem.iter().cloned().chain(read).collect();
         report::report(&report::View {
             inventory: &self.inventory,

@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
 
+use crate::model::text;
+
 /// Two lines of status are at least this far apart, however fast things change.
 const PACE: Duration = Duration::from_secs(1);
 
@@ -57,7 +59,8 @@ impl Notifier {
     pub(super) fn turn(&mut self, status: String, now: Instant) {
         let due = self.due(status, now);
         if let Some(status) = &due.status {
-            send(&[NotifyState::Status(status)]);
+            // A line end would begin another assignment, such as MAINPID=.
+            send(&[NotifyState::Status(&text::words(status))]);
         }
         if due.alive {
             send(&[NotifyState::Watchdog]);

@@ -9,6 +9,8 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, SeqAccess, Visitor};
 use serde_json::Value;
 
+use crate::model::text;
+
 /// A guest's own key to be left alone.
 pub(super) const OPT_OUT: &str = "user.macvlan-shim.enabled";
 
@@ -190,10 +192,11 @@ fn item(value: Value) -> Result<Instance, Malformed> {
         Ok(_) => "it has no name".to_owned(),
         Err(error) => error.to_string(),
     };
-    let text = |key| value.get(key).and_then(Value::as_str).map(str::to_owned);
-    let name = text("name").filter(|name| !name.is_empty());
-    let project = if value.get("project").is_none() { Some(default_project()) } else { text("project") };
-    Err(Malformed { project, name, location: text("location"), why })
+    let text = |key| value.get(key).and_then(Value::as_str);
+    let name = text("name").filter(|name| !name.is_empty()).map(text::name);
+    let project = if value.get("project").is_none() { Some("default") } else { text("project") };
+    let location = text("location").map(str::to_owned);
+    Err(Malformed { project: project.map(text::name), name, location, why })
 }
 
 fn default_project() -> String {

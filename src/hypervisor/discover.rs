@@ -11,6 +11,7 @@ use super::inits::Starts;
 use super::limits::Limits;
 use super::trouble::Trouble;
 use crate::model::inventory::{Guest, NicParent, Power, ServerKind};
+use crate::model::text;
 
 /// How many warnings are shown.
 const WARNINGS: usize = 3;
@@ -43,7 +44,7 @@ impl Reading {
     /// What could not be read, if anything.
     pub(super) fn message(&self) -> Option<String> {
         let more = self.warnings.len().saturating_sub(WARNINGS);
-        let shown = self.warnings.iter().take(WARNINGS).map(String::as_str);
+        let shown = self.warnings.iter().take(WARNINGS).map(|warning| text::words(warning));
         let mut text = shown.collect::<Vec<_>>().join("; ");
         if more > 0 {
             text.push_str(&format!("; and {more} more"));
@@ -131,8 +132,10 @@ async fn members(client: &Client, limits: &Limits) -> Result<Option<BTreeMap<IpA
 fn starts(instances: &[api::Instance], inits: &BTreeSet<GuestName>) -> Starts {
     let asked =
         instances.iter().filter(|instance| guest::power(instance) == Power::Running).filter_map(|instance| {
-            let guest = inits.get(&(instance.project.clone(), instance.name.clone()))?;
-            Some((guest.clone(), instance.last_used_at.clone()))
+            let guest = inits.get(&(text::name(&instance.project), text::name(&instance.name)))?;
+            // Its server knows a guest with an unprintable name by another name than we do.
+            let same = *guest.0 == instance.project && *guest.1 == instance.name;
+            same.then(|| (guest.clone(), instance.last_used_at.clone()))
         });
     asked.collect()
 }
@@ -211,7 +214,7 @@ async fn network(
             link => link,
         })),
         Err(Trouble::Refused(why)) => {
-            let unknown = || Network::Macvlan(NicParent::Unknown(why.clone()));
+            let unknown = || Network::Macvlan(NicParent::Unknown(text::words(&why)));
             let network = known.cloned().unwrap_or_else(unknown);
             warnings.push(why);
             Ok(network)

@@ -8,6 +8,7 @@ use super::target::Target;
 use super::trouble::Trouble;
 use crate::model::ServerId;
 use crate::model::inventory::{Server, ServerState};
+use crate::model::text;
 
 /// Holds the newest value. Setting it never waits, so a slow listener cannot keep us from draining the events.
 pub(super) struct Feed {
@@ -73,9 +74,10 @@ impl Feed {
 /// Enters what was read.
 pub(super) fn apply(server: &mut Server, reading: &Reading) {
     server.kind = Some(reading.info.kind);
-    server.version = Some(reading.info.version.clone());
-    server.name = Some(reading.info.name.clone());
-    server.members.clone_from(&reading.info.members);
+    server.version = Some(text::words(&reading.info.version));
+    server.name = Some(text::name(&reading.info.name));
+    let members = reading.info.members.iter();
+    server.members = members.map(|(address, name)| (*address, text::name(name))).collect();
     server.state = ServerState::Connected;
     server.message = reading.message();
     server.guests = Some(reading.guests.clone());
@@ -88,7 +90,7 @@ pub(super) fn blame(server: &mut Server, trouble: &Trouble) {
         Trouble::Failed(_) | Trouble::Refused(_) => ServerState::Failed,
         Trouble::Lost(_) => ServerState::Connecting,
     };
-    server.message = Some(trouble.to_string());
+    server.message = Some(text::words(&trouble.to_string()));
 }
 
 fn log(id: &ServerId, server: &Server) {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::api::{Instance, Keys, OPT_OUT};
 use crate::model::inventory::{Guest, GuestKind, Mode, Nic, NicParent, OptOut, Power};
+use crate::model::text;
 
 /// `status_code` of a stopped instance.
 const STOPPED: i64 = 102;
@@ -31,8 +32,8 @@ pub(super) fn guest(instance: &Instance, networks: &BTreeMap<NetworkKey, Network
     let mut nics: Vec<Nic> = nics(instance)
         .filter_map(|(name, device)| {
             Some(Nic {
-                name: name.to_owned(),
-                link: own_or_volatile(instance, name, device, "name").unwrap_or(name).to_owned(),
+                name: text::name(name),
+                link: text::name(own_or_volatile(instance, name, device, "name").unwrap_or(name)),
                 mac: own_or_volatile(instance, name, device, "hwaddr").and_then(|text| text.parse().ok()),
                 parent: parent(instance, device, networks)?,
                 mode: mode(device),
@@ -41,15 +42,15 @@ pub(super) fn guest(instance: &Instance, networks: &BTreeMap<NetworkKey, Network
         .collect();
     nics.shrink_to_fit();
     (!nics.is_empty()).then(|| Guest {
-        project: instance.project.clone(),
-        name: instance.name.clone(),
+        project: text::name(&instance.project),
+        name: text::name(&instance.name),
         kind: match instance.kind.as_str() {
             "virtual-machine" => GuestKind::VirtualMachine,
             _ => GuestKind::Container,
         },
         power: power(instance),
         init: None,
-        profiles: instance.profiles.clone(),
+        profiles: instance.profiles.iter().map(|profile| text::name(profile)).collect(),
         opt: opt(instance.expanded_config.get(OPT_OUT).unwrap_or_default()),
         nics,
     })
@@ -62,12 +63,12 @@ pub(super) fn link(config: &Keys) -> NicParent {
     };
     let vlan = match config.get("vlan") {
         None | Some("") => None,
-        Some(text) => match text.parse() {
+        Some(vlan) => match vlan.parse() {
             Ok(vlan) if vlan < 4095 => Some(vlan),
-            _ => return NicParent::Unknown(format!("{text:?} is no VLAN id")),
+            _ => return NicParent::Unknown(format!("\"{}\" is no VLAN id", text::words(vlan))),
         },
     };
-    NicParent::Link { name: name.to_owned(), vlan }
+    NicParent::Link { name: text::name(name), vlan }
 }
 
 fn nics(instance: &Instance) -> impl Iterator<Item = (&str, &Keys)> {
@@ -121,7 +122,7 @@ fn opt(value: &str) -> OptOut {
     match value.to_ascii_lowercase().as_str() {
         "" | "true" | "1" | "yes" | "on" => OptOut::In,
         "false" | "0" | "no" | "off" => OptOut::Out,
-        _ => OptOut::Invalid(value.to_owned()),
+        _ => OptOut::Invalid(text::words(value)),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::model::ServerId;
+use crate::model::{ServerId, text};
 use crate::model::inventory::{Server, ServerKind, ServerState};
 
 const LXD: &str = "/var/lib/lxd/unix.socket";
@@ -61,7 +61,7 @@ pub fn targets(configured: &[PathBuf], env: impl Fn(&str) -> Option<OsString>) -
         if let Some(first) = target.candidates.first()
             && targets.iter().any(|other| other.id == target.id)
         {
-            target.id = ServerId(first.display().to_string());
+            target.id = ServerId(text::visible(&first.display().to_string()));
         }
         if !target.candidates.is_empty() {
             targets.push(target);

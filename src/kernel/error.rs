@@ -71,6 +71,12 @@ pub(super) enum Fault {
     /// The answer did not come, or not whole.
     #[error("{0}")]
     Broken(String),
+    /// The answer makes no sense.
+    #[error("{0}")]
+    Malformed(Malformed),
+    /// The answer has so many bytes, more than there is room for.
+    #[error("it takes {0} bytes, more than any object needs")]
+    Oversized(usize),
 }
 
 impl Fault {
@@ -78,14 +84,26 @@ impl Fault {
     pub(super) fn errno(&self) -> Option<Errno> {
         match self {
             Fault::Refused { errno, .. } => Some(*errno),
-            Fault::Broken(_) => None,
+            Fault::Broken(_) | Fault::Malformed(_) | Fault::Oversized(_) => None,
+        }
+    }
+
+    /// Whether the fault lies with the one object that was asked for: it is larger than the kernel or we can handle, or
+    /// what the kernel says of it makes no sense. Other objects can be read.
+    pub(super) fn is_of_object(&self) -> bool {
+        match self {
+            Fault::Refused { errno, .. } => {
+                matches!(errno, Errno::ENOBUFS | Errno::ENOMEM | Errno::EMSGSIZE)
+            }
+            Fault::Malformed(_) | Fault::Oversized(_) => true,
+            Fault::Broken(_) => false,
         }
     }
 }
 
 impl From<Malformed> for Fault {
     fn from(malformed: Malformed) -> Fault {
-        Fault::Broken(malformed.to_string())
+        Fault::Malformed(malformed)
     }
 }
 

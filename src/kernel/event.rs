@@ -212,6 +212,7 @@ impl State {
     /// A namespace is gone; its id may be another's from now on.
     pub(super) fn drop_namespace(&mut self, id: i32) {
         self.marks.forget(id);
+        self.shortfalls.remove(&Netns::Id(id));
         self.put_namespace(id, Default::default());
     }
 

@@ -18,7 +18,7 @@ use crate::model::names::{LINK_GROUP, made_with, shim_alias};
 use crate::model::snapshot::{LinkKind, is_shim};
 
 /// So many links of a guest are looked at: each takes a few microseconds.
-const LINKS: usize = 512;
+pub(super) const LINKS: usize = 512;
 
 /// A link as a message shows it, in whichever namespace.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,6 +75,7 @@ pub(super) fn read(message: &Message<'_>) -> Result<Option<Seen>, Malformed> {
     let payload = message.payload;
     let family = u8_at(payload, 0)?;
     let flags = u32_at(payload, 8)?;
+    let mut names = 0;
     let mut seen = Seen {
         index: u32_at(payload, 4)?,
         name: String::new(),
@@ -110,10 +111,33 @@ pub(super) fn read(message: &Message<'_>) -> Result<Option<Seen>, Malformed> {
             libc::IFLA_NEW_NETNSID => seen.moved_to = Some(i32_of(value)?),
             libc::IFLA_LINKINFO => (seen.kind, seen.backup) = (kind_of(value)?, is_backup(value)?),
             libc::IFLA_WIRELESS => return Ok(None),
+            IFLA_PROP_LIST => names = names.max(length_of_names(value)),
             _ => {}
         }
     }
+    if payload.len() - names > usize::from(u16::MAX) {
+        return Err(Malformed("link with a list that is too long for its length field"));
+    }
     Ok(Some(seen))
+}
+
+/// `IFLA_PROP_LIST`
+const IFLA_PROP_LIST: u16 = 52;
+
+/// The length of a list of alternative names; 0 if it is anything else.
+///
+/// An attribute has 16 bits for its length. The kernel writes lists that are longer all the same (the MACs of a macvlan
+/// link in mode source, the priorities of a VLAN link), and what follows is then read from the middle of such a list,
+/// where a guest may have put what it likes. Of a message this long only the alternative names are an honest part, and
+/// a list of MACs cannot be made to look like them.
+fn length_of_names(value: &[u8]) -> usize {
+    /// `IFLA_ALT_IFNAME`
+    const IFLA_ALT_IFNAME: u16 = 53;
+    let is_name = |attribute: Result<(u16, &[u8]), Malformed>| match attribute {
+        Ok((IFLA_ALT_IFNAME, name)) => name.iter().position(|byte| *byte == 0) == name.len().checked_sub(1),
+        _ => false,
+    };
+    if Attributes::inside(value).all(is_name) { value.len() } else { 0 }
 }
 
 fn mac(layer: u16, bytes: &[u8]) -> Option<Mac> {
@@ -175,43 +199,48 @@ fn mode_of(value: Option<&[u8]>) -> Result<Mode, Malformed> {
     })
 }
 
-/// All links of the host's namespace.
+/// The links of the host's namespace, as far as they can be read in a list.
 pub(super) fn dump(requests: &mut Requests) -> Result<Vec<Seen>, Fault> {
-    requests.dump(RouteNetlinkMessage::GetLink(question(None, 0)), |list: &mut Vec<Seen>, message| {
-        list.extend(answer(message, None)?);
-        Ok(())
-    })
+    list(requests, question(None, 0), None)
 }
 
-/// The links of a guest among which are those that may be children. Where it has more than any needs, only these are
-/// asked for, and of these, too, no more than the first are looked at.
+/// The links of a guest among which are those that may be children, as far as they can be read in a list. Where it has
+/// more than any needs, only these are asked for, and of these, too, no more than the first are looked at.
 pub(super) fn of_guest(requests: &mut Requests, netns: i32) -> Result<Vec<Seen>, Fault> {
-    let all = first(requests, netns, None)?;
+    let of_kind = |kind: Option<InfoKind>| {
+        let mut question = question(Some(netns), 0);
+        question.attributes.extend(kind.map(|kind| LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind)])));
+        question
+    };
+    let all = list(requests, of_kind(None), Some(netns))?;
     if all.len() < LINKS {
         return Ok(all);
     }
     // A kind that this kernel has not loaded is a question for all links again.
-    let mut some = first(requests, netns, Some(InfoKind::MacVlan))?;
-    let taps = first(requests, netns, Some(InfoKind::MacVtap))?;
+    let mut some = list(requests, of_kind(Some(InfoKind::MacVlan)), Some(netns))?;
+    let taps = list(requests, of_kind(Some(InfoKind::MacVtap)), Some(netns))?;
     some.extend(taps.into_iter().filter(|seen| matches!(seen.kind, LinkKind::Macvtap(_))));
     Ok(some)
 }
 
-fn first(requests: &mut Requests, netns: i32, kind: Option<InfoKind>) -> Result<Vec<Seen>, Fault> {
-    let mut question = question(Some(netns), 0);
-    question.attributes.extend(kind.map(|kind| LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind)])));
-    requests.dump_of_guest(RouteNetlinkMessage::GetLink(question), LINKS, |list: &mut Vec<Seen>, message| {
-        list.extend(answer(message, Some(netns))?);
+fn list(requests: &mut Requests, question: LinkMessage, netns: Option<i32>) -> Result<Vec<Seen>, Fault> {
+    let most = netns.map(|_| LINKS);
+    let read = |list: &mut Vec<Seen>, message: &Message<'_>| {
+        match read(message) {
+            Ok(Some(seen)) if seen.target != netns => {
+                return Err(Malformed("links of another namespace than the one asked for"));
+            }
+            Ok(seen) => list.extend(seen),
+            // Whoever needs the list to be whole asks for this one alone.
+            Err(_) => {}
+        }
         Ok(())
-    })
-}
-
-fn answer(message: &Message<'_>, netns: Option<i32>) -> Result<Option<Seen>, Malformed> {
-    let seen = read(message)?;
-    if seen.as_ref().is_some_and(|seen| seen.target != netns) {
-        return Err(Malformed("links of another namespace than the one asked for"));
+    };
+    match requests.dump_readable(RouteNetlinkMessage::GetLink(question), most, read) {
+        // One link is too large for the kernel to list it.
+        Err(fault) if fault.is_of_object() && fault.errno().is_some() => Ok(Vec::new()),
+        result => result,
     }
-    Ok(seen)
 }
 
 /// The link with that index in that namespace.

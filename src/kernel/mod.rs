@@ -9,6 +9,7 @@
 //! | `monitor`, `source` | sockets that hear what changes, one of them in all namespaces; and what each tells of |
 //! | `link`, `address`, `route`, `next_hop`, `rule`, `neighbour`, `netns`, `setting`, `filter` | one kind of object: reading and writing |
 //! | `nft` | the program that reads and writes filters |
+//! | `roll`, `shortfall` | which links there are, whatever a list of them lacks; what is left out all the same |
 //! | `state` | the snapshot, and what changes in it |
 //! | `event` | what an event means for it |
 //! | `slice`, `marks`, `read` | the parts that are read on their own, which are to be read again, and how |
@@ -37,9 +38,11 @@ mod next_hop;
 mod nft;
 mod read;
 mod request;
+mod roll;
 mod route;
 mod rule;
 mod setting;
+mod shortfall;
 mod slice;
 mod source;
 mod state;
@@ -50,11 +53,13 @@ pub use error::{ErrorCode, KernelError, OpError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::time::ClockId;
 
+use crate::model::snapshot::Netns;
 use crate::model::{Changes, Snapshot};
 use monitor::{Heard, Monitor};
-use request::Requests;
+use request::{BUFFER, LARGEST, Requests};
 use slice::Slice;
 use source::Source;
 use state::State;
@@ -71,9 +76,6 @@ const TURN: Duration = Duration::from_millis(2);
 
 /// So many datagrams are taken in before the slices that they touch are read.
 const DATAGRAMS: usize = 1024;
-
-/// Larger than any event.
-const BUFFER: usize = 64 * 1024;
 
 /// The kernel of the network namespace that the calling thread is in: the host's.
 pub struct Kernel {
@@ -129,9 +131,12 @@ impl Kernel {
         // Without its filters we can do; they are tried again.
         let unread = kernel.state.marks.problems_of_host().find(|(slice, _)| *slice != Slice::Filter);
         match unread.map(|(_, why)| why.clone()) {
+            // Not for want of privileges, or there would have been no answer before.
             Some(message) => Err(KernelError {
                 message,
-                hint: "run it as root, in the network namespace of the host".to_owned(),
+                hint: "try again; if it stays so, look at these objects with ip (iproute2): which of them the kernel \
+                       cannot list, or what keeps changing them"
+                    .to_owned(),
             }),
             None => {
                 kernel.state.changes = Changes::default();
@@ -155,6 +160,15 @@ impl Kernel {
         self.state.marks.problems_of_host().map(|(_, why)| why.clone()).collect()
     }
 
+    /// What is left out of the snapshot because there is too much of it, or because it cannot be read: of which
+    /// namespace, and a sentence for each.
+    pub fn shortfalls(&self) -> impl Iterator<Item = (Netns, String)> {
+        let all = self.state.shortfalls.iter();
+        all.flat_map(|(netns, shortfall)| {
+            shortfall.sentences().into_iter().map(|sentence| (*netns, sentence))
+        })
+    }
+
     /// Has everything read anew by the next [`Kernel::drain`]s: the host at once, the namespaces of guests bit by
     /// bit. What the kernel lacked may be there by now.
     pub fn resync(&mut self) {
@@ -173,6 +187,9 @@ impl Kernel {
     /// does it that `nft` was installed, or nf_tables loaded.
     pub fn resync_host(&mut self) {
         self.state.marks.mark_host();
+        // An event that was larger than any before may have been the last of its kind.
+        self.incoming.truncate(BUFFER);
+        self.incoming.shrink_to_fit();
         if !self.state.snapshot.filter.usable {
             self.filters = self.filters.take().or_else(hear_filters);
             self.state.marks.mark(Slice::Filter);
@@ -263,9 +280,14 @@ impl Kernel {
                 let missed = match monitor.hear(incoming) {
                     Heard::Nothing => return true,
                     Heard::Lost => Some("events of the kernel were lost"),
+                    Heard::Oversized { length, netns } => {
+                        incoming.resize(length.next_power_of_two().clamp(incoming.len(), LARGEST), 0);
+                        (!state.unheard(netns)).then_some("an event of the kernel was larger than expected")
+                    }
                     Heard::Events { length, netns } => {
                         let taken = state.take_in(source, netns, &incoming[..length]);
-                        taken.err().map(|_| "an event of the kernel could not be read")
+                        let unread = taken.is_err() && !state.unheard(netns);
+                        unread.then_some("an event of the kernel could not be read")
                     }
                 };
                 if let Some(what) = missed.filter(|_| state.marks.lost(source.tells_of())) {
@@ -319,9 +341,16 @@ fn deaf(error: std::io::Error) -> KernelError {
 }
 
 fn powerless(fault: error::Fault) -> KernelError {
+    let hint = match fault.errno() {
+        Some(Errno::EPERM | Errno::EACCES) => {
+            "run it as root, or with CAP_NET_ADMIN in the host's user namespace"
+        }
+        Some(_) => "Linux 5.0 or later is needed",
+        None => "try again",
+    };
     KernelError {
         message: format!("the network namespaces of guests cannot be read: {fault}"),
-        hint: "run it as root, or with CAP_NET_ADMIN in the host's user namespace".to_owned(),
+        hint: hint.to_owned(),
     }
 }
 

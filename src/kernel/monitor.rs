@@ -23,6 +23,8 @@ const NETLINK_LISTEN_ALL_NSID: i32 = 8;
 pub(super) enum Heard {
     /// So many bytes of events, in the host's namespace or in that of the netns id.
     Events { length: usize, netns: Option<i32> },
+    /// A datagram of so many bytes, which are more than the buffer has, is lost.
+    Oversized { length: usize, netns: Option<i32> },
     /// Events were lost.
     Lost,
     /// There is nothing more, for now.
@@ -76,7 +78,7 @@ impl Monitor {
         match heard {
             Heard::Lost => self.congested = true,
             Heard::Nothing if std::mem::take(&mut self.congested) => return Heard::Lost,
-            Heard::Nothing | Heard::Events { .. } => {}
+            Heard::Nothing | Heard::Events { .. } | Heard::Oversized { .. } => {}
         }
         heard
     }
@@ -126,17 +128,21 @@ fn register(socket: Arc<Socket>) -> std::io::Result<AsyncFd<Arc<Socket>>> {
 fn receive(socket: &Socket, buffer: &mut [u8]) -> Result<Heard, Errno> {
     let mut parts = [IoSliceMut::new(buffer)];
     let mut control = nix::cmsg_space!(i32);
-    let received =
-        recvmsg::<NetlinkAddr>(socket.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::MSG_DONTWAIT)?;
-    if received.flags.intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC) {
+    // With MSG_TRUNC the kernel tells how long a datagram is that does not fit.
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC;
+    let received = recvmsg::<NetlinkAddr>(socket.as_raw_fd(), &mut parts, Some(&mut control), flags)?;
+    if received.flags.contains(MsgFlags::MSG_CTRUNC) {
         return Ok(Heard::Lost);
     }
     // Only the kernel's word counts.
     if received.address.is_some_and(|sender| sender.pid() != 0) {
         return Ok(Heard::Events { length: 0, netns: None });
     }
-    let netns = received.cmsgs()?.find_map(netns_of);
-    Ok(Heard::Events { length: received.bytes, netns })
+    let (length, netns) = (received.bytes, received.cmsgs()?.find_map(netns_of));
+    match received.flags.contains(MsgFlags::MSG_TRUNC) {
+        true => Ok(Heard::Oversized { length, netns }),
+        false => Ok(Heard::Events { length, netns }),
+    }
 }
 
 /// The netns id that came along; none comes with events of the own namespace.

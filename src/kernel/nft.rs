@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::error::Fault;
+use crate::model::text;
 
 /// How long one call may take, which has some milliseconds to do: all else waits for it.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -120,6 +121,7 @@ fn meaning(words: &str) -> Refusal {
         "Invalid chain hook",
     ];
     let first = words.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("no reason given");
+    let first = &*text::words(first);
     let says = |sentences: &[&str]| sentences.iter().any(|sentence| first.contains(sentence));
     if says(&ABSENT) {
         return Refusal::Absent(format!("the kernel has no nf_tables (nft: {first})"));

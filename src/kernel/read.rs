@@ -7,16 +7,12 @@ use nix::errno::Errno;
 
 use super::error::Fault;
 use super::request::Requests;
+use super::roll::{self, Roll};
+use super::shortfall::{ADDRESSES, CHILDREN, Shortfall};
 use super::slice::Slice;
 use super::state::State;
 use super::{address, link, neighbour, netns, route, rule, setting};
 use crate::model::snapshot::{Child, ChildKey, Filter, Master, Netns, Sysctls};
-
-/// So many children of one namespace are kept …
-const CHILDREN: usize = 256;
-
-/// … and so many addresses of all of them are looked at.
-const ADDRESSES: usize = 1024;
 
 impl State {
     /// Reads a slice. If that fails, what was known of it stays.
@@ -44,8 +40,9 @@ impl State {
             Slice::Namespaces => self.read_namespaces(requests),
             Slice::Inits => self.read_inits(requests),
             Slice::Namespace(id) => self.unless_gone(requests, id, |state, requests| {
-                let found = children(requests, id, state.own_id)?;
+                let (found, shortfall) = state.children(requests, id)?;
                 state.put_namespace(id, found);
+                state.put_shortfall(Netns::Id(id), shortfall);
                 Ok(())
             }),
             Slice::Child(id, index) => {
@@ -65,16 +62,15 @@ impl State {
     }
 
     fn read_links(&mut self, requests: &mut Requests) -> Result<(), Fault> {
-        let found = link::dump(requests)?;
-        let indexes: BTreeSet<u32> = found.iter().map(|seen| seen.index).collect();
-        let gone: Vec<u32> =
-            self.snapshot.links.keys().filter(|index| !indexes.contains(index)).copied().collect();
-        for index in gone {
-            self.drop_link(index);
-        }
-        for seen in found {
+        let known: BTreeSet<u32> = self.snapshot.links.keys().copied().collect();
+        let Roll { links, unreadable, .. } = roll::of_host(requests, &known)?;
+        let there: BTreeSet<u32> =
+            links.iter().map(|seen| seen.index).chain(unreadable.keys().copied()).collect();
+        known.difference(&there).for_each(|index| self.drop_link(*index));
+        for seen in links {
             self.put_link(seen);
         }
+        self.put_shortfall(Netns::Host, Shortfall { unreadable, ..Shortfall::default() });
         Ok(())
     }
 
@@ -176,13 +172,26 @@ impl State {
 
     fn read_child(&mut self, requests: &mut Requests, id: i32, index: u32) -> Result<(), Fault> {
         let key = ChildKey { netns: Netns::Id(id), index };
-        let child = match link_in(requests, id, index)? {
-            Some(seen) => whole_child(requests, id, &seen, self.own_id, &mut self.room_beside(key))?,
-            None => None,
-        };
         let known = self.snapshot.children.contains_key(&key);
-        let child = child.filter(|_| known || self.children_in(id).count() < CHILDREN);
-        self.put_child(key, child);
+        let mut room = self.room_beside(key);
+        let child = match link_in(requests, id, index) {
+            Ok(Some(seen)) => whole_child(requests, id, &seen, self.own_id, &mut room)?,
+            Ok(None) => None,
+            // What else there is in the namespace tells whether something is left out.
+            Err(fault) if fault.is_of_object() => {
+                self.marks.mark(Slice::Namespace(id));
+                return Ok(());
+            }
+            Err(fault) => return Err(fault),
+        };
+        let full = child.is_some() && !known && self.children_in(id).count() >= CHILDREN;
+        if full || room == 0 {
+            let mut shortfall = self.shortfalls.get(&key.netns).cloned().unwrap_or_default();
+            shortfall.children |= full;
+            shortfall.addresses |= room == 0;
+            self.put_shortfall(key.netns, shortfall);
+        }
+        self.put_child(key, child.filter(|_| !full));
         Ok(())
     }
 
@@ -226,19 +235,35 @@ impl State {
         }
         Err(fault)
     }
-}
 
-/// The children in a namespace whose parents are links of the host; of a guest that makes more than any
-/// needs, the first.
-fn children(requests: &mut Requests, id: i32, own_id: i32) -> Result<BTreeMap<u32, Child>, Fault> {
-    let (mut found, mut room) = (BTreeMap::new(), ADDRESSES);
-    for seen in link::of_guest(requests, id)? {
-        if found.len() < CHILDREN {
-            let child = whole_child(requests, id, &seen, own_id, &mut room)?;
-            found.extend(child.map(|child| (seen.index, child)));
+    /// The children in a namespace whose parents are links of the host; of a guest that makes more than any needs, the
+    /// first. A child that cannot be read (any more) is as it was, with the addresses that it has now.
+    fn children(&self, requests: &mut Requests, id: i32) -> Result<(BTreeMap<u32, Child>, Shortfall), Fault> {
+        let (mut found, mut room) = (BTreeMap::new(), ADDRESSES);
+        let known: BTreeSet<u32> = self.children_in(id).map(|key| key.index).collect();
+        let Roll { links, unreadable, cut } = roll::of_guest(requests, id, &known)?;
+        let mut shortfall = Shortfall { links: cut, ..Shortfall::default() };
+        for index in unreadable.keys() {
+            let Some(child) = self.snapshot.children.get(&ChildKey { netns: Netns::Id(id), index: *index })
+            else {
+                continue;
+            };
+            let child = Child { addresses: BTreeMap::new(), ..child.clone() };
+            let child = with_addresses(requests, id, *index, child, AddressFamily::Unspec, &mut room)?;
+            found.extend(child.map(|child| (*index, child)));
         }
+        for seen in links {
+            if found.len() < CHILDREN {
+                let child = whole_child(requests, id, &seen, self.own_id, &mut room)?;
+                found.extend(child.map(|child| (seen.index, child)));
+            } else {
+                shortfall.children |= child(&seen, self.own_id).is_some();
+            }
+        }
+        shortfall.addresses = room == 0;
+        shortfall.unreadable = unreadable;
+        Ok((found, shortfall))
     }
-    Ok(found)
 }
 
 /// A link of a guest as a child, with its master and the addresses of both; `None` if it is none, or has gone meanwhile.
@@ -251,7 +276,11 @@ fn whole_child(
 ) -> Result<Option<Child>, Fault> {
     let Some(mut child) = child(seen, own_id) else { return Ok(None) };
     if let Some(index) = master_of(seen) {
-        child.master = link_in(requests, id, index)?.and_then(master);
+        child.master = match link_in(requests, id, index) {
+            Ok(seen) => seen.and_then(master),
+            Err(fault) if fault.is_of_object() => None,
+            Err(fault) => return Err(fault),
+        };
     }
     with_addresses(requests, id, seen.index, child, AddressFamily::Unspec, room)
 }

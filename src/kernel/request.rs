@@ -4,11 +4,15 @@
 //! calls are the shortest way, and the socket's time limit only guards against what should not happen.
 //! A dump that failed, was interrupted or came in pieces is an error, never a short list. Of a guest's objects, of
 //! which there may be any number, as many are looked at as were asked for.
+//!
+//! The kernel itself may end a dump early and call it complete: Linux 6.9 and later do so where an object does not
+//! fit into the datagram that they allocated. Only links can be that large, so `link` checks its lists.
 
 use std::ops::ControlFlow;
 
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload, NetlinkSerializable,
+    Emitable, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    NetlinkSerializable,
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::Socket;
@@ -20,11 +24,14 @@ use nix::sys::time::{TimeVal, TimeValLike};
 use std::os::fd::AsRawFd;
 
 use super::error::Fault;
-use super::wire::{Attributes, HEADER, Malformed, Message, Messages, aligned, i32_of, text_of};
+use super::wire::{Attributes, HEADER, Malformed, Message, Messages, aligned, i32_of, words_of};
 
-/// The kernel never sends more than 32 KiB at once to a dump; one message can be larger only for links
-/// with many virtual functions, which are sent only if asked for.
-const BUFFER: usize = 64 * 1024;
+/// The size of a buffer for answers and events. The kernel sends at most 32 KiB at once to a dump, unless one link needs
+/// more: 496 alternative names take 65 KiB.
+pub(super) const BUFFER: usize = 64 * 1024;
+
+/// How far a buffer grows. An object that is larger counts as unreadable.
+pub(super) const LARGEST: usize = 1024 * 1024;
 
 /// How long an answer may take, in seconds.
 const PATIENCE: i64 = 2;
@@ -43,14 +50,17 @@ pub(super) struct Requests {
     sequence: u32,
     outgoing: Vec<u8>,
     incoming: Vec<u8>,
+    /// The longest datagram that the running request was answered with.
+    longest: usize,
 }
 
 impl Requests {
     /// Opens the socket, with strict checking: without it the kernel would silently ignore a target
     /// namespace and answer with the host's own objects.
     pub(super) fn open() -> std::io::Result<Requests> {
-        let socket = open()?;
-        Ok(Requests { socket, left: false, sequence: 0, outgoing: vec![], incoming: vec![0; BUFFER] })
+        let mut incoming = vec![0; BUFFER];
+        let socket = open(&mut incoming)?;
+        Ok(Requests { socket, left: false, sequence: 0, outgoing: vec![], incoming, longest: 0 })
     }
 
     /// An order: done once the kernel says so. `flags`: `NLM_F_CREATE` and its like.
@@ -65,13 +75,20 @@ impl Requests {
         message: RouteNetlinkMessage,
         read: impl Fn(&Message<'_>) -> Result<Option<T>, Malformed>,
     ) -> Result<T, Fault> {
-        let mut answer = None;
-        self.send(message, 0)?;
-        self.receive(|message| {
-            answer = read(message)?;
-            Ok(ControlFlow::Break(()))
-        })?;
-        answer.ok_or_else(|| Fault::Broken("the kernel's answer is about something else".to_owned()))
+        let answer = loop {
+            let mut answer = None;
+            self.send(message.clone(), 0)?;
+            let end = self.receive(|message| {
+                answer = read(message)?;
+                Ok(ControlFlow::Break(()))
+            });
+            match end {
+                Err(Fault::Oversized(length)) if self.grow(length) => {}
+                end => break end.map(|()| answer),
+            }
+        };
+        self.shrink();
+        answer?.ok_or_else(|| Fault::Broken("the kernel's answer is about something else".to_owned()))
     }
 
     /// A question about all objects of a kind. `read` gets each of them and the list so far, which starts
@@ -81,7 +98,7 @@ impl Requests {
         message: impl NetlinkSerializable + Clone,
         read: impl Fn(&mut T, &Message<'_>) -> Result<(), Malformed>,
     ) -> Result<T, Fault> {
-        self.list(message, ATTEMPTS, usize::MAX, read)
+        self.list(message, ATTEMPTS, usize::MAX, false, read)
     }
 
     /// The same about objects of a guest: no more than the first `most` of them, a list that is never whole and that
@@ -92,7 +109,18 @@ impl Requests {
         most: usize,
         read: impl Fn(&mut T, &Message<'_>) -> Result<(), Malformed>,
     ) -> Result<T, Fault> {
-        self.list(message, ATTEMPTS_OF_GUEST, most, read)
+        self.list(message, ATTEMPTS_OF_GUEST, most, false, read)
+    }
+
+    /// The same about links, which alone can be too large to be read at all: those are left out.
+    pub(super) fn dump_readable<T: Default>(
+        &mut self,
+        message: impl NetlinkSerializable + Clone,
+        most: Option<usize>,
+        read: impl Fn(&mut T, &Message<'_>) -> Result<(), Malformed>,
+    ) -> Result<T, Fault> {
+        let attempts = if most.is_some() { ATTEMPTS_OF_GUEST } else { ATTEMPTS };
+        self.list(message, attempts, most.unwrap_or(usize::MAX), true, read)
     }
 
     fn list<T: Default>(
@@ -100,13 +128,15 @@ impl Requests {
         message: impl NetlinkSerializable + Clone,
         attempts: usize,
         most: usize,
+        readable_only: bool,
         read: impl Fn(&mut T, &Message<'_>) -> Result<(), Malformed>,
     ) -> Result<T, Fault> {
-        for _ in 0..attempts {
+        let mut attempt = 0;
+        while attempt < attempts {
             let (mut list, mut room) = (T::default(), most);
             let (mut interrupted, mut ended, mut enough) = (false, false, false);
             self.send(message.clone(), NLM_F_DUMP)?;
-            let end = self.receive(|message| {
+            let mut each = |message: &Message<'_>| {
                 interrupted |= message.flags & libc::NLM_F_DUMP_INTR as u16 != 0;
                 ended = message.kind == libc::NLMSG_DONE as u16;
                 if ended {
@@ -118,24 +148,52 @@ impl Requests {
                 }
                 room -= 1;
                 read(&mut list, message).map(ControlFlow::Continue)
-            });
-            self.left = !ended && !matches!(end, Err(Fault::Refused { .. }));
+            };
+            let end = loop {
+                match self.receive(&mut each) {
+                    Err(Fault::Oversized(length)) if readable_only && length > LARGEST => {}
+                    end => break end,
+                }
+            };
+            // After a refusal nothing more comes, unless it is only a datagram that there was no memory for.
+            let over = ended || matches!(&end, Err(Fault::Refused { errno, .. }) if *errno != Errno::ENOBUFS);
+            self.left = !over;
             match end {
-                Ok(()) if enough || !interrupted => return Ok(list),
-                Ok(()) => {}
-                Err(Fault::Refused { errno: Errno::EINTR, .. }) => {}
+                Ok(()) if enough || !interrupted => {
+                    self.shrink();
+                    return Ok(list);
+                }
+                Ok(()) | Err(Fault::Refused { errno: Errno::EINTR, .. }) => attempt += 1,
+                Err(Fault::Oversized(length)) if self.grow(length) => {}
                 Err(fault) => return Err(fault),
             }
         }
         Err(Fault::Broken(format!("the list changed {attempts} times while it was read")))
     }
 
+    /// Makes room for a datagram; says whether that was possible.
+    fn grow(&mut self, length: usize) -> bool {
+        let possible = length > self.incoming.len() && length <= LARGEST;
+        if possible {
+            self.incoming.resize(length.next_power_of_two(), 0);
+        }
+        possible
+    }
+
+    /// Gives memory back when the last request needed none of what the buffer has grown by.
+    fn shrink(&mut self) {
+        if self.incoming.len() > BUFFER && self.longest <= BUFFER {
+            self.incoming = vec![0; BUFFER];
+        }
+    }
+
     fn send(&mut self, payload: impl NetlinkSerializable, flags: u16) -> Result<(), Fault> {
         if self.left {
-            self.socket =
-                open().map_err(|error| Fault::Broken(format!("no socket for a request: {error}")))?;
+            self.socket = open(&mut self.incoming)
+                .map_err(|error| Fault::Broken(format!("no socket for a request: {error}")))?;
             self.left = false;
         }
+        self.longest = 0;
         self.sequence = self.sequence.wrapping_add(1).max(1);
         let mut header = NetlinkHeader::default();
         header.flags = NLM_F_REQUEST | flags;
@@ -164,14 +222,15 @@ impl Requests {
                 Err(Errno::EAGAIN) => {
                     return Err(Fault::Broken(format!("the kernel did not answer within {PATIENCE} s")));
                 }
-                Err(Errno::ENOBUFS) => return Err(Fault::Broken("an answer was lost (ENOBUFS)".to_owned())),
+                Err(errno @ Errno::ENOBUFS) => {
+                    return Err(Fault::Refused { errno, words: "an answer was lost".to_owned() });
+                }
                 Err(errno) => {
                     return Err(Fault::Broken(format!("no answer could be read: {}", errno.desc())));
                 }
             };
-            let datagram = self.incoming.get(..length).ok_or_else(|| {
-                Fault::Broken(format!("an answer of {length} bytes is larger than our buffer"))
-            })?;
+            self.longest = self.longest.max(length);
+            let datagram = self.incoming.get(..length).ok_or(Fault::Oversized(length))?;
             for message in Messages(datagram) {
                 let message = message?;
                 if message.sequence != self.sequence {
@@ -193,12 +252,22 @@ impl Requests {
     }
 }
 
-fn open() -> std::io::Result<Socket> {
+fn open(incoming: &mut [u8]) -> std::io::Result<Socket> {
     let mut socket = Socket::new(NETLINK_ROUTE)?;
     socket.bind_auto()?;
     socket.set_netlink_get_strict_chk(true)?;
     socket.set_ext_ack(true)?;
     setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::seconds(PATIENCE))?;
+    // The kernel allocates 32 KiB for the datagrams of a dump only once it has seen a buffer that takes as much. Until
+    // then an object of 4 KiB that comes first would end the dump.
+    let mut header = NetlinkHeader::default();
+    header.length = HEADER as u32;
+    header.message_type = libc::NLMSG_NOOP as u16;
+    header.flags = NLM_F_REQUEST | NLM_F_ACK;
+    let mut nothing = [0; HEADER];
+    header.emit(&mut nothing);
+    socket.send(&nothing, 0)?;
+    recv(socket.as_raw_fd(), incoming, MsgFlags::empty())?;
     Ok(socket)
 }
 
@@ -226,7 +295,7 @@ fn words(message: &Message<'_>, with_request: bool) -> Option<String> {
     Attributes::after(message.payload, 4 + repeated)
         .filter_map(Result::ok)
         .find(|(kind, _)| *kind == ATTR_MSG)
-        .map(|(_, value)| text_of(value))
+        .map(|(_, value)| words_of(value))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::marks::Marks;
+use super::shortfall::Shortfall;
 use super::slice::Slice;
 use super::{address, filter, link, setting};
 use crate::model::snapshot::{AddressKey, Child, ChildKey, GuestAddress, HostAddress, Link, LinkKind, Netns};
@@ -22,6 +23,8 @@ pub(super) struct State {
     /// The processes whose namespaces are wanted.
     pub(super) wanted_inits: BTreeSet<u32>,
     pub(super) filters: filter::Filters,
+    /// What the snapshot lacks, by namespace.
+    pub(super) shortfalls: BTreeMap<Netns, Shortfall>,
     /// The kernel shows who made an address (Linux 5.18).
     pub(super) shows_address_protocol: bool,
 }
@@ -123,6 +126,9 @@ impl State {
     /// How long to wait for more before the filters are read again, which takes a process.
     pub(super) const FILTER: std::time::Duration = std::time::Duration::from_millis(20);
 
+    /// How long a namespace of which something is left out is left as it is, unless it changes.
+    const SHORTFALL: std::time::Duration = std::time::Duration::from_secs(30);
+
     fn carries_routes(&self, index: u32) -> bool {
         self.snapshot.routes.keys().any(|key| key.link == index)
     }
@@ -149,6 +155,28 @@ impl State {
             Some(child) => drop(children.insert(key, child)),
             None => drop(children.remove(&key)),
         }
+    }
+
+    /// An event of a namespace could not be heard or read. If it is a guest's it concerns nothing but that namespace, which
+    /// is read anew; says whether it is.
+    pub(super) fn unheard(&mut self, netns: Option<i32>) -> bool {
+        let guest = netns.filter(|id| *id >= 0 && *id != self.own_id);
+        guest.into_iter().for_each(|id| self.marks.mark(Slice::Namespace(id)));
+        guest.is_some()
+    }
+
+    /// So much of a namespace is left out. It is looked at again after a while: what was too much may be less by then.
+    pub(super) fn put_shortfall(&mut self, netns: Netns, shortfall: Shortfall) {
+        if shortfall.is_empty() {
+            self.shortfalls.remove(&netns);
+            return;
+        }
+        let slice = match netns {
+            Netns::Host => Slice::Links,
+            Netns::Id(id) => Slice::Namespace(id),
+        };
+        self.marks.defer(slice, Self::SHORTFALL);
+        self.shortfalls.insert(netns, shortfall);
     }
 
     /// The children of one guest's namespace are those given, and no others.
@@ -180,6 +208,7 @@ impl State {
         self.children_in(id).filter(is_port).map(|key| key.index).collect()
     }
 
+    /// The children that a namespace has.
     pub(super) fn children_in(&self, id: i32) -> impl Iterator<Item = &ChildKey> {
         let netns = Netns::Id(id);
         let all = ChildKey { netns, index: 0 }..=ChildKey { netns, index: u32::MAX };

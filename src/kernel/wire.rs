@@ -8,6 +8,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
+use crate::model::text;
+
 /// Bytes that are no netlink message: something was cut off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a message of the kernel is cut off or not what it should be ({0})")]
@@ -130,10 +132,19 @@ pub(super) fn u32_of(value: &[u8]) -> Result<u32, Malformed> {
     u32_at(value, 0)
 }
 
-/// A name or a sentence: bytes that a zero ends.
+/// A name, printable: bytes that a zero ends. Two that differ still do.
 pub(super) fn text_of(value: &[u8]) -> String {
+    text::name_of_bytes(until_zero(value))
+}
+
+/// A sentence, printable: bytes that a zero ends.
+pub(super) fn words_of(value: &[u8]) -> String {
+    text::words(&String::from_utf8_lossy(until_zero(value)))
+}
+
+fn until_zero(value: &[u8]) -> &[u8] {
     let end = value.iter().position(|byte| *byte == 0).unwrap_or(value.len());
-    String::from_utf8_lossy(&value[..end]).into_owned()
+    &value[..end]
 }
 
 /// An address of either family, told by its length.

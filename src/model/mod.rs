@@ -10,6 +10,7 @@
 //! | [`snapshot`] | what the kernel says exists: links, addresses, routes, …, the guests' children |
 //! | [`plan`] | the operations that turn a snapshot into what is desired |
 //! | [`status`] | the contract of `status --json` |
+//! | [`text`] | what others say, made printable |
 
 pub mod changes;
 pub mod inventory;
@@ -19,6 +20,7 @@ pub mod plan;
 pub mod setting;
 pub mod snapshot;
 pub mod status;
+pub mod text;
 
 pub use changes::Changes;
 pub use inventory::{Guest, GuestKey, Inventory, Nic, NicKey, ServerId};

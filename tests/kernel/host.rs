@@ -90,6 +90,13 @@ impl Guest {
         command.output().unwrap().status.success()
     }
 
+    /// Starts a program in its network namespace.
+    pub(crate) fn spawn(&self, arguments: &str) -> Process {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/proc/{}/ns/net", self.pid())).args(arguments.split(' '));
+        command.spawn().unwrap()
+    }
+
     fn inside(&self) -> Command {
         let mut command = Command::new("nsenter");
         command.arg(format!("--net=/proc/{}/ns/net", self.pid())).arg("ip");

@@ -8,6 +8,7 @@ mod filter;
 mod guests;
 mod host;
 mod identity;
+mod large;
 mod look;
 mod settings;
 mod shim;

@@ -1,6 +1,7 @@
 //! Columns side by side, two spaces between them; the last one is wrapped where lines end.
 
 use crate::commands::output::Look;
+use crate::model::text;
 
 /// What a text means, as colour.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -126,7 +127,7 @@ pub(super) fn wrap(text: &str, width: Option<usize>, less: usize) -> Vec<String>
 
 /// Names and messages come from servers and guests: none of them may steer the terminal.
 pub(super) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text::visible(text)
 }
 
 #[cfg(test)]
@@ -143,7 +144,7 @@ mod tests {
 
     #[test]
     fn what_steers_a_terminal_is_taken_away() {
-        assert_eq!(Cell::from("a\x1b[2Jb\n").painted(Look::PLAIN), "a\u{fffd}[2Jb\u{fffd}");
+        assert_eq!(Cell::from("a\x1b[2Jb\n").painted(Look::PLAIN), "a\\u{1b}[2Jb\\n");
     }
 
     #[test]

@@ -1,0 +1,48 @@
+//! What there is in a namespace but not in the snapshot, because it is too much or cannot be read.
+
+use std::collections::BTreeMap;
+
+use super::link::LINKS;
+
+/// Maximum number of children of one namespace that are kept.
+pub(super) const CHILDREN: usize = 256;
+
+/// Maximum number of addresses of one namespace that are looked at.
+pub(super) const ADDRESSES: usize = 1024;
+
+/// What of one namespace is left out.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Shortfall {
+    /// There are more links than are looked at.
+    pub(super) links: bool,
+    /// There are more children than are kept.
+    pub(super) children: bool,
+    /// There are more addresses than are looked at.
+    pub(super) addresses: bool,
+    /// The links that cannot be read, by their ifindexes, and why.
+    pub(super) unreadable: BTreeMap<u32, String>,
+}
+
+impl Shortfall {
+    /// Whether nothing is left out.
+    pub(super) fn is_empty(&self) -> bool {
+        *self == Shortfall::default()
+    }
+
+    /// What is left out, in sentences that follow a name and a colon.
+    pub(super) fn sentences(&self) -> Vec<String> {
+        let many = [
+            (self.links, LINKS, "network links, of which only the first, and macvlan links, are looked at"),
+            (
+                self.children,
+                CHILDREN,
+                "macvlan links on parents of this host, of which only the first are served",
+            ),
+            (self.addresses, ADDRESSES, "addresses, of which only the first are looked at"),
+        ];
+        let many =
+            many.iter().filter(|(is, ..)| *is).map(|(_, limit, what)| format!("it has over {limit} {what}"));
+        let one = |(index, why): (&u32, &String)| format!("link {index} cannot be read: {why}");
+        many.chain(self.unreadable.iter().map(one)).collect()
+    }
+}
