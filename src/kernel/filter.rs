@@ -184,9 +184,8 @@ fn shim_filter(link: u32, objects: &[Object], abilities: Abilities) -> ShimFilte
         let set = objects.iter().find(|(kind, object)| kind == "set" && object["name"] == name);
         set.map(|(_, set)| set["elem"].as_array().map(Vec::as_slice).unwrap_or_default())
     };
-    let macs: Option<BTreeSet<Mac>> = set(frames::guests(link)).map(|elements| {
-        elements.iter().filter_map(|element| element.as_str()?.parse().ok()).collect()
-    });
+    let macs: Option<BTreeSet<Mac>> = set(frames::guests(link))
+        .map(|elements| elements.iter().filter_map(|element| element.as_str()?.parse().ok()).collect());
     let elements = set(frames::answers(link)).unwrap_or_default();
     let answers: BTreeSet<Ipv4Net> = elements.iter().filter_map(frames::address_of).collect();
     let device = frames::device(objects);
@@ -265,12 +264,19 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_that_was_put_in_later_or_by_another_version_is_not_ours() {
+    fn a_rule_that_was_put_in_later_or_changed_or_made_by_another_version_is_noticed() {
         let last = listing().len() as u64;
-        for rule in listing().iter().enumerate().filter(|(_, (kind, _))| kind == "rule").map(|(at, _)| at) {
+        let is_hooked =
+            |object: &Value| object["chain"].as_str().is_some_and(|chain| !chain.starts_with("model"));
+        for rule in
+            listing().iter().enumerate().filter(|(_, (_, object))| is_hooked(object)).map(|(at, _)| at)
+        {
             let mut replaced = listing();
             replaced[rule].1["handle"] = json!(last + 1);
-            assert!(!is_whole(&replaced), "a rule that was replaced in place");
+            assert!(!is_whole(&replaced), "a rule that was put in later");
+            let mut changed = listing();
+            changed[rule].1["expr"] = json!([{ "accept": null }]);
+            assert!(!is_whole(&changed), "a rule that was changed in place");
             let mut older = listing();
             older[rule].1["comment"] = json!("mvs-eth0");
             assert!(!is_whole(&older), "a rule without a digest");

@@ -62,6 +62,9 @@ impl Abilities {
 /// An object as `nft` shows or takes it, with its kind.
 pub(super) type Object = (String, Value);
 
+/// The name of a chain, its hook, and what each of its rules drops.
+type Chain = (String, &'static str, Vec<Vec<Value>>);
+
 /// The name of the set of the MACs that pass.
 pub(super) fn guests(link: u32) -> String {
     format!("guests-{link}")
@@ -106,21 +109,11 @@ pub(super) fn definition(link: u32, device: &str, by_mac: bool, abilities: Abili
         (set["family"], set["table"]) = (json!("netdev"), json!(FILTER_TABLE));
         ("set".to_owned(), set)
     };
-    let mut objects =
-        vec![set(json!({ "name": answers(link), "type": "ipv4_addr", "flags": ["interval"] }))];
+    let mut objects = vec![set(json!({ "name": answers(link), "type": "ipv4_addr", "flags": ["interval"] }))];
     if by_mac {
         objects.push(set(json!({ "name": guests(link), "type": "ether_addr" })));
     }
-    let strangers =
-        |side: &str| by_mac.then(|| vec![unlike(field("ether", side), json!(format!("@{}", guests(link))))]);
-    let mut inward = vec![misunderstood()];
-    inward.extend(strangers("saddr"));
-    inward.extend(from_guests(link, abilities));
-    let mut chains = vec![(format!("in-{link}"), "ingress", inward)];
-    if abilities.egress {
-        let outward = [misunderstood()].into_iter().chain(strangers("daddr")).collect();
-        chains.push((format!("out-{link}"), "egress", outward));
-    }
+    let chains = hooked(link, by_mac, abilities, &asking(link));
     let comment = format!("{device} {}", digest(&chains));
     for (name, hook, rules) in chains {
         let chain = json!({
@@ -128,18 +121,35 @@ pub(super) fn definition(link: u32, device: &str, by_mac: bool, abilities: Abili
             "dev": device, "prio": PRIORITY, "policy": "accept",
         });
         objects.push(("chain".to_owned(), chain));
-        for mut rule in rules {
-            rule.push(json!({ "drop": null }));
-            let rule = json!({
-                "family": "netdev", "table": FILTER_TABLE, "chain": name, "expr": rule, "comment": comment,
-            });
-            objects.push(("rule".to_owned(), rule));
-        }
+        objects.extend(rules.iter().map(|rule| dropping(&name, rule, &comment)));
     }
-    // The last object that is made: a rule with a higher handle was put in later, by somebody else.
-    let end = json!({ "family": "netdev", "table": FILTER_TABLE, "name": end(link) });
-    objects.push(("chain".to_owned(), end));
+    let name = model(link);
+    let chain = json!({ "family": "netdev", "table": FILTER_TABLE, "name": name });
+    objects.push(("chain".to_owned(), chain));
+    let rules =
+        hooked(link, by_mac, abilities, &asking_of_model(link)).into_iter().flat_map(|(.., rules)| rules);
+    objects.extend(rules.map(|rule| dropping(&name, &rule, &comment)));
     objects
+}
+
+/// The chains at the hooks: each with its hook, and what its rules drop. `meter`: the name of the one set that no two rules
+/// can share.
+fn hooked(link: u32, by_mac: bool, abilities: Abilities, meter: &str) -> Vec<Chain> {
+    let strangers =
+        |side: &str| by_mac.then(|| vec![unlike(field("ether", side), json!(format!("@{}", guests(link))))]);
+    let inward = [misunderstood()].into_iter().chain(strangers("saddr"));
+    let inward = inward.chain(from_guests(link, abilities, meter)).collect();
+    let outward = || [misunderstood()].into_iter().chain(strangers("daddr")).collect();
+    let outward = abilities.egress.then(|| (format!("out-{link}"), "egress", outward()));
+    [(format!("in-{link}"), "ingress", inward)].into_iter().chain(outward).collect()
+}
+
+fn dropping(chain: &str, matches: &[Value], comment: &str) -> Object {
+    let expressions: Vec<Value> = matches.iter().cloned().chain([json!({ "drop": null })]).collect();
+    let rule = json!({
+        "family": "netdev", "table": FILTER_TABLE, "chain": chain, "expr": expressions, "comment": comment,
+    });
+    ("rule".to_owned(), rule)
 }
 
 /// The device that the rules of a filter were made for: the first word of their comments.
@@ -148,15 +158,21 @@ pub(super) fn device(objects: &[Object]) -> String {
     comment.and_then(|comment| comment.split(' ').next()).unwrap_or_default().to_owned()
 }
 
-/// Whether a listing shows what [`definition`] makes: the same objects, with the same digest, and no rule that was made
-/// later than the last of them.
+/// Whether a listing shows what [`definition`] makes: the same objects with the same digest, no rule that was put in
+/// after the last chain, and rules as those of the model are.
 pub(super) fn is_whole(link: u32, listing: &[Object], definition: &[Object]) -> bool {
-    let handle = |(_, object): &Object| object["handle"].as_u64();
-    let last = listing.iter().find(|(kind, object)| kind == "chain" && object["name"] == end(link));
-    let last = last.and_then(handle);
-    let mut rules = listing.iter().filter(|(kind, _)| kind == "rule");
+    let handle = |object: &Value| object["handle"].as_u64();
+    let chain = listing.iter().find(|(kind, object)| kind == "chain" && object["name"] == model(link));
+    let last = chain.and_then(|(_, chain)| handle(chain));
+    let rules = listing.iter().filter(|(kind, _)| kind == "rule").map(|(_, rule)| rule);
+    let (model, mut hooked): (Vec<_>, Vec<_>) = rules.partition(|rule| rule["chain"] == model(link));
+    let is_later = |rule: &&Value| handle(rule).zip(last).is_some_and(|(handle, last)| handle > last);
+    // Whether the one chain or the other is listed first.
+    hooked.sort_by_key(|rule| rule["chain"].as_str());
+    let shown = |rule: &&Value| rule["expr"].to_string().replace(&asking_of_model(link), &asking(link));
     outline(link, listing) == outline(link, definition)
-        && rules.all(|rule| handle(rule).is_none_or(|handle| last.is_some_and(|last| handle < last)))
+        && !hooked.iter().any(is_later)
+        && hooked.iter().map(shown).eq(model.iter().map(shown))
 }
 
 /// What a listing and a definition have in common: which objects there are, and the comments of rules, which tell what
@@ -174,13 +190,24 @@ fn outline(link: u32, objects: &[Object]) -> Vec<String> {
     lines
 }
 
-/// The name of an empty chain that nothing refers to.
-fn end(link: u32) -> String {
-    format!("end-{link}")
+/// The name of a chain that is at no hook, the last that is made, with the same rules once more. A rule that somebody
+/// changes is no longer what `nft` shows there.
+fn model(link: u32) -> String {
+    format!("model-{link}")
+}
+
+/// The name of the set of those who have asked lately.
+fn asking(link: u32) -> String {
+    format!("asking-{link}")
+}
+
+/// The name of its like in the model.
+fn asking_of_model(link: u32) -> String {
+    format!("asking-model-{link}")
 }
 
 /// Eight hexadecimal digits that differ from one form of the rules to another.
-fn digest(chains: &[(String, &str, Vec<Vec<Value>>)]) -> String {
+fn digest(chains: &[Chain]) -> String {
     let digest = Sha256::digest(json!(chains).to_string().as_bytes());
     digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
 }
@@ -192,10 +219,10 @@ fn misunderstood() -> Vec<Value> {
 }
 
 /// What no guest has to send to its host.
-fn from_guests(link: u32, abilities: Abilities) -> Vec<Vec<Value>> {
+fn from_guests(link: u32, abilities: Abilities, meter: &str) -> Vec<Vec<Value>> {
     let mut rules = arp(link);
     rules.extend(ipv4());
-    rules.extend(ipv6(link));
+    rules.extend(ipv6(meter));
     if abilities.fib {
         // Only from where the way back leads through the shim, and only to the host itself.
         let no_way_back =
@@ -229,7 +256,7 @@ fn ipv4() -> Vec<Vec<Value>> {
     vec![vec![like(field("ip", "daddr"), loopback)], vec![like(field("icmp", "type"), json!("redirect"))]]
 }
 
-fn ipv6(link: u32) -> Vec<Vec<Value>> {
+fn ipv6(meter: &str) -> Vec<Vec<Value>> {
     /// Hop-by-hop options, routing, fragment, destination options, mobility, HIP, shim6.
     const EXTENSIONS: [u8; 7] = [0, 43, 44, 60, 135, 139, 140];
     const ICMPV6: u8 = 58;
@@ -238,8 +265,7 @@ fn ipv6(link: u32) -> Vec<Vec<Value>> {
     let solicits = || like(icmpv6(), json!("nd-neighbor-solicit"));
     let beyond = |rate: u32, burst: u32| json!({ "limit": { "rate": rate, "burst": burst, "per": "second", "inv": true } });
     let mac = json!({ "elem": { "val": field("ether", "saddr"), "timeout": ASKED_LATELY } });
-    let meter =
-        json!({ "name": format!("asking-{link}"), "size": MOST_ASKING, "key": mac, "stmt": beyond(5, 20) });
+    let meter = json!({ "name": meter, "size": MOST_ASKING, "key": mac, "stmt": beyond(5, 20) });
     vec![
         // A router of segments (`seg6_enabled`) would forward what is inside.
         vec![like(json!({ "exthdr": { "name": "rt" } }), json!(true))],
