@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails says so by a panic")]
 
+mod answers;
 mod events;
 mod filter;
 mod guests;
@@ -10,6 +11,8 @@ mod host;
 mod identity;
 mod large;
 mod look;
+mod passes;
+mod replacing;
 mod settings;
 mod shim;
 mod snapshot;

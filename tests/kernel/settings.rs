@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::Instant;
 
 use macvlan_shim::config::Config;
 use macvlan_shim::kernel::Kernel;
@@ -27,7 +28,7 @@ fn settle(kernel: &mut Kernel, config: &str) -> Desired {
     for _ in 0..8 {
         kernel.resync_host();
         kernel.drain();
-        let desired = desire(&config, &Inventory::default(), kernel.snapshot(), &mut memory);
+        let desired = desire(&config, &Inventory::default(), kernel.snapshot(), &mut memory, Instant::now());
         let mut plan = diff(&desired, kernel.snapshot());
         let filter = |op: &Op| matches!(op, Op::SetFilter { .. } | Op::DeleteFilter { .. });
         let guest = |op: &Op| matches!(op, Op::DeleteRoute { .. } | Op::DeleteNeighbour { .. });
@@ -289,7 +290,8 @@ fn a_tree_of_sysctls_that_is_hidden_is_no_kernel_without_sysctls() {
         kernel.drain();
         let config = Config::parse(KEPT, Path::new("test")).unwrap();
         let snapshot = kernel.snapshot().clone();
-        let desired = desire(&config, &Inventory::default(), &snapshot, &mut Memory::default());
+        let desired =
+            desire(&config, &Inventory::default(), &snapshot, &mut Memory::default(), Instant::now());
         let told: Vec<_> = desired.problems.into_iter().map(|problem| problem.code).collect();
         (snapshot, desired.shims, told)
     };

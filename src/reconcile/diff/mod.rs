@@ -42,6 +42,7 @@ pub fn diff(desired: &Desired, snapshot: &Snapshot) -> Plan {
         steps.route_ranges(shim);
     }
     steps.add_rules();
+    shims().for_each(|(_, shim)| steps.answers(shim));
     desired.claims.addresses().for_each(|address| steps.probe(address));
     steps.delete_surplus();
     steps.plan
@@ -182,15 +183,28 @@ impl<'a> Steps<'a> {
 
     /// Before it goes up: then not one frame of its own gets out.
     fn filter(&mut self, desired: &Shim) {
-        let filter = &self.snapshot.filter;
-        let standing = desired.shim.index.and_then(|index| filter.shims.get(&index));
-        let is_right = |standing: &ShimFilter| {
-            standing.whole && standing.device == desired.shim.name && standing.macs == desired.macs
-        };
-        if filter.usable && !standing.is_some_and(is_right) {
-            let op = Op::SetFilter { shim: desired.shim.clone(), macs: desired.macs.clone() };
-            self.now(op, "the LAN must not see the shim, nor reach the host through it");
+        if self.snapshot.filter.usable && self.standing_filter(desired).is_none() {
+            self.now(set_filter(desired), "the LAN must not see the shim, nor reach the host through it");
         }
+    }
+
+    /// The addresses that guests may ask for, where all else of the filter is right. After the routes, which are back
+    /// with the host's address at once and shall not wait for `nft`. For an address that is gone the kernel answers
+    /// nobody, so there is no hurry, and it may be away for a moment only.
+    fn answers(&mut self, desired: &Shim) {
+        let filter = self.standing_filter(desired).filter(|_| self.snapshot.filter.usable);
+        let Some(filter) = filter.filter(|filter| filter.answers != desired.answers) else { return };
+        let when = if filter.answers.is_superset(&desired.answers) { When::AfterBreath } else { When::Now };
+        let why = format!("guests ask it for the host's addresses on {}", desired.parent);
+        self.plan.push(Step { op: set_filter(desired), when, why });
+    }
+
+    /// The filter of a shim, if it is right but for the addresses that guests may ask for.
+    fn standing_filter(&self, desired: &Shim) -> Option<&'a ShimFilter> {
+        let standing = self.snapshot.filter.shims.get(&desired.shim.index?)?;
+        let is_right =
+            standing.whole && standing.device == desired.shim.name && standing.macs == desired.macs;
+        is_right.then_some(standing)
     }
 
     /// The entry for a guest's address.
@@ -360,6 +374,11 @@ impl<'a> Steps<'a> {
     fn link_name(&self, link: u32) -> String {
         self.snapshot.links.get(&link).map_or_else(|| format!("link {link}"), |link| link.name.clone())
     }
+}
+
+fn set_filter(desired: &Shim) -> Op {
+    let Shim { shim, macs, answers, .. } = desired;
+    Op::SetFilter { shim: shim.clone(), macs: macs.clone(), answers: answers.clone() }
 }
 
 fn reason(holder: &Holder) -> String {
