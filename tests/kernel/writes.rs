@@ -282,7 +282,7 @@ fn nobody_answers_for_a_free_address() {
     let mut kernel = Kernel::open().unwrap();
     let link = host.parent(&kernel);
     for address in [ip("192.0.2.51"), ip("2001:db8::51")] {
-        let probe = Op::Probe { link, link_name: "eth0".to_owned(), address };
+        let probe = Op::Probe { link, link_name: "eth0".to_owned(), address, disputed: false };
         // A second question does not disturb the first.
         apply_twice(&mut kernel, &probe);
         eventually(&mut kernel, |snapshot| {
@@ -300,7 +300,7 @@ fn an_old_holder_is_asked_whether_it_is_still_there() {
     let host = Host::new();
     let mut kernel = Kernel::open().unwrap();
     let (link, address) = (host.parent(&kernel), ip("192.0.2.50"));
-    let probe = Op::Probe { link, link_name: "eth0".to_owned(), address };
+    let probe = Op::Probe { link, link_name: "eth0".to_owned(), address, disputed: false };
     host.ip("neigh add 192.0.2.50 lladdr 02:00:00:00:00:50 dev eth0 nud stale");
     kernel.apply(&probe).unwrap();
     kernel.drain();

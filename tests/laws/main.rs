@@ -462,6 +462,7 @@ fn related(a: &Op, b: &Op) -> bool {
         Op::Rename { link_name, .. }
         | Op::DeleteRoute { link_name, .. }
         | Op::DeleteNeighbour { link_name, .. }
+        | Op::ReleaseNeighbour { link_name, .. }
         | Op::DeleteProxy { link_name, .. }
         | Op::DeleteAddress { link_name, .. }
         | Op::DeleteShim { link_name, .. }
@@ -471,6 +472,7 @@ fn related(a: &Op, b: &Op) -> bool {
     let address = |op: &Op| match op {
         Op::SetNeighbour { address, .. }
         | Op::DeleteNeighbour { address, .. }
+        | Op::ReleaseNeighbour { address, .. }
         | Op::AddAddress { address, .. } => Some(*address),
         Op::SetRoute { destination, .. } | Op::DeleteRoute { destination, .. } => Some(destination.addr()),
         _ => None,
