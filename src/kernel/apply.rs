@@ -13,7 +13,7 @@ use super::request::Requests;
 use super::slice::Slice;
 use super::{Kernel, address, link, neighbour, question, route, rule, setting};
 use crate::model::names::PROTOCOL;
-use crate::model::snapshot::{Neighbour, NeighbourState};
+use crate::model::snapshot::NeighbourState;
 use crate::model::{Mac, Op, ShimRef};
 
 impl Kernel {
@@ -94,7 +94,12 @@ impl Kernel {
                 set_route(requests, wanted, *replace)
             }
             Op::AddRule { ipv6, priority } => add_rule(requests, *ipv6, *priority),
-            Op::Probe { link, address, disputed, .. } => probe(requests, *link, *address, *disputed),
+            Op::Probe { link, address, disputed, .. } => {
+                if probe(requests, *link, *address, *disputed)? {
+                    self.state.asked(*link, *address);
+                }
+                Ok(())
+            }
             Op::DeleteRule { ipv6, priority } => gone(rule::delete(requests, *ipv6, *priority)),
             Op::DeleteRoute { link, destination, table, metric, .. } => {
                 gone(route::delete(requests, *link, *destination, *table, *metric))
@@ -278,19 +283,21 @@ fn add_rule(requests: &mut Requests, ipv6: bool, priority: u32) -> Result<(), Fa
     if equal { Ok(()) } else { Err(foreign(format!("an equal rule {priority}"))) }
 }
 
-fn probe(requests: &mut Requests, link: u32, address: IpAddr, disputed: bool) -> Result<(), Failure> {
+/// Says whether a question was put.
+fn probe(requests: &mut Requests, link: u32, address: IpAddr, disputed: bool) -> Result<bool, Failure> {
     let entry = match neighbour::find(requests, link, address, false) {
         Ok(entry) => entry,
-        Err(fault) => return gone(Err(fault)),
+        Err(fault) => return gone(Err(fault)).map(|()| false),
     };
-    match entry {
+    match entry.map(|entry| entry.state) {
         // Somebody has set it by hand: nobody needs to be asked.
-        Some(Neighbour { state: NeighbourState::Permanent, .. }) => Ok(()),
-        entry => {
-            let is_known = entry.is_some_and(|entry| entry.mac.is_some());
-            Ok(question::ask(requests, link, address, is_known, disputed)?)
-        }
+        Some(NeighbourState::Permanent) => return Ok(false),
+        None | Some(NeighbourState::Unresolved | NeighbourState::Disputed) => {}
+        // The kernel would ask the known machine alone, and tell of the old state once more.
+        Some(_) => gone(neighbour::delete(requests, link, address, false))?,
     }
+    question::ask(requests, link, address, disputed)?;
+    Ok(true)
 }
 
 fn release(requests: &mut Requests, link: u32, address: IpAddr) -> Result<(), Failure> {

@@ -274,7 +274,7 @@ fn is_open(verdict: &Verdict) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::snapshot::{Link, LinkKind, Netns};
+    use crate::model::snapshot::{Link, LinkKind, Neighbour, Netns};
     use crate::model::{Mac, ShimRef};
     use crate::reconcile::desired::{Holder, Shim};
 
@@ -347,24 +347,24 @@ mod tests {
 
     #[test]
     fn whoever_is_new_comes_before_all_that_was_asked_for_in_vain() {
-        let (desired, snapshot) = guests(150);
+        let (desired, mut snapshot) = guests(150);
         let (mut probes, start) = (Probes::default(), Instant::now());
         for last in 1..=149 {
             let address = IpAddr::from([192, 0, 2, last]);
             let Holder { child, parent, .. } = desired.holders[&address];
-            probes.enter(
-                address,
-                Subject {
-                    child,
-                    parent,
-                    waits: true,
-                    disputed: false,
-                    known: false,
-                    asked: true,
-                    put: true,
-                    due: start,
-                },
-            );
+            let waits = Subject {
+                child,
+                parent,
+                waits: true,
+                disputed: false,
+                known: false,
+                asked: true,
+                put: true,
+                due: start,
+            };
+            probes.enter(address, waits);
+            let silence = Neighbour { mac: None, state: NeighbourState::Failed, ours: true };
+            snapshot.neighbours.insert((address, parent), silence);
         }
         let now = start + SPAN;
         look(&mut probes, &desired, &snapshot, now);
@@ -384,6 +384,25 @@ mod tests {
         let question = probes.next(&snapshot, now + ANSWERED).unwrap();
         probes.asked(question, now + ANSWERED, Ok(()));
         assert_eq!((probes.failures().count(), probes.wake()), (0, Some(now + ANSWERED + AGAIN)));
+    }
+
+    #[test]
+    fn what_could_never_be_asked_for_holds_back_its_route_until_it_can() {
+        let (desired, snapshot) = guests(2);
+        let (mut probes, now) = (Probes::default(), Instant::now());
+        let error = || Error { code: "kernel-refused", message: "full".to_owned(), hint: None };
+        look(&mut probes, &desired, &snapshot, now);
+        let first = probes.next(&snapshot, now).unwrap();
+        probes.asked(first, now, Ok(()));
+        let second = probes.next(&snapshot, now).unwrap();
+        probes.asked(second, now, Err(error()));
+        assert_eq!(probes.unasked(), BTreeMap::from([(IpAddr::from([192, 0, 2, 2]), "full".to_owned())]));
+        // Both fail later: the first was asked for once.
+        let later = now + AGAIN;
+        while let Some(question) = probes.next(&snapshot, later) {
+            probes.asked(question, later, Err(error()));
+        }
+        assert_eq!((probes.failures().count(), probes.unasked().len()), (2, 1));
     }
 
     #[test]

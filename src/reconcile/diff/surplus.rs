@@ -162,7 +162,9 @@ impl Steps<'_> {
             |why: &str| (Op::DeleteNeighbour { link, link_name: link_name.clone(), address }, why.to_owned());
         let (op, why) = match entry.state {
             NeighbourState::Permanent if serves && self.is_asked_at(link, address) => return,
-            NeighbourState::Permanent if is_solicited_node(address) => delete("nobody is asked there any more"),
+            NeighbourState::Permanent if is_solicited_node(address) => {
+                delete("nobody is asked there any more")
+            }
             NeighbourState::Permanent => delete("it is a leftover"),
             NeighbourState::Failed => delete("nobody on the LAN has it"),
             NeighbourState::Unresolved | NeighbourState::Disputed if serves => return,
