@@ -11,6 +11,8 @@
 //! | `frames` | what a filter lets pass: its rules |
 //! | `nft` | the program that reads and writes filters |
 //! | `roll`, `shortfall` | which links there are, whatever a list of them lacks; what is left out all the same |
+//! | `question` | how the LAN is asked who has an address |
+//! | `table` | how full the neighbour tables are |
 //! | `state` | the snapshot, and what changes in it |
 //! | `event` | what an event means for it |
 //! | `slice`, `marks`, `read` | the parts that are read on their own, which are to be read again, and how |
@@ -38,6 +40,7 @@ mod neighbour;
 mod netns;
 mod next_hop;
 mod nft;
+mod question;
 mod read;
 mod request;
 mod roll;
@@ -48,6 +51,7 @@ mod shortfall;
 mod slice;
 mod source;
 mod state;
+mod table;
 mod wire;
 
 pub use error::{ErrorCode, KernelError, OpError};
@@ -58,6 +62,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::time::ClockId;
 
+use crate::model::neighbours::NeighbourTable;
 use crate::model::snapshot::Netns;
 use crate::model::{Changes, Snapshot};
 use monitor::{Heard, Monitor};
@@ -130,8 +135,9 @@ impl Kernel {
         };
         kernel.state.marks.mark_everything();
         while kernel.take_in_and_read() {}
-        // Without its filters we can do; they are tried again.
-        let unread = kernel.state.marks.problems_of_host().find(|(slice, _)| *slice != Slice::Filter);
+        // Without its filters we can do, and without the sizes of its tables; they are tried again.
+        let needed = |slice: &Slice| !matches!(slice, Slice::Filter | Slice::Tables);
+        let unread = kernel.state.marks.problems_of_host().find(|(slice, _)| needed(slice));
         match unread.map(|(_, why)| why.clone()) {
             // Not for want of privileges, or there would have been no answer before.
             Some(message) => Err(KernelError {
@@ -150,6 +156,11 @@ impl Kernel {
     /// What is known.
     pub fn snapshot(&self) -> &Snapshot {
         &self.state.snapshot
+    }
+
+    /// How full the neighbour tables are, as of the last reading of the host.
+    pub fn neighbour_tables(&self) -> &[NeighbourTable] {
+        &self.state.tables
     }
 
     /// What could not be read, and why. What was known of it before still stands in the snapshot.

@@ -9,6 +9,7 @@ use super::marks::Marks;
 use super::shortfall::Shortfall;
 use super::slice::Slice;
 use super::{address, filter, link, setting};
+use crate::model::neighbours::NeighbourTable;
 use crate::model::snapshot::{AddressKey, Child, ChildKey, GuestAddress, HostAddress, Link, LinkKind, Netns};
 use crate::model::{Changes, Snapshot};
 
@@ -25,6 +26,8 @@ pub(super) struct State {
     pub(super) filters: filter::Filters,
     /// What the snapshot lacks, by namespace.
     pub(super) shortfalls: BTreeMap<Netns, Shortfall>,
+    /// No decision stands on them.
+    pub(super) tables: Vec<NeighbourTable>,
     /// The kernel shows who made an address (Linux 5.18).
     pub(super) shows_address_protocol: bool,
 }

@@ -18,6 +18,7 @@ use super::leftovers;
 use super::suspects::Suspect;
 use super::tenure::Tenure;
 use crate::config::Config;
+use crate::model::neighbours::solicited_node;
 use crate::model::snapshot::ChildKey;
 use crate::model::{Changes, Snapshot};
 
@@ -51,6 +52,8 @@ fn amend_upon(
     now: Instant,
 ) -> Option<BTreeSet<IpAddr>> {
     let mut addresses = changes.addresses.clone();
+    // Over IPv6 a question has an entry of its own.
+    addresses.extend(groups(ground.snapshot, &changes.addresses));
     let claimants = changes.addresses.iter().flat_map(|address| desired.claims.claimants(*address));
     let children = claimants.chain(&changes.children);
     let mains: BTreeSet<ChildKey> = children.map(|child| desired.parties.main(*child)).collect();
@@ -91,4 +94,13 @@ fn amend_upon(
     tenure.tidy(now);
     addresses.extend(leftovers::find(ground, desired, tenure, &addresses.clone(), mains));
     (rules(ground, &desired.shims, &desired.holders) == desired.rules).then_some(addresses)
+}
+
+/// The groups with an entry of ours that questions about these addresses go to.
+fn groups(snapshot: &Snapshot, addresses: &BTreeSet<IpAddr>) -> BTreeSet<IpAddr> {
+    let stands = |group: &IpAddr| {
+        let mut entries = snapshot.neighbours.range((*group, 0)..=(*group, u32::MAX));
+        entries.any(|(_, entry)| entry.ours)
+    };
+    addresses.iter().filter_map(|address| solicited_node(*address)).filter(stands).collect()
 }

@@ -34,6 +34,8 @@ pub struct Memory {
     pub unclaimed: BTreeSet<Holding>,
     /// Who had which address, and who claimed it beside them.
     pub tenure: Tenure,
+    /// The addresses of which the LAN had to be asked and could not be, each with the reason.
+    pub unasked: BTreeMap<IpAddr, String>,
 }
 
 /// Everything that should exist, and every decision on the way there. `claims` and `holders` follow the addresses of
@@ -180,6 +182,11 @@ impl Desired {
             Verdict::Refused(refusal) => Some(refusal.reason),
             Verdict::Admitted { .. } => None,
         }
+    }
+
+    /// Another machine is known to have an address that a child claims.
+    pub(super) fn is_disputed(&self, child: &ChildKey, address: IpAddr) -> bool {
+        self.refusal(child, address) == Some(Reason::HeldOnLan)
     }
 
     fn weighed<'a>(&'a self, child: &ChildKey, address: IpAddr, own: &'a Verdict) -> Cow<'a, Verdict> {

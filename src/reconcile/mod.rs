@@ -35,6 +35,7 @@ mod setting;
 mod shim;
 mod strange;
 pub mod suspects;
+mod table;
 pub mod tenure;
 
 pub use amend::amend;
@@ -45,3 +46,4 @@ pub use diff::{diff, diff_at};
 pub use probe::Probes;
 pub use schedule::Schedule;
 pub use strange::servers_to_ask;
+pub use table::table_full;

@@ -37,7 +37,9 @@ impl Holds {
         let shim = |name: &String| self.shims.get(name);
         let address_on = |name: &String, address: &IpAddr| self.addresses.get(&(name.clone(), *address));
         let holds = match op {
-            Op::Probe { .. } | Op::AddRule { .. } | Op::DeleteProxy { .. } => [None; 3],
+            Op::Probe { .. } | Op::ReleaseNeighbour { .. } | Op::AddRule { .. } | Op::DeleteProxy { .. } => {
+                [None; 3]
+            }
             // The same address with another length comes first: it is the source of routes.
             Op::DeleteAddress { address, .. } => [self.sources.get(&address.addr()), None, None],
             Op::Rename { name, .. } => [self.names.get(name), None, None],
@@ -106,6 +108,7 @@ impl Holds {
             | Op::SetMac { .. }
             | Op::SetMtu { .. }
             | Op::DeleteNeighbour { .. }
+            | Op::ReleaseNeighbour { .. }
             | Op::AddProxy { .. }
             | Op::Probe { .. }
             | Op::AddRule { .. }
