@@ -325,12 +325,14 @@ mod tests {
         assert!(marks.lost(&told));
         assert_eq!(taken(&mut marks), told);
         let (start, mut times) = (Instant::now(), 0);
-        while start.elapsed() < 2 * LOSSES + LOSSES / 2 {
+        while start.elapsed() < 2 * LOSSES + LOSSES / 2 || times == 0 {
             marks.lost(&told);
             marks.wake();
-            times += taken(&mut marks).len();
+            times += taken(&mut marks).len() as u32;
         }
-        assert!((2..=4).contains(&times), "each once or twice, not {times} times");
+        // This may have had to wait for its turn.
+        let at_most = told.len() as u32 * (1 + start.elapsed().as_millis() / LOSSES.as_millis()) as u32;
+        assert!((2..=at_most).contains(&times), "{times} times, not at most {at_most}");
         // This was the last one. Others may wait longer for a slice, but not those who lost something of it.
         marks.defer(Slice::Links, RETRY);
         marks.lost(&told);

@@ -11,6 +11,8 @@ use crate::node::{Node, PATIENCE, UNIT};
 /// As `systemd-analyze security` rates exposure, 0 to 10.
 pub(crate) const EXPOSURE: f64 = 1.8;
 
+const CONFIG: &str = "/etc/macvlan-shim/config.toml";
+
 #[test]
 fn it_is_exposed_to_little_and_that_is_enough() -> Result<()> {
     let node = Node::new(Some(Kind::Lxd))?;
@@ -58,13 +60,66 @@ fn one_that_hangs_is_replaced_and_one_with_a_faulty_configuration_is_not() -> Re
     node.host.wait_unit(UNIT, "active")?;
     ensure!(node.host.journal(&[UNIT]).contains("Watchdog timeout"), "{}", node.picture());
 
-    node.host.sh("echo nonsense > /etc/macvlan-shim/config.toml; systemctl reload macvlan-shim")?;
-    node.wait("the old configuration stays", |status| {
-        status["problems"].to_string().contains("config-rejected")
-    })?;
+    node.host.sh("echo nonsense > /etc/macvlan-shim/config.toml")?;
     node.host.sh(&format!("systemctl restart {UNIT} || true"))?;
     node.host.wait_unit(UNIT, "failed")?;
     ensure!(node.host.journal(&[UNIT]).contains("config.toml"), "{}", node.picture());
+    Ok(())
+}
+
+#[test]
+fn a_reload_fails_where_the_configuration_is_faulty() -> Result<()> {
+    let node = Node::new(None)?;
+    node.install()?;
+    node.wait("it is ready", |status| status["ready"] == true)?;
+    let reload = format!("systemctl reload {UNIT}");
+    let reloads = |node: &Node| node.host.journal(&[UNIT]).matches("configuration reloaded").count();
+    node.host.sh(&format!("echo '[policy]' > {CONFIG}; echo 'max_addresses = 31' >> {CONFIG}; {reload}"))?;
+    until(PATIENCE, "it is taken up", || reloads(&node) == 1)?;
+    let process = node.unit("MainPID")?;
+
+    // Whoever reloads is told, and the daemon goes on as it is.
+    node.host.sh(&format!("echo nonsense > {CONFIG}"))?;
+    ensure!(!node.host.ok(&reload), "the reload of a faulty file succeeds");
+    ensure!(node.host.journal(&[UNIT]).contains(CONFIG), "{}", node.picture());
+    ensure!(node.unit("ActiveState")? == "active" && node.unit("MainPID")? == process, "{}", node.picture());
+    let status = node.wait("it answers", |status| status["ready"] == true)?;
+    ensure!(status["problems"].as_array().is_some_and(Vec::is_empty), "{status:#}");
+    // A signal goes to the daemon, which can only tell in its status.
+    node.host.sh(&format!("kill -HUP {process}"))?;
+    node.wait("the old configuration stays", |status| {
+        status["problems"].to_string().contains("config-rejected")
+    })?;
+    node.host.sh(&format!("echo > {CONFIG}; {reload}"))?;
+    node.wait("it is in order", |status| status["problems"].as_array().is_some_and(Vec::is_empty))?;
+    ensure!(reloads(&node) == 2 && node.unit("MainPID")? == process, "{}", node.picture());
+    Ok(())
+}
+
+#[test]
+fn neither_a_user_nor_a_full_run_keeps_it_from_starting() -> Result<()> {
+    let node = Node::new(None)?;
+    node.install()?;
+    node.wait("it is ready", |status| status["ready"] == true)?;
+    let locks = node.host.sh("stat -c '%a %U' /run/macvlan-shim/*.lock")?;
+    ensure!(locks == "600 macvlan-shim\n", "{locks}");
+    // One of an earlier version, and a user who holds it.
+    node.host.sh(&format!("systemctl stop {UNIT}; chmod 644 /run/macvlan-shim/*.lock"))?;
+    node.host.sh(
+        "systemd-run --quiet --unit=holder --uid=nobody sh -c 'flock /run/macvlan-shim/*.lock sleep 1000'
+         until pgrep -x sleep -u nobody; do /bin/sleep 0.1; done",
+    )?;
+    node.host.sh(&format!("systemctl start {UNIT}"))?;
+    ensure!(node.unit("NRestarts")? == "0", "{}", node.picture());
+    ensure!(node.host.ok("macvlan-shim status") && !node.host.ok("macvlan-shim cleanup"), "two at a time");
+    node.host.sh(&format!("systemctl stop holder {UNIT}; macvlan-shim cleanup"))?;
+
+    node.host.sh("mount -t tmpfs -o size=4k,mode=755 full /run/macvlan-shim
+         ! dd if=/dev/zero of=/run/macvlan-shim/filler bs=4k count=2 2>&1")?;
+    node.host.sh(&format!("systemctl start {UNIT}; systemctl reload {UNIT}"))?;
+    ensure!(node.unit("NRestarts")? == "0", "{}", node.picture());
+    node.wait("it is ready", |status| status["ready"] == true)?;
+    node.host.sh(&format!("systemctl stop {UNIT}; macvlan-shim cleanup"))?;
     Ok(())
 }
 

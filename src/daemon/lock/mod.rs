@@ -50,11 +50,16 @@ pub fn acquire() -> Result<Lock, LockError> {
 }
 
 fn acquire_in(folder: &Path, namespace: u64) -> Result<Lock, LockError> {
+    acquire_after(folder, namespace, || std::thread::sleep(HANDOVER))
+}
+
+/// Where somebody has the lock, it is tried once more after `pause`.
+fn acquire_after(folder: &Path, namespace: u64, pause: impl FnOnce()) -> Result<Lock, LockError> {
     let path = folder.join(format!("{namespace}.lock"));
     DirBuilder::new().recursive(true).mode(0o755).create(folder).map_err(|error| failed(folder, error))?;
     let mut attempt = file::lock(folder, &path);
     if matches!(attempt, Ok(Attempt::Held(..))) {
-        std::thread::sleep(HANDOVER);
+        pause();
         attempt = file::lock(folder, &path);
     }
     match attempt.map_err(|error| failed(&path, error))? {
@@ -110,12 +115,7 @@ mod tests {
     fn who_is_about_to_let_go_is_waited_for() {
         let folder = tempfile::tempdir().unwrap();
         let first = acquire_in(folder.path(), 1).unwrap();
-        let last_breath = std::thread::spawn(move || {
-            std::thread::sleep(HANDOVER / 5);
-            drop(first);
-        });
-        acquire_in(folder.path(), 1).unwrap();
-        last_breath.join().unwrap();
+        acquire_after(folder.path(), 1, || drop(first)).unwrap();
     }
 
     #[test]
