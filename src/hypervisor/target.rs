@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::model::{ServerId, text};
 use crate::model::inventory::{Server, ServerKind, ServerState};
+use crate::model::{ServerId, text};
 
 const LXD: &str = "/var/lib/lxd/unix.socket";
 const LXD_SNAP: &str = "/var/snap/lxd/common/lxd/unix.socket";

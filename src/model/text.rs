@@ -100,10 +100,18 @@ mod tests {
     #[test]
     fn names_that_differ_still_do() {
         let names: [&[u8]; 9] = [
-            b"a\x1b", b"a\\u{1b}", b"a\\\\u{1b}", b"a\xff", b"a\\xff", "a\u{ff}".as_bytes(), "a\u{fffd}".as_bytes(),
-            b"a\\", b"a\\\\",
+            b"a\x1b",
+            b"a\\u{1b}",
+            b"a\\\\u{1b}",
+            b"a\xff",
+            b"a\\xff",
+            "a\u{ff}".as_bytes(),
+            "a\u{fffd}".as_bytes(),
+            b"a\\",
+            b"a\\\\",
         ];
-        let printable: std::collections::BTreeSet<String> = names.iter().map(|name| name_of_bytes(name)).collect();
+        let printable: std::collections::BTreeSet<String> =
+            names.iter().map(|name| name_of_bytes(name)).collect();
         assert_eq!(printable.len(), names.len(), "{printable:?}");
         assert!(printable.iter().all(|name| *name == visible(name)), "{printable:?}");
         assert_eq!(name_of_bytes(b"eth0.10"), "eth0.10");
