@@ -281,6 +281,15 @@ impl View<'_> {
                     hint: "what stands keeps standing; it is tried again with back-off".to_owned(),
                 });
             }
+            if let (ServerState::Connected, Some(message)) = (server.state, &server.message) {
+                problems.push(Problem {
+                    code: "server-incomplete".to_owned(),
+                    object: id.to_string(),
+                    message: message.clone(),
+                    hint: "all else of this server is served; look at the named instances and networks on it"
+                        .to_owned(),
+                });
+            }
         }
         problems.extend(self.desired.all_problems());
         problems.extend(self.tables.iter().filter_map(table_full));

@@ -2,14 +2,10 @@
 //! to null has a default.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, Deserializer, SeqAccess, Visitor};
-use serde_json::Value;
-
-use crate::model::text;
+use serde::de::{DeserializeOwned, Deserializer};
 
 /// A guest's own key to be left alone.
 pub(super) const OPT_OUT: &str = "user.macvlan-shim.enabled";
@@ -23,6 +19,11 @@ impl Keys {
     /// The value of a key.
     pub(super) fn get(&self, key: &str) -> Option<&str> {
         self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+
+    /// The bytes that it takes.
+    pub(super) fn size(&self) -> usize {
+        self.0.iter().map(|(key, value)| size_of::<(String, String)>() + key.len() + value.len()).sum()
     }
 
     fn is_read(key: &str) -> bool {
@@ -58,7 +59,7 @@ pub(super) struct Environment {
 }
 
 /// One item of `GET /1.0/instances?recursion=1`
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 pub(super) struct Instance {
     pub(super) name: String,
     #[serde(default = "default_project")]
@@ -82,8 +83,29 @@ pub(super) struct Instance {
     pub(super) expanded_devices: Devices,
 }
 
+impl Instance {
+    /// Whether it may have a macvlan NIC; where a NIC names a network, that network tells.
+    pub(super) fn may_be_guest(&self) -> bool {
+        let is_nic = |device: &Keys| device.get("type") == Some("nic");
+        let may_be =
+            |device: &Keys| device.get("network").is_some() || device.get("nictype") == Some("macvlan");
+        self.expanded_devices.0.iter().any(|(_, device)| is_nic(device) && may_be(device))
+    }
+
+    /// The bytes that it takes, about.
+    pub(super) fn size(&self) -> usize {
+        let texts = [&self.name, &self.project, &self.location, &self.kind, &self.status, &self.last_used_at];
+        let texts = texts.into_iter().chain(&self.profiles);
+        let texts: usize = texts.map(|text| size_of::<String>() + text.len()).sum();
+        let devices = self.expanded_devices.0.iter();
+        let devices: usize =
+            devices.map(|(name, keys)| size_of::<(String, Keys)>() + name.len() + keys.size()).sum();
+        size_of::<Instance>() + texts + devices + self.expanded_config.size()
+    }
+}
+
 /// Devices by their names, in that order.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Devices(pub(super) Vec<(String, Keys)>);
 
 /// `GET /1.0/networks/<name>`
@@ -123,24 +145,6 @@ pub(super) struct State {
     pub(super) pid: i64,
 }
 
-/// A list of which some items may be malformed.
-pub(super) struct Items(pub(super) Vec<Result<Instance, Malformed>>);
-
-/// An item that is no instance as we know them, with what could be read of it.
-#[derive(Debug)]
-pub(super) struct Malformed {
-    pub(super) project: Option<String>,
-    pub(super) name: Option<String>,
-    pub(super) location: Option<String>,
-    pub(super) why: String,
-}
-
-impl<'de> Deserialize<'de> for Items {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Items, D::Error> {
-        deserializer.deserialize_any(ItemsVisitor)
-    }
-}
-
 impl<'de> Deserialize<'de> for Keys {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Keys, D::Error> {
         let mut keys: Vec<_> = pairs(deserializer)?;
@@ -163,43 +167,7 @@ fn pairs<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     Ok(BTreeMap::deserialize(deserializer)?.into_iter().collect())
 }
 
-struct ItemsVisitor;
-
-impl<'de> Visitor<'de> for ItemsVisitor {
-    type Value = Items;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of instances")
-    }
-
-    fn visit_unit<E>(self) -> Result<Items, E> {
-        Ok(Items(Vec::new()))
-    }
-
-    /// Item by item, so that only one is in memory as a tree.
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Items, A::Error> {
-        let mut items = Vec::new();
-        while let Some(value) = list.next_element::<Value>()? {
-            items.push(item(value));
-        }
-        Ok(Items(items))
-    }
-}
-
-fn item(value: Value) -> Result<Instance, Malformed> {
-    let why = match Instance::deserialize(&value) {
-        Ok(instance) if !instance.name.is_empty() => return Ok(instance),
-        Ok(_) => "it has no name".to_owned(),
-        Err(error) => error.to_string(),
-    };
-    let text = |key| value.get(key).and_then(Value::as_str);
-    let name = text("name").filter(|name| !name.is_empty()).map(text::name);
-    let project = if value.get("project").is_none() { Some("default") } else { text("project") };
-    let location = text("location").map(str::to_owned);
-    Err(Malformed { project: project.map(text::name), name, location, why })
-}
-
-fn default_project() -> String {
+pub(super) fn default_project() -> String {
     "default".to_owned()
 }
 
@@ -214,19 +182,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_malformed_item_does_not_spoil_the_others() {
-        let list = r#"[{"name":"a","profiles":null,"new":1},{"name":"b","expanded_devices":7},{"x":1},5,{"name":"c"}]"#;
-        let Items(items) = serde_json::from_str(list).unwrap();
-        assert_eq!(items.len(), 5);
-        assert_eq!(items[0].as_ref().unwrap_or_else(|_| panic!()).name, "a");
-        assert!(items[4].is_ok());
-        let bad: Vec<_> = items.into_iter().filter_map(Result::err).collect();
-        assert_eq!((bad[0].name.as_deref(), bad[0].project.as_deref()), (Some("b"), Some("default")));
-        assert_eq!(bad[1].name, None);
-        assert!(bad[2].why.contains("invalid type"), "{}", bad[2].why);
-    }
-
-    #[test]
     fn a_cluster_members_address_is_in_its_url() {
         let address = |url: &str| Member { server_name: String::new(), url: url.to_owned() }.address();
         let (v4, v6) = ("192.0.2.7".parse().ok(), "2001:db8::7".parse().ok());
@@ -236,12 +191,5 @@ mod tests {
         assert_eq!(address("https://[2001:db8::7]"), v6);
         assert_eq!(address("https://node7.example:8443"), None);
         assert_eq!(address(""), None);
-    }
-
-    #[test]
-    fn null_is_an_empty_list_and_an_object_is_none() {
-        let Items(items) = serde_json::from_str("null").unwrap();
-        assert!(items.is_empty());
-        assert!(serde_json::from_str::<Items>("{}").is_err());
     }
 }

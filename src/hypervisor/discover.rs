@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::api::{self, Items, Malformed};
+use super::api;
 use super::asks::GuestName;
 use super::guest::{self, Network, NetworkKey};
 use super::http::{Client, escaped};
 use super::inits::Starts;
 use super::limits::Limits;
+use super::listing::{Listing, Malformed};
 use super::trouble::Trouble;
 use crate::model::inventory::{Guest, NicParent, Power, ServerKind};
 use crate::model::text;
@@ -89,22 +90,23 @@ pub(super) async fn read(
             info
         }
     };
-    let Items(items) = client.get("/1.0/instances?recursion=1&all-projects=true", limits.list).await?;
+    let listing = client.list("/1.0/instances?recursion=1&all-projects=true", limits.list).await?;
+    let Listing { mut instances, mut malformed, left_out } = listing;
     let is_local = |location: &str| !info.clustered || location == info.name;
-    let mut instances = Vec::new();
-    let mut malformed = Vec::new();
-    for item in items {
-        match item {
-            Ok(instance) if is_local(&instance.location) => instances.push(instance),
-            Err(item) if item.location.as_deref().is_none_or(is_local) => malformed.push(item),
-            _ => {}
-        }
-    }
+    instances.retain(|instance| is_local(&instance.location));
+    malformed.retain(|item| item.location.as_deref().is_none_or(is_local));
     let (known, previous) = before.map(|reading| (reading.networks, reading.guests)).unwrap_or_default();
     let mut warnings = Vec::new();
     let mut networks = BTreeMap::new();
     let named: BTreeSet<NetworkKey> = instances.iter().flat_map(guest::networks).collect();
-    for key in named {
+    if named.len() > limits.networks {
+        let (all, limit) = (named.len(), limits.networks);
+        warnings.push(format!(
+            "its guests use {all} managed networks, of which the first {limit} by project and name are looked up; guests \
+             of the others are not served"
+        ));
+    }
+    for key in named.into_iter().take(limits.networks) {
         let network = network(&client, &limits, &info, &key, known.get(&key), &mut warnings).await?;
         networks.insert(key, network);
     }
@@ -112,6 +114,18 @@ pub(super) async fn read(
     let mut guests: Vec<Guest> = instances.iter().filter_map(|i| guest::guest(i, &networks)).collect();
     keep_malformed(&malformed, previous, &mut guests);
     guests.sort_by(|a, b| (&a.project, &a.name).cmp(&(&b.project, &b.name)));
+    let more = left_out + guests.len().saturating_sub(limits.guests);
+    guests.truncate(limits.guests);
+    if more > 0
+        && let Some(last) = guests.last()
+    {
+        let (limit, project, name) = (guests.len(), &last.project, &last.name);
+        // What matters most comes first: few warnings are shown.
+        warnings.insert(0, format!(
+            "it has {more} guests more than are served at most; the first {limit} by project and name are served, up to \
+             {name} in project {project}"
+        ));
+    }
     warnings.extend(malformed.iter().map(complaint));
     Ok(Reading { info, guests, starts, networks, warnings })
 }

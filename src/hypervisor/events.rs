@@ -172,6 +172,8 @@ pub(super) fn weigh(event: &[u8], info: Option<&Info>) -> Worth {
 const NOISE: &[&str] = &[
     "instance-exec",
     "instance-console",
+    // Any process in a guest may say that it is ready, as often as it likes.
+    "instance-ready",
     "instance-file-",
     "instance-log-",
     "instance-metadata",
@@ -197,6 +199,7 @@ mod tests {
             ("instance-of-tomorrow", Worth::Guests),
             ("instance-exec", Worth::Nothing),
             ("instance-console-retrieved", Worth::Nothing),
+            ("instance-ready", Worth::Nothing),
             ("instance-file-pushed", Worth::Nothing),
             ("instance-log-retrieved", Worth::Nothing),
             ("instance-metadata-updated", Worth::Nothing),

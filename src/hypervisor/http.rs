@@ -12,6 +12,7 @@ use serde::de::{DeserializeOwned, Deserializer, IgnoredAny};
 use tokio::sync::mpsc;
 
 use super::limits::Limits;
+use super::listing::Listing;
 use super::trouble::{Trouble, excerpt};
 use crate::model::names::PROGRAM;
 
@@ -27,7 +28,9 @@ const PIECES: usize = 4;
 pub(super) struct Client {
     http: reqwest::Client,
     socket: PathBuf,
-    body: usize,
+    /// The longest list of instances, and the longest other answer.
+    longest_list: usize,
+    longest: usize,
 }
 
 impl Client {
@@ -40,11 +43,24 @@ impl Client {
             .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| Trouble::Failed(format!("{PROGRAM} cannot make an HTTP client: {error}")))?;
-        Ok(Client { http, socket: socket.to_owned(), body: limits.body })
+        let (longest_list, longest) = (limits.body, limits.answer_body);
+        Ok(Client { http, socket: socket.to_owned(), longest_list, longest })
     }
 
     /// `GET path`; the metadata of the answer.
     pub(super) async fn get<T>(&self, path: &str, timeout: Duration) -> Result<T, Trouble>
+    where
+        T: DeserializeOwned + Send + 'static,
+    {
+        self.fetch(path, timeout, self.longest).await
+    }
+
+    /// The same for the list of instances, which may be long.
+    pub(super) async fn list(&self, path: &str, timeout: Duration) -> Result<Listing, Trouble> {
+        self.fetch(path, timeout, self.longest_list).await
+    }
+
+    async fn fetch<T>(&self, path: &str, timeout: Duration, longest: usize) -> Result<T, Trouble>
     where
         T: DeserializeOwned + Send + 'static,
     {
@@ -55,14 +71,14 @@ impl Client {
         let mut length = 0;
         let mut start = Vec::new();
         while start.len() <= LARGE {
-            match self.piece(path, timeout, &mut response, &mut length).await? {
+            match self.piece(path, timeout, &mut response, &mut length, longest).await? {
                 Some(piece) => start.extend_from_slice(&piece),
                 None => return decode(&place, status, &start),
             }
         }
         let (sender, rest) = mpsc::channel(PIECES);
         let decoding = tokio::task::spawn_blocking(move || decode_long(&place, status, start.into(), rest));
-        while let Some(piece) = self.piece(path, timeout, &mut response, &mut length).await? {
+        while let Some(piece) = self.piece(path, timeout, &mut response, &mut length, longest).await? {
             if sender.send(piece).await.is_err() {
                 break; // what came does not please: the verdict is there
             }
@@ -79,11 +95,12 @@ impl Client {
         timeout: Duration,
         response: &mut Response,
         length: &mut usize,
+        longest: usize,
     ) -> Result<Option<Bytes>, Trouble> {
         let piece = response.chunk().await.map_err(|error| self.trouble(path, timeout, &error))?;
         *length += piece.as_ref().map_or(0, Bytes::len);
-        if *length > self.body {
-            let (socket, limit) = (self.socket.display(), self.body >> 20);
+        if *length > longest {
+            let (socket, limit) = (self.socket.display(), longest >> 20);
             return Err(Trouble::Failed(format!(
                 "{socket}: GET {path}: the answer is longer than {limit} MiB"
             )));

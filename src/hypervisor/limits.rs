@@ -35,8 +35,14 @@ pub struct Limits {
     /// systemd would take a connection that the ending server leaves behind for a reason to start it again. (LXD 5.0.2
     /// ends 1.2 s after it closed the stream.)
     pub farewell: Duration,
-    /// The longest answer, in bytes.
+    /// The longest list of instances, in bytes. Those of ten thousand take half of it.
     pub body: usize,
+    /// The longest other answer, in bytes.
+    pub answer_body: usize,
+    /// Maximum number of guests of one server.
+    pub guests: usize,
+    /// Maximum number of managed networks of one server that are looked up, each by a request.
+    pub networks: usize,
 }
 
 impl Default for Limits {
@@ -55,6 +61,9 @@ impl Default for Limits {
             retry_last: Duration::from_secs(30),
             farewell: Duration::from_secs(10),
             body: 64 << 20,
+            answer_body: 4 << 20,
+            guests: 16_384,
+            networks: 256,
         }
     }
 }

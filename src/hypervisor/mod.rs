@@ -38,6 +38,7 @@ mod guest;
 mod http;
 mod inits;
 mod limits;
+mod listing;
 mod lookout;
 pub mod recorded;
 mod session;

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use hyper::StatusCode;
 
-use super::api::Items;
 use super::discover::Info;
 use super::events::{Worth, weigh};
 use super::guest::{self, Network, NetworkKey};
 use super::http;
+use super::listing::Listing;
 use crate::model::inventory::{Guest, NicParent, ServerKind};
 
 /// The macvlan guests in an answer to `GET /1.0/instances?recursion=1`, whatever became of their networks.
@@ -16,9 +16,8 @@ use crate::model::inventory::{Guest, NicParent, ServerKind};
 /// # Errors
 /// With what is wrong with the answer as a whole.
 pub fn guests(answer: &[u8]) -> Result<Vec<Guest>, String> {
-    let Items(items) =
+    let Listing { instances, .. } =
         http::decode("recorded", StatusCode::OK, answer).map_err(|trouble| trouble.to_string())?;
-    let instances: Vec<_> = items.into_iter().filter_map(Result::ok).collect();
     let networks: BTreeMap<NetworkKey, Network> = (instances.iter().flat_map(guest::networks))
         .map(|key| (key, Network::Macvlan(NicParent::Unknown("it is recorded".to_owned()))))
         .collect();

@@ -58,6 +58,11 @@ impl Marks {
         self.now.insert(slice);
     }
 
+    /// Whether it is to be read again at once.
+    pub(super) fn is_marked(&self, slice: Slice) -> bool {
+        self.now.contains(&slice)
+    }
+
     /// The objects of the host are to be read again at once.
     pub(super) fn mark_host(&mut self) {
         self.now.extend(Slice::OF_HOST);

@@ -1,6 +1,8 @@
 //! Following a server, against a scripted stand-in on a unix socket.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on shall fail")]
 
+mod bounds;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -33,6 +35,7 @@ fn limits() -> Limits {
         retry_first: 20 * MS,
         retry_last: 100 * MS,
         body: 1 << 20,
+        answer_body: 1 << 20,
         ..Limits::default()
     }
 }
@@ -648,6 +651,7 @@ async fn whatever_a_server_answers_it_is_told_and_tried_again() {
     let text = |status, body: &str| Answer::Status(status, body.to_owned());
     let bytes = |bytes: &[u8]| Answer::Bytes(bytes.to_owned());
     let error = r#"{"type":"error","error_code":500,"error":"database is locked","metadata":null}"#;
+    let forged = r#"{"type":"error","error_code":500,"error":"bad\nMAINPID=1\u202e","metadata":null}"#;
     let huge = format!("{{\"type\":\"sync\",\"metadata\":[\"{}\"]}}", "x".repeat(2 << 20));
     let untrusted = r#"{"type":"sync","metadata":{"auth":"untrusted","environment":{"server":"lxd"}}}"#;
     let stranger = r#"{"type":"sync","metadata":{"auth":"trusted","environment":{"server":"docker"}}}"#;
@@ -656,6 +660,7 @@ async fn whatever_a_server_answers_it_is_told_and_tried_again() {
         ("/1.0/instances", text(200, "{\"type\":\"sync\",\"metadata\":[{\"na"), "expected the JSON"),
         ("/1.0/instances", text(200, ""), "the answer begins nothing"),
         ("/1.0/instances", text(500, error), "the server says 500: database is locked"),
+        ("/1.0/instances", text(500, forged), "the server says 500: bad\\nMAINPID=1\\u{202e}"),
         (
             "/1.0/instances",
             text(502, "\u{1b}[31mbad"),

@@ -1,0 +1,223 @@
+//! The list of a server's instances, of which only those are kept that may concern us, and no more than fit: whatever a
+//! server sends, it takes a known amount of memory.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, SeqAccess, Visitor};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::api::{Instance, default_project};
+use crate::model::text;
+
+/// Maximum size of one item, in bytes of JSON. Some have a few hundred kilobytes of cloud-init in them, twice.
+const ITEM: usize = 4 << 20;
+
+/// Maximum size of the instances that are kept while a list comes in, in bytes of memory. One takes about a kilobyte.
+const KEPT: usize = 64 << 20;
+
+/// Maximum number of malformed items that are kept; of further ones only the number is known.
+const MALFORMED: usize = 1000;
+
+/// The list.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    /// Those that may be guests, by project and name; of two with the same, both.
+    pub(super) instances: Vec<Instance>,
+    /// Those that could not be read.
+    pub(super) malformed: Vec<Malformed>,
+    /// So many more instances there were, each behind those that are kept in the order of project and name.
+    pub(super) left_out: usize,
+}
+
+/// An item that is no instance as we know them, with what could be read of it.
+#[derive(Debug)]
+pub(super) struct Malformed {
+    pub(super) project: Option<String>,
+    pub(super) name: Option<String>,
+    pub(super) location: Option<String>,
+    pub(super) why: String,
+}
+
+impl<'de> Deserialize<'de> for Listing {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Listing, D::Error> {
+        deserializer.deserialize_any(ListingVisitor)
+    }
+}
+
+struct ListingVisitor;
+
+impl<'de> Visitor<'de> for ListingVisitor {
+    type Value = Listing;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of instances")
+    }
+
+    fn visit_unit<E>(self) -> Result<Listing, E> {
+        Ok(Listing::default())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Listing, A::Error> {
+        let (mut kept, mut malformed) = (Kept::new(KEPT), Vec::new());
+        while let Some(item) = list.next_element::<Box<RawValue>>()? {
+            match read(item.get()) {
+                Ok(instance) if instance.may_be_guest() => kept.insert(instance),
+                Ok(_) => {}
+                Err(item) if malformed.len() < MALFORMED => malformed.push(item),
+                Err(_) => malformed[MALFORMED - 1] = Malformed::unknown("there are many more".to_owned()),
+            }
+        }
+        Ok(Listing { instances: kept.instances.into_values().collect(), malformed, left_out: kept.left_out })
+    }
+}
+
+/// The first instances in the order of project and name, as many as there is room for.
+struct Kept {
+    room: usize,
+    /// The number tells apart those with the same name.
+    instances: BTreeMap<(String, String, usize), Instance>,
+    left_out: usize,
+    seen: usize,
+}
+
+impl Kept {
+    fn new(room: usize) -> Kept {
+        Kept { room, instances: BTreeMap::new(), left_out: 0, seen: 0 }
+    }
+
+    fn insert(&mut self, instance: Instance) {
+        let size = Kept::size(&instance);
+        let key = (instance.project.clone(), instance.name.clone(), self.seen);
+        self.seen += 1;
+        // What was left out once stays out, though there may be room again for smaller ones.
+        if self.left_out > 0 && self.instances.last_key_value().is_none_or(|(last, _)| *last < key) {
+            self.left_out += 1;
+            return;
+        }
+        self.instances.insert(key, instance);
+        let mut lacking = size.saturating_sub(self.room);
+        self.room = self.room.saturating_sub(size);
+        while lacking > 0
+            && let Some((_, last)) = self.instances.pop_last()
+        {
+            let freed = Kept::size(&last);
+            self.room += freed.saturating_sub(lacking);
+            lacking = lacking.saturating_sub(freed);
+            self.left_out += 1;
+        }
+    }
+
+    fn size(instance: &Instance) -> usize {
+        instance.size() + instance.project.len() + instance.name.len()
+    }
+}
+
+impl Malformed {
+    fn unknown(why: String) -> Malformed {
+        Malformed { project: None, name: None, location: None, why }
+    }
+}
+
+fn read(item: &str) -> Result<Instance, Malformed> {
+    if item.len() > ITEM {
+        return Err(Malformed::unknown(format!("it takes more than {} MiB", ITEM >> 20)));
+    }
+    let why = match serde_json::from_str::<Instance>(item) {
+        Ok(instance) if !instance.name.is_empty() => return Ok(instance),
+        Ok(_) => "it has no name".to_owned(),
+        Err(error) => text::words(&error.to_string()),
+    };
+    let value: Value = serde_json::from_str(item).unwrap_or_default();
+    let text = |key| value.get(key).and_then(Value::as_str);
+    let name = text("name").filter(|name| !name.is_empty()).map(text::name);
+    let project = match value.get("project") {
+        None => Some(default_project()),
+        Some(_) => text("project").map(text::name),
+    };
+    Err(Malformed { project, name, location: text("location").map(str::to_owned), why })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn one_malformed_item_does_not_spoil_the_others() {
+        let nic = r#""expanded_devices":{"n":{"type":"nic","nictype":"macvlan"}}"#;
+        let list = format!(
+            r#"[{{"name":"a","profiles":null,"new":1,{nic}}},{{"name":"b","expanded_devices":7}},{{"x":1}},5,{{"name":"c",{nic}}}]"#
+        );
+        let Listing { instances, malformed, left_out } = serde_json::from_str(&list).unwrap();
+        assert_eq!(instances.iter().map(|instance| &instance.name).collect::<Vec<_>>(), ["a", "c"]);
+        assert_eq!(malformed.len(), 3);
+        assert_eq!(
+            (malformed[0].name.as_deref(), malformed[0].project.as_deref()),
+            (Some("b"), Some("default"))
+        );
+        assert_eq!(malformed[1].name, None);
+        assert!(malformed[2].why.contains("invalid type"), "{}", malformed[2].why);
+        assert_eq!(left_out, 0);
+    }
+
+    #[test]
+    fn null_is_an_empty_list_and_an_object_is_none() {
+        let listing: Listing = serde_json::from_str("null").unwrap();
+        assert!(listing.instances.is_empty());
+        assert!(serde_json::from_str::<Listing>("{}").is_err());
+    }
+
+    #[test]
+    fn instances_that_are_none_of_our_business_are_not_kept() {
+        let kept = |device: Value| {
+            let list = json!([{"name": "c", "expanded_devices": {"n": device}}]);
+            serde_json::from_value::<Value>(list)
+                .and_then(|list| serde_json::from_str::<Listing>(&list.to_string()))
+                .unwrap()
+                .instances
+                .len()
+        };
+        assert_eq!(kept(json!({"type": "nic", "nictype": "bridged", "parent": "br0"})), 0);
+        assert_eq!(kept(json!({"type": "disk", "nictype": "macvlan"})), 0);
+        assert_eq!(kept(json!({"type": "nic", "nictype": "macvlan"})), 1);
+        assert_eq!(kept(json!({"type": "nic", "network": "lan"})), 1);
+    }
+
+    #[test]
+    fn malformed_and_oversized_items_take_no_more_than_others() {
+        let list = vec![json!({"name": ""}); MALFORMED + 500];
+        let listing: Listing = serde_json::from_str(&json!(list).to_string()).unwrap();
+        assert_eq!(listing.malformed.len(), MALFORMED);
+        assert!(listing.malformed[MALFORMED - 1].why.contains("many more"));
+        let large = json!([{"name": "c", "config": {"user.x": "x".repeat(ITEM)}}]);
+        let listing: Listing = serde_json::from_str(&large.to_string()).unwrap();
+        assert_eq!(
+            (&*listing.malformed[0].why, &listing.malformed[0].name),
+            ("it takes more than 4 MiB", &None)
+        );
+        // An error quotes what it does not like.
+        let quoting = json!([{"name": "c", "expanded_devices": "x".repeat(ITEM / 2)}]);
+        let listing: Listing = serde_json::from_str(&quoting.to_string()).unwrap();
+        assert!(listing.malformed[0].why.len() < 2000);
+    }
+
+    /// Whatever their order.
+    #[test]
+    fn the_first_by_name_are_kept_where_there_is_no_room_for_all() {
+        let instance = |number: usize| -> Instance {
+            serde_json::from_value(json!({"name": format!("c{number:03}")})).unwrap()
+        };
+        let size = Kept::size(&instance(0));
+        for step in [1, 7, 99] {
+            let mut kept = Kept::new(10 * size + size / 2);
+            (0..100).for_each(|number| kept.insert(instance(number * step % 100)));
+            let names: Vec<String> = kept.instances.into_keys().map(|(_, name, _)| name).collect();
+            let first: Vec<String> = (0..10).map(|number| format!("c{number:03}")).collect();
+            assert_eq!((names, kept.left_out), (first, 90), "step {step}");
+        }
+    }
+}
