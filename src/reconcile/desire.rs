@@ -8,6 +8,7 @@ use super::desired::{Decision, Desired, Holder, Memory, Shim};
 use super::ground::{Ground, HostFacts};
 use super::join::{Joins, doubts, join};
 use super::kin::{kin, reached_at};
+use super::overhear;
 use super::place::place_shims;
 use super::select::left_out;
 use super::shim;
@@ -25,6 +26,7 @@ pub fn desire(config: &Config, inventory: &Inventory, snapshot: &Snapshot, memor
     memory.joins = join(&ground, inventory, &memory.joins);
     let doubts = doubts(&ground, inventory, &memory.joins);
     let mut desired = Desired { settled: inventory.settled(), doubts, ..Desired::default() };
+    desired.problems.extend(overhear::problems(&ground, inventory, &memory.joins));
     for (key, guest) in inventory.guests() {
         if let OptOut::Invalid(value) = &guest.opt {
             desired.problems.push(Problem {

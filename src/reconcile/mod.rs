@@ -24,6 +24,7 @@ pub mod diff;
 pub mod ground;
 pub mod join;
 mod kin;
+mod overhear;
 mod place;
 pub mod probe;
 pub mod schedule;

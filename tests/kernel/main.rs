@@ -9,6 +9,7 @@ mod guests;
 mod host;
 mod identity;
 mod look;
+mod overhear;
 mod settings;
 mod shim;
 mod snapshot;
