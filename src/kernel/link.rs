@@ -15,10 +15,13 @@ use super::wire::{Attributes, Malformed, Message, i32_of, text_of, u8_at, u16_at
 use crate::model::Mac;
 use crate::model::inventory::Mode;
 use crate::model::names::{LINK_GROUP, made_with, shim_alias};
-use crate::model::snapshot::{LinkKind, is_shim};
+use crate::model::snapshot::{LinkKind, Sources, is_shim};
 
 /// So many links of a guest are looked at: each takes a few microseconds.
 pub(super) const LINKS: usize = 512;
+
+/// Maximum number of MACs that are kept of the list of a link in mode source.
+const SOURCES: usize = 8;
 
 /// A link as a message shows it, in whichever namespace.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +29,8 @@ pub(super) struct Seen {
     pub(super) index: u32,
     pub(super) name: String,
     pub(super) kind: LinkKind,
+    /// Of a macvlan or macvtap in mode source.
+    pub(super) sources: Sources,
     pub(super) mac: Option<Mac>,
     pub(super) mtu: u32,
     pub(super) up: bool,
@@ -82,6 +87,7 @@ pub(super) fn read(message: &Message<'_>) -> Result<Option<Seen>, Malformed> {
         index: u32_at(payload, 4)?,
         name: String::new(),
         kind: LinkKind::Other(String::new()),
+        sources: Sources::default(),
         mac: None,
         mtu: 0,
         up: flags & libc::IFF_UP as u32 != 0,
@@ -112,7 +118,12 @@ pub(super) fn read(message: &Message<'_>) -> Result<Option<Seen>, Malformed> {
             libc::IFLA_MASTER => seen.master = Some(u32_of(value)?).filter(|index| *index != 0),
             libc::IFLA_TARGET_NETNSID => seen.target = Some(i32_of(value)?),
             libc::IFLA_NEW_NETNSID => seen.moved_to = Some(i32_of(value)?),
-            libc::IFLA_LINKINFO => (seen.kind, seen.backup) = (kind_of(value)?, is_backup(value)?),
+            libc::IFLA_LINKINFO => {
+                (seen.kind, seen.backup) = (kind_of(value)?, is_backup(value)?);
+                if let LinkKind::Macvlan(Mode::Source) | LinkKind::Macvtap(Mode::Source) = seen.kind {
+                    seen.sources = sources(value)?;
+                }
+            }
             libc::IFLA_AF_SPEC => seen.arp_ignore = arp_ignore(value)?,
             libc::IFLA_WIRELESS => return Ok(None),
             IFLA_PROP_LIST => names = names.max(length_of_names(value)),
@@ -171,6 +182,36 @@ fn kind_of(info: &[u8]) -> Result<LinkKind, Malformed> {
     })
 }
 
+/// The list of a link in mode source. Its guest may make it of any length.
+fn sources(info: &[u8]) -> Result<Sources, Malformed> {
+    const IFLA_MACVLAN_FLAGS: u16 = 2;
+    const IFLA_MACVLAN_MACADDR_DATA: u16 = 5;
+    const IFLA_MACVLAN_MACADDR_COUNT: u16 = 6;
+    const MACVLAN_FLAG_NODST: u16 = 2;
+    let mut sources = Sources::default();
+    for attribute in Attributes::inside(info) {
+        let (libc::IFLA_INFO_DATA, data) = attribute? else { continue };
+        for attribute in Attributes::inside(data) {
+            match attribute? {
+                (IFLA_MACVLAN_FLAGS, flags) => sources.only = u16_at(flags, 0)? & MACVLAN_FLAG_NODST != 0,
+                (IFLA_MACVLAN_MACADDR_COUNT, count) => {
+                    sources.count = usize::try_from(u32_of(count)?).unwrap_or(usize::MAX);
+                }
+                (IFLA_MACVLAN_MACADDR_DATA, list) => {
+                    for mac in Attributes::inside(list) {
+                        sources.macs.extend(Mac::from_bytes(mac?.1));
+                        if sources.macs.len() > SOURCES {
+                            sources.macs.pop_last();
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(sources)
+}
+
 /// Whether a port's part of `IFLA_LINKINFO` is that of a bond's port which is not in use.
 fn is_backup(info: &[u8]) -> Result<bool, Malformed> {
     const IFLA_INFO_SLAVE_KIND: u16 = 4;
@@ -218,6 +259,7 @@ fn mode_of(value: Option<&[u8]>) -> Result<Mode, Malformed> {
         Some(2) => Mode::Vepa,
         Some(4) => Mode::Bridge,
         Some(8) => Mode::Passthru,
+        Some(16) => Mode::Source,
         _ => Mode::Other,
     })
 }

@@ -309,7 +309,8 @@ fn master(seen: link::Seen) -> Option<Master> {
 
 fn child(seen: &link::Seen, own_id: i32) -> Option<Child> {
     let parent = seen.lower.filter(|_| seen.lower_netns == Some(own_id))?;
-    Child::of_link(&seen.kind, parent, seen.mac?, &seen.name, seen.up)
+    let child = Child::of_link(&seen.kind, parent, seen.mac?, &seen.name, seen.up)?;
+    Some(Child { sources: seen.sources.clone(), ..child })
 }
 
 /// The child with the present addresses of the family, its own and its master's, as well; `None` if it has gone

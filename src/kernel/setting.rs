@@ -55,7 +55,9 @@ pub(super) fn host(before: &Host) -> Result<Host, Error> {
     }
     let of_all = |key: &str| Ok::<_, Error>(number(&below(LINKS).join("all").join(key))?.unwrap_or(0));
     let ipv6 = below("ipv6/conf").exists();
-    let lacks = |setting: &Setting| (ipv6 || !setting.is_ipv6()) && !path(*setting, "default").exists();
+    // Of neighbours only the first namespace has a `default`; and `lo` could lose its IPv6.
+    let is_there = |setting: Setting| ["default", "lo"].iter().any(|link| path(setting, link).exists());
+    let lacks = |setting: &Setting| (ipv6 || !setting.is_ipv6()) && !is_there(*setting);
     Ok(Host {
         machine_id,
         ipv6,

@@ -241,7 +241,9 @@ pub enum Mode {
     Vepa,
     /// The parent belongs to one child alone.
     Passthru,
-    /// Another mode that the kernel shows (source, or one newer than this program).
+    /// The child gets what comes from the MACs on its list, whoever it is for.
+    Source,
+    /// Another mode that the kernel shows, newer than this program.
     Other,
 }
 
@@ -252,6 +254,7 @@ impl fmt::Display for Mode {
             Mode::Private => "private",
             Mode::Vepa => "vepa",
             Mode::Passthru => "passthru",
+            Mode::Source => "source",
             Mode::Other => "other",
         })
     }

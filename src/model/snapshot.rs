@@ -385,8 +385,21 @@ pub struct Child {
     pub up: bool,
     /// The bridge or bond that it is a port of, where it is.
     pub master: Option<Master>,
+    /// Whom it overhears, in mode source.
+    pub sources: Sources,
     /// Its addresses and its master's, each with the length of its prefix, with what hinders its use.
     pub addresses: BTreeMap<IpNet, GuestAddress>,
+}
+
+/// The list of a child in mode source.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sources {
+    /// The MACs from which it gets all frames, the first few in their order.
+    pub macs: BTreeSet<Mac>,
+    /// How many there are.
+    pub count: usize,
+    /// Nobody else gets these frames (`nodst`), even while it is down.
+    pub only: bool,
 }
 
 /// A bridge or bond of a guest that takes in what comes for its ports.
@@ -409,14 +422,15 @@ impl Child {
             _ => return None,
         };
         let (name, addresses) = (name.to_owned(), BTreeMap::new());
-        Some(Child { parent, mac, mode, name, tap, up, master: None, addresses })
+        let sources = Sources::default();
+        Some(Child { parent, mac, mode, name, tap, up, master: None, sources, addresses })
     }
 
     /// The two differ in nothing but their addresses.
     pub fn is_same_but_for_addresses(&self, other: &Child) -> bool {
-        let Child { parent, mac, mode, name, tap, up, master, addresses: _ } = self;
+        let Child { parent, mac, mode, name, tap, up, master, sources, addresses: _ } = self;
         (parent, mac, mode, name) == (&other.parent, &other.mac, &other.mode, &other.name)
-            && (tap, up, master) == (&other.tap, &other.up, &other.master)
+            && (tap, up, master, sources) == (&other.tap, &other.up, &other.master, &other.sources)
     }
 }
 

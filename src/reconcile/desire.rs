@@ -11,6 +11,7 @@ use super::holders::{adopt, settle};
 use super::join::{Joins, doubts, join};
 use super::kin::{kin, reached_at};
 use super::leftovers;
+use super::overhear;
 use super::place::place_shims;
 use super::select::left_out;
 use super::shim;
@@ -35,6 +36,7 @@ pub fn desire(
     memory.joins = join(&ground, inventory, &memory.joins);
     let doubts = doubts(&ground, inventory, &memory.joins);
     let mut desired = Desired { settled: inventory.settled(), doubts, ..Desired::default() };
+    desired.problems.extend(overhear::problems(&ground, inventory, &memory.joins));
     for (key, guest) in inventory.guests() {
         if let OptOut::Invalid(value) = &guest.opt {
             desired.problems.push(Problem {

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ground::Ground;
-use crate::model::inventory::{Guest, GuestKind, Inventory, Nic, NicParent, Power};
+use crate::model::inventory::{Guest, GuestKind, Inventory, Mode, Nic, NicParent, Power};
 use crate::model::snapshot::{Child, ChildKey, Netns};
 use crate::model::{GuestKey, NicKey};
 
@@ -82,7 +82,8 @@ pub fn doubts(ground: &Ground<'_>, inventory: &Inventory, joins: &Joins) -> BTre
     let joined: BTreeSet<&ChildKey> = joins.values().collect();
     let strange = children
         .iter()
-        .filter(|(key, child)| !child.tap && key.netns != Netns::Host && !joined.contains(key));
+        .filter(|(key, child)| !child.tap && key.netns != Netns::Host && !joined.contains(key))
+        .filter(|(_, child)| child.mode != Mode::Source);
     let strange: BTreeSet<u32> = strange.map(|(_, child)| child.parent).collect();
     let in_doubt = running_nics(inventory).filter(|(key, guest, nic)| {
         let Some(parent) = parent_of(ground, nic).filter(|parent| strange.contains(parent)) else {
@@ -96,10 +97,11 @@ pub fn doubts(ground: &Ground<'_>, inventory: &Inventory, joins: &Joins) -> BTre
 }
 
 /// A VM's NIC is a tap and stays with the host. A container's is in a namespace of its own: what the host still has of
-/// it is on its way in or out, or was left there, MAC and all, when the container died and its server was down.
+/// it is on its way in or out, or was left there, MAC and all, when the container died and its server was down. What
+/// listens in is a guest's own making.
 fn may_be_of(guest: &Guest, key: ChildKey, child: &Child) -> bool {
     let vm = guest.kind == GuestKind::VirtualMachine;
-    child.tap == vm && (key.netns == Netns::Host) == vm
+    child.tap == vm && (key.netns == Netns::Host) == vm && child.mode != Mode::Source
 }
 
 fn running_nics(inventory: &Inventory) -> impl Iterator<Item = (NicKey, &Guest, &Nic)> {

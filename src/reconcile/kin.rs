@@ -21,13 +21,14 @@ pub(super) fn kin<'a>(snapshot: &Snapshot, joins: &'a Joins) -> BTreeMap<ChildKe
 }
 
 /// The children beside this one, in the order of their keys. What is in the host's own namespace is nobody's kin; nor is
-/// what is down, for that may have any MAC, another guest's too.
+/// what is down, for that may have any MAC, another guest's too; nor what only listens in.
 pub(super) fn beside(snapshot: &Snapshot, key: ChildKey) -> impl Iterator<Item = (ChildKey, &Child)> {
     let all = ChildKey { index: 0, ..key }..=ChildKey { index: u32::MAX, ..key };
     let parent = snapshot.children.get(&key).map(|child| child.parent);
     let of_guest = key.netns != Netns::Host;
     let others = snapshot.children.range(all).filter(move |(other, child)| {
-        of_guest && **other != key && !child.tap && child.up && Some(child.parent) == parent
+        let serves = !child.tap && child.up && child.mode != Mode::Source;
+        of_guest && **other != key && serves && Some(child.parent) == parent
     });
     others.map(|(key, child)| (*key, child))
 }
@@ -38,6 +39,7 @@ pub(super) fn beside(snapshot: &Snapshot, key: ChildKey) -> impl Iterator<Item =
 pub(super) fn reached_at(snapshot: &Snapshot, key: ChildKey, child: &Child) -> Vec<Mac> {
     match child.mode {
         Mode::Bridge => vec![child.mac],
+        Mode::Source => Vec::new(),
         _ => beside(snapshot, key)
             .filter(|(_, other)| other.mode == Mode::Bridge)
             .map(|(_, other)| other.mac)

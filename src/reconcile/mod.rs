@@ -27,6 +27,7 @@ mod holders;
 pub mod join;
 mod kin;
 pub mod leftovers;
+mod overhear;
 mod place;
 pub mod probe;
 pub mod schedule;

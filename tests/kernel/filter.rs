@@ -1,7 +1,7 @@
 //! The filter in front of a shim, as `nft` makes it and as the kernel obeys it.
 
 use std::collections::BTreeSet;
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -134,4 +134,31 @@ pub(crate) fn make_old(link: u32) {
          add rule netdev macvlan_shim in-{link} fib daddr type != {{ local, broadcast, multicast }} drop comment \"mvs-eth0\""
     );
     assert!(Command::new("nft").arg(old).status().unwrap().success());
+}
+
+/// `all.route_localnet`, which kube-proxy sets, opens the loopback to whoever the host hears.
+#[test]
+fn what_listens_on_the_loopback_is_not_for_guests() {
+    let host = Host::new();
+    std::fs::write("/proc/sys/net/ipv4/conf/all/route_localnet", "1").unwrap();
+    let guest = host.guest_with_child("eth0", &GUEST_MAC.to_string());
+    guest.ip("link set eth0 up");
+    let mut kernel = Kernel::open().unwrap();
+    let shim = host.shim_ref();
+    host.make(&mut kernel, &shim);
+    kernel.drain();
+    let index = kernel.snapshot().link_named(&shim.name).map(|link| link.index);
+    let service = UdpSocket::bind("127.0.0.1:7777").unwrap();
+    service.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    let hears = || {
+        guest.within(|| {
+            let (target, source) = ((Ipv4Addr::LOCALHOST, 7777), Ipv4Addr::new(192, 0, 2, 100));
+            let forge = Forge::open("eth0").unwrap();
+            forge.send(&forge::udp(SHIM_MAC.0, GUEST_MAC.0, source, target, b"hello")).unwrap();
+        });
+        service.recv(&mut [0; 16]).is_ok()
+    };
+    assert!(hears(), "without a filter the host takes it: the test shows nothing");
+    set(&mut kernel, &ShimRef { index, ..shim }, &[GUEST_MAC].into());
+    assert!(!hears(), "a guest reaches the host's loopback");
 }

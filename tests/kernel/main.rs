@@ -13,6 +13,7 @@ mod large;
 mod look;
 mod passes;
 mod replacing;
+mod overhear;
 mod settings;
 mod shim;
 mod snapshot;

@@ -120,6 +120,8 @@ fn what_the_table_calls_pinned_is_pinned_to_that_value_and_nothing_else_is() {
         }
     }
     let lacks = &kernel.snapshot().host.lacks;
+    let is_there = |setting: &&Setting| Path::new("/proc/sys/net").join(setting.path("lo")).exists();
+    assert_eq!(lacks.iter().find(is_there), None);
     pinned.retain(|path, _| !lacks.iter().any(|setting| setting.path("mvs-eth0") == *path));
     let set = shim.settings.iter().map(|(setting, value)| (setting.path("mvs-eth0"), *value));
     assert_eq!(set.collect::<BTreeMap<_, _>>(), pinned);
@@ -138,9 +140,13 @@ fn a_shim_has_its_sysctls_whatever_new_links_get() {
         Setting::Ipv6Forwarding | Setting::Ipv6ProxyNdp | Setting::Ipv6AddrGenMode => 0,
         _ => 1,
     };
-    let has = |setting: &Setting| Path::new("/proc/sys/net").join(setting.path("default")).exists();
-    let settings: Vec<Setting> = Setting::ALL.into_iter().filter(has).collect();
-    settings.iter().for_each(|setting| write(&setting.path("default"), worst(*setting)));
+    let has = |link: &'static str| {
+        let is_there = move |it: &Setting| Path::new("/proc/sys/net").join(it.path(link)).exists();
+        Setting::ALL.into_iter().filter(is_there)
+    };
+    // A new link's settings of neighbours come from the first namespace.
+    has("default").for_each(|setting| write(&setting.path("default"), worst(setting)));
+    let settings: Vec<Setting> = has("lo").collect();
     let right: Vec<_> = settle(&mut kernel, KEPT).shims.into_values().next().unwrap().settings;
     let check =
         || right.iter().for_each(|(it, value)| assert_eq!(read(&it.path("mvs-eth0")), *value, "{it:?}"));

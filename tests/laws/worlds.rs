@@ -14,7 +14,7 @@ use macvlan_shim::model::names::LINK_GROUP;
 use macvlan_shim::model::names::metric;
 use macvlan_shim::model::snapshot::{
     AddressKey, Child, ChildKey, GuestAddress, HostAddress, Link, LinkKind, Master, Neighbour,
-    NeighbourState, Netns, Route, RouteKey, RouteKind, Rule, Setting, ShimFilter, Snapshot, is_host,
+    NeighbourState, Netns, Route, RouteKey, RouteKind, Rule, Setting, ShimFilter, Snapshot, Sources, is_host,
 };
 use macvlan_shim::model::{Mac, Op, ShimRef};
 use macvlan_shim::reconcile::desired::Memory;
@@ -100,7 +100,7 @@ fn children() -> impl Strategy<Value = Vec<Event>> {
 
 /// What a guest makes beside its NIC.
 fn sibling() -> impl Strategy<Value = Event> {
-    let mode = prop_oneof![Just(Mode::Bridge), Just(Mode::Private)];
+    let mode = prop_oneof![3 => Just(Mode::Bridge), 3 => Just(Mode::Private), 1 => Just(Mode::Source)];
     (child(mode), 6u8..9).prop_map(|(mut sibling, last)| {
         if let Event::Child { mac, .. } = &mut sibling {
             *mac = Mac([0, 0x16, 0x3e, 0, 0, last]);
@@ -394,7 +394,7 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
     let mac = || (1u8..6).prop_map(|last| Mac([0, 0x16, 0x3e, 0, 0, last]));
     let lan_mac = || prop_oneof![4 => mac(), 1 => Just(LAN_MACHINE)];
     let state = || select(NEIGHBOUR_STATES.to_vec());
-    let mode = || prop_oneof![8 => Just(Mode::Bridge), 1 => Just(Mode::Private), 1 => Just(Mode::Passthru)];
+    let mode = || prop_oneof![8 => Just(Mode::Bridge), 1 => Just(Mode::Private), 1 => Just(Mode::Source), 1 => Just(Mode::Passthru)];
     let route_kind = || prop_oneof![4 => Just(RouteKind::Unicast), 1 => Just(RouteKind::Blackhole)];
     let server = || select(vec!["incus", "lxd"]);
     let name = || select(vec!["a", "b", "c"]);
@@ -668,6 +668,7 @@ impl Event {
                     tap: *tap,
                     up: true,
                     master: None,
+                    sources: Sources::default(),
                     addresses: addresses.clone(),
                 };
                 kernel.snapshot.children.insert(*key, child);

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::nft::Nft;
 use crate::node::{BINARY, HOST, HOST_V6, Node, PATIENCE, Site, ours, routes};
 use anyhow::{Result, ensure};
 use lab::{Kind, eventually};
@@ -34,9 +35,10 @@ fn a_shim_is_exactly_as_designed() -> Result<()> {
          ipv4/conf/mvs-eth0/accept_redirects ipv4/conf/mvs-eth0/send_redirects \
          ipv4/conf/mvs-eth0/accept_source_route ipv6/conf/mvs-eth0/forwarding ipv6/conf/mvs-eth0/proxy_ndp \
          ipv6/conf/mvs-eth0/accept_ra ipv6/neigh/mvs-eth0/proxy_delay \
-         ipv4/neigh/mvs-eth0/mcast_solicit ipv6/neigh/mvs-eth0/mcast_solicit; do echo -n \"$(cat $s) \"; done",
+         ipv4/neigh/mvs-eth0/mcast_solicit ipv6/neigh/mvs-eth0/mcast_solicit \
+         ipv4/conf/mvs-eth0/medium_id ipv4/conf/mvs-eth0/arp_ignore ipv6/conf/mvs-eth0/use_oif_addrs_only; do echo -n \"$(cat $s) \"; done",
     )?;
-    ensure!(settings.trim() == "1 1 0 0 0 1 1 0 0 0 0", "the sysctls are {settings}");
+    ensure!(settings.trim() == "1 1 0 0 0 1 1 0 0 0 0 -1 0 0", "the sysctls are {settings}");
 
     ensure!(
         routes(&site.host)?
@@ -173,5 +175,63 @@ fn what_others_or_the_kernel_take_away_comes_back_at_once() -> Result<()> {
         let reached = |address| site.host.reaches(address, Duration::from_secs(5));
         ensure!(reached(v4) && reached(v6), "after {fault}\n{}", node.picture()?);
     }
+    Ok(())
+}
+
+/// The kernel tells nobody of it: the look at the host each 30 s finds it, or a reload at once.
+#[test]
+fn what_arp_ignore_takes_from_guests_is_told_until_it_is_put_back() -> Result<()> {
+    let site = Site::new(Kind::Lxd)?;
+    let config = "[shim]\naddresses = [\"192.168.77.72\"]\n";
+    let mut node = Node::start_with(&site.host, config)?;
+    let guest = site.launch_static("c1", &["192.168.77.101/24"])?;
+    let (v4, host) = ("192.168.77.101".parse::<IpAddr>()?, HOST.parse::<IpAddr>()?);
+    node.wait_both_ways(&guest, v4, HOST)?;
+    let forget = format!("nsenter --target={} --net ip neigh flush dev eth0", guest.pid()?);
+    let told = |status: &serde_json::Value| status["problems"].to_string().contains("\"arp-ignore\"");
+    for (value, form) in [(1, "192.168.77.72/32"), (2, "192.168.77.72/0"), (0, "192.168.77.72/32")] {
+        site.host.sh(&format!("echo {value} > /proc/sys/net/ipv4/conf/all/arp_ignore"))?;
+        if value > 0 {
+            node.daemon.signal("HUP")?;
+        }
+        eventually(Duration::from_secs(45), || {
+            let status = node.status()?;
+            ensure!(told(&status) == (value > 0), "at {value}: {status:#}");
+            let addresses = site.host.sh("ip -o addr show mvs-eth0")?;
+            ensure!(addresses.contains(form) && addresses.lines().count() == 1, "at {value}: {addresses}");
+            Ok(())
+        })?;
+        site.host.sh(&forget)?;
+        node.wait_both_ways(&guest, v4, "192.168.77.72")?;
+        ensure!(guest.reaches(host, Duration::from_secs(2)) == (value == 0), "at {value}");
+    }
+    Ok(())
+}
+
+/// A machine on the LAN boots after a guest has asked for it, on a host that answers ARP for all that it routes and has
+/// no filter.
+#[test]
+fn a_host_that_is_an_arp_proxy_hides_no_machine_from_its_guests() -> Result<()> {
+    let site = Site::new(Kind::Lxd)?;
+    site.host.sh(
+        "cd /proc/sys/net/ipv4; for it in ip_forward conf/all/proxy_arp conf/default/proxy_arp; do echo 1 > $it; done",
+    )?;
+    let nft = Nft::install(&site.host)?;
+    nft.remove()?;
+    let node = nft.start()?;
+    let guest = site.launch_static("c1", &["192.168.77.101/24"])?;
+    node.wait_both_ways(&guest, "192.168.77.101".parse::<IpAddr>()?, HOST)?;
+    let enter = format!("nsenter --target={} --net", guest.pid()?);
+    // A proxy takes up to 0.8 s for its answer, and the guest asks thrice.
+    let asks = "for last in $(seq 150 199); do ping -n -q -c 1 -W 2 192.168.77.$last >/dev/null & done; wait";
+    site.host.sh(&format!("{enter} sh -c '{asks}'"))?;
+    let known = site.host.sh(&format!("{enter} ip neigh show dev eth0"))?;
+    let is_asked = |it: &&str| it.len() > 14 && ("192.168.77.150".."192.168.77.2").contains(&&it[..14]);
+    let answered: Vec<&str> = known.lines().filter(is_asked).filter(|it| it.contains("lladdr")).collect();
+    ensure!(answered.is_empty(), "somebody answered for {answered:#?}");
+    let late = site.lab.host("late")?;
+    late.plug("eth0", &site.lan, &["192.168.77.177/24"])?;
+    let late = "192.168.77.177".parse::<IpAddr>()?;
+    ensure!(guest.reaches(late, Duration::from_secs(10)), "{}", node.picture()?);
     Ok(())
 }

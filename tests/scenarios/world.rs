@@ -17,7 +17,7 @@
 //! hidden 00:16:3e:00:00:01                       a MAC in a namespace that we cannot see
 //! server lxd [connected|connecting|absent|failed|unread] [member 192.168.100.63 named lxd2]
 //! guest lxd:web [vm] [stopped] [init 1234] [profiles a,b] [enabled X]: eth0 :01 on eth0 [vlan N] [private] [named X]; eth1 …
-//! child 1:7 :01 on eth0 [named vrrp] [private|passthru] [tap] [down] [port of br0 [mac M]]: 192.168.100.9/24, 2001:db8::9/64 tentative
+//! child 1:7 :01 on eth0 [named vrrp] [private|passthru|source [from M,M] [nodst]] [tap] [down] [port of br0 [mac M]]: 192.168.100.9/24, 2001:db8::9/64 tentative
 //! process 1234 in 1                              the namespace of a guest's first process
 //! restart                                        a new process: it remembers nothing
 //! reload                                         SIGHUP: waiting is forgotten
@@ -29,7 +29,7 @@
 //!
 //! A MAC may be short: `:01` is 00:16:3e:00:00:01, a guest's; `lan:09` is 02:00:5e:00:00:09, a machine's on the LAN.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -43,7 +43,7 @@ use macvlan_shim::model::names::LINK_GROUP;
 use macvlan_shim::model::names::metric;
 use macvlan_shim::model::snapshot::{
     AddressKey, Child, ChildKey, Filter, GuestAddress, HostAddress, Link, LinkKind, Master, Neighbour,
-    NeighbourState, Netns, Route, RouteKey, RouteKind, Rule, Setting, Snapshot, Sysctls,
+    NeighbourState, Netns, Route, RouteKey, RouteKind, Rule, Setting, Snapshot, Sources, Sysctls,
 };
 use macvlan_shim::model::{Mac, Op};
 use macvlan_shim::reconcile::desired::Memory;
@@ -553,11 +553,14 @@ impl World {
         let name = words.after("of")?.filter(|_| port);
         let others = words.after("mac")?.map(mac).transpose()?;
         let master = name.map(|name| Master { index: 90, name: name.to_owned(), mac: others.or(Some(own)) });
+        let sources =
+            words.after("from")?.map_or(Ok(BTreeSet::new()), |list| list.split(',').map(mac).collect())?;
         let child = Child {
             parent: self.index(parent)?,
             mac: own,
             master,
             mode: mode(words),
+            sources: Sources { count: sources.len(), macs: sources, only: words.has("nodst") },
             name: words.after("named")?.unwrap_or("eth0").to_owned(),
             tap: words.has("tap"),
             up: !words.has("down"),
@@ -602,6 +605,7 @@ fn mode(words: &mut Words<'_>) -> Mode {
     match () {
         () if words.has("private") => Mode::Private,
         () if words.has("passthru") => Mode::Passthru,
+        () if words.has("source") => Mode::Source,
         () => Mode::Bridge,
     }
 }

@@ -7,6 +7,7 @@ mod control;
 mod frames;
 mod links;
 mod lock;
+mod overhear;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;

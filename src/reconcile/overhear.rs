@@ -1,0 +1,139 @@
+//! Guests that listen in. A macvlan in mode `source` gets every frame that comes from the MACs on its list, whoever it is
+//! for: what a shim sends to other guests, what they send to the host, what the gateway sends to the host. With `nodst`
+//! nobody else gets it, and for that it need not even be up. The kernel lets root of any guest make one on the host's
+//! parent, and hands it the frames after every filter and before anybody else; so all that can be done is to tell.
+//!
+//! No other mode overhears what is not for its own MAC, promiscuous or not.
+
+use std::collections::BTreeMap;
+
+use super::ground::Ground;
+use super::join::Joins;
+use crate::model::inventory::{Inventory, Mode, ServerKind};
+use crate::model::snapshot::{Child, ChildKey, Netns};
+use crate::model::status::Problem;
+use crate::model::{GuestKey, Mac, NicKey};
+
+/// One problem for each namespace of a guest in which there are such links. In the host's own they are its root's wish.
+pub(super) fn problems(ground: &Ground<'_>, inventory: &Inventory, joins: &Joins) -> Vec<Problem> {
+    let mut listeners: BTreeMap<Netns, Vec<(&ChildKey, &Child)>> = BTreeMap::new();
+    for (key, child) in &ground.snapshot.children {
+        if child.mode == Mode::Source && key.netns != Netns::Host {
+            listeners.entry(key.netns).or_default().push((key, child));
+        }
+    }
+    let nics: BTreeMap<&ChildKey, &NicKey> = joins.iter().map(|(nic, child)| (child, nic)).collect();
+    let problem = |(netns, links): (Netns, Vec<(&ChildKey, &Child)>)| {
+        let guest = guest_in(ground, inventory, joins, netns);
+        let &(key, first) = links.first()?;
+        let others = match links.len() - 1 {
+            0 => String::new(),
+            1 => "; there is another such link".to_owned(),
+            some => format!("; there are {some} more such links"),
+        };
+        let is_nic =
+            nics.contains_key(key) || guest.as_ref().is_some_and(|guest| is_nic_of(inventory, guest, first));
+        Some(Problem {
+            code: "overhears".to_owned(),
+            object: guest.as_ref().map_or_else(|| netns.to_string(), ToString::to_string),
+            message: format!("{}{others}", what(ground, &nics, first)),
+            hint: cure(inventory, guest.as_ref(), netns, first, is_nic),
+        })
+    };
+    listeners.into_iter().filter_map(problem).collect()
+}
+
+/// The guest whose namespace this is, by one of its NICs or by its first process.
+fn guest_in(ground: &Ground<'_>, inventory: &Inventory, joins: &Joins, netns: Netns) -> Option<GuestKey> {
+    let by_nic = joins.iter().find(|(_, child)| child.netns == netns).map(|(nic, _)| nic.guest.clone());
+    let lives_there = |pid: u32| ground.snapshot.inits.get(&pid) == Some(&netns);
+    let by_init = || inventory.guests().find(|(_, guest)| guest.init.is_some_and(lives_there));
+    by_nic.or_else(|| by_init().map(|(key, _)| key))
+}
+
+/// One of its NICs, that its root has put into this mode before anybody knew it.
+fn is_nic_of(inventory: &Inventory, key: &GuestKey, child: &Child) -> bool {
+    let guests = inventory.guests().filter(|(its, _)| its == key);
+    let mut nics = guests.flat_map(|(_, guest)| &guest.nics);
+    nics.any(|nic| nic.mac == Some(child.mac) || nic.link == child.name)
+}
+
+fn what(ground: &Ground<'_>, nics: &BTreeMap<&ChildKey, &NicKey>, child: &Child) -> String {
+    let links = &ground.snapshot.links;
+    let parent = links.get(&child.parent).map_or("?", |link| link.name.as_str());
+    let kind = if child.tap { "macvtap" } else { "macvlan" };
+    let name = |mac: &Mac| {
+        let shim = ground.shim(child.parent).filter(|shim| shim.mac == Some(*mac));
+        let nic = || ground.facts.children_with(*mac).find_map(|key| nics.get(key));
+        match shim {
+            Some(shim) => format!("{} (the host, to its guests)", shim.name),
+            None => nic().map_or_else(|| mac.to_string(), |nic| nic.to_string()),
+        }
+    };
+    let mut senders: Vec<String> = child.sources.macs.iter().map(name).collect();
+    let more = child.sources.count.saturating_sub(senders.len());
+    if more > 0 {
+        senders.push(format!("{more} more"));
+    }
+    let from = match senders.is_empty() {
+        true => "the MACs that it is given, none so far".to_owned(),
+        false => senders.join(", "),
+    };
+    let does = match (child.sources.only, child.up) {
+        (true, _) => "takes away from all others, and may overhear,",
+        (false, true) => "overhears",
+        (false, false) => "will overhear, once it is up,",
+    };
+    format!(
+        "its link {} is a {kind} in mode source on {parent}: it {does} all that comes from {from}",
+        shown(&child.name)
+    )
+}
+
+fn cure(
+    inventory: &Inventory,
+    guest: Option<&GuestKey>,
+    netns: Netns,
+    child: &Child,
+    is_nic: bool,
+) -> String {
+    let kind = if child.tap { "macvtap" } else { "macvlan" };
+    let link = &child.name;
+    let deed = match is_nic {
+        true => format!("ip link set {link} type {kind} mode bridge"),
+        false => format!("ip link delete {link}"),
+    };
+    let words = match is_nic {
+        true => format!("put its NIC {} back into mode bridge", shown(link)),
+        false => format!("delete its link {}", shown(link)),
+    };
+    match guest {
+        Some(guest) if [link, &guest.name, &guest.project].into_iter().all(|name| is_plain(name)) => {
+            let incus =
+                inventory.servers.get(&guest.server).is_some_and(|it| it.kind == Some(ServerKind::Incus));
+            let client = if incus { "incus" } else { "lxc" };
+            let project = match guest.project.as_str() {
+                "default" => String::new(),
+                project => format!(" --project {project}"),
+            };
+            format!("{client} exec {}{project} -- {deed}", guest.name)
+        }
+        Some(_) => format!("in the guest, {words}"),
+        None => match netns {
+            Netns::Id(id) => format!(
+                "{words}, where `ip netns list-id nsid {id}` or `lsns --type net` shows that namespace"
+            ),
+            Netns::Host => words,
+        },
+    }
+}
+
+/// A name that a shell cannot stumble over. Root in a guest gives its links any.
+fn is_plain(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    !name.is_empty() && !name.starts_with('-') && name.bytes().all(plain)
+}
+
+fn shown(name: &str) -> String {
+    if is_plain(name) { name.to_owned() } else { format!("{name:?}") }
+}
