@@ -27,6 +27,18 @@ pub fn join(ground: &Ground<'_>, inventory: &Inventory, before: &Joins) -> Joins
     };
 
     let lives_in = |guest: &Guest| ground.snapshot.inits.get(&guest.init?).copied();
+    // Root in a guest can give any MAC to what is in its namespace, also that of a guest which is away just now. So what
+    // is in another guest's namespace is not taken by its MAC, unless the first process tells that the guest lives there:
+    // namespaces are numbered anew at once.
+    let owners: BTreeMap<Netns, &GuestKey> = (nics.iter())
+        .filter_map(|(key, ..)| {
+            Some((before.get(key).filter(|child| children.contains_key(child))?.netns, &key.guest))
+        })
+        .collect();
+    let is_anothers = |key: &NicKey, guest: &Guest, child: &ChildKey| {
+        let owner = owners.get(&child.netns).filter(|_| child.netns != Netns::Host);
+        owner.is_some_and(|owner| **owner != key.guest) && lives_in(guest) != Some(child.netns)
+    };
 
     // By parent and MAC. Of several that fit, one in the guest's namespace; then one that is up: root in a guest can make
     // a link with any MAC, but it goes up only where nobody has that; then the one that was joined before.
@@ -34,7 +46,7 @@ pub fn join(ground: &Ground<'_>, inventory: &Inventory, before: &Joins) -> Joins
         let parent = parent_of(ground, nic);
         let fits = |child: &&ChildKey| {
             let seen = &children[*child];
-            Some(seen.parent) == parent && may_be_of(guest, **child, seen)
+            Some(seen.parent) == parent && may_be_of(guest, **child, seen) && !is_anothers(key, guest, child)
         };
         let same_mac = nic.mac.into_iter().flat_map(|mac| ground.facts.children_with(mac));
         let (home, standing) = (lives_in(guest), before.get(key));
@@ -52,7 +64,9 @@ pub fn join(ground: &Ground<'_>, inventory: &Inventory, before: &Joins) -> Joins
     }
     // By MAC alone: the kernel's word on the parent counts, not the configuration's.
     for (key, guest, nic) in &nics {
-        let same_kind = |child: &&ChildKey| may_be_of(guest, **child, &children[*child]);
+        let same_kind = |child: &&ChildKey| {
+            may_be_of(guest, **child, &children[*child]) && !is_anothers(key, guest, child)
+        };
         let same_mac = nic.mac.into_iter().flat_map(|mac| ground.facts.children_with(mac)).filter(same_kind);
         if let &[child] = same_mac.collect::<Vec<_>>().as_slice() {
             take(&mut joins, key, *child);
@@ -75,8 +89,8 @@ pub fn join(ground: &Ground<'_>, inventory: &Inventory, before: &Joins) -> Joins
     joins
 }
 
-/// The guests with a NIC that is joined with none, while a child on its parent is nobody's, or with one whose MAC several
-/// children have.
+/// The guests with a NIC that is joined with none, while a child on its parent is nobody's or has its MAC; or with one
+/// whose MAC several children have.
 pub fn doubts(ground: &Ground<'_>, inventory: &Inventory, joins: &Joins) -> BTreeSet<GuestKey> {
     let children = &ground.snapshot.children;
     let joined: BTreeSet<&ChildKey> = joins.values().collect();
@@ -85,12 +99,18 @@ pub fn doubts(ground: &Ground<'_>, inventory: &Inventory, joins: &Joins) -> BTre
         .filter(|(key, child)| !child.tap && key.netns != Netns::Host && !joined.contains(key));
     let strange: BTreeSet<u32> = strange.map(|(_, child)| child.parent).collect();
     let in_doubt = running_nics(inventory).filter(|(key, guest, nic)| {
-        let Some(parent) = parent_of(ground, nic).filter(|parent| strange.contains(parent)) else {
-            return false;
-        };
+        let Some(parent) = parent_of(ground, nic) else { return false };
         let on_parent = |child: &&ChildKey| children[*child].parent == parent;
         let twins = nic.mac.map_or(0, |mac| ground.facts.children_with(mac).filter(on_parent).count());
-        guest.kind == GuestKind::Container && (!joins.contains_key(key) || twins > 1)
+        let doubtful = match joins.contains_key(key) {
+            true => twins > 1 && strange.contains(&parent),
+            false => {
+                let mut same_mac = nic.mac.into_iter().flat_map(|mac| ground.facts.children_with(mac));
+                strange.contains(&parent)
+                    || same_mac.any(|child| child.netns != Netns::Host && on_parent(&child))
+            }
+        };
+        guest.kind == GuestKind::Container && doubtful
     });
     in_doubt.map(|(key, ..)| key.guest).collect()
 }
