@@ -12,9 +12,12 @@ use crate::model::{GuestKey, NicKey};
 /// The children of NICs.
 pub type Joins = BTreeMap<NicKey, ChildKey>;
 
+/// The guests that namespaces are known to belong to.
+pub type Homes = BTreeMap<Netns, GuestKey>;
+
 /// Joins the NICs of all guests that run with the children that the kernel shows. `before` is the result
-/// of the last time: what is joined stays joined while both sides are there.
-pub fn join(ground: &Ground<'_>, inventory: &Inventory, before: &Joins) -> Joins {
+/// of the last time: what is joined stays joined while both sides are there. `homes` says whose namespaces are known.
+pub fn join(ground: &Ground<'_>, inventory: &Inventory, before: &Joins, homes: &Homes) -> Joins {
     let children = &ground.snapshot.children;
     let mut nics: Vec<(NicKey, &Guest, &Nic)> = running_nics(inventory).collect();
     nics.sort_by(|(a, ..), (b, ..)| a.cmp(b));
@@ -30,14 +33,9 @@ pub fn join(ground: &Ground<'_>, inventory: &Inventory, before: &Joins) -> Joins
     // Root in a guest can give any MAC to what is in its namespace, also that of a guest which is away just now. So what
     // is in another guest's namespace is not taken by its MAC, unless the first process tells that the guest lives there:
     // namespaces are numbered anew at once.
-    let owners: BTreeMap<Netns, &GuestKey> = (nics.iter())
-        .filter_map(|(key, ..)| {
-            Some((before.get(key).filter(|child| children.contains_key(child))?.netns, &key.guest))
-        })
-        .collect();
     let is_anothers = |key: &NicKey, guest: &Guest, child: &ChildKey| {
-        let owner = owners.get(&child.netns).filter(|_| child.netns != Netns::Host);
-        owner.is_some_and(|owner| **owner != key.guest) && lives_in(guest) != Some(child.netns)
+        let other = homes.get(&child.netns).is_some_and(|owner| *owner != key.guest);
+        other && before.get(key) != Some(child) && lives_in(guest) != Some(child.netns)
     };
 
     // By parent and MAC. Of several that fit, one in the guest's namespace; then one that is up: root in a guest can make
@@ -87,6 +85,28 @@ pub fn join(ground: &Ground<'_>, inventory: &Inventory, before: &Joins) -> Joins
         }
     }
     joins
+}
+
+/// The namespaces that are known to be guests' once their NICs are joined: those that were before, while the guest runs
+/// and something is left in the namespace, and those in which a NIC was found.
+pub fn homes(ground: &Ground<'_>, inventory: &Inventory, joins: &Joins, before: &Homes) -> Homes {
+    let running: BTreeSet<GuestKey> = running_nics(inventory).map(|(key, ..)| key.guest).collect();
+    let children = &ground.snapshot.children;
+    let stays = |(netns, guest): &(&Netns, &GuestKey)| {
+        running.contains(*guest) && children.range(ChildKey::all_in(**netns)).next().is_some()
+    };
+    let stay = before.iter().filter(stays).map(|(netns, guest)| (*netns, guest.clone()));
+    let mut homes: Homes = stay.collect();
+    for (nic, child) in joins.iter().filter(|(_, child)| child.netns != Netns::Host) {
+        homes.entry(child.netns).or_insert_with(|| nic.guest.clone());
+    }
+    for (key, guest, _) in running_nics(inventory) {
+        let home = guest.init.and_then(|init| ground.snapshot.inits.get(&init));
+        if let Some(netns) = home.filter(|netns| homes.contains_key(netns)) {
+            homes.insert(*netns, key.guest);
+        }
+    }
+    homes
 }
 
 /// The guests with a NIC that is joined with none, while a child on its parent is nobody's or has its MAC; or with one

@@ -6,6 +6,7 @@ mod addresses;
 mod control;
 mod frames;
 mod links;
+mod squatters;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
