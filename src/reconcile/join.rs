@@ -62,11 +62,11 @@ pub fn join(ground: &Ground<'_>, inventory: &Inventory, before: &Joins, homes: &
     }
     // By MAC alone: the kernel's word on the parent counts, not the configuration's.
     for (key, guest, nic) in &nics {
-        let same_kind = |child: &&ChildKey| {
-            may_be_of(guest, **child, &children[*child]) && !is_anothers(key, guest, child)
-        };
+        let same_kind = |child: &&ChildKey| may_be_of(guest, **child, &children[*child]);
         let same_mac = nic.mac.into_iter().flat_map(|mac| ground.facts.children_with(mac)).filter(same_kind);
-        if let &[child] = same_mac.collect::<Vec<_>>().as_slice() {
+        if let &[child] = same_mac.collect::<Vec<_>>().as_slice()
+            && !is_anothers(key, guest, child)
+        {
             take(&mut joins, key, *child);
         }
     }
