@@ -8,7 +8,7 @@ use super::claims::{Claims, Parties, Seat};
 use super::desired::{Decision, Desired, Holder, Memory, Shim};
 use super::ground::{Ground, HostFacts};
 use super::holders::{adopt, settle};
-use super::join::{Joins, doubts, join};
+use super::join::{Joins, doubts, homes, join};
 use super::kin::{kin, reached_at};
 use super::leftovers;
 use super::overhear;
@@ -33,7 +33,8 @@ pub fn desire(
 ) -> Desired {
     let mut facts = HostFacts::gather(config, inventory, snapshot, memory);
     let ground = Ground { snapshot, config, facts: &facts };
-    memory.joins = join(&ground, inventory, &memory.joins);
+    memory.joins = join(&ground, inventory, &memory.joins, &memory.homes);
+    memory.homes = homes(&ground, inventory, &memory.joins, &memory.homes);
     let doubts = doubts(&ground, inventory, &memory.joins);
     let mut desired = Desired { settled: inventory.settled(), doubts, ..Desired::default() };
     desired.problems.extend(overhear::problems(&ground, inventory, &memory.joins));

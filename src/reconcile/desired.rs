@@ -10,7 +10,7 @@ use ipnet::{IpNet, Ipv4Net};
 use super::admit::{Reason, Refusal, Verdict};
 use super::claims::{Claims, Parties};
 use super::ground::{Holding, HostFacts};
-use super::join::Joins;
+use super::join::{Homes, Joins};
 use super::leftovers::Leftovers;
 use super::shim::Obstacle;
 use super::suspects::Suspect;
@@ -25,6 +25,8 @@ use crate::model::{GuestKey, Inventory, Mac, NicKey, ShimRef, Snapshot};
 pub struct Memory {
     /// Which child is which NIC.
     pub joins: Joins,
+    /// Which namespace is which guest's.
+    pub homes: Homes,
     /// MACs with which the kernel let no shim go up, because somebody that we cannot see has them.
     pub refused_macs: BTreeSet<Mac>,
     /// Those of which an address turned out to be another machine's. Their further addresses are checked against the LAN

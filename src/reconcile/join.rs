@@ -12,9 +12,12 @@ use crate::model::{GuestKey, NicKey};
 /// The children of NICs.
 pub type Joins = BTreeMap<NicKey, ChildKey>;
 
+/// The guests that namespaces are known to belong to.
+pub type Homes = BTreeMap<Netns, GuestKey>;
+
 /// Joins the NICs of all guests that run with the children that the kernel shows. `before` is the result
-/// of the last time: what is joined stays joined while both sides are there.
-pub fn join(ground: &Ground<'_>, inventory: &Inventory, before: &Joins) -> Joins {
+/// of the last time: what is joined stays joined while both sides are there. `homes` says whose namespaces are known.
+pub fn join(ground: &Ground<'_>, inventory: &Inventory, before: &Joins, homes: &Homes) -> Joins {
     let children = &ground.snapshot.children;
     let mut nics: Vec<(NicKey, &Guest, &Nic)> = running_nics(inventory).collect();
     nics.sort_by(|(a, ..), (b, ..)| a.cmp(b));
@@ -27,6 +30,13 @@ pub fn join(ground: &Ground<'_>, inventory: &Inventory, before: &Joins) -> Joins
     };
 
     let lives_in = |guest: &Guest| ground.snapshot.inits.get(&guest.init?).copied();
+    // Root in a guest can give any MAC to what is in its namespace, also that of a guest which is away just now. So what
+    // is in another guest's namespace is not taken by its MAC, unless the first process tells that the guest lives there:
+    // namespaces are numbered anew at once.
+    let is_anothers = |key: &NicKey, guest: &Guest, child: &ChildKey| {
+        let other = homes.get(&child.netns).is_some_and(|owner| *owner != key.guest);
+        other && before.get(key) != Some(child) && lives_in(guest) != Some(child.netns)
+    };
 
     // By parent and MAC. Of several that fit, one in the guest's namespace; then one that is up: root in a guest can make
     // a link with any MAC, but it goes up only where nobody has that; then the one that was joined before.
@@ -34,7 +44,7 @@ pub fn join(ground: &Ground<'_>, inventory: &Inventory, before: &Joins) -> Joins
         let parent = parent_of(ground, nic);
         let fits = |child: &&ChildKey| {
             let seen = &children[*child];
-            Some(seen.parent) == parent && may_be_of(guest, **child, seen)
+            Some(seen.parent) == parent && may_be_of(guest, **child, seen) && !is_anothers(key, guest, child)
         };
         let same_mac = nic.mac.into_iter().flat_map(|mac| ground.facts.children_with(mac));
         let (home, standing) = (lives_in(guest), before.get(key));
@@ -54,7 +64,9 @@ pub fn join(ground: &Ground<'_>, inventory: &Inventory, before: &Joins) -> Joins
     for (key, guest, nic) in &nics {
         let same_kind = |child: &&ChildKey| may_be_of(guest, **child, &children[*child]);
         let same_mac = nic.mac.into_iter().flat_map(|mac| ground.facts.children_with(mac)).filter(same_kind);
-        if let &[child] = same_mac.collect::<Vec<_>>().as_slice() {
+        if let &[child] = same_mac.collect::<Vec<_>>().as_slice()
+            && !is_anothers(key, guest, child)
+        {
             take(&mut joins, key, *child);
         }
     }
@@ -75,8 +87,30 @@ pub fn join(ground: &Ground<'_>, inventory: &Inventory, before: &Joins) -> Joins
     joins
 }
 
-/// The guests with a NIC that is joined with none, while a child on its parent is nobody's, or with one whose MAC several
-/// children have.
+/// The namespaces that are known to be guests' once their NICs are joined: those that were before, while the guest runs
+/// and something is left in the namespace, and those in which a NIC was found.
+pub fn homes(ground: &Ground<'_>, inventory: &Inventory, joins: &Joins, before: &Homes) -> Homes {
+    let running: BTreeSet<GuestKey> = running_nics(inventory).map(|(key, ..)| key.guest).collect();
+    let children = &ground.snapshot.children;
+    let stays = |(netns, guest): &(&Netns, &GuestKey)| {
+        running.contains(*guest) && children.range(ChildKey::all_in(**netns)).next().is_some()
+    };
+    let stay = before.iter().filter(stays).map(|(netns, guest)| (*netns, guest.clone()));
+    let mut homes: Homes = stay.collect();
+    for (nic, child) in joins.iter().filter(|(_, child)| child.netns != Netns::Host) {
+        homes.entry(child.netns).or_insert_with(|| nic.guest.clone());
+    }
+    for (key, guest, _) in running_nics(inventory) {
+        let home = guest.init.and_then(|init| ground.snapshot.inits.get(&init));
+        if let Some(netns) = home.filter(|netns| homes.contains_key(netns)) {
+            homes.insert(*netns, key.guest);
+        }
+    }
+    homes
+}
+
+/// The guests with a NIC that is joined with none, while a child on its parent is nobody's or has its MAC; or with one
+/// whose MAC several children have.
 pub fn doubts(ground: &Ground<'_>, inventory: &Inventory, joins: &Joins) -> BTreeSet<GuestKey> {
     let children = &ground.snapshot.children;
     let joined: BTreeSet<&ChildKey> = joins.values().collect();
@@ -86,12 +120,18 @@ pub fn doubts(ground: &Ground<'_>, inventory: &Inventory, joins: &Joins) -> BTre
         .filter(|(_, child)| child.mode != Mode::Source);
     let strange: BTreeSet<u32> = strange.map(|(_, child)| child.parent).collect();
     let in_doubt = running_nics(inventory).filter(|(key, guest, nic)| {
-        let Some(parent) = parent_of(ground, nic).filter(|parent| strange.contains(parent)) else {
-            return false;
-        };
+        let Some(parent) = parent_of(ground, nic) else { return false };
         let on_parent = |child: &&ChildKey| children[*child].parent == parent;
         let twins = nic.mac.map_or(0, |mac| ground.facts.children_with(mac).filter(on_parent).count());
-        guest.kind == GuestKind::Container && (!joins.contains_key(key) || twins > 1)
+        let doubtful = match joins.contains_key(key) {
+            true => twins > 1 && strange.contains(&parent),
+            false => {
+                let mut same_mac = nic.mac.into_iter().flat_map(|mac| ground.facts.children_with(mac));
+                strange.contains(&parent)
+                    || same_mac.any(|child| child.netns != Netns::Host && on_parent(&child))
+            }
+        };
+        guest.kind == GuestKind::Container && doubtful
     });
     in_doubt.map(|(key, ..)| key.guest).collect()
 }

@@ -125,7 +125,7 @@ impl World {
     }
 }
 
-fn plain_host(ipv6: bool, arp_ignore: i64) -> InMemoryKernel {
+pub(crate) fn plain_host(ipv6: bool, arp_ignore: i64) -> InMemoryKernel {
     let mut snapshot = Snapshot::default();
     snapshot.host.ipv6 = ipv6;
     snapshot.host.arp_ignore = arp_ignore;

@@ -178,14 +178,26 @@ impl Steps<'_> {
     }
 
     /// The entry names the last holder of an address for which others wait: it is the memory of that, which outlives
-    /// this process.
+    /// this process. While a server is still to be read, any entry without a route may be one.
     fn is_remembered_by(&self, link: u32, address: IpAddr) -> bool {
-        let Some(Contest::Waits { had }) = self.desired.contests.get(&address) else { return false };
-        let entry = self.snapshot.neighbours.get(&(address, link));
         let parent = self.snapshot.links.get(&link).and_then(Link::shim_parent);
-        self.desired_on(link).is_some()
-            && parent == Some(had.parent)
-            && entry.and_then(|entry| entry.mac) == Some(had.mac)
+        let mac = self.snapshot.neighbours.get(&(address, link)).and_then(|entry| entry.mac);
+        let is_lasts = match self.desired.contests.get(&address) {
+            Some(Contest::Waits { had }) => parent == Some(had.parent) && mac == Some(had.mac),
+            _ => !self.desired.settled && parent.is_some() && !self.is_routed(link, address),
+        };
+        is_lasts && self.desired_on(link).is_some()
+    }
+
+    /// A route of ours to an address leads through this link.
+    fn is_routed(&self, link: u32, address: IpAddr) -> bool {
+        let key = |table| RouteKey {
+            table,
+            destination: IpNet::from(address),
+            metric: metric(address.is_ipv6()),
+            link,
+        };
+        [TABLE, TABLE_MAIN].into_iter().any(|table| self.snapshot.routes.contains_key(&key(table)))
     }
 
     /// An entry that a question of ours has made on a parent. The kernel never collects it.

@@ -21,6 +21,8 @@ pub(super) struct Record {
     crowded: bool,
     /// Since when nobody has it.
     vacant: Option<Instant>,
+    /// Somebody claims it and must wait.
+    waits: bool,
     /// Who held it last.
     last: Option<Party>,
     /// When the next time is up.
@@ -149,12 +151,13 @@ impl Record {
             self.suspect(claims, now);
         }
         self.watch_rivals(claims, holder.is_some(), now);
+        self.waits = claims.iter().any(|claim| claim.admitted && self.must_wait(claim, now));
         let first =
             |holder: usize| self.tenants.first().is_some_and(|tenant| tenant.party.makes(&claims[holder]));
         Judgement {
             holder,
             second: holder.is_some_and(|holder| !first(holder)),
-            contest: self.contest(holder, claims, now),
+            contest: self.contest(holder.is_some(), now),
         }
     }
 
@@ -224,8 +227,9 @@ impl Record {
         });
         self.rivals.retain(|rival| !rival.party.makes(claim));
         self.vacant = None;
-        if !self.last.as_ref().is_some_and(|last| last.makes(claim)) {
-            self.last = Some(claim.party());
+        match self.last.as_mut().filter(|last| last.makes(claim)) {
+            Some(last) => last.refresh(claim),
+            None => self.last = Some(claim.party()),
         }
     }
 
@@ -259,28 +263,20 @@ impl Record {
         }
     }
 
-    fn contest(&self, holder: Option<usize>, claims: &[Claim<'_>], now: Instant) -> Option<Contest> {
-        match (holder, &self.last) {
-            (Some(_), _) => {
-                let squatters =
-                    self.rivals.iter().filter(|rival| rival.since.is_some() && rival.is_squatter(now));
-                let others: BTreeSet<Party> = squatters.map(|rival| rival.party.clone()).collect();
-                (!others.is_empty()).then_some(Contest::Shared { others })
-            }
-            (None, Some(had)) => {
-                let waits = claims.iter().any(|claim| claim.admitted && !had.makes(claim));
-                (waits && !self.rivals.is_empty()).then(|| Contest::Waits { had: had.clone() })
-            }
-            (None, None) => None,
+    fn contest(&self, is_held: bool, now: Instant) -> Option<Contest> {
+        if !is_held {
+            return self.last.clone().filter(|_| self.waits).map(|had| Contest::Waits { had });
         }
+        let squatters = self.rivals.iter().filter(|rival| rival.since.is_some() && rival.is_squatter(now));
+        let others: BTreeSet<Party> = squatters.map(|rival| rival.party.clone()).collect();
+        (!others.is_empty()).then_some(Contest::Shared { others })
     }
 
     /// When the next time is up that changes something though nothing happens.
     pub(super) fn next(&self, now: Instant) -> Option<Instant> {
         let squatters =
             self.rivals.iter().filter(|rival| !rival.is_squatter(now)).filter_map(Rival::squats_from);
-        let is_claimed = self.rivals.iter().any(|rival| rival.since.is_some());
-        let vacancy = self.vacant.filter(|_| is_claimed).map(|since| since + WAIT);
+        let vacancy = self.vacant.filter(|_| self.waits).map(|since| since + WAIT);
         let is_held = self.tenants.iter().any(|tenant| tenant.lost.is_none());
         let first = self.tenants.first().filter(|_| is_held).and_then(Tenant::ends);
         squatters.chain(vacancy).chain(first).min()

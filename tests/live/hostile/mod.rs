@@ -8,6 +8,7 @@ mod frames;
 mod links;
 mod lock;
 mod overhear;
+mod squatters;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;

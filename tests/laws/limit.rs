@@ -1,0 +1,84 @@
+//! No NIC has more routes than it may, whatever its guest does to its addresses.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
+use macvlan_shim::config::Config;
+use macvlan_shim::model::plan::Scope;
+use macvlan_shim::model::snapshot::{ChildKey, Netns, Snapshot};
+use macvlan_shim::reconcile::Schedule;
+use macvlan_shim::reconcile::decide;
+use macvlan_shim::reconcile::desired::{Desired, Memory};
+use proptest::prelude::*;
+
+use super::config;
+use super::tenure::world;
+use super::worlds::Event;
+
+const LIMIT: usize = 4;
+
+fn address(last: u8) -> IpNet {
+    let host = if last < 40 { format!("10.0.0.{}/24", last + 10) } else { format!("fd00::{last}/64") };
+    host.parse().unwrap()
+}
+
+fn routed(snapshot: &Snapshot) -> Vec<IpAddr> {
+    let ours = snapshot.routes.iter().filter(|(_, route)| route.ours);
+    ours.map(|(key, _)| key.destination.addr()).collect()
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    /// Each look of the daemon sees one step. In each the guest has what it has then, and no more than the limit at once.
+    #[test]
+    fn routes_that_wait_for_their_deletion_count(
+        steps in prop::collection::vec(
+            (prop::collection::btree_set(0u8..60, 0..6), 0u64..120, any::<bool>(), any::<bool>()), 1..24
+        )
+    ) {
+        let mut policy = Config::default();
+        policy.policy.max_addresses = LIMIT;
+        let mut world = world(policy, 1);
+        let (mut desired, mut memory) = (Desired::default(), Memory::default());
+        let (mut schedule, mut now) = (Schedule::default(), Instant::now());
+        let mut seen = Snapshot::default();
+        for (addresses, pause, restarts, told) in steps {
+            let key = ChildKey { netns: Netns::Id(0), index: 10 };
+            if let Some(child) = world.kernel.snapshot.children.get_mut(&key) {
+                child.addresses.clear();
+            }
+            if restarts {
+                // Another MAC, and back: as after a restart everything is decided anew.
+                seen = Snapshot::default();
+            }
+            for last in &addresses {
+                Event::Gets { key, address: address(*last) }.happen(&mut world.kernel, &mut world.inventory);
+            }
+            now += Duration::from_millis(pause);
+            for _ in 0..4 {
+                let mut changes = world.kernel.changes_since(&seen);
+                changes.merge(schedule.due(now));
+                changes.merge(memory.tenure.due(now));
+                changes.all |= told;
+                seen = world.kernel.snapshot.clone();
+                let (plan, scope) =
+                    decide(&mut desired, &world.config, &world.inventory, &seen, &mut memory, &changes, now);
+                prop_assert!(told || restarts || changes.all || scope != Scope::All);
+                let mut round = schedule.begin(&plan, &scope, now);
+                for step in plan.iter().filter(|step| schedule.is_due(&mut round, step, now)).cloned().collect::<Vec<_>>() {
+                    let result = world.kernel.apply(&step.op);
+                    prop_assert!(result.is_ok(), "{result:?}: {}", step.op);
+                    schedule.ran(&mut round, &step.op, now, Ok(()));
+                    let routed = routed(&world.kernel.snapshot);
+                    prop_assert!(routed.len() <= LIMIT, "after {}: {routed:?}", step.op);
+                }
+            }
+            // What it has and may have is routed.
+            let routed = routed(&world.kernel.snapshot);
+            let its = addresses.iter().filter(|last| routed.contains(&address(**last).addr())).count();
+            prop_assert_eq!(its, addresses.len().min(LIMIT), "{:?}", routed);
+        }
+    }
+}
