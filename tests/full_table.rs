@@ -85,7 +85,8 @@ fn a_full_table_does_not_make_a_lan_machines_address_a_guests() -> Result<()> {
     // What the questions have made is the kernel's in the end.
     guest.sh("ip addr flush dev eth0")?;
     eventually(PATIENCE, || {
-        let left = site.host.sh("ip neigh show dev eth0 nud all | grep -e 'proto 77' -e extern_learn || true")?;
+        let left =
+            site.host.sh("ip neigh show dev eth0 nud all | grep -e 'proto 77' -e extern_learn || true")?;
         ensure!(left.is_empty(), "questions are left over: {left}");
         Ok(())
     })?;
@@ -99,7 +100,11 @@ fn a_full_table_is_a_problem_with_a_cure_and_our_own_entries_are_none() -> Resul
     let guest = hostile(&site)?;
     // As of a thousand guests: they are exempt.
     let entry = |n: u32| {
-        format!("neigh replace 10.97.{}.{} lladdr 02:00:00:00:00:01 dev eth0 nud permanent\n", n >> 8, n & 255)
+        format!(
+            "neigh replace 10.97.{}.{} lladdr 02:00:00:00:00:01 dev eth0 nud permanent\n",
+            n >> 8,
+            n & 255
+        )
     };
     let many: String = (0..1500).map(entry).collect();
     site.host.run_with_stdin(&["ip", "-batch", "-"], &many)?;
