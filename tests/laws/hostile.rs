@@ -140,17 +140,19 @@ fn ask_and_settle(
         let plan = diff(&desired, &kernel.snapshot);
         apply(kernel, &plan);
         asked.extend(plan.into_iter().map(|step| step.op));
-        for question in asked {
-            let Op::Probe { link, address, .. } = question else { continue };
-            let machine = machines.iter().find(|(at, its, _)| (*at, *its) == (link, address));
-            let (mac, state) = match machine {
+        let asked = asked.iter().any(|op| matches!(op, Op::Probe { .. }));
+        for ((address, link), entry) in kernel.snapshot.neighbours.iter_mut() {
+            if !entry.is_asked_for() {
+                continue;
+            }
+            let machine = machines.iter().find(|(at, its, _)| (at, its) == (link, address));
+            (entry.mac, entry.state) = match machine {
                 Some((.., mac)) => (Some(*mac), NeighbourState::Reachable),
                 None => (None, NeighbourState::Failed),
             };
-            let entry = kernel.snapshot.neighbours.get_mut(&(address, link));
-            if let Some(entry) = entry.filter(|entry| entry.is_asked_for()) {
-                (entry.mac, entry.state) = (mac, state);
-            }
+        }
+        if !asked && diff(&desired, &kernel.snapshot).is_empty() {
+            return;
         }
     }
 }

@@ -34,6 +34,7 @@
 mod activation;
 mod addresses;
 mod capture;
+mod crowd;
 mod daemon;
 mod debian;
 mod ear;
@@ -56,6 +57,7 @@ mod stream;
 mod vm;
 
 pub use capture::Capture;
+pub use crowd::Crowd;
 pub use daemon::Daemon;
 pub use debian::Debian;
 pub use ear::Ear;
