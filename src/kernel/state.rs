@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::marks::Marks;
+use super::next_hop::NextHops;
 use super::slice::Slice;
 use super::{address, filter, link, setting};
 use crate::model::snapshot::{AddressKey, Child, ChildKey, GuestAddress, HostAddress, Link, LinkKind, Netns};
@@ -22,6 +23,8 @@ pub(super) struct State {
     /// The processes whose namespaces are wanted.
     pub(super) wanted_inits: BTreeSet<u32>,
     pub(super) filters: filter::Filters,
+    /// What routes lead to that name a next-hop object and show nothing else.
+    pub(super) next_hops: NextHops,
     /// The kernel shows who made an address (Linux 5.18).
     pub(super) shows_address_protocol: bool,
 }
@@ -68,6 +71,7 @@ impl State {
         self.changes.all = true;
         snapshot.addresses.retain(|key, _| key.link != index);
         snapshot.routes.retain(|key, _| key.link != index);
+        snapshot.routing.take_link(index, |_| true);
         snapshot.neighbours.retain(|(_, link), _| *link != index);
         snapshot.proxies.retain(|(link, _), _| *link != index);
         snapshot.settings.remove(&index);
@@ -124,7 +128,7 @@ impl State {
     pub(super) const FILTER: std::time::Duration = std::time::Duration::from_millis(20);
 
     fn carries_routes(&self, index: u32) -> bool {
-        self.snapshot.routes.keys().any(|key| key.link == index)
+        self.snapshot.routing.leads_through(index) || self.snapshot.routes.keys().any(|key| key.link == index)
     }
 
     /// Looks again whether a link of the host is a child (a VM's, or not of any server), and at its

@@ -6,6 +6,7 @@
 //! | [`mac`] | a MAC address |
 //! | [`inventory`] | what the servers say exists: servers, guests, NICs |
 //! | [`changes`] | what a look at the kernel has changed in it |
+//! | [`routing`] | where the host's own routing leads: its routes and rules |
 //! | [`snapshot`] | what the kernel says exists: links, addresses, routes, …, the guests' children |
 //! | [`plan`] | the operations that turn a snapshot into what is desired |
 //! | [`status`] | the contract of `status --json` |
@@ -15,6 +16,7 @@ pub mod inventory;
 pub mod mac;
 pub mod names;
 pub mod plan;
+pub mod routing;
 pub mod snapshot;
 pub mod status;
 

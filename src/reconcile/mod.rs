@@ -26,6 +26,7 @@ pub mod join;
 mod kin;
 mod place;
 pub mod probe;
+mod routing;
 pub mod schedule;
 mod select;
 mod shim;

@@ -9,6 +9,7 @@ mod guests;
 mod host;
 mod identity;
 mod look;
+mod routing;
 mod shim;
 mod snapshot;
 mod writes;
