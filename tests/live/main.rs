@@ -24,6 +24,7 @@ mod node;
 mod operator;
 mod probe;
 mod restarts;
+mod routing;
 mod selection;
 mod servers;
 mod shim;
