@@ -24,6 +24,8 @@ pub(super) struct Seen {
     pub(super) key: AddressKey,
     /// `IFA_F_…`.
     flags: u32,
+    /// The peer, if the address has one.
+    peer: Option<IpNet>,
     /// `IFA_PROTO`, which kernels before 5.18 do not know.
     pub(super) protocol: Option<u8>,
     /// `IFA_TARGET_NETNSID`: the namespace that the answer is about.
@@ -49,6 +51,7 @@ impl Seen {
             deprecated: self.flags & libc::IFA_F_DEPRECATED != 0,
             secondary: self.flags & libc::IFA_F_SECONDARY != 0,
             ours: self.protocol == Some(PROTOCOL),
+            peer: self.peer,
         }
     }
 
@@ -97,9 +100,11 @@ pub(super) fn read(message: &Message<'_>) -> Result<Option<Seen>, Malformed> {
             _ => {}
         }
     }
+    let peer = address.filter(|address| local.is_some_and(|local| local != *address));
+    let peer = peer.map(|peer| net(peer, bits)).transpose()?;
     let Some(address) = local.or(address) else { return Ok(None) };
     let key = AddressKey { link, address: net(address, bits)? };
-    Ok(Some(Seen { key, flags, protocol, target }))
+    Ok(Some(Seen { key, flags, peer, protocol, target }))
 }
 
 /// All addresses of the host's namespace.

@@ -7,6 +7,7 @@ use super::source::Source;
 use super::state::State;
 use super::wire::{Malformed, Message, Messages, u32_at};
 use super::{address, filter, link, neighbour, netns, route, rule};
+use crate::model::routing::{RouteKey, Way};
 use crate::model::snapshot::{ChildKey, Netns};
 
 const RTM_NEWNEXTHOP: u16 = 104;
@@ -109,33 +110,25 @@ impl State {
     fn route_event(&mut self, message: &Message<'_>) -> Result<(), Malformed> {
         let Some(seen) = route::read(message)? else { return Ok(()) };
         self.marks.touched(Slice::Routes);
-        if message.kind == libc::RTM_DELROUTE {
-            if seen.is_kept() {
-                let old = self.snapshot.routes.remove(&seen.key);
-                self.changes.route(&seen.key, old.as_ref(), None);
-            }
-            // Another route may have the same key, or the same gateway.
-            if !seen.value.ours {
-                self.marks.defer(Slice::Routes, State::GATEWAYS);
-            }
-            return Ok(());
-        }
-        if self.is_stranger(seen.key.link) {
+        let gone = message.kind == libc::RTM_DELROUTE;
+        if !gone && self.is_stranger(seen.key.link) {
             self.marks.mark(Slice::Routes);
             return Ok(());
         }
-        if message.flags & libc::NLM_F_REPLACE as u16 != 0 {
+        let replaces = message.flags & libc::NLM_F_REPLACE as u16 != 0;
+        if replaces && !gone {
             self.replaced(&seen);
         }
-        let routes = &mut self.snapshot.routes;
-        let new = seen.is_kept().then_some(seen.value);
-        let old = match new {
-            Some(value) => routes.insert(seen.key, value),
-            None => routes.remove(&seen.key),
-        };
-        self.changes.route(&seen.key, old.as_ref(), new.as_ref());
-        for gateway in seen.gateways {
-            self.changes.all |= self.snapshot.next_hops.insert(gateway);
+        if seen.is_kept() || (replaces && seen.is_foreign()) {
+            let new = (!gone && seen.is_kept()).then_some(seen.value);
+            let old = match new {
+                Some(value) => self.snapshot.routes.insert(seen.key, value),
+                None => self.snapshot.routes.remove(&seen.key),
+            };
+            self.changes.route(&seen.key, old.as_ref(), new.as_ref());
+        }
+        if seen.is_foreign() {
+            self.foreign_route(seen, gone, replaces);
         }
         Ok(())
     }
@@ -147,26 +140,74 @@ impl State {
     }
 
     /// The event does not say what was replaced. A host route of ours can only have taken the place of
-    /// one that is known; with any other, a gateway may have gone.
+    /// one that is known.
     fn replaced(&mut self, seen: &route::Seen) {
-        let route::Seen { key, value, .. } = seen;
-        let place = |other: &crate::model::snapshot::RouteKey| {
-            (other.table, other.destination, other.metric) == (key.table, key.destination, key.metric)
-        };
-        if self.snapshot.routes.keys().any(|other| place(other) && other != key) {
+        let place = |link| RouteKey { link, ..seen.key };
+        let mut there = self.snapshot.routes.range(place(0)..=place(u32::MAX));
+        if there.any(|(other, _)| *other != seen.key) {
             self.marks.mark(Slice::Routes);
-        } else if !value.ours || self.snapshot.routes.get(key).is_some_and(|old| old.gateway) {
-            self.marks.defer(Slice::Routes, State::GATEWAYS);
         }
+        if seen.value.ours && self.places(&seen.key).next().is_some() {
+            self.marks.mark(Slice::Routes);
+        }
+    }
+
+    /// A route of the host's own has come or gone, or has taken the place of others. Where the event may not be all that
+    /// there is to it, because several routes are in that place, they are read again.
+    fn foreign_route(&mut self, seen: route::Seen, gone: bool, replaces: bool) {
+        let route::Seen { key, mut way, next_hop, .. } = seen;
+        if let Some(id) = next_hop {
+            match self.next_hops.way(id) {
+                Some(known) => way = known,
+                None => return self.marks.mark(Slice::Routes),
+            }
+        }
+        let there: Vec<RouteKey> = self.places(&key).collect();
+        let is_known = self.snapshot.routing.get(&key) == Some(&way);
+        let alone = there.is_empty() || there == [key];
+        let sure = if gone || !replaces { is_known || (!gone && there.is_empty()) } else { alone };
+        let mut direct = way.direct().next().is_some();
+        for other in there.into_iter().filter(|other| if gone { *other == key } else { replaces }) {
+            direct |= self.lead(other, None);
+        }
+        if !gone {
+            direct |= self.lead(key, Some(way));
+        }
+        match sure {
+            true => {}
+            false if direct => self.marks.mark(Slice::Routes),
+            false => self.marks.defer(Slice::Routes, State::GATEWAYS),
+        }
+    }
+
+    /// Says whether the route that was there had no gateway.
+    fn lead(&mut self, key: RouteKey, way: Option<Way>) -> bool {
+        let routing = &mut self.snapshot.routing;
+        let new = way.clone();
+        let old = match way {
+            Some(way) => routing.put(key, way),
+            None => routing.take(&key),
+        };
+        self.changes.way(&key, old.as_deref(), new.as_ref());
+        old.is_some_and(|old| old.direct().next().is_some())
+    }
+
+    /// The routes of the host's own in the place of that one, whatever their links.
+    fn places(&self, key: &RouteKey) -> impl Iterator<Item = RouteKey> + use<'_> {
+        let (table, destination, metric) = (key.table, key.destination, key.metric);
+        let all = self.snapshot.routing.at(table, destination).map(|(key, _)| *key);
+        all.filter(move |key| key.metric == metric)
     }
 
     fn rule_event(&mut self, message: &Message<'_>) -> Result<(), Malformed> {
         let Some(rule) = rule::read(message)? else { return Ok(()) };
         self.marks.touched(Slice::Rules);
-        if message.kind == libc::RTM_NEWRULE {
+        let mut rules = self.snapshot.rules.iter();
+        let crowded = rules.any(|other| (other.ipv6, other.priority) == (rule.ipv6, rule.priority));
+        if message.kind == libc::RTM_NEWRULE && !crowded {
             self.changes.all |= self.snapshot.rules.insert(rule);
         } else {
-            // Two rules may look the same to us.
+            // Two rules may look the same to us, and only the list tells the order of those of one priority.
             self.marks.mark(Slice::Rules);
         }
         Ok(())

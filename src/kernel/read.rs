@@ -97,7 +97,8 @@ impl State {
     }
 
     fn read_routes(&mut self, requests: &mut Requests) -> Result<(), Fault> {
-        let route::Table { routes, next_hops, .. } = route::dump(requests)?;
+        let route::Table { routes, routing, next_hops, .. } = route::dump(requests)?;
+        self.next_hops = next_hops;
         let snapshot = &mut self.snapshot;
         let old = std::mem::replace(&mut snapshot.routes, routes);
         for (key, new) in &snapshot.routes {
@@ -106,8 +107,15 @@ impl State {
         for (key, old) in old.iter().filter(|(key, _)| !snapshot.routes.contains_key(key)) {
             self.changes.route(key, Some(old), None);
         }
-        self.changes.all |= next_hops != snapshot.next_hops;
-        snapshot.next_hops = next_hops;
+        if routing != snapshot.routing {
+            let old = std::mem::replace(&mut snapshot.routing, routing);
+            for (key, way) in snapshot.routing.iter() {
+                self.changes.way(key, old.get(key), Some(way));
+            }
+            for (key, way) in old.iter().filter(|(key, _)| snapshot.routing.get(key).is_none()) {
+                self.changes.way(key, Some(way), None);
+            }
+        }
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! Routes of the host.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -11,21 +11,22 @@ use nix::libc;
 use rtnetlink::RouteMessageBuilder;
 
 use super::error::Fault;
-use super::next_hop;
+use super::next_hop::{self, NextHops};
 use super::request::Requests;
 use super::wire::{Attributes, Malformed, Message, ip_of, net, u8_at, u16_at, u32_at, u32_of};
 use crate::model::names::{PROTOCOL, TABLE_LOCAL, metric};
-use crate::model::snapshot::{Route, RouteKey, RouteKind, is_host};
+use crate::model::routing::{Hop, RouteKey, RouteKind, Routing, Way, is_host};
+use crate::model::snapshot::Route;
 
 /// A route as a message shows it.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Seen {
     pub(super) key: RouteKey,
     pub(super) value: Route,
-    /// Its gateways, several if it is a multipath route.
-    pub(super) gateways: Vec<IpAddr>,
-    /// It takes its next hops from an object of its own, which may name gateways that the route does not.
-    pub(super) next_hop_object: bool,
+    /// Where it leads; empty where only the number of a next-hop object is shown.
+    pub(super) way: Way,
+    /// The next-hop object that it names, where the kernel shows nothing else.
+    pub(super) next_hop: Option<u32>,
     /// Its key is not its whole identity: it is for one type of service or one range of sources.
     partial: bool,
 }
@@ -35,25 +36,64 @@ impl Seen {
     /// those to link-local addresses. Of other kinds than unicast those that stand where ours to a host would.
     pub(super) fn is_kept(&self) -> bool {
         let destination = self.key.destination;
-        let link_local = super::address::is_link_local(destination.addr());
         let counts = match self.value.kind {
             RouteKind::Unicast => self.value.ours || is_host(&destination) || !self.value.gateway,
             _ => self.key.host().is_some(),
         };
-        counts && !self.partial && !link_local
+        counts && self.concerns() && self.key.table != TABLE_LOCAL
+    }
+
+    /// Whether it is one of the host's own that decide where packets go.
+    pub(super) fn is_foreign(&self) -> bool {
+        !self.value.ours && self.concerns()
+    }
+
+    fn concerns(&self) -> bool {
+        !self.partial && !super::address::is_link_local(self.key.destination.addr())
     }
 }
 
-/// All routes that the snapshot has, and the gateways of all.
+/// All routes that the snapshot has.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Table {
     pub(super) routes: BTreeMap<RouteKey, Route>,
-    pub(super) next_hops: BTreeSet<IpAddr>,
-    next_hop_objects: bool,
+    pub(super) routing: Routing,
+    /// The next-hop objects, if any route hides behind one.
+    pub(super) next_hops: NextHops,
+    /// Routes that name an object and show nothing else.
+    hidden: Vec<(RouteKey, u32)>,
 }
 
-/// Reads `RTM_NEWROUTE` and `RTM_DELROUTE`; `None` for what is no route of a table that anybody has filled: those of
-/// table local, cached exceptions.
+impl Table {
+    fn add(&mut self, seen: Seen) {
+        if seen.is_kept() {
+            self.routes.insert(seen.key, seen.value);
+        }
+        if !seen.is_foreign() {
+            return;
+        }
+        match seen.next_hop {
+            Some(id) => self.hidden.push((seen.key, id)),
+            None => self.lead(seen.key, seen.way),
+        }
+    }
+
+    /// Several routes may have one key.
+    fn lead(&mut self, key: RouteKey, way: Way) {
+        let way = match self.routing.get(&key) {
+            Some(first) if first.kind == way.kind => {
+                let hops = first.hops.iter().chain(&way.hops).copied().collect();
+                Way { hops, ..way }
+            }
+            Some(_) => return,
+            None => way,
+        };
+        self.routing.put(key, way);
+    }
+}
+
+/// Reads `RTM_NEWROUTE` and `RTM_DELROUTE`; `None` for cached exceptions, and for what the kernel itself has put into
+/// table local: that follows from the addresses.
 pub(super) fn read(message: &Message<'_>) -> Result<Option<Seen>, Malformed> {
     const HEADER: usize = 12;
     let payload = message.payload;
@@ -69,32 +109,39 @@ pub(super) fn read(message: &Message<'_>) -> Result<Option<Seen>, Malformed> {
     let kind = kind_of(u8_at(payload, 7)?);
     let mut table = u32::from(u8_at(payload, 4)?);
     let partial = u8_at(payload, 2)? != 0 || u8_at(payload, 3)? != 0;
-    let ours = u8_at(payload, 5)? == PROTOCOL && kind == RouteKind::Unicast;
-    let (mut destination, mut link, mut metric, mut source) = (unspecified, 0, 0, None);
-    let (mut gateways, mut next_hop_object) = (vec![], false);
+    let protocol = u8_at(payload, 5)?;
+    let ours = protocol == PROTOCOL && kind == RouteKind::Unicast;
+    let (mut destination, mut metric, mut source) = (unspecified, 0, None);
+    let (mut single, mut hops, mut next_hop) = (Hop { link: 0, gateway: None }, vec![], None);
     for attribute in Attributes::after(payload, HEADER) {
         let (attribute, value) = attribute?;
         match attribute {
             libc::RTA_TABLE => table = u32_of(value)?,
             libc::RTA_DST => destination = ip_of(value)?,
-            libc::RTA_OIF => link = u32_of(value)?,
+            libc::RTA_OIF => single.link = u32_of(value)?,
             libc::RTA_PRIORITY => metric = u32_of(value)?,
             libc::RTA_PREFSRC => source = Some(ip_of(value)?),
-            libc::RTA_GATEWAY => gateways.push(ip_of(value)?),
-            libc::RTA_VIA => gateways.extend(via(value)?),
-            libc::RTA_MULTIPATH => multipath(value, &mut gateways)?,
-            next_hop::RTA_NH_ID => next_hop_object = true,
+            libc::RTA_GATEWAY => single.gateway = Some(ip_of(value)?),
+            libc::RTA_VIA => single.gateway = via(value)?,
+            libc::RTA_MULTIPATH => multipath(value, &mut hops)?,
+            next_hop::RTA_NH_ID => next_hop = Some(u32_of(value)?),
             _ => {}
         }
     }
-    if table == TABLE_LOCAL {
+    if table == TABLE_LOCAL && (kind != RouteKind::Local || protocol == libc::RTPROT_KERNEL) {
         return Ok(None);
     }
+    let link = single.link;
     let key = RouteKey { table, destination: net(destination, u8_at(payload, 1)?)?, metric, link };
+    let shown = link != 0 || !hops.is_empty();
+    if kind == RouteKind::Unicast && hops.is_empty() && shown {
+        hops.push(single);
+    }
+    let next_hop = next_hop.filter(|_| !shown);
     // Where the kernel shows only the number of a next-hop object, a gateway must be assumed.
-    let hidden = next_hop_object && link == 0;
-    let value = Route { source, ours, gateway: hidden || !gateways.is_empty(), kind };
-    Ok(Some(Seen { key, value, gateways, next_hop_object, partial }))
+    let gateway = next_hop.is_some() || hops.iter().any(|hop| hop.gateway.is_some());
+    let value = Route { source, ours, gateway, kind };
+    Ok(Some(Seen { key, value, way: Way { kind, hops }, next_hop, partial }))
 }
 
 fn kind_of(number: u8) -> RouteKind {
@@ -118,18 +165,20 @@ fn via(value: &[u8]) -> Result<Option<IpAddr>, Malformed> {
 }
 
 /// `struct rtnexthop`, each with its own attributes.
-fn multipath(mut rest: &[u8], gateways: &mut Vec<IpAddr>) -> Result<(), Malformed> {
+fn multipath(mut rest: &[u8], hops: &mut Vec<Hop>) -> Result<(), Malformed> {
     const HEADER: usize = 8;
     while !rest.is_empty() {
         let length = usize::from(u16_at(rest, 0)?);
-        let hop = rest.get(..length).filter(|hop| hop.len() >= HEADER).ok_or(Malformed("next hop"))?;
-        for attribute in Attributes::after(hop, HEADER) {
+        let seen = rest.get(..length).filter(|hop| hop.len() >= HEADER).ok_or(Malformed("next hop"))?;
+        let mut hop = Hop { link: u32_at(seen, 4)?, gateway: None };
+        for attribute in Attributes::after(seen, HEADER) {
             match attribute? {
-                (libc::RTA_GATEWAY, value) => gateways.push(ip_of(value)?),
-                (libc::RTA_VIA, value) => gateways.extend(via(value)?),
+                (libc::RTA_GATEWAY, value) => hop.gateway = Some(ip_of(value)?),
+                (libc::RTA_VIA, value) => hop.gateway = via(value)?,
                 _ => {}
             }
         }
+        hops.push(hop);
         rest = rest.get(super::wire::aligned(length)..).unwrap_or_default();
     }
     Ok(())
@@ -137,29 +186,30 @@ fn multipath(mut rest: &[u8], gateways: &mut Vec<IpAddr>) -> Result<(), Malforme
 
 /// All routes of both families.
 pub(super) fn dump(requests: &mut Requests) -> Result<Table, Fault> {
-    let mut all = Table::default();
-    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
-        let one = dump_family(requests, family)?;
-        all.routes.extend(one.routes);
-        all.next_hops.extend(one.next_hops);
-        all.next_hop_objects |= one.next_hop_objects;
+    let mut all = requests.dump(question(AddressFamily::Inet), add)?;
+    let Table { routes, routing, hidden, .. } = requests.dump(question(AddressFamily::Inet6), add)?;
+    all.routes.extend(routes);
+    for (key, way) in routing.iter() {
+        all.routing.put(*key, way.clone());
     }
-    if all.next_hop_objects {
-        all.next_hops.extend(next_hop::dump(requests)?);
+    all.hidden.extend(hidden);
+    if !all.hidden.is_empty() {
+        all.next_hops = next_hop::dump(requests)?;
+    }
+    for (key, id) in std::mem::take(&mut all.hidden) {
+        // An object that has gone meanwhile takes its routes with it.
+        if let Some(way) = all.next_hops.way(id) {
+            all.lead(key, way);
+        }
     }
     Ok(all)
 }
 
-fn dump_family(requests: &mut Requests, family: AddressFamily) -> Result<Table, Fault> {
-    requests.dump(question(family), |table: &mut Table, message| {
-        let Some(seen) = read(message)? else { return Ok(()) };
-        if seen.is_kept() {
-            table.routes.insert(seen.key, seen.value);
-        }
-        table.next_hop_objects |= seen.next_hop_object;
-        table.next_hops.extend(seen.gateways);
-        Ok(())
-    })
+fn add(table: &mut Table, message: &Message<'_>) -> Result<(), Malformed> {
+    if let Some(seen) = read(message)? {
+        table.add(seen);
+    }
+    Ok(())
 }
 
 fn question(family: AddressFamily) -> RouteNetlinkMessage {

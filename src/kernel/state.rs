@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::marks::Marks;
+use super::next_hop::NextHops;
 use super::shortfall::Shortfall;
 use super::slice::Slice;
 use super::{address, filter, link, setting};
@@ -28,6 +29,8 @@ pub(super) struct State {
     pub(super) shortfalls: BTreeMap<Netns, Shortfall>,
     /// No decision stands on them.
     pub(super) tables: Vec<NeighbourTable>,
+    /// What routes lead to that name a next-hop object and show nothing else.
+    pub(super) next_hops: NextHops,
     /// The kernel shows who made an address (Linux 5.18).
     pub(super) shows_address_protocol: bool,
 }
@@ -74,6 +77,7 @@ impl State {
         self.changes.all = true;
         snapshot.addresses.retain(|key, _| key.link != index);
         snapshot.routes.retain(|key, _| key.link != index);
+        snapshot.routing.take_link(index, |_| true);
         snapshot.neighbours.retain(|(_, link), _| *link != index);
         snapshot.proxies.retain(|(link, _), _| *link != index);
         snapshot.settings.remove(&index);
@@ -133,7 +137,7 @@ impl State {
     const SHORTFALL: std::time::Duration = std::time::Duration::from_secs(30);
 
     fn carries_routes(&self, index: u32) -> bool {
-        self.snapshot.routes.keys().any(|key| key.link == index)
+        self.snapshot.routing.leads_through(index) || self.snapshot.routes.keys().any(|key| key.link == index)
     }
 
     /// Looks again whether a link of the host is a child (a VM's, or not of any server), and at its

@@ -3,16 +3,25 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::snapshot::{Child, ChildKey, Neighbour, Netns, Route, RouteKey};
+use ipnet::IpNet;
+
+use super::routing::{RouteKey, Way, is_network};
+use super::snapshot::{Child, ChildKey, Neighbour, Netns, Route};
+
+/// Most destinations that are told one by one. Where more have changed, a full decision is the cheaper one.
+const DESTINATIONS: usize = 4096;
 
 /// What is not as it was, by value: events that repeat what is known change nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Something that any decision may stand on: links, addresses, foreign routes, rules, sysctls and the filter of the
-    /// host, or which children there are and what they are.
+    /// Something that any decision may stand on: links, addresses, the networks that links reach, rules, sysctls and the
+    /// filter of the host, or which children there are and what they are.
     pub all: bool,
-    /// The addresses with another neighbour entry, on any link of the host, or another host route of ours.
+    /// The addresses with another neighbour entry, on any link of the host, or another host route of ours; and the
+    /// gateways of routes that have changed.
     pub addresses: BTreeSet<IpAddr>,
+    /// The destinations to which the host has other routes, ours aside.
+    pub destinations: BTreeSet<IpNet>,
     /// The children with other addresses. What else of a child changes is in `all`.
     pub children: BTreeSet<ChildKey>,
     /// The children that were not there: a server may be worth asking about them.
@@ -24,13 +33,14 @@ pub struct Changes {
 impl Changes {
     /// Nothing has changed.
     pub fn is_empty(&self) -> bool {
-        !self.all && self.addresses.is_empty() && self.children.is_empty()
+        !self.all && self.addresses.is_empty() && self.destinations.is_empty() && self.children.is_empty()
     }
 
     /// Adds what another look has changed.
     pub fn merge(&mut self, other: Changes) {
         self.all |= other.all;
         self.addresses.extend(other.addresses);
+        other.destinations.into_iter().for_each(|destination| self.led(destination));
         self.children.extend(other.children);
         self.new_children.extend(other.new_children);
         self.causes.extend(other.causes);
@@ -48,9 +58,35 @@ impl Changes {
         if old == new {
             return;
         }
-        match key.host().filter(|_| [old, new].into_iter().flatten().all(|route| route.ours)) {
-            Some(address) => drop(self.addresses.insert(address)),
-            None => self.all = true,
+        let ours = |route: &Route| route.ours;
+        if [old, new].into_iter().flatten().any(|route| !ours(route)) {
+            self.led(key.destination);
+        }
+        if [old, new].into_iter().flatten().any(ours) {
+            match key.host() {
+                Some(address) => drop(self.addresses.insert(address)),
+                None => self.all = true,
+            }
+        }
+    }
+
+    /// Takes in that a route that is not ours no longer leads the way `old` but `new`.
+    pub fn way(&mut self, key: &RouteKey, old: Option<&Way>, new: Option<&Way>) {
+        if old == new {
+            return;
+        }
+        self.led(key.destination);
+        for way in [old, new].into_iter().flatten() {
+            self.addresses.extend(way.hops.iter().filter_map(|hop| hop.gateway));
+            self.all |= is_network(key) && way.direct().next().is_some();
+        }
+    }
+
+    fn led(&mut self, destination: IpNet) {
+        self.destinations.insert(destination);
+        if self.destinations.len() > DESTINATIONS {
+            self.destinations.clear();
+            self.all = true;
         }
     }
 

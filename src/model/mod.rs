@@ -7,6 +7,7 @@
 //! | [`inventory`] | what the servers say exists: servers, guests, NICs |
 //! | [`changes`] | what a look at the kernel has changed in it |
 //! | [`setting`] | the sysctls of a shim |
+//! | [`routing`] | where the host's own routing leads: its routes and rules |
 //! | [`snapshot`] | what the kernel says exists: links, addresses, routes, …, the guests' children |
 //! | [`plan`] | the operations that turn a snapshot into what is desired |
 //! | [`status`] | the contract of `status --json` |
@@ -18,6 +19,7 @@ pub mod mac;
 pub mod names;
 pub mod neighbours;
 pub mod plan;
+pub mod routing;
 pub mod setting;
 pub mod snapshot;
 pub mod status;

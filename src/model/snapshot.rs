@@ -10,7 +10,8 @@ use ipnet::{IpNet, Ipv4Net};
 
 use super::Mac;
 use super::inventory::Mode;
-use super::names::{self, TABLE, TABLE_MAIN};
+use super::names;
+pub use super::routing::{Action, Hop, RouteKey, RouteKind, Routing, Rule, Way, is_host};
 pub use super::setting::Setting;
 
 /// The kernel's state, as far as we need it.
@@ -25,8 +26,8 @@ pub struct Snapshot {
     /// The unicast routes of the host that have no gateway or lead to a single host, and all of ours; and those of any
     /// kind that stand where ours to a host would.
     pub routes: BTreeMap<RouteKey, Route>,
-    /// The gateway of every route of the host.
-    pub next_hops: BTreeSet<IpAddr>,
+    /// Where the host's own routes lead, ours aside; those to addresses of the link only are left out.
+    pub routing: Routing,
     /// The policy rules of both families.
     pub rules: BTreeSet<Rule>,
     /// The neighbour tables of the host's links: by the neighbour's address and the link's ifindex.
@@ -159,8 +160,15 @@ pub struct AddressKey {
     pub address: IpNet,
 }
 
+impl AddressKey {
+    /// The network that an address with this key is in.
+    pub fn network(&self, value: &HostAddress) -> IpNet {
+        value.peer.unwrap_or(self.address).trunc()
+    }
+}
+
 /// An address in the host's namespace.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct HostAddress {
     /// Usable as a source: not tentative and not failed by duplicate address detection.
     pub usable: bool,
@@ -170,32 +178,8 @@ pub struct HostAddress {
     pub secondary: bool,
     /// `IFA_PROTO` is ours.
     pub ours: bool,
-}
-
-/// The key of a route: what the kernel takes two routes for the same by. IPv6 treats the link as part of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct RouteKey {
-    /// The routing table.
-    pub table: u32,
-    /// The destination.
-    pub destination: IpNet,
-    /// The priority (metric), as the kernel shows it.
-    pub metric: u32,
-    /// The outgoing link's ifindex; 0 for a multipath route.
-    pub link: u32,
-}
-
-impl RouteKey {
-    /// The address, if this is a host route in a table that ours go to: the kernel's main table or our own.
-    pub fn host(&self) -> Option<IpAddr> {
-        (is_host(&self.destination) && (self.table == TABLE_MAIN || self.table == TABLE))
-            .then(|| self.destination.addr())
-    }
-}
-
-/// Whether a range is one address.
-pub fn is_host(range: &IpNet) -> bool {
-    range.prefix_len() == range.max_prefix_len()
+    /// The peer, if it has one: then that one's network is on the link, and not the address's own.
+    pub peer: Option<IpNet>,
 }
 
 /// A route of the host.
@@ -209,48 +193,6 @@ pub struct Route {
     pub gateway: bool,
     /// What becomes of packets. All of ours are unicast.
     pub kind: RouteKind,
-}
-
-/// The kinds of route (`RTN_…`), as far as they make a difference to people.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names are those of ip; ip-route(8) describes them")]
-pub enum RouteKind {
-    #[default]
-    Unicast,
-    Blackhole,
-    Unreachable,
-    Prohibit,
-    Throw,
-    Local,
-    /// `broadcast`, `anycast`, `multicast`, `nat`.
-    Other,
-}
-
-impl fmt::Display for RouteKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            RouteKind::Unicast => "unicast",
-            RouteKind::Blackhole => "blackhole",
-            RouteKind::Unreachable => "unreachable",
-            RouteKind::Prohibit => "prohibit",
-            RouteKind::Throw => "throw",
-            RouteKind::Local => "local",
-            RouteKind::Other => "special",
-        })
-    }
-}
-
-/// A policy rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Rule {
-    /// True for IPv6.
-    pub ipv6: bool,
-    /// Its place in the order, lowest first.
-    pub priority: u32,
-    /// The table that it looks up; 0 if it does something else.
-    pub table: u32,
-    /// Its protocol is ours.
-    pub ours: bool,
 }
 
 /// A neighbour entry.

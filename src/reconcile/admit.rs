@@ -1,15 +1,19 @@
 //! The admission rules: may the host's traffic for this address go to this NIC? A guest is not trusted:
 //! whoever claims an address must not thereby get the host's traffic for somebody else.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
 use super::ground::Ground;
+use super::routing::{self, Leads};
 use crate::config::Probe;
 use crate::model::Mac;
+use crate::model::routing::RouteKind;
 use crate::model::snapshot::{GuestAddress, Link, Neighbour, NeighbourState};
+use crate::model::status::Problem;
 
 /// Why an address is refused. The codes are part of the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,6 +28,8 @@ pub enum Reason {
     ClusterMember,
     NextHop,
     OffLink,
+    RoutedElsewhere,
+    RoutedAway,
     NetworkAddress,
     BroadcastAddress,
     HeldOnLan,
@@ -48,6 +54,8 @@ impl Reason {
             Reason::ClusterMember => "cluster-member",
             Reason::NextHop => "next-hop",
             Reason::OffLink => "off-link",
+            // They differ in how fast a standing route must go.
+            Reason::RoutedElsewhere | Reason::RoutedAway => "routed-elsewhere",
             Reason::NetworkAddress => "network-address",
             Reason::BroadcastAddress => "broadcast-address",
             Reason::HeldOnLan => "held-on-lan",
@@ -65,7 +73,12 @@ impl Reason {
     pub fn is_urgent(self) -> bool {
         !matches!(
             self,
-            Reason::OffLink | Reason::NoSource | Reason::Tentative | Reason::MasterMac | Reason::RouteTaken
+            Reason::OffLink
+                | Reason::RoutedAway
+                | Reason::NoSource
+                | Reason::Tentative
+                | Reason::MasterMac
+                | Reason::RouteTaken
         )
     }
 }
@@ -176,15 +189,16 @@ pub fn admit(
     if let Some(name) = ground.facts.members.get(&ip) {
         return refused(R::ClusterMember, format!("{ip} is the address of the cluster member {name}"));
     }
-    let allowed = policy.allow.iter().any(|range| range.contains(&ip));
-    if !allowed && ground.snapshot.next_hops.contains(&ip) {
-        return refused(R::NextHop, format!("{ip} is the gateway of a route of this host"));
+    let allowed = policy.allow.iter().filter(|range| range.contains(&ip)).map(IpNet::prefix_len).max();
+    if allowed.is_none() && ground.is_next_hop(ip) {
+        let message = format!("{ip} is the gateway of a route of this host; policy.allow admits it");
+        return refused(R::NextHop, message);
     }
-    if !allowed && ground.ranges(parent.index, ip).next().is_none() {
-        return refused(R::OffLink, off_link(ground, parent, ip));
+    if let Some(verdict) = led_elsewhere(ground, parent, ip, allowed) {
+        return verdict;
     }
-    for range in ground.ranges(parent.index, ip) {
-        if let Some(reason) = reserved(range, ip) {
+    for range in ground.networks(parent).filter(|range| range.contains(&ip)) {
+        if let Some(reason) = reserved(&range, ip) {
             return refused(reason, format!("{ip} is reserved in {range}"));
         }
     }
@@ -203,8 +217,7 @@ pub fn admit(
         return refused(R::Asking, format!("asking the LAN of {link} first who has {ip}: {why}"));
     }
     if let Some(problem) = ground.route_in_the_way(IpNet::from(ip)) {
-        let hint = Some(problem.hint);
-        return Verdict::Refused(Refusal { reason: R::RouteTaken, message: problem.message, hint });
+        return taken(problem);
     }
     match ground.source(parent, ip) {
         Some(source) => Verdict::Admitted { source },
@@ -219,16 +232,52 @@ pub fn admit(
     }
 }
 
+fn taken(problem: Problem) -> Verdict {
+    let Problem { message, hint, .. } = problem;
+    Verdict::Refused(Refusal { reason: Reason::RouteTaken, message, hint: Some(hint) })
+}
+
+/// The host's own routing does not lead onto the parent's link. `allowed`: the length of the prefix in policy.allow.
+fn led_elsewhere(ground: &Ground<'_>, parent: &Link, ip: IpAddr, allowed: Option<u8>) -> Option<Verdict> {
+    let (to, way) = match routing::look_up(ground, parent, ip) {
+        Leads::OnLink => return None,
+        Leads::Nowhere if allowed.is_some() => return None,
+        Leads::Nowhere => return Some(Verdict::refused(Reason::OffLink, off_link(ground, parent, ip))),
+        Leads::Elsewhere(to, way) => (to, way),
+    };
+    if way.is_some_and(|way| way.kind == RouteKind::Local) {
+        let message = format!("the host's local route {to} makes {ip} an address of this host");
+        return Some(Verdict::refused(Reason::HostAddress, message));
+    }
+    if allowed.is_some_and(|length| length >= to.prefix_len()) {
+        return None;
+    }
+    // A renewal takes the parent's own network away for a moment, and what is left may lead anywhere.
+    let is_near = ground.networks(parent).any(|range| range.contains(&ip));
+    if let Some(problem) = ground.route_in_the_way(IpNet::from(ip)).filter(|_| is_near) {
+        return Some(taken(problem));
+    }
+    let reason = if is_near { Reason::RoutedElsewhere } else { Reason::RoutedAway };
+    let message = format!(
+        "{}; policy.allow admits it only by a prefix of /{} or longer",
+        routing::sentence(ground, to, way),
+        to.prefix_len()
+    );
+    Some(Verdict::refused(reason, message))
+}
+
 fn off_link(ground: &Ground<'_>, parent: &Link, ip: IpAddr) -> String {
     let link = &parent.name;
-    let same: Vec<String> = ground
-        .all_ranges(parent.index)
-        .filter(|range| range.addr().is_ipv4() == ip.is_ipv4())
-        .map(ToString::to_string)
-        .collect();
-    let seen = match same.as_slice() {
-        [] => format!("this host has no {} network on {link}", if ip.is_ipv4() { "IPv4" } else { "IPv6" }),
-        some => format!("it is in none of the networks of {link} ({})", some.join(", ")),
+    let same = ground.networks(parent).filter(|range| range.addr().is_ipv4() == ip.is_ipv4());
+    let same: BTreeSet<IpNet> = same.collect();
+    let near = same.iter().find(|range| range.contains(&ip)).copied();
+    let same: Vec<String> = same.iter().map(ToString::to_string).collect();
+    let seen = match (near, same.as_slice()) {
+        (Some(range), _) => format!("rules of the host lead it past {range} on {link}"),
+        (_, []) => {
+            format!("this host has no {} network on {link}", if ip.is_ipv4() { "IPv4" } else { "IPv6" })
+        }
+        (_, some) => format!("it is in none of the networks of {link} ({})", some.join(", ")),
     };
     format!("{seen}; policy.allow admits further ones")
 }

@@ -1,7 +1,7 @@
 //! Decides anew only what a change of some addresses concerns, so that its cost does not grow with the number of
 //! guests.
 //!
-//! A verdict stands on the host's facts, its own child, and the neighbour entries of its own address; who holds an
+//! A verdict stands on the host's facts, its own child, and the neighbour entries and routes of its own address; who holds an
 //! address, on the claims to it. So a guest's new address, an entry of the neighbour table and the echo of our own
 //! route dirty no more than a few addresses. The result is the same as if all had been decided anew: a law
 //! (`tests/laws`).
@@ -55,7 +55,8 @@ fn amend_upon(
     // Over IPv6 a question has an entry of its own.
     addresses.extend(groups(ground.snapshot, &changes.addresses));
     let claimants = changes.addresses.iter().flat_map(|address| desired.claims.claimants(*address));
-    let children = claimants.chain(&changes.children);
+    let led = changes.destinations.iter().flat_map(|range| desired.claims.claimants_in(*range));
+    let children = claimants.chain(led).chain(&changes.children);
     let mains: BTreeSet<ChildKey> = children.map(|child| desired.parties.main(*child)).collect();
     for main in mains {
         addresses.extend(desired.claims.weigh(ground, &desired.parties, main));
@@ -69,14 +70,9 @@ fn amend_upon(
     if ground.facts.unclaimed.iter().any(|(.., address)| addresses.contains(address)) {
         return None;
     }
-    // A configured range of one address makes way for a guest.
-    if ground
-        .config
-        .parents
-        .values()
-        .flat_map(|parent| &parent.routes)
-        .any(|range| addresses.contains(&range.addr()))
-    {
+    // A configured range of one address makes way for a guest, and any of them for a route that stands in its place.
+    let mut ranges = ground.config.parents.values().flat_map(|parent| &parent.routes);
+    if ranges.any(|range| addresses.contains(&range.addr()) || changes.destinations.contains(range)) {
         return None;
     }
     let mut mains = BTreeSet::new();

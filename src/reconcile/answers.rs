@@ -54,10 +54,10 @@ fn is_beside(ground: &Ground<'_>, link: u32, parent: u32) -> bool {
 /// An address of another link, where the parent itself would answer for it and guests may be expected to ask: it lies
 /// where the parent leads without a gateway, or where the configuration admits guests.
 fn is_answered_on(ground: &Ground<'_>, parent: u32, address: Ipv4Addr) -> bool {
-    let ignores = ground.snapshot.links.get(&parent).map_or(0, |link| link.arp_ignore);
+    let Some(link) = ground.snapshot.links.get(&parent) else { return false };
     let near = |address: IpAddr| {
-        ground.ranges(parent, address).next().is_some()
+        ground.networks(link).any(|range| range.contains(&address))
             || ground.config.policy.allow.iter().any(|range| range.contains(&address))
     };
-    ignores.max(ground.snapshot.host.arp_ignore) == 0 && near(address.into())
+    link.arp_ignore.max(ground.snapshot.host.arp_ignore) == 0 && near(address.into())
 }

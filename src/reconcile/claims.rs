@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use ipnet::IpNet;
+
 use super::admit::{Claimant, Reason, Verdict, admit, is_answered};
 use super::ground::{Ground, Holding, HostFacts};
 use super::kin::reached_at;
@@ -131,6 +133,12 @@ impl Claims {
     /// The children that claim an address.
     pub fn claimants(&self, address: IpAddr) -> impl Iterator<Item = &ChildKey> {
         let all = (address, ChildKey::FIRST)..=(address, ChildKey::LAST);
+        self.claimants.range(all).map(|(_, child)| child)
+    }
+
+    /// The children that claim an address of a range.
+    pub(super) fn claimants_in(&self, range: IpNet) -> impl Iterator<Item = &ChildKey> {
+        let all = (range.network(), ChildKey::FIRST)..=(range.broadcast(), ChildKey::LAST);
         self.claimants.range(all).map(|(_, child)| child)
     }
 

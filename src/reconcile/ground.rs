@@ -13,7 +13,8 @@ use super::suspects::Suspect;
 use crate::config::Config;
 use crate::model::inventory::{Inventory, Mode};
 use crate::model::names::{MAIN_RULE_PRIORITY, TABLE, TABLE_LOCAL, TABLE_MAIN, metric, shim_name};
-use crate::model::snapshot::{ChildKey, Link, LinkKind, RouteKey, RouteKind, Rule};
+use crate::model::routing::{Action, is_host};
+use crate::model::snapshot::{AddressKey, ChildKey, Link, LinkKind, RouteKey, RouteKind, Rule};
 use crate::model::status::Problem;
 use crate::model::{Mac, Snapshot};
 
@@ -35,8 +36,6 @@ pub struct HostFacts {
     pub own: BTreeSet<IpAddr>,
     /// The members of the servers' clusters by their addresses.
     pub members: BTreeMap<IpAddr, String>,
-    /// The ranges that each link reaches without a gateway.
-    on_link: BTreeMap<u32, BTreeSet<IpNet>>,
     /// The host's addresses of each link that may be a preferred source, best first.
     sources: BTreeMap<u32, Vec<Source>>,
     /// The ifindex of the standing shim of each parent.
@@ -62,7 +61,8 @@ struct Source {
     /// Worse ones later: deprecated, then secondary or temporary.
     deprecated: bool,
     secondary: bool,
-    address: IpNet,
+    address: IpAddr,
+    network: IpNet,
 }
 
 impl HostFacts {
@@ -92,26 +92,13 @@ impl HostFacts {
             if shim_links.contains(&key.link) || address.ours {
                 continue;
             }
-            if key.address.prefix_len() < key.address.max_prefix_len() {
-                facts.on_link.entry(key.link).or_default().insert(key.address.trunc());
-            }
             if address.usable && super::admit::is_global_unicast(key.address.addr()) {
                 facts.sources.entry(key.link).or_default().push(Source {
                     deprecated: address.deprecated,
                     secondary: address.secondary,
-                    address: key.address,
+                    address: key.address.addr(),
+                    network: key.network(address),
                 });
-            }
-        }
-        for (key, route) in &snapshot.routes {
-            let range = key.destination.prefix_len() > 0 && key.table != TABLE_LOCAL;
-            if range
-                && route.kind == RouteKind::Unicast
-                && !route.gateway
-                && !route.ours
-                && !shim_links.contains(&key.link)
-            {
-                facts.on_link.entry(key.link).or_default().insert(key.destination);
             }
         }
         for sources in facts.sources.values_mut() {
@@ -170,19 +157,32 @@ impl<'a> Ground<'a> {
         self.facts.shims.values().any(|shim| names(self.snapshot, *shim, mac, address))
     }
 
-    /// The on-link ranges of a parent that contain an address.
-    pub fn ranges(&self, parent: u32, address: IpAddr) -> impl Iterator<Item = &IpNet> {
-        self.facts.on_link.get(&parent).into_iter().flatten().filter(move |range| range.contains(&address))
+    /// The networks that a parent reaches without a gateway; some of them perhaps twice.
+    pub fn networks(&self, parent: &Link) -> impl Iterator<Item = IpNet> {
+        let standing = self.snapshot.routing.networks(parent.index);
+        standing.chain(self.latent_networks(parent)).filter(|net| !is_link_local(net))
     }
 
-    /// All on-link ranges of a parent, for messages.
-    pub fn all_ranges(&self, parent: u32) -> impl Iterator<Item = &IpNet> {
-        self.facts.on_link.get(&parent).into_iter().flatten().filter(|range| !is_link_local(range))
+    /// The networks of the addresses of a parent that is down. The kernel has dropped their routes and makes them anew
+    /// when it goes up: until then nothing has become another's.
+    pub(super) fn latent_networks(&self, parent: &Link) -> impl Iterator<Item = IpNet> {
+        let (index, down) = (parent.index, !parent.up);
+        let key = |index| AddressKey { link: index, address: IpNet::V4(Default::default()) };
+        let addresses = self.snapshot.addresses.range(key(index)..key(index + 1)).filter(move |_| down);
+        let networks = addresses.filter(|(_, value)| !value.ours).map(|(key, value)| key.network(value));
+        networks.filter(|net| !is_host(net))
+    }
+
+    /// An address is the gateway of a route of the host. One behind a shim of ours was put there on purpose, and is no
+    /// machine that a guest could pose as.
+    pub fn is_next_hop(&self, address: IpAddr) -> bool {
+        let is_shim = |link| self.snapshot.links.get(&link).is_some_and(|link| link.shim_parent().is_some());
+        self.snapshot.routing.links_to_gateway(address).any(|link| !is_shim(link))
     }
 
     /// The host's global addresses on a parent, of both families.
     pub fn host_addresses(&self, parent: u32) -> impl Iterator<Item = IpAddr> {
-        self.facts.sources.get(&parent).into_iter().flatten().map(|source| source.address.addr())
+        self.facts.sources.get(&parent).into_iter().flatten().map(|source| source.address)
     }
 
     /// The host's address that talks to `guest` over `parent`: the one in the same range, else the best
@@ -192,8 +192,8 @@ impl<'a> Ground<'a> {
         let host = || {
             let mut best: Option<(bool, IpAddr)> = None;
             for source in self.facts.sources.get(&parent.index).into_iter().flatten() {
-                let address = source.address.addr();
-                let near = source.address.contains(&guest);
+                let address = source.address;
+                let near = source.network.contains(&guest);
                 if address.is_ipv4() == guest.is_ipv4() && best.is_none_or(|(was_near, _)| near && !was_near)
                 {
                     best = Some((near, address));
@@ -260,7 +260,7 @@ impl<'a> Ground<'a> {
     /// The foreign rules that precede main. The kernel's own look-up of table local is none of them.
     fn foreign_rules(&self, ipv6: bool) -> impl Iterator<Item = &Rule> {
         self.snapshot.rules.iter().filter(move |rule| {
-            let local = rule.priority == 0 && rule.table == TABLE_LOCAL;
+            let local = rule.priority == 0 && rule.action == Action::LookUp(TABLE_LOCAL);
             rule.ipv6 == ipv6 && !rule.ours && !local && rule.priority < MAIN_RULE_PRIORITY
         })
     }

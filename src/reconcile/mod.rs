@@ -30,6 +30,7 @@ pub mod leftovers;
 mod overhear;
 mod place;
 pub mod probe;
+mod routing;
 pub mod schedule;
 mod select;
 mod setting;

@@ -75,6 +75,7 @@ mod tests {
             tap,
             up: true,
             master: None,
+            sources: Default::default(),
             addresses: BTreeMap::new(),
         };
         let snapshot = Snapshot { children: [(key, child)].into(), ..Snapshot::default() };

@@ -14,8 +14,9 @@
 //! * **Routes** need a link that is up if they lead anywhere, and a preferred source that is an address of the host. For IPv4 table,
 //!   destination and metric are the key, whatever the link. For IPv6 the link belongs to the key, but neither an
 //!   exclusive add nor a replace cares: the one fails on, the other takes away, a route through any link.
-//! * **Addresses.** When an address goes, IPv4 routes with it as preferred source go, IPv6 ones lose it (FACTS 9). With
-//!   the last IPv4 address of a link all its IPv4 routes and neighbours go (FACTS 14).
+//! * **Addresses.** An address puts its network on a link that is up. When an address goes, IPv4 routes with it as
+//!   preferred source go, IPv6 ones lose it (FACTS 9). With the last IPv4 address of a link all its IPv4 routes and
+//!   neighbours go (FACTS 14).
 //! * **Neighbours** are taken by a link that is down, too. A probe makes one that is unresolved and ours, where there
 //!   was one too (FACTS 34). Over IPv6 it makes one for the group that is asked as well.
 //! * **Filters** outlive their link, as on newer kernels.
@@ -28,11 +29,12 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use macvlan_shim::model::inventory::Mode;
 use macvlan_shim::model::names::metric;
-use macvlan_shim::model::names::{LINK_GROUP, TABLE};
+use macvlan_shim::model::names::{LINK_GROUP, TABLE, TABLE_MAIN};
 use macvlan_shim::model::neighbours::solicited_node;
+use macvlan_shim::model::routing::{Hop, Routing, Way};
 use macvlan_shim::model::snapshot::{
     AddressKey, HostAddress, Link, LinkKind, Neighbour, NeighbourState, Route, RouteKey, RouteKind, Rule,
-    Setting, ShimFilter, Snapshot,
+    Setting, ShimFilter, Snapshot, is_host,
 };
 use macvlan_shim::model::{Changes, Mac, Op, ShimRef};
 
@@ -58,6 +60,7 @@ impl InMemoryKernel {
         let new = &self.snapshot;
         let host = |it: &Snapshot| Snapshot {
             routes: BTreeMap::new(),
+            routing: Routing::default(),
             neighbours: BTreeMap::new(),
             children: BTreeMap::new(),
             ..it.clone()
@@ -65,6 +68,13 @@ impl InMemoryKernel {
         let mut changes = Changes { all: host(old) != host(new), ..Changes::default() };
         for key in both(&old.routes, &new.routes) {
             changes.route(key, old.routes.get(key), new.routes.get(key));
+        }
+        let ways = |it: &Snapshot| -> BTreeMap<RouteKey, Way> {
+            it.routing.iter().map(|(key, way)| (*key, way.clone())).collect()
+        };
+        let (old_ways, new_ways) = (ways(old), ways(new));
+        for key in both(&old_ways, &new_ways) {
+            changes.way(key, old_ways.get(key), new_ways.get(key));
         }
         for key in both(&old.neighbours, &new.neighbours) {
             changes.neighbour(key.0, old.neighbours.get(key), new.neighbours.get(key));
@@ -131,12 +141,8 @@ impl InMemoryKernel {
                 )
             }
             Op::AddRule { ipv6, priority } => {
-                self.snapshot.rules.insert(Rule {
-                    ipv6: *ipv6,
-                    priority: *priority,
-                    table: TABLE,
-                    ours: true,
-                });
+                let rule = Rule { ours: true, ..Rule::look_up(*ipv6, *priority, TABLE) };
+                self.snapshot.rules.insert(rule);
                 Ok(())
             }
             Op::Probe { link, address, disputed, .. } => {
@@ -294,7 +300,7 @@ impl InMemoryKernel {
         let link = self.index(shim)?;
         self.needs_ipv6(link, address.addr().is_ipv6())?;
         let key = AddressKey { link, address };
-        let new = HostAddress { usable: true, deprecated: false, secondary: false, ours: true };
+        let new = HostAddress { usable: true, ours: true, ..HostAddress::default() };
         self.snapshot.addresses.entry(key).or_insert(new);
         Ok(())
     }
@@ -304,8 +310,19 @@ impl InMemoryKernel {
         if self.is_taken(&link) {
             return Err("EADDRINUSE".to_owned());
         }
-        self.link_mut(shim)?.up = true;
+        self.set_link_up(link.index);
         Ok(())
+    }
+
+    /// A link goes up, and the networks of its addresses are on it.
+    pub(crate) fn set_link_up(&mut self, index: u32) {
+        if let Some(link) = self.snapshot.links.get_mut(&index) {
+            link.up = true;
+        }
+        let addresses = self.snapshot.addresses.iter().filter(|(key, _)| key.link == index);
+        for (key, value) in addresses.map(|(key, value)| (*key, *value)).collect::<Vec<_>>() {
+            self.connect(key, &value);
+        }
     }
 
     /// Another link on the same parent has the MAC of this one.
@@ -338,17 +355,56 @@ impl InMemoryKernel {
             Some(_) if !replace => return Err("EEXIST".to_owned()),
             Some((at, _)) => {
                 self.snapshot.routes.remove(&at);
+                self.snapshot.routing.take(&at);
             }
             None => {}
         }
         self.snapshot.routes.insert(key, route);
+        if !route.ours {
+            let hops = (route.kind == RouteKind::Unicast).then_some(Hop { link: key.link, gateway: None });
+            self.snapshot.routing.put(key, Way { kind: route.kind, hops: hops.into_iter().collect() });
+        }
         Ok(())
+    }
+
+    /// One of the host's own routes.
+    pub(crate) fn add_way(&mut self, key: RouteKey, way: Way) -> Result<(), String> {
+        for hop in &way.hops {
+            let up = self.snapshot.links.get(&hop.link).ok_or("ENODEV")?.up;
+            up.then_some(()).ok_or("ENETDOWN")?;
+        }
+        self.needs_ipv6(key.link, key.destination.addr().is_ipv6())?;
+        self.snapshot.routing.put(key, way);
+        Ok(())
+    }
+
+    /// The host, or its DHCP client, gives a link an address.
+    pub(crate) fn add_address(&mut self, key: AddressKey, value: HostAddress) {
+        self.snapshot.addresses.insert(key, value);
+        self.connect(key, &value);
+    }
+
+    /// The network of an address is on its link.
+    fn connect(&mut self, key: AddressKey, value: &HostAddress) {
+        let at = connected(key, value);
+        if !value.ours
+            && !is_host(&at.destination)
+            && self.snapshot.links.get(&key.link).is_some_and(|it| it.up)
+        {
+            self.snapshot.routing.put(at, Way::through(key.link, None));
+            let route = Route { source: None, ours: false, gateway: false, kind: RouteKind::Unicast };
+            self.snapshot.routes.insert(at, route);
+        }
     }
 
     /// The host, or its DHCP client, takes an address away.
     pub(crate) fn remove_address(&mut self, key: AddressKey) {
-        if self.snapshot.addresses.remove(&key).is_none() {
-            return;
+        let Some(value) = self.snapshot.addresses.remove(&key) else { return };
+        let route = connected(key, &value);
+        let mut others = self.snapshot.addresses.iter();
+        if !others.any(|(other, value)| connected(*other, value) == route) {
+            self.snapshot.routing.take(&route);
+            self.snapshot.routes.remove(&route);
         }
         let address = key.address.addr();
         let mut on_link = self.snapshot.addresses.keys().filter(|other| other.link == key.link);
@@ -396,6 +452,7 @@ impl InMemoryKernel {
     /// Takes the routes, neighbours and proxies of a family from a link.
     fn flush(&mut self, link: u32, family: impl Fn(&IpAddr) -> bool) {
         self.snapshot.routes.retain(|key, _| key.link != link || !family(&key.destination.addr()));
+        self.snapshot.routing.take_link(link, |destination| family(&destination.addr()));
         self.snapshot.neighbours.retain(|(address, at), _| *at != link || !family(address));
         self.snapshot.proxies.retain(|(at, address), _| *at != link || !family(&IpAddr::V6(*address)));
     }
@@ -440,6 +497,13 @@ pub(crate) fn default_settings(ipv6: bool) -> BTreeMap<Setting, i64> {
     };
     let there = Setting::ALL.into_iter().filter(|setting| ipv6 || !setting.is_ipv6());
     there.map(|setting| (setting, value(setting))).collect()
+}
+
+/// The route that the kernel makes for an address.
+fn connected(key: AddressKey, value: &HostAddress) -> RouteKey {
+    let destination = key.network(value);
+    let metric = if destination.addr().is_ipv6() { 256 } else { 0 };
+    RouteKey { table: TABLE_MAIN, destination, metric, link: key.link }
 }
 
 fn both<'a, K: Ord, V>(old: &'a BTreeMap<K, V>, new: &'a BTreeMap<K, V>) -> BTreeSet<&'a K> {

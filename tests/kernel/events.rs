@@ -24,7 +24,8 @@ fn host_objects_follow_their_events_and_repeated_events_change_nothing() {
     host.ip("neigh add 192.0.2.60 lladdr 02:00:00:00:00:60 dev eth0 nud permanent");
     let changes = kernel.drain();
     assert!(changes.all && changes.new_children.is_empty());
-    assert_eq!(changes.addresses, BTreeSet::from([ip("192.0.2.60")]));
+    assert_eq!(changes.addresses, BTreeSet::from([ip("192.0.2.60"), ip("192.0.2.254")]));
+    assert_eq!(changes.destinations, BTreeSet::from(["0.0.0.0/0", "203.0.113.0/24"].map(net)));
     assert_truth(&mut kernel);
 
     host.ip("neigh change 192.0.2.60 lladdr 02:00:00:00:00:61 dev eth0 nud permanent");
@@ -59,7 +60,52 @@ fn a_removed_gateway_is_forgotten_soon() {
     host.ip("route add default via 192.0.2.254");
     let mut kernel = Kernel::open().unwrap();
     host.ip("route del default via 192.0.2.254");
-    eventually(&mut kernel, |snapshot| snapshot.next_hops.is_empty());
+    eventually(&mut kernel, |snapshot| snapshot.routing.gateways().next().is_none());
+}
+
+/// What only the kernel's list tells is read again: routes that have one place, and one hop of several.
+#[test]
+fn routes_in_one_place_are_followed() {
+    let host = Host::new();
+    host.ip("link add br1 type bridge");
+    host.ip("link set br1 addrgenmode none up");
+    let mut kernel = Kernel::open().unwrap();
+    for line in [
+        "route add 203.0.113.0/24 via 192.0.2.254",
+        "route append 203.0.113.0/24 via 192.0.2.253",
+        "route append 203.0.113.0/24 dev br1",
+        "route del 203.0.113.0/24 via 192.0.2.254",
+        "route replace 203.0.113.0/24 via 192.0.2.252",
+        "route del 203.0.113.0/24",
+        "route add 203.0.113.0/24 dev br1 metric 5",
+        "route replace 203.0.113.0/24 dev eth0 metric 5",
+        "route change 203.0.113.0/24 via 192.0.2.251 metric 5",
+        "route replace unreachable 203.0.113.0/24 metric 5",
+        "-6 route add fd33::/64 via 2001:db8::fe",
+        "-6 route append fd33::/64 via 2001:db8::fd",
+        "-6 route append fd33::/64 dev br1",
+        "-6 route del fd33::/64 via 2001:db8::fd",
+        "-6 route replace fd33::/64 dev eth0",
+        "-6 route add fd34::/64 nexthop via 2001:db8::fe nexthop via 2001:db8::fd",
+        "-6 route del fd34::/64 via 2001:db8::fd",
+        "route add 198.51.100.0/24 dev eth0 tos 0x10",
+        "route add 198.51.100.0/24 dev br1",
+        "route del 198.51.100.0/24 dev eth0 tos 0x10",
+        "route add local 198.51.101.0/24 dev lo",
+        "route del local 198.51.101.0/24 dev lo",
+        "nexthop add id 7 via 192.0.2.250 dev eth0",
+        "route add 198.51.102.0/24 nhid 7",
+        "nexthop replace id 7 dev br1",
+        "nexthop del id 7",
+        "link set br1 down",
+        "rule add lookup 100 pref 60",
+        "rule add to 203.0.113.0/24 lookup 101 pref 60",
+        "rule add not fwmark 7 lookup 102 pref 60",
+        "rule del to 203.0.113.0/24 lookup 101 pref 60",
+    ] {
+        host.ip(line);
+        assert_truth(&mut kernel);
+    }
 }
 
 #[test]
@@ -222,7 +268,8 @@ fn waiting_ends_with_an_event_and_may_be_given_up() {
             assert_eq!(next_changes(&mut kernel).children.len(), 1);
             host.ip(&format!("route add 203.0.113.{round}/32 dev eth0"));
             tokio::time::timeout(Duration::from_secs(5), kernel.changed()).await.unwrap().unwrap();
-            assert!(kernel.drain().all);
+            let changes = kernel.drain();
+            assert!(!changes.all && changes.destinations.contains(&net(&format!("203.0.113.{round}/32"))));
         }
     });
 }

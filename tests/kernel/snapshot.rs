@@ -50,12 +50,14 @@ fn the_snapshot_shows_the_hosts_objects() {
     assert!(!routes.contains_key(&net("198.51.100.0/24")), "{routes:?}");
     assert!(!routes.contains_key(&net("198.51.101.0/24")), "{routes:?}");
     assert!(!routes.contains_key(&net("192.0.2.1/32")), "table local is not wanted: {routes:?}");
-    let hops: BTreeSet<IpAddr> =
-        ["192.0.2.252", "192.0.2.253", "192.0.2.254", "2001:db8::fe"].map(ip).into_iter().collect();
-    assert_eq!(snapshot.next_hops, hops);
+    let hops = ["192.0.2.252", "192.0.2.253", "192.0.2.254", "2001:db8::fe"];
+    let hops: BTreeSet<(IpAddr, u32)> = hops.into_iter().map(|hop| (ip(hop), eth0.index)).collect();
+    assert_eq!(snapshot.routing.gateways().collect::<BTreeSet<_>>(), hops);
+    let networks: Vec<IpNet> = snapshot.routing.networks(eth0.index).collect();
+    assert_eq!(networks, ["192.0.2.0/24", "203.0.113.0/24", "2001:db8::/64"].map(net));
 
-    assert!(snapshot.rules.contains(&Rule { ipv6: false, priority: 50, table: 100, ours: false }));
-    assert!(snapshot.rules.contains(&Rule { ipv6: true, priority: 32766, table: TABLE_MAIN, ours: false }));
+    assert!(snapshot.rules.contains(&Rule { narrow: true, ..Rule::look_up(false, 50, 100) }));
+    assert!(snapshot.rules.contains(&Rule::look_up(true, 32766, TABLE_MAIN)));
     let mac = Some(Mac([2, 0, 0, 0, 0, 0x50]));
     let stale = Neighbour { mac, state: NeighbourState::Stale, ours: false };
     assert_eq!(snapshot.neighbours.get(&(ip("192.0.2.50"), eth0.index)), Some(&stale));
@@ -71,7 +73,20 @@ fn gateways_of_next_hop_objects_are_next_hops_even_where_routes_hide_them() {
     host.ip("nexthop add id 7 via 192.0.2.250 dev eth0");
     host.ip("route add 198.51.100.0/24 nhid 7");
     let kernel = Kernel::open().unwrap();
-    assert!(kernel.snapshot().next_hops.contains(&ip("192.0.2.250")));
-    let on_link = kernel.snapshot().routes.keys().any(|key| key.destination == net("198.51.100.0/24"));
+    let snapshot = kernel.snapshot();
+    let eth0 = snapshot.link_named("eth0").unwrap().index;
+    assert_eq!(snapshot.routing.links_to_gateway(ip("192.0.2.250")).collect::<Vec<_>>(), [eth0]);
+    let on_link = snapshot.routing.networks(eth0).any(|network| network == net("198.51.100.0/24"));
     assert!(!on_link, "a hidden gateway is no on-link range");
+}
+
+#[test]
+fn the_network_of_a_peer_is_on_the_link() {
+    let host = Host::new();
+    host.ip("addr add 10.1.1.1 peer 10.2.2.2/24 dev eth0");
+    let kernel = Kernel::open().unwrap();
+    let snapshot = kernel.snapshot();
+    let (key, value) = snapshot.addresses.iter().find(|(key, _)| key.address == net("10.1.1.1/24")).unwrap();
+    assert_eq!(key.network(value), net("10.2.2.0/24"));
+    assert!(snapshot.routing.networks(key.link).any(|network| network == net("10.2.2.0/24")));
 }

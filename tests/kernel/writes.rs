@@ -46,8 +46,8 @@ fn every_operation_is_seen_once_applied_and_may_be_applied_twice() {
     assert!(
         snapshot.routes.iter().any(|(key, route)| key.destination == net("203.0.113.64/27") && route.ours)
     );
-    assert!(snapshot.rules.contains(&Rule { ipv6: false, priority: 70, table: TABLE, ours: true }));
-    assert!(snapshot.rules.contains(&Rule { ipv6: true, priority: 70, table: TABLE, ours: true }));
+    assert!(snapshot.rules.contains(&Rule { ours: true, ..Rule::look_up(false, 70, TABLE) }));
+    assert!(snapshot.rules.contains(&Rule { ours: true, ..Rule::look_up(true, 70, TABLE) }));
     let own: Vec<_> =
         snapshot.addresses.iter().filter(|(key, it)| key.link == link.index && it.ours).collect();
     assert_eq!(own.len(), 2, "{own:?}");

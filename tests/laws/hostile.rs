@@ -31,7 +31,9 @@ fn victims(world: &World, snapshot: &Snapshot) -> BTreeSet<Place> {
         .collect();
     let own =
         snapshot.addresses.iter().filter(|(_, address)| !address.ours).map(|(key, _)| key.address.addr());
-    let gateways = snapshot.next_hops.iter().copied().filter(|ip| !allowed(ip));
+    let is_shim = |link| snapshot.links.get(&link).is_some_and(|link| link.shim_parent().is_some());
+    let gateways = snapshot.routing.gateways().filter(|(ip, link)| !is_shim(*link) && !allowed(ip));
+    let gateways = gateways.map(|(ip, _)| ip);
     let anywhere = own.chain(gateways).flat_map(|ip| snapshot.links.keys().map(move |link| (*link, ip)));
     let known = snapshot.neighbours.iter().filter(|(_, entry)| {
         let stranger = entry.mac.is_some_and(|mac| !given.contains(&mac));

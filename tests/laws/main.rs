@@ -3,10 +3,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod cost;
 mod hostile;
 #[path = "../in_memory_kernel/mod.rs"]
 mod in_memory_kernel;
 mod limit;
+mod oracle;
 mod tenure;
 mod worlds;
 
@@ -236,8 +238,16 @@ proptest! {
             let allowed = world.config.policy.allow.iter().any(|range| range.contains(&ip));
             prop_assert!(!world.config.policy.deny.iter().any(|range| range.contains(&ip)), "{ip} denied");
             prop_assert!(!snapshot.addresses.keys().any(|key| key.address.addr() == ip), "{ip} is the host's");
-            prop_assert!(allowed || !snapshot.next_hops.contains(&ip), "{ip} is a next hop");
-            prop_assert!(allowed || on_link(snapshot, parent, ip), "{ip} is off-link");
+            let is_shim = |link| snapshot.links.get(&link).is_some_and(|link| link.shim_parent().is_some());
+            let mut gateways = snapshot.routing.gateways().filter(|(_, link)| !is_shim(*link));
+            prop_assert!(allowed || !gateways.any(|(gateway, _)| gateway == ip), "{ip} is a next hop");
+            let lifts = world.config.policy.allow.iter().filter(|range| range.contains(&ip)).map(IpNet::prefix_len);
+            let lifts = lifts.max();
+            match oracle::leads(snapshot, parent, ip) {
+                Some(None) => {}
+                Some(Some(length)) => prop_assert!(lifts >= Some(length), "{ip} is routed elsewhere"),
+                None => prop_assert!(allowed, "{ip} is off-link"),
+            }
             let on_lan = snapshot.neighbours.get(&(ip, parent));
             let other = on_lan.filter(|entry| entry.mac.is_some_and(|holder| holder != mac));
             prop_assert!(other.is_none(), "{ip} is on the LAN");
@@ -614,17 +624,6 @@ fn reached_at(snapshot: &Snapshot, key: &ChildKey, child: &Child) -> Vec<Mac> {
     }
 }
 
-fn on_link(snapshot: &Snapshot, parent: u32, ip: IpAddr) -> bool {
-    let addresses = snapshot.addresses.keys().filter(|key| key.link == parent && !is_host(&key.address));
-    let routes = snapshot.routes.iter().filter(|(key, route)| {
-        key.link == parent && !route.gateway && !route.ours && key.destination.prefix_len() > 0
-    });
-    addresses
-        .map(|key| key.address)
-        .chain(routes.map(|(key, _)| key.destination))
-        .any(|range| range.contains(&ip))
-}
-
 /// Everything that does not bear our mark, and is not on one of our shims.
 fn unmarked(snapshot: &Snapshot) -> Snapshot {
     let shims: BTreeSet<u32> = snapshot.shims().map(|(_, link)| link.index).collect();
@@ -634,6 +633,7 @@ fn unmarked(snapshot: &Snapshot) -> Snapshot {
     rest.filter = Filter::default();
     rest.addresses.retain(|key, address| !shims.contains(&key.link) && !address.ours);
     rest.routes.retain(|key, route| !shims.contains(&key.link) && !route.ours);
+    shims.iter().for_each(|shim| rest.routing.take_link(*shim, |_| true));
     rest.rules.retain(|rule| !rule.ours);
     rest.neighbours.retain(|(_, link), entry| !shims.contains(link) && !entry.ours);
     rest.proxies.retain(|(link, _), ours| !shims.contains(link) && !*ours);
@@ -753,6 +753,9 @@ fn the_worlds_are_crowded() {
         see("an amendment", scope != Scope::All && !plan.is_empty());
         let waits = |step: &Step| step.when == When::AfterBlink && matches!(step.op, Op::SetNeighbour { .. });
         see("a hand-over", plan.iter().any(waits));
+        let way = worlds::way_event().new_tree(&mut runner).unwrap();
+        let (_, scope) = after(&world, &[proptest::strategy::ValueTree::current(&way)]);
+        see("an amendment by a route of the host's own", scope != Scope::All);
     }
     for (what, often) in &seen {
         assert!(*often > 0, "{what}: never");

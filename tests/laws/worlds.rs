@@ -12,6 +12,7 @@ use macvlan_shim::model::inventory::{
 };
 use macvlan_shim::model::names::LINK_GROUP;
 use macvlan_shim::model::names::metric;
+use macvlan_shim::model::routing::{Action, Hop, Way};
 use macvlan_shim::model::snapshot::{
     AddressKey, Child, ChildKey, GuestAddress, HostAddress, Link, LinkKind, Master, Neighbour,
     NeighbourState, Netns, Route, RouteKey, RouteKind, Rule, Setting, ShimFilter, Snapshot, Sources, is_host,
@@ -140,17 +141,26 @@ pub(crate) fn plain_host(ipv6: bool, arp_ignore: i64) -> InMemoryKernel {
     }
     for ipv6 in [false, true] {
         for (priority, table) in [(0, 255), (32766, 254)] {
-            snapshot.rules.insert(Rule { ipv6, priority, table, ours: false });
+            snapshot.rules.insert(Rule::look_up(ipv6, priority, table));
         }
     }
     let addresses = [(2, "10.0.0.1/24"), (2, "fd00::1/64"), (3, "10.0.0.200/24")];
+    let mut kernel = InMemoryKernel::new(snapshot);
     for (link, address) in addresses.into_iter().filter(|(_, address)| ipv6 || !address.contains(':')) {
         let key = AddressKey { link, address: address.parse().unwrap() };
-        snapshot
-            .addresses
-            .insert(key, HostAddress { usable: true, deprecated: false, secondary: false, ours: false });
+        kernel.add_address(key, HostAddress { usable: true, ..HostAddress::default() });
     }
-    InMemoryKernel::new(snapshot)
+    kernel
+}
+
+/// A host with one uplink in a wide network.
+pub(crate) fn cost_host() -> InMemoryKernel {
+    let mut kernel = plain_host(true, 0);
+    for address in ["10.0.0.1/16", "fd00::1/64"] {
+        let key = AddressKey { link: 2, address: address.parse().unwrap() };
+        kernel.add_address(key, HostAddress { usable: true, ..HostAddress::default() });
+    }
+    kernel
 }
 
 fn link(index: u32, name: &str, kind: LinkKind) -> Link {
@@ -248,14 +258,15 @@ pub(crate) enum Event {
         address: IpAddr,
         ours: bool,
     },
+    /// A rule of ours, or one of the host's that does the same every time.
     Rule {
-        ipv6: bool,
-        priority: u32,
-        ours: bool,
+        rule: Rule,
         there: bool,
     },
-    NextHop {
-        address: IpAddr,
+    /// One of the host's own routes comes or goes.
+    Way {
+        key: RouteKey,
+        way: Way,
         there: bool,
     },
     Shim {
@@ -378,6 +389,7 @@ pub(crate) fn address_event() -> impl Strategy<Value = Event> {
         3 => (key(), good_net()).prop_map(|(key, address)| Event::Loses { key, address }),
         2 => (key(), good_net()).prop_map(|(key, address)| Event::Moves { key, address }),
         1 => key().prop_map(|key| Event::NoChild { key }),
+        3 => way_event(),
         2 => (2u32..4, good_net(), state()).prop_map(|(link, address, state)| {
             let mac = LAN_MACHINE;
             Event::Neighbour { link, address: address.addr(), mac, state, ours: false }
@@ -385,12 +397,84 @@ pub(crate) fn address_event() -> impl Strategy<Value = Event> {
     ]
 }
 
+/// A rule: ours, or what a host may have.
+fn rule() -> impl Strategy<Value = Rule> {
+    let action = prop_oneof![
+        4 => select(vec![100u32, 254, 255]).prop_map(Action::LookUp),
+        1 => select(vec![99u32, 100, 101, 32766]).prop_map(Action::Goto),
+        1 => Just(Action::Nop),
+        1 => Just(Action::End),
+    ];
+    let to = prop::option::weighted(0.4, net());
+    let selectors = (prop::bool::weighted(0.2), prop::bool::weighted(0.2), to);
+    let suppressed = (prop::option::weighted(0.2, 0u8..30), prop::option::weighted(0.1, 0u32..2));
+    (any::<bool>(), select(vec![0u32, 1, 99, 100, 101, 40000]), any::<bool>(), action, selectors, suppressed)
+        .prop_map(
+            |(
+                ipv6,
+                priority,
+                ours,
+                action,
+                (narrow, inverted, to),
+                (suppressed_length, suppressed_group),
+            )| {
+                if ours {
+                    return Rule { ours, ..Rule::look_up(ipv6, priority, 77) };
+                }
+                let to = to.filter(|to: &IpNet| to.addr().is_ipv6() == ipv6).map(|to| to.trunc());
+                let rest = Rule::default();
+                Rule {
+                    ipv6,
+                    priority,
+                    action,
+                    narrow,
+                    inverted,
+                    to,
+                    suppressed_length,
+                    suppressed_group,
+                    ..rest
+                }
+            },
+        )
+}
+
+/// A route of the host's own, long or short, through links and gateways or to nowhere.
+pub(crate) fn way_event() -> impl Strategy<Value = Event> {
+    let length = |ipv6| if ipv6 { vec![0u8, 8, 64, 127, 128] } else { vec![0, 8, 16, 24, 30, 31, 32] };
+    let destination = ip().prop_flat_map(move |ip| {
+        select(length(ip.is_ipv6())).prop_map(move |length| IpNet::new(ip, length).unwrap().trunc())
+    });
+    let hop = (2u32..9, prop::option::weighted(0.5, ip())).prop_map(|(link, gateway)| Hop { link, gateway });
+    let kind = prop_oneof![
+        8 => Just(RouteKind::Unicast),
+        1 => select(vec![RouteKind::Throw, RouteKind::Unreachable, RouteKind::Local]),
+    ];
+    let table = prop_oneof![3 => Just(254u32), 1 => Just(100)];
+    let hops = prop_oneof![4 => prop::collection::vec(hop.clone(), 1), 1 => prop::collection::vec(hop, 2)];
+    (destination, kind, hops, table, 1u32..3, prop::bool::weighted(0.8)).prop_map(
+        |(destination, kind, mut hops, table, metric, there)| {
+            if kind != RouteKind::Unicast {
+                hops.clear();
+            }
+            let link = if let [only] = hops.as_slice() { only.link } else { 0 };
+            let key = RouteKey { table, destination, metric, link };
+            Event::Way { key, way: Way { kind, hops }, there }
+        },
+    )
+}
+
+fn ip() -> impl Strategy<Value = IpAddr> + Clone {
+    select(ADDRESSES.to_vec()).prop_map(|text| text.parse::<IpAddr>().unwrap())
+}
+
+fn net() -> impl Strategy<Value = IpNet> {
+    (ip(), any::<bool>()).prop_map(|(ip, wide)| wide_or_host(ip, wide))
+}
+
 pub(crate) fn event() -> impl Strategy<Value = Event> {
     let parent = || select(PARENTS.to_vec());
     // Parents, and what may stand upon them.
     let any_link = || prop_oneof![2 => parent(), 3 => 5u32..9];
-    let ip = || select(ADDRESSES.to_vec()).prop_map(|text| text.parse::<IpAddr>().unwrap());
-    let net = || (ip(), any::<bool>()).prop_map(|(ip, wide)| wide_or_host(ip, wide));
     let mac = || (1u8..6).prop_map(|last| Mac([0, 0x16, 0x3e, 0, 0, last]));
     let lan_mac = || prop_oneof![4 => mac(), 1 => Just(LAN_MACHINE)];
     let state = || select(NEIGHBOUR_STATES.to_vec());
@@ -412,9 +496,8 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
             Event::Neighbour { link, address, mac, state, ours }
         }),
         1 => (any_link(), ip(), any::<bool>()).prop_map(|(link, address, ours)| Event::Proxy { link, address, ours }),
-        2 => (any::<bool>(), select(vec![0u32, 1, 99, 100, 101, 40000]), any::<bool>(), rarely(0.7)).prop_map(
-            |(ipv6, priority, ours, there)| Event::Rule { ipv6, priority, ours, there }),
-        1 => (ip(), any::<bool>()).prop_map(|(address, there)| Event::NextHop { address, there }),
+        2 => (rule(), rarely(0.7)).prop_map(|(rule, there)| Event::Rule { rule, there }),
+        3 => way_event(),
         3 => (parent(), select(vec!["mvs-eth0", "mvs-eth1", "mvs-eth0.5", "mvs-old"]), mode(), rarely(0.85),
               any::<bool>()).prop_map(|(parent, name, mode, marked, complete)| {
             Event::Shim { parent, name, mode, marked, complete }
@@ -531,7 +614,8 @@ impl Event {
             Event::Address { link, address, usable } if there(link, kernel) => {
                 // Nobody else gives our shims addresses, and ours are nowhere else.
                 let ours = &is_marked(kernel, *link);
-                let new = HostAddress { usable: *usable, deprecated: !usable, secondary: *ours, ours: *ours };
+                let (usable, deprecated) = (*usable, !usable);
+                let new = HostAddress { usable, deprecated, secondary: *ours, ours: *ours, peer: None };
                 let possible = address.addr().is_ipv4() || kernel.snapshot.host.ipv6;
                 let twice = kernel
                     .snapshot
@@ -539,7 +623,7 @@ impl Event {
                     .keys()
                     .any(|key| key.link == *link && key.address.addr() == address.addr());
                 if possible && !twice && (!ours || address.prefix_len() == address.max_prefix_len()) {
-                    kernel.snapshot.addresses.insert(AddressKey { link: *link, address: *address }, new);
+                    kernel.add_address(AddressKey { link: *link, address: *address }, new);
                 }
             }
             Event::NoAddress { link, address } => {
@@ -570,21 +654,27 @@ impl Event {
             {
                 kernel.snapshot.proxies.insert((*link, *address), *ours);
             }
-            Event::Rule { ipv6, priority, ours, there } => {
+            Event::Rule { rule, there } => {
                 let rules = &mut kernel.snapshot.rules;
-                rules.retain(|rule| {
-                    (rule.ipv6, rule.priority, rule.ours) != (*ipv6, *priority, *ours) || rule.table == 255
+                let place = |rule: &Rule| (rule.ipv6, rule.priority, rule.ours);
+                let local = Action::LookUp(255);
+                rules.retain(|other| {
+                    place(other) != place(rule) || (other.action == local && rule.priority == 0)
                 });
+                let last =
+                    rules.iter().filter(|other| place(other) == place(rule)).map(|other| other.order).max();
                 if *there {
-                    let table = if *ours { 77 } else { 100 };
-                    rules.insert(Rule { ipv6: *ipv6, priority: *priority, table, ours: *ours });
+                    rules.insert(Rule { order: last.map_or(0, |last| last + 1), ..*rule });
                 }
             }
-            Event::NextHop { address, there: true } => {
-                kernel.snapshot.next_hops.insert(*address);
-            }
-            Event::NextHop { address, there: false } => {
-                kernel.snapshot.next_hops.remove(address);
+            Event::Way { key, way, there } => {
+                // Nobody else routes through our shims.
+                let ours = way.hops.iter().any(|hop| is_marked(kernel, hop.link) && hop.gateway.is_none());
+                if *there && !ours {
+                    let _ = kernel.add_way(*key, way.clone());
+                } else {
+                    kernel.snapshot.routing.take(key);
+                }
             }
             Event::Shim { parent, name, mode, marked, complete }
                 if there(parent, kernel) && kernel.snapshot.link_named(name).is_none() =>

@@ -25,6 +25,7 @@ mod node;
 mod operator;
 mod probe;
 mod restarts;
+mod routing;
 mod selection;
 mod servers;
 mod shim;

@@ -4,11 +4,12 @@
 //! config:                                        the lines below it, indented, are the file
 //! link eth0 [mac M] [mtu N] [name N] [up|down] [wifi|bridge|vlan N on L|macvlan on L] [port of L]
 //!           [private|passthru] [marked] [group N] [no ethernet] [arp_ignore N]
-//! address eth0 192.168.100.62/24 [tentative|deprecated|temporary|secondary|ours]
-//! route 10.0.0.0/8 dev eth0 [src A] [metric N] [table N] [via gateway] [ours]
-//! route 10.0.0.9/32 blackhole [metric N] [table N]
-//! next hop 192.168.100.1
-//! rule 100 [v6] [lookup N] [ours]                policy rules
+//! address eth0 192.168.100.62/24 [tentative|deprecated|temporary|secondary|ours] [noprefixroute] [peer A/24]
+//! route 10.0.0.0/8 [via A] dev eth0 [and [via B] dev eth1] [src A] [metric N] [table N] [ours]
+//! route 10.0.0.9/32 blackhole|unreachable|throw|local [metric N] [table N]
+//! next hop 192.168.100.1                         the gateway of a default route
+//! rule 100 [v6] [lookup N|goto N|blackhole] [ours] [to NET] [from A] [fwmark N] [not] [suppress_prefixlength N]
+//!           [suppress_ifgroup N]                 policy rules
 //! neighbour eth0 192.168.100.9 lan:09 reachable|stale|probing|asked|failed|permanent [ours]
 //! proxy eth0 2001:db8::1 [ours]
 //! sysctl mvs-eth0 ipv4.arp_filter 0
@@ -41,6 +42,7 @@ use macvlan_shim::model::inventory::{
 };
 use macvlan_shim::model::names::LINK_GROUP;
 use macvlan_shim::model::names::metric;
+use macvlan_shim::model::routing::{Action, Hop, Way};
 use macvlan_shim::model::snapshot::{
     AddressKey, Child, ChildKey, Filter, GuestAddress, HostAddress, Link, LinkKind, Master, Neighbour,
     NeighbourState, Netns, Route, RouteKey, RouteKind, Rule, Setting, Snapshot, Sources, Sysctls,
@@ -83,7 +85,7 @@ impl World {
         // The kernel's own.
         for ipv6 in [false, true] {
             for (priority, table) in [(0, 255), (32766, 254)] {
-                snapshot.rules.insert(Rule { ipv6, priority, table, ours: false });
+                snapshot.rules.insert(Rule::look_up(ipv6, priority, table));
             }
         }
         let lo = Link {
@@ -184,30 +186,8 @@ impl World {
             }
             (no, "address") => self.address(no, &mut words)?,
             (no, "route") => self.route(no, &mut words)?,
-            (no, "next") => {
-                words.expect("hop")?;
-                let hop: IpAddr = parse(words.next()?)?;
-                let hops = &mut self.kernel.snapshot.next_hops;
-                if no {
-                    hops.remove(&hop)
-                } else {
-                    hops.insert(hop)
-                };
-            }
-            (no, "rule") => {
-                let rule = Rule {
-                    priority: parse(words.next()?)?,
-                    ipv6: words.has("v6"),
-                    table: words.after("lookup")?.map_or(Ok(100), parse)?,
-                    ours: words.has("ours"),
-                };
-                let rules = &mut self.kernel.snapshot.rules;
-                if no {
-                    rules.retain(|other| (other.ipv6, other.priority) != (rule.ipv6, rule.priority));
-                } else {
-                    rules.insert(rule);
-                }
-            }
+            (no, "next") => self.next_hop(no, &mut words)?,
+            (no, "rule") => self.rule(no, &mut words)?,
             (no, "neighbour") => self.neighbour(no, &mut words)?,
             (no, "proxy") => {
                 let key = (self.index(words.next()?)?, parse(words.next()?)?);
@@ -384,10 +364,11 @@ impl World {
             link.name = name.to_owned();
         }
         let index = link.index;
-        if words.has("up") {
-            link.up = true;
-        }
+        let up = words.has("up");
         self.kernel.snapshot.links.insert(index, link);
+        if up {
+            self.kernel.set_link_up(index);
+        }
         if words.has("down") {
             self.kernel.set_down(index);
         }
@@ -408,35 +389,103 @@ impl World {
             deprecated: words.has("deprecated"),
             secondary: words.has("temporary") || words.has("secondary"),
             ours: words.has("ours"),
+            peer: words.after("peer")?.map(parse).transpose()?,
         };
-        self.kernel.snapshot.addresses.insert(key, address);
+        if words.has("noprefixroute") {
+            self.kernel.snapshot.addresses.insert(key, address);
+        } else {
+            self.kernel.add_address(key, address);
+        }
         Ok(())
     }
 
+    /// `route 10.0.0.0/24 dev eth0`, `… via 192.0.2.1 dev eth0 and via 192.0.2.2 dev eth1`, `… blackhole`.
     fn route(&mut self, no: bool, words: &mut Words<'_>) -> Said {
         let destination: IpNet = parse(words.next()?)?;
-        let (kind, link) = if words.has("blackhole") {
-            (RouteKind::Blackhole, 0)
-        } else {
-            words.expect("dev")?;
-            (RouteKind::Unicast, self.index(words.next()?)?)
-        };
-        let key = RouteKey {
-            destination,
-            link,
-            metric: words.after("metric")?.map_or(Ok(metric(destination.addr().is_ipv6())), parse)?,
-            table: words.after("table")?.map_or(Ok(254), parse)?,
-        };
+        let ours = words.has("ours");
+        let metric = words.after("metric")?.map_or(Ok(metric(destination.addr().is_ipv6())), parse)?;
+        let table = words.after("table")?.map_or(Ok(254), parse)?;
         let source = words.after("src")?.map(parse).transpose()?;
-        let gateway = words.has("via");
-        if gateway {
-            words.expect("gateway")?;
+        let kind = [
+            ("blackhole", RouteKind::Blackhole),
+            ("unreachable", RouteKind::Unreachable),
+            ("throw", RouteKind::Throw),
+            ("local", RouteKind::Local),
+        ];
+        let kind =
+            kind.into_iter().find(|(word, _)| words.has(word)).map_or(RouteKind::Unicast, |(_, kind)| kind);
+        let (mut hops, mut more) = (Vec::new(), kind == RouteKind::Unicast);
+        while more {
+            let mut word = words.next()?;
+            let mut gateway = None;
+            if word == "via" {
+                gateway = Some(parse(words.next()?)?);
+                word = words.next()?;
+            }
+            if word != "dev" {
+                return Err(format!("expected dev, not {word}"));
+            }
+            hops.push(Hop { link: self.index(words.next()?)?, gateway });
+            more = words.has("and");
         }
+        let link = if let [only] = hops.as_slice() { only.link } else { 0 };
+        let key = RouteKey { destination, link, metric, table };
         if no {
-            self.kernel.snapshot.routes.remove(&key).ok_or("there is no such route")?;
+            let stood = self.kernel.snapshot.routes.remove(&key).is_some();
+            let led = self.kernel.snapshot.routing.take(&key).is_some();
+            return (stood || led).then_some(()).ok_or_else(|| "there is no such route".to_owned());
+        }
+        let gateway = hops.iter().any(|hop| hop.gateway.is_some());
+        if ours || (hops.len() < 2 && !gateway && table != 255) {
+            return self.kernel.set_route(key, Route { source, ours, gateway, kind }, false);
+        }
+        self.kernel.add_way(key, Way { kind, hops })
+    }
+
+    /// The gateway of a default route, on the link whose network it is in.
+    fn next_hop(&mut self, no: bool, words: &mut Words<'_>) -> Said {
+        words.expect("hop")?;
+        let gateway: IpAddr = parse(words.next()?)?;
+        let all: IpNet = parse(if gateway.is_ipv6() { "::/0" } else { "0.0.0.0/0" })?;
+        let near = |key: &&AddressKey| key.address.contains(&gateway);
+        let link = self.kernel.snapshot.addresses.keys().find(near).map_or(1, |key| key.link);
+        let key = RouteKey { table: 254, destination: all, metric: 100, link };
+        if no {
+            self.kernel.snapshot.routing.take(&key).ok_or("there is no such next hop")?;
             return Ok(());
         }
-        self.kernel.set_route(key, Route { source, ours: words.has("ours"), gateway, kind }, false)
+        self.kernel.add_way(key, Way::through(link, Some(gateway)))
+    }
+
+    fn rule(&mut self, no: bool, words: &mut Words<'_>) -> Said {
+        let priority = parse(words.next()?)?;
+        let ipv6 = words.has("v6");
+        let action = match () {
+            () if words.has("blackhole") => Action::End,
+            () => match words.after("goto")? {
+                Some(to) => Action::Goto(parse(to)?),
+                None => Action::LookUp(words.after("lookup")?.map_or(Ok(100), parse)?),
+            },
+        };
+        let rule = Rule {
+            ipv6,
+            priority,
+            action,
+            order: 0,
+            ours: words.has("ours"),
+            to: words.after("to")?.map(parse).transpose()?,
+            narrow: words.after("from")?.is_some() | words.after("fwmark")?.is_some(),
+            inverted: words.has("not"),
+            suppressed_length: words.after("suppress_prefixlength")?.map(parse).transpose()?,
+            suppressed_group: words.after("suppress_ifgroup")?.map(parse).transpose()?,
+        };
+        let rules = &mut self.kernel.snapshot.rules;
+        if no {
+            rules.retain(|other| (other.ipv6, other.priority) != (ipv6, priority));
+        } else {
+            rules.insert(rule);
+        }
+        Ok(())
     }
 
     fn neighbour(&mut self, no: bool, words: &mut Words<'_>) -> Said {

@@ -1,0 +1,99 @@
+//! What a decision costs. Ignored, because a time is no law: `cargo test --test laws -- --ignored --nocapture cost`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use macvlan_shim::config::Config;
+use macvlan_shim::model::inventory::{
+    Guest, GuestKind, Inventory, Mode, Nic, NicParent, OptOut, Power, Server, ServerId, ServerState,
+};
+use macvlan_shim::model::snapshot::{Child, ChildKey, GuestAddress, Netns};
+use macvlan_shim::model::{Mac, Op};
+use macvlan_shim::reconcile::desired::Memory;
+use macvlan_shim::reconcile::{desire, diff};
+
+use super::worlds::{World, cost_host};
+
+/// A host with so many guests, each with an address of both families.
+fn crowd(guests: u16) -> World {
+    let mut kernel = cost_host();
+    let mut list = Vec::new();
+    for number in 1..=guests {
+        let [high, low] = number.to_be_bytes();
+        let mac = Mac([0, 0x16, 0x3e, 0, high, low]);
+        let addresses = [format!("10.0.{}.{low}/16", high + 1), format!("fd00::1:{number:x}/64")];
+        let addresses = addresses.map(|text| (text.parse().unwrap(), GuestAddress::Settled));
+        let child = Child {
+            parent: 2,
+            mac,
+            mode: Mode::Bridge,
+            name: "eth0".to_owned(),
+            tap: false,
+            up: true,
+            master: None,
+            sources: Default::default(),
+            addresses: addresses.into_iter().collect(),
+        };
+        kernel.snapshot.children.insert(ChildKey { netns: Netns::Id(number.into()), index: 10 }, child);
+        let parent = NicParent::Link { name: "eth0".to_owned(), vlan: None };
+        let nic = Nic {
+            name: "eth0".to_owned(),
+            link: "eth0".to_owned(),
+            mac: Some(mac),
+            parent,
+            mode: Mode::Bridge,
+        };
+        list.push(Guest {
+            project: "default".to_owned(),
+            name: format!("g{number:04}"),
+            kind: GuestKind::Container,
+            init: None,
+            power: Power::Running,
+            profiles: vec!["default".to_owned()],
+            opt: OptOut::In,
+            nics: vec![nic],
+        });
+    }
+    let server = Server {
+        socket: PathBuf::from("/run/lxd"),
+        kind: None,
+        version: None,
+        name: None,
+        state: ServerState::Connected,
+        message: None,
+        members: BTreeMap::new(),
+        guests: Some(list),
+    };
+    let mut inventory = Inventory::default();
+    inventory.servers.insert(ServerId("lxd".to_owned()), server);
+    World { config: Config::default(), inventory, kernel }
+}
+
+/// The quickest of several runs.
+fn quickest(mut run: impl FnMut()) -> Duration {
+    let time = |_| {
+        let start = Instant::now();
+        run();
+        start.elapsed()
+    };
+    (0..20).map(time).min().unwrap()
+}
+
+#[test]
+#[ignore = "prints times"]
+fn a_full_decision_of_a_thousand_guests() {
+    let World { config, inventory, mut kernel } = crowd(1000);
+    let mut memory = Memory::default();
+    let first =
+        diff(&desire(&config, &inventory, &kernel.snapshot, &mut memory, Instant::now()), &kernel.snapshot);
+    for step in &first {
+        kernel.apply(&step.op).unwrap();
+    }
+    let routes = first.iter().filter(|step| matches!(step.op, Op::SetRoute { .. })).count();
+    let full = quickest(|| {
+        let desired = desire(&config, &inventory, &kernel.snapshot, &mut memory, Instant::now());
+        assert!(diff(&desired, &kernel.snapshot).is_empty());
+    });
+    println!("{routes} routes: a full decision and its plan take {full:?}");
+}
