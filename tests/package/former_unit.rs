@@ -12,7 +12,7 @@ const ETC: &str = "/etc/systemd/system";
 const WANTS: &str = "/etc/systemd/system/multi-user.target.wants";
 
 /// Somebody's recipe, which makes a link of its own, as a unit that is enabled and up.
-const RECIPE: &str = "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/usr/sbin/ip link add mynet type dummy\n\
+const RECIPE: &str = "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/usr/sbin/ip link add mynet type bridge\n\
      ExecStop=/usr/sbin/ip link delete mynet\n[Install]\nWantedBy=multi-user.target\n";
 
 impl Node {

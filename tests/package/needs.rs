@@ -15,7 +15,7 @@ const SCRIPT: &str = "packaging/files/usr/share/macvlan-shim/former-unit.sh";
 /// essential to Debian.
 const OWNERS: &str = r#"for word; do
       case $(type "$word" 2>/dev/null) in "$word is /"*) ;; *) continue ;; esac
-      program=$(command -v "$word"); program=${program#/usr}
+      program=$(command -v "$word"); [ -f "$program" ] || continue; program=${program#/usr}
       for path in "$program" "/usr$program"; do
         owner=$(dpkg -S "$path" 2>/dev/null | tail -n 1); [ -n "$owner" ] || continue
         echo "$word $(dpkg-query -W -f '${Package} ${Essential}' "${owner%%:*}")"

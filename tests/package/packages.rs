@@ -98,7 +98,10 @@ pub(crate) fn deb_of_former_unit(folder: &Path) -> Result<PathBuf> {
     run(Command::new("dpkg-deb").arg("-R").arg(deb()?).arg(&tree))?;
     let scripts = ["DEBIAN/postinst", "DEBIAN/prerm", "DEBIAN/postrm"];
     with_former_unit(&tree, &scripts, "usr/lib/systemd/system", "usr/share/macvlan-shim/former-unit.sh")?;
-    std::fs::remove_file(tree.join("DEBIAN/md5sums"))?;
+    // apt does not replace a version by itself.
+    replace(&tree.join("DEBIAN/control"), &format!("Version: {VERSION}-"), "Version: 0.0.9-")?;
+    let looks_for_it = "deb-systemd-helper --quiet debian-installed macvlan-shim.service";
+    replace(&tree.join("DEBIAN/postinst"), looks_for_it, "false")?;
     run(Command::new("dpkg-deb").args(["--root-owner-group", "-b"]).arg(&tree).arg(&package))?;
     Ok(package)
 }

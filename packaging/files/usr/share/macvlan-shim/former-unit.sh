@@ -13,7 +13,8 @@ etc=/etc/systemd/system
 # The mask of the former unit, or a changed copy of it. Everything else of that name is somebody else's.
 is_of_package() {
 	if [ -L "$1" ] && [ "$(readlink "$1")" = /dev/null ]; then return 0; fi
-	[ -f "$1" ] && grep -q '^ExecStart=/usr/bin/macvlan-shim ' "$1"
+	if [ ! -f "$1" ]; then return 1; fi
+	case $(cat "$1") in *ExecStart=/usr/bin/macvlan-shim\ *) return 0 ;; *) return 1 ;; esac
 }
 
 # Units of that name that would take the place of the package's.
