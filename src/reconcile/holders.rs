@@ -76,7 +76,7 @@ fn ranked<'a>(
         Some((rank, claim, holder))
     };
     let mut ranked: Vec<_> = claims.claimants(address).filter_map(claim).collect();
-    ranked.sort_by(|(a, ..), (b, ..)| a.cmp(b));
+    ranked.sort_by_key(|(rank, ..)| *rank);
     ranked.into_iter().map(|(_, claim, holder)| (claim, holder)).collect()
 }
 

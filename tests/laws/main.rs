@@ -20,7 +20,7 @@ use ipnet::IpNet;
 use macvlan_shim::config::Config;
 use macvlan_shim::model::inventory::{Inventory, Mode, ServerState};
 use macvlan_shim::model::plan::{Scope, When};
-use macvlan_shim::model::snapshot::{Child, ChildKey, Filter, NeighbourState, Snapshot};
+use macvlan_shim::model::snapshot::{Child, ChildKey, Filter, GuestAddress, NeighbourState, Netns, Snapshot};
 use macvlan_shim::model::{Mac, Op, Plan, Step};
 use macvlan_shim::reconcile::admit::Verdict;
 use macvlan_shim::reconcile::desired::Memory;
@@ -571,6 +571,26 @@ fn a_guest_that_flips_through_addresses_does_not_fill_our_memory() {
         }
     }
     assert!(schedule.remembered() < 9_000, "{} ops remembered", schedule.remembered());
+}
+
+#[test]
+fn a_guest_that_flips_through_addresses_does_not_fill_what_is_remembered_of_holders() {
+    let mut world = tenure::world(Config::default(), 1);
+    let (mut desired, mut memory, mut now) = (Desired::default(), Memory::default(), Instant::now());
+    let key = ChildKey { netns: Netns::Id(0), index: 10 };
+    let mut seen = Snapshot::default();
+    for round in 0..4_000u32 {
+        now += Duration::from_millis(20);
+        let ip = IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 1, u16::try_from(round).unwrap()]);
+        if let Some(child) = world.kernel.snapshot.children.get_mut(&key) {
+            child.addresses = BTreeMap::from([(IpNet::new(ip, 64).unwrap(), GuestAddress::Settled)]);
+        }
+        let mut changes = world.kernel.changes_since(&seen);
+        changes.merge(memory.tenure.due(now));
+        seen = world.kernel.snapshot.clone();
+        decide(&mut desired, &world.config, &world.inventory, &seen, &mut memory, &changes, now);
+    }
+    assert!(memory.tenure.remembered() < 1_100, "{} addresses remembered", memory.tenure.remembered());
 }
 
 fn shuffled(inventory: &Inventory, seed: u64) -> Inventory {
