@@ -29,7 +29,7 @@ use macvlan_shim::reconcile::{Decision, Desired, Schedule, amend, decide, desire
 use proptest::prelude::*;
 
 use in_memory_kernel::InMemoryKernel;
-use worlds::{Event, World, address_event, event, world};
+use worlds::{Event, World, address_event, event, good_net, world};
 
 /// 256 cases each; PROPTEST_CASES asks for more.
 fn config() -> ProptestConfig {
@@ -139,6 +139,7 @@ proptest! {
     fn incremental_equals_full(
         world in world(),
         settled in any::<bool>(),
+        unasked in prop::option::of(good_net()),
         events in prop::collection::vec((address_event(), pause(), any::<bool>()), 1..12),
     ) {
         let mut kernel = world.kernel.clone();
@@ -147,7 +148,8 @@ proptest! {
             apply(&mut kernel, &first);
         }
         let (mut inventory, mut now) = (world.inventory.clone(), Instant::now());
-        let mut memory = Memory::default();
+        let unasked = unasked.map(|net| (net.addr(), "no buffer space".to_owned())).into_iter().collect();
+        let mut memory = Memory { unasked, ..Memory::default() };
         let mut desired = desire(&world.config, &inventory, &kernel.snapshot, &mut memory, now);
         let mut before = diff(&desired, &kernel.snapshot);
         for (event, pause, obeyed) in &events {
