@@ -7,7 +7,11 @@ use crate::reconcile::schedule::Error;
 pub(super) fn tell(step: &Step, result: &Result<(), Error>) {
     let detail = matches!(
         step.op,
-        Op::Set { .. } | Op::MulticastOff { .. } | Op::SetNeighbour { .. } | Op::DeleteNeighbour { .. }
+        Op::Set { .. }
+            | Op::MulticastOff { .. }
+            | Op::SetNeighbour { .. }
+            | Op::DeleteNeighbour { .. }
+            | Op::ReleaseNeighbour { .. }
     );
     match result {
         Ok(()) if detail => tracing::debug!("{}: {}", step.op, step.why),

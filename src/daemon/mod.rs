@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::hypervisor::jittered;
 use crate::kernel::{self, ErrorCode, Kernel, OpError};
 use crate::model::inventory::ServerState;
+use crate::model::plan::Scope;
 use crate::model::snapshot::{ChildKey, Netns};
 use crate::model::status::{Problem, Status};
 use crate::model::{Changes, Inventory, Mac, Op, Plan};
@@ -148,9 +149,14 @@ impl Daemon {
         self.schedule.wake().into_iter().chain(self.probes.wake()).min()
     }
 
-    /// Reads, decides and writes until there is nothing to do now; then asks the LAN what it has to be asked.
+    /// Reads, decides and writes until there is nothing to do now; then asks the LAN what is due for another reason.
     fn settle(&mut self, servers: &Servers) {
         self.reconcile(servers);
+        self.dirty |= self.ask();
+    }
+
+    /// Asks the LAN what it has to be asked. Says whether of other addresses than before it cannot be.
+    fn ask(&mut self) -> bool {
         while let Some(op) = self.probes.next(self.kernel.snapshot(), Instant::now()) {
             let result = self.kernel.apply(&op).map_err(Error::from);
             match &result {
@@ -159,6 +165,10 @@ impl Daemon {
             }
             self.probes.asked(op, Instant::now(), result);
         }
+        let unasked = self.probes.unasked();
+        let changed = unasked != self.memory.unasked;
+        self.memory.unasked = unasked;
+        changed
     }
 
     fn reconcile(&mut self, servers: &Servers) {
@@ -198,16 +208,25 @@ impl Daemon {
     /// Decides on what has changed and runs what is due; says how many ops ran.
     fn round(&mut self, changes: &Changes, servers: &Servers) -> usize {
         let began = kernel::processor_time();
-        let snapshot = self.kernel.snapshot();
-        let (plan, scope) =
-            decide(&mut self.desired, &self.config, &self.inventory, snapshot, &mut self.memory, changes);
-        self.probes.look(&self.config, &self.desired, snapshot, &scope, Instant::now());
+        let (mut plan, mut scope) = self.decide(changes);
+        // Before anything is written: an address of which the LAN cannot be asked gets no route.
+        if self.ask() {
+            (plan, scope) = self.decide(&Changes { all: true, ..Changes::default() });
+        }
         let mut round = self.schedule.begin(&plan, &scope, Instant::now());
         let ran = self.run(&plan, &mut round);
         let spent = kernel::processor_time().saturating_sub(began);
         self.kernel.charge(&changes.causes, spent);
         servers.ask_inits(&self.desired.doubts);
         ran
+    }
+
+    fn decide(&mut self, changes: &Changes) -> (Plan, Scope) {
+        let snapshot = self.kernel.snapshot();
+        let (plan, scope) =
+            decide(&mut self.desired, &self.config, &self.inventory, snapshot, &mut self.memory, changes);
+        self.probes.look(&self.config, &self.desired, snapshot, &scope, Instant::now());
+        (plan, scope)
     }
 
     /// Runs the steps that are due, in order; says how many.
@@ -283,6 +302,7 @@ impl Daemon {
             desired: &self.desired,
             schedule: &self.schedule,
             probes: &self.probes,
+            tables: self.kernel.neighbour_tables(),
             problems: &problems,
             ready: self.ready,
             now: Instant::now(),

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 use crate::model::inventory::{Guest, Inventory, ServerState};
 use crate::model::names::metric;
+use crate::model::neighbours::NeighbourTable;
 use crate::model::snapshot::{ChildKey, RouteKey};
 use crate::model::status::{
     AddressState, AddressStatus, GuestStatus, NicState, NicStatus, Problem, ServerStatus, ShimState,
@@ -16,7 +17,7 @@ use crate::model::{Mac, NicKey, Op, ShimRef, Snapshot};
 use crate::reconcile::admit::Verdict;
 use crate::reconcile::desired::Shim;
 use crate::reconcile::schedule::Error;
-use crate::reconcile::{Decision, Desired, Probes, Schedule};
+use crate::reconcile::{Decision, Desired, Probes, Schedule, table_full};
 
 /// So many failed ops are shown one by one.
 const MAX_FAILURES: usize = 20;
@@ -33,6 +34,8 @@ pub struct View<'a> {
     pub schedule: &'a Schedule,
     /// What the LAN is asked.
     pub probes: &'a Probes,
+    /// How full the kernel's neighbour tables are.
+    pub tables: &'a [NeighbourTable],
     /// Problems that are neither a server's nor a decision's.
     pub problems: &'a [Problem],
     /// Whether all is applied.
@@ -278,6 +281,7 @@ impl View<'_> {
             }
         }
         problems.extend(self.desired.all_problems());
+        problems.extend(self.tables.iter().filter_map(table_full));
         let failures: Vec<_> = self.schedule.failures().chain(self.probes.failures()).collect();
         for (op, error) in failures.iter().take(MAX_FAILURES) {
             problems.push(Problem {

@@ -11,7 +11,7 @@ use super::error::{ErrorCode, Fault, OpError};
 use super::failure::{Failure, explain};
 use super::request::Requests;
 use super::slice::Slice;
-use super::{Kernel, address, link, neighbour, route, rule, setting};
+use super::{Kernel, address, link, neighbour, question, route, rule, setting};
 use crate::model::names::PROTOCOL;
 use crate::model::snapshot::NeighbourState;
 use crate::model::{Mac, Op, ShimRef};
@@ -94,12 +94,18 @@ impl Kernel {
                 set_route(requests, wanted, *replace)
             }
             Op::AddRule { ipv6, priority } => add_rule(requests, *ipv6, *priority),
-            Op::Probe { link, address, .. } => probe(requests, *link, *address),
+            Op::Probe { link, address, disputed, .. } => {
+                if probe(requests, *link, *address, *disputed)? {
+                    self.state.asked(*link, *address);
+                }
+                Ok(())
+            }
             Op::DeleteRule { ipv6, priority } => gone(rule::delete(requests, *ipv6, *priority)),
             Op::DeleteRoute { link, destination, table, metric, .. } => {
                 gone(route::delete(requests, *link, *destination, *table, *metric))
             }
             Op::DeleteNeighbour { link, address, .. } => delete_neighbour(requests, *link, *address, false),
+            Op::ReleaseNeighbour { link, address, .. } => release(requests, *link, *address),
             Op::DeleteProxy { link, address, .. } => {
                 self.state.marks.mark(Slice::Proxies);
                 delete_neighbour(requests, *link, (*address).into(), true)?;
@@ -277,17 +283,32 @@ fn add_rule(requests: &mut Requests, ipv6: bool, priority: u32) -> Result<(), Fa
     if equal { Ok(()) } else { Err(foreign(format!("an equal rule {priority}"))) }
 }
 
-fn probe(requests: &mut Requests, link: u32, address: IpAddr) -> Result<(), Failure> {
+/// Says whether a question was put.
+fn probe(requests: &mut Requests, link: u32, address: IpAddr, disputed: bool) -> Result<bool, Failure> {
     let entry = match neighbour::find(requests, link, address, false) {
         Ok(entry) => entry,
+        Err(fault) => return gone(Err(fault)).map(|()| false),
+    };
+    match entry.map(|entry| entry.state) {
+        // Somebody has set it by hand: nobody needs to be asked.
+        Some(NeighbourState::Permanent) => return Ok(false),
+        None | Some(NeighbourState::Unresolved | NeighbourState::Disputed) => {}
+        // The kernel would ask the known machine alone, and tell of the old state once more.
+        Some(_) => gone(neighbour::delete(requests, link, address, false))?,
+    }
+    question::ask(requests, link, address, disputed)?;
+    Ok(true)
+}
+
+fn release(requests: &mut Requests, link: u32, address: IpAddr) -> Result<(), Failure> {
+    let entry = match neighbour::find(requests, link, address, false) {
+        Ok(entry) => entry.filter(|entry| entry.ours && entry.state != NeighbourState::Permanent),
         Err(fault) => return gone(Err(fault)),
     };
-    match entry.map(|entry| (entry.state, entry.mac)) {
-        Some((NeighbourState::Stale | NeighbourState::Reachable, Some(mac))) => {
-            gone(neighbour::probe(requests, link, address, mac))
-        }
-        None | Some((NeighbourState::Failed, _)) => Ok(neighbour::ask(requests, link, address)?),
-        // Somebody is being asked already, or nobody needs to.
-        Some(_) => Ok(()),
+    match entry.map(|entry| entry.mac) {
+        Some(Some(mac)) => gone(question::release(requests, link, address, mac)),
+        // It has failed meanwhile.
+        Some(None) => gone(neighbour::delete(requests, link, address, false)),
+        None => Ok(()),
     }
 }

@@ -46,6 +46,11 @@ pub(super) fn explain(op: &Op, failure: Failure) -> OpError {
 
 const CAPABILITY: &str = "run it as root, or with CAP_NET_ADMIN";
 
+const TABLE_FULL_V4: &str = "the kernel's neighbour table is full, or it has no memory; if it is the table: \
+     sysctl -w net.ipv4.neigh.default.gc_thresh3=8192";
+const TABLE_FULL_V6: &str = "the kernel's neighbour table is full, or it has no memory; if it is the table: \
+     sysctl -w net.ipv6.neigh.default.gc_thresh3=8192";
+
 /// What an error number means for people, given the operation.
 fn meaning(op: &Op, errno: Errno) -> (ErrorCode, Option<&'static str>) {
     match (op, errno) {
@@ -77,6 +82,9 @@ fn meaning(op: &Op, errno: Errno) -> (ErrorCode, Option<&'static str>) {
             (ErrorCode::Other, Some("the shim or its parent is down"))
         }
         (_, Errno::ENODEV) => (ErrorCode::Other, Some("the link is gone")),
+        (Op::Probe { address, .. } | Op::SetNeighbour { address, .. }, Errno::ENOBUFS) => {
+            (ErrorCode::Other, Some(if address.is_ipv6() { TABLE_FULL_V6 } else { TABLE_FULL_V4 }))
+        }
         _ => (ErrorCode::Other, None),
     }
 }

@@ -9,6 +9,8 @@
 //! | `monitor`, `source` | sockets that hear what changes, one of them in all namespaces; and what each tells of |
 //! | `link`, `address`, `route`, `next_hop`, `rule`, `neighbour`, `netns`, `setting`, `filter` | one kind of object: reading and writing |
 //! | `nft` | the program that reads and writes filters |
+//! | `question` | how the LAN is asked who has an address |
+//! | `table` | how full the neighbour tables are |
 //! | `state` | the snapshot, and what changes in it |
 //! | `event` | what an event means for it |
 //! | `slice`, `marks`, `read` | the parts that are read on their own, which are to be read again, and how |
@@ -35,6 +37,7 @@ mod neighbour;
 mod netns;
 mod next_hop;
 mod nft;
+mod question;
 mod read;
 mod request;
 mod route;
@@ -43,6 +46,7 @@ mod setting;
 mod slice;
 mod source;
 mod state;
+mod table;
 mod wire;
 
 pub use error::{ErrorCode, KernelError, OpError};
@@ -52,6 +56,7 @@ use std::time::{Duration, Instant};
 
 use nix::time::ClockId;
 
+use crate::model::neighbours::NeighbourTable;
 use crate::model::{Changes, Snapshot};
 use monitor::{Heard, Monitor};
 use request::Requests;
@@ -126,8 +131,9 @@ impl Kernel {
         };
         kernel.state.marks.mark_everything();
         while kernel.take_in_and_read() {}
-        // Without its filters we can do; they are tried again.
-        let unread = kernel.state.marks.problems_of_host().find(|(slice, _)| *slice != Slice::Filter);
+        // Without its filters we can do, and without the sizes of its tables; they are tried again.
+        let needed = |slice: &Slice| !matches!(slice, Slice::Filter | Slice::Tables);
+        let unread = kernel.state.marks.problems_of_host().find(|(slice, _)| needed(slice));
         match unread.map(|(_, why)| why.clone()) {
             Some(message) => Err(KernelError {
                 message,
@@ -143,6 +149,11 @@ impl Kernel {
     /// What is known.
     pub fn snapshot(&self) -> &Snapshot {
         &self.state.snapshot
+    }
+
+    /// How full the neighbour tables are, as of the last reading of the host.
+    pub fn neighbour_tables(&self) -> &[NeighbourTable] {
+        &self.state.tables
     }
 
     /// What could not be read, and why. What was known of it before still stands in the snapshot.

@@ -1,5 +1,6 @@
 //! Neighbour entries of the host's links, and proxy entries: addresses that a link answers
-//! neighbour solicitations for. The kernel keeps both under one kind of message.
+//! neighbour solicitations for. The kernel keeps both under one kind of message. How it is made to ask the LAN:
+//! [`super::question`].
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -17,6 +18,7 @@ use super::request::Requests;
 use super::wire::{Attributes, Malformed, Message, ip_of, u8_at, u16_at, u32_at};
 use crate::model::Mac;
 use crate::model::names::PROTOCOL;
+use crate::model::neighbours::is_solicited_node;
 use crate::model::snapshot::{Neighbour, NeighbourState};
 
 /// An entry as a message shows it.
@@ -30,7 +32,7 @@ pub(super) struct Seen {
 }
 
 /// Reads `RTM_NEWNEIGH` and `RTM_DELNEIGH`; `None` for those of bridges, and for addresses that no guest
-/// can have: multicast, loopback, of the link only.
+/// can have: multicast, loopback, of the link only. The groups that questions of ours go to are read.
 pub(super) fn read(message: &Message<'_>) -> Result<Option<Seen>, Malformed> {
     const HEADER: usize = 12;
     const NDA_PROTOCOL: u16 = 12;
@@ -50,10 +52,14 @@ pub(super) fn read(message: &Message<'_>) -> Result<Option<Seen>, Malformed> {
             _ => {}
         }
     }
-    let Some(address) = address.filter(|address| concerns(*address)) else { return Ok(None) };
-    let state = state_of(state);
-    let resolved = !matches!(state, NeighbourState::Unresolved | NeighbourState::Failed);
-    let mac = mac.filter(|_| resolved);
+    let is_kept = |address: &IpAddr| concerns(*address) || (ours && is_solicited_node(*address));
+    let Some(address) = address.filter(is_kept) else { return Ok(None) };
+    let state = match state_of(state) {
+        // This is how a question tells that it is about a machine that is known (`question`).
+        NeighbourState::Unresolved if ours && flags & libc::NTF_EXT_LEARNED == 0 => NeighbourState::Disputed,
+        state => state,
+    };
+    let mac = mac.filter(|_| state.is_resolved());
     let proxy = flags & libc::NTF_PROXY != 0;
     Ok(Some(Seen { link, address, value: Neighbour { mac, state, ours }, proxy }))
 }
@@ -127,21 +133,6 @@ pub(super) fn set(
     requests.order(RouteNetlinkMessage::NewNeighbour(message), flags)
 }
 
-/// Makes the kernel ask the holder of an entry whether it is still there.
-pub(super) fn probe(requests: &mut Requests, link: u32, address: IpAddr, mac: Mac) -> Result<(), Fault> {
-    let mut message = named(link, address, false);
-    message.header.state = State::Probe;
-    message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.0.to_vec()));
-    requests.order(RouteNetlinkMessage::NewNeighbour(message), NLM_F_REPLACE)
-}
-
-/// Makes the kernel ask the link who has an address, and keep the answer in an entry with our mark.
-pub(super) fn ask(requests: &mut Requests, link: u32, address: IpAddr) -> Result<(), Fault> {
-    let mut message = marked(named(link, address, false));
-    message.header.flags = NeighbourFlags::Use;
-    requests.order(RouteNetlinkMessage::NewNeighbour(message), NLM_F_CREATE)
-}
-
 /// Makes a proxy entry with our mark.
 pub(super) fn add_proxy(requests: &mut Requests, link: u32, address: Ipv6Addr) -> Result<(), Fault> {
     let message = marked(named(link, address.into(), true));
@@ -153,7 +144,7 @@ pub(super) fn delete(requests: &mut Requests, link: u32, address: IpAddr, proxy:
     requests.order(RouteNetlinkMessage::DelNeighbour(named(link, address, proxy)), 0)
 }
 
-fn named(link: u32, address: IpAddr, proxy: bool) -> NeighbourMessage {
+pub(super) fn named(link: u32, address: IpAddr, proxy: bool) -> NeighbourMessage {
     let mut message = NeighbourMessage::default();
     message.header.family = if address.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
     message.header.ifindex = link;
@@ -164,7 +155,7 @@ fn named(link: u32, address: IpAddr, proxy: bool) -> NeighbourMessage {
     message
 }
 
-fn marked(mut message: NeighbourMessage) -> NeighbourMessage {
+pub(super) fn marked(mut message: NeighbourMessage) -> NeighbourMessage {
     message.attributes.push(NeighbourAttribute::Protocol(RouteProtocol::Other(PROTOCOL)));
     message
 }

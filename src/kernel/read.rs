@@ -9,7 +9,7 @@ use super::error::Fault;
 use super::request::Requests;
 use super::slice::Slice;
 use super::state::State;
-use super::{address, link, neighbour, netns, route, rule, setting};
+use super::{address, link, neighbour, netns, route, rule, setting, table};
 use crate::model::snapshot::{Child, ChildKey, Filter, Master, Netns};
 
 /// So many children of one namespace are kept …
@@ -40,6 +40,10 @@ impl State {
                 Ok(())
             }
             Slice::Settings => self.read_settings(),
+            Slice::Tables => {
+                self.tables = table::read(requests, &self.tables)?;
+                Ok(())
+            }
             Slice::Filter => self.read_filter(),
             Slice::Namespaces => self.read_namespaces(requests),
             Slice::Inits => self.read_inits(requests),

@@ -14,6 +14,8 @@ pub(super) enum Slice {
     Neighbours,
     Proxies,
     Settings,
+    /// How full the neighbour tables are.
+    Tables,
     Filter,
     /// Which namespaces have an id; and then each of them.
     Namespaces,
@@ -29,7 +31,7 @@ pub(super) enum Slice {
 
 impl Slice {
     /// The objects of the host.
-    pub(super) const OF_HOST: [Slice; 8] = [
+    pub(super) const OF_HOST: [Slice; 9] = [
         Slice::Host,
         Slice::Links,
         Slice::Addresses,
@@ -38,6 +40,7 @@ impl Slice {
         Slice::Neighbours,
         Slice::Proxies,
         Slice::Settings,
+        Slice::Tables,
     ];
 
     /// The slices that are read with this one, itself included.
@@ -75,6 +78,7 @@ impl fmt::Display for Slice {
             Slice::Neighbours => f.write_str("the neighbours of the host"),
             Slice::Proxies => f.write_str("the proxy neighbours of the host"),
             Slice::Settings => f.write_str("the sysctls of the shims"),
+            Slice::Tables => f.write_str("the sizes of the neighbour tables"),
             Slice::Filter => f.write_str("the filters of the shims"),
             Slice::Namespaces => f.write_str("the list of namespaces"),
             Slice::Inits => f.write_str("the namespaces of guests' first processes"),

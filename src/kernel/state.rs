@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::marks::Marks;
 use super::slice::Slice;
 use super::{address, filter, link, setting};
+use crate::model::neighbours::NeighbourTable;
 use crate::model::snapshot::{AddressKey, Child, ChildKey, GuestAddress, HostAddress, Link, LinkKind, Netns};
 use crate::model::{Changes, Snapshot};
 
@@ -22,6 +23,8 @@ pub(super) struct State {
     /// The processes whose namespaces are wanted.
     pub(super) wanted_inits: BTreeSet<u32>,
     pub(super) filters: filter::Filters,
+    /// No decision stands on them.
+    pub(super) tables: Vec<NeighbourTable>,
     /// The kernel shows who made an address (Linux 5.18).
     pub(super) shows_address_protocol: bool,
 }

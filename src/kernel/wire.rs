@@ -121,6 +121,10 @@ pub(super) fn u32_at(bytes: &[u8], at: usize) -> Result<u32, Malformed> {
 }
 
 /// A signed number at the start of a value.
+pub(super) fn u64_at(bytes: &[u8], at: usize) -> Result<u64, Malformed> {
+    array(bytes.get(at..at + 8)).map(u64::from_ne_bytes)
+}
+
 pub(super) fn i32_of(value: &[u8]) -> Result<i32, Malformed> {
     array(Some(value)).map(i32::from_ne_bytes)
 }

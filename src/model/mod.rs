@@ -14,6 +14,7 @@ pub mod changes;
 pub mod inventory;
 pub mod mac;
 pub mod names;
+pub mod neighbours;
 pub mod plan;
 pub mod snapshot;
 pub mod status;

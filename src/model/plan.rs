@@ -101,14 +101,17 @@ pub enum Op {
     SetRoute { shim: ShimRef, destination: IpNet, source: Option<IpAddr>, table: u32, replace: bool },
     /// Makes the rule that looks up our own table.
     AddRule { ipv6: bool, priority: u32 },
-    /// Asks the LAN who has an address: its known holder, or everybody.
-    Probe { link: u32, link_name: String, address: IpAddr },
+    /// Asks everybody on the LAN who has an address, whatever is known. `disputed`: another machine is known to have it,
+    /// which holds until nobody has answered.
+    Probe { link: u32, link_name: String, address: IpAddr, disputed: bool },
     /// Deletes our rule.
     DeleteRule { ipv6: bool, priority: u32 },
     /// Deletes a route of ours.
     DeleteRoute { link: u32, link_name: String, destination: IpNet, table: u32, metric: u32 },
     /// Deletes a neighbour entry of ours.
     DeleteNeighbour { link: u32, link_name: String, address: IpAddr },
+    /// Leaves the entry that a question of ours has made to the kernel, which keeps it while the host needs it.
+    ReleaseNeighbour { link: u32, link_name: String, address: IpAddr },
     /// Deletes a proxy neighbour entry of ours.
     DeleteProxy { link: u32, link_name: String, address: Ipv6Addr },
     /// Deletes an own address of a shim.
@@ -137,9 +140,9 @@ impl Op {
             }
             Op::AddProxy { shim, address } => (&shim.name, Some(IpNet::from(IpAddr::from(*address)))),
             Op::SetRoute { shim, destination, .. } => (&shim.name, Some(*destination)),
-            Op::Probe { link_name, address, .. } | Op::DeleteNeighbour { link_name, address, .. } => {
-                (link_name, Some(IpNet::from(*address)))
-            }
+            Op::Probe { link_name, address, .. }
+            | Op::DeleteNeighbour { link_name, address, .. }
+            | Op::ReleaseNeighbour { link_name, address, .. } => (link_name, Some(IpNet::from(*address))),
             Op::DeleteRoute { link_name, destination, .. } => (link_name, Some(*destination)),
             Op::DeleteProxy { link_name, address, .. } => {
                 (link_name, Some(IpNet::from(IpAddr::from(*address))))
@@ -155,7 +158,8 @@ impl Op {
         match self {
             Op::SetNeighbour { address, .. }
             | Op::Probe { address, .. }
-            | Op::DeleteNeighbour { address, .. } => Some(*address),
+            | Op::DeleteNeighbour { address, .. }
+            | Op::ReleaseNeighbour { address, .. } => Some(*address),
             Op::SetRoute { destination, .. } | Op::DeleteRoute { destination, .. } => {
                 is_host(destination).then(|| destination.addr())
             }
@@ -170,6 +174,7 @@ impl Op {
             Op::DeleteRule { .. }
                 | Op::DeleteRoute { .. }
                 | Op::DeleteNeighbour { .. }
+                | Op::ReleaseNeighbour { .. }
                 | Op::DeleteProxy { .. }
                 | Op::DeleteAddress { .. }
                 | Op::DeleteShim { .. }
@@ -229,6 +234,9 @@ impl fmt::Display for Op {
             }
             Op::DeleteNeighbour { link_name, address, .. } => {
                 write!(f, "delete neighbour {address} on {link_name}")
+            }
+            Op::ReleaseNeighbour { link_name, address, .. } => {
+                write!(f, "leave neighbour {address} on {link_name} to the kernel")
             }
             Op::DeleteProxy { link_name, address, .. } => {
                 write!(f, "no longer let {link_name} answer for {address}")

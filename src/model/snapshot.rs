@@ -238,6 +238,19 @@ pub struct Neighbour {
     pub ours: bool,
 }
 
+impl Neighbour {
+    /// Everybody was asked, by us, and nobody has answered. That one machine has not answered to the kernel, which asks it
+    /// alone, says less: whoever sends with its MAC has the switch deliver the question elsewhere.
+    pub fn is_nobodys(&self) -> bool {
+        self.ours && self.state == NeighbourState::Failed
+    }
+
+    /// Everybody is being asked, by us.
+    pub fn is_asked_for(&self) -> bool {
+        self.ours && matches!(self.state, NeighbourState::Unresolved | NeighbourState::Disputed)
+    }
+}
+
 /// The states of a neighbour entry, as far as they make a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NeighbourState {
@@ -251,8 +264,18 @@ pub enum NeighbourState {
     Probing,
     /// No answer yet: `NUD_INCOMPLETE` (and `NUD_NONE`).
     Unresolved,
+    /// The same, in an entry of ours, and another machine is known to have had it.
+    Disputed,
     /// Asked for, and nobody answered: `NUD_FAILED`.
     Failed,
+}
+
+impl NeighbourState {
+    /// The kernel knows a MAC.
+    pub fn is_resolved(self) -> bool {
+        use NeighbourState as S;
+        matches!(self, S::Permanent | S::Reachable | S::Stale | S::Probing)
+    }
 }
 
 /// The sysctls that make a shim quiet, each with its file below `/proc/sys/net`.

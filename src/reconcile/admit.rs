@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use super::ground::Ground;
 use crate::config::Probe;
 use crate::model::Mac;
-use crate::model::snapshot::{GuestAddress, Link, NeighbourState};
+use crate::model::snapshot::{GuestAddress, Link, Neighbour, NeighbourState};
 
 /// Why an address is refused. The codes are part of the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,12 +65,7 @@ impl Reason {
     pub fn is_urgent(self) -> bool {
         !matches!(
             self,
-            Reason::OffLink
-                | Reason::NoSource
-                | Reason::Tentative
-                | Reason::Asking
-                | Reason::MasterMac
-                | Reason::RouteTaken
+            Reason::OffLink | Reason::NoSource | Reason::Tentative | Reason::MasterMac | Reason::RouteTaken
         )
     }
 }
@@ -122,8 +117,8 @@ impl Verdict {
 /// Who claims an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claimant {
-    /// The MACs that are its by right: a machine that was seen on the LAN with one of them was the claimant itself. Root
-    /// in a guest can take any other machine's.
+    /// The MACs that are its by right: a machine that was seen on the LAN with one of them may have been the claimant
+    /// itself, before it came here. Root in a guest can take any other machine's.
     pub known_as: Vec<Mac>,
     /// Those at which the shim reaches it. They differ from its own for a sibling of the NIC in another mode than bridge.
     pub reached_at: Vec<Mac>,
@@ -196,6 +191,10 @@ pub fn admit(
     if let Some(verdict) = held_on_lan(ground, parent, claimant, ip) {
         return verdict;
     }
+    if let Some(why) = ground.facts.unasked.get(&ip) {
+        let message = format!("the LAN of {link} must be asked first who has {ip}, and cannot be: {why}");
+        return refused(R::Asking, message);
+    }
     if is_asked_first(ground, parent, claimant, ip) {
         let why = match claimant.distrusted {
             true => "an address of this NIC turned out to be another machine's",
@@ -239,10 +238,25 @@ fn held_on_lan(ground: &Ground<'_>, parent: &Link, claimant: &Claimant, ip: IpAd
     let entry = ground.snapshot.neighbours.get(&(ip, parent.index))?;
     // One that we set by hand on a parent is a leftover, no knowledge.
     let leftover = entry.ours && entry.state == NeighbourState::Permanent;
-    let holder = entry.mac.filter(|holder| !claimant.known_as.contains(holder) && !leftover)?;
+    if entry.state == NeighbourState::Disputed {
+        let message =
+            format!("another machine held {ip} on the LAN of {}; asking whether it still does", parent.name);
+        return Some(Verdict::refused(Reason::HeldOnLan, message));
+    }
+    // A parent never hears its own children: what has answered to a question of ours is another machine, whatever its
+    // MAC. What the kernel knows by itself may be older than the claimant's coming here.
+    let itself = |holder: &Mac| !entry.ours && claimant.known_as.contains(holder);
+    let holder = entry.mac.filter(|holder| !leftover && !itself(holder))?;
     let link = &parent.name;
+    if claimant.reached_at.contains(&holder) {
+        let message = format!(
+            "a machine on the LAN of {link} that has {ip} has this guest's MAC, {holder}, too; two machines must share \
+             neither"
+        );
+        return Some(Verdict::refused(Reason::HeldOnLan, message));
+    }
     match entry.state {
-        NeighbourState::Unresolved | NeighbourState::Failed => None,
+        NeighbourState::Unresolved | NeighbourState::Disputed | NeighbourState::Failed => None,
         NeighbourState::Permanent | NeighbourState::Reachable => Some(Verdict::refused(
             Reason::HeldOnLan,
             format!("{holder} holds {ip} on the LAN of {link}; two machines must not share an address"),
@@ -262,8 +276,7 @@ fn is_asked_first(ground: &Ground<'_>, parent: &Link, claimant: &Claimant, ip: I
         Probe::Off => false,
     };
     let entry = || ground.snapshot.neighbours.get(&(ip, parent.index));
-    let silent = || entry().is_some_and(|entry| entry.state == NeighbourState::Failed);
-    wanted && !silent() && !claimant.holds(ground, parent.index, ip)
+    wanted && !entry().is_some_and(Neighbour::is_nobodys) && !claimant.holds(ground, parent.index, ip)
 }
 
 /// A machine of the LAN answers for an address just now.

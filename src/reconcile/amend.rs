@@ -13,6 +13,7 @@ use super::desire::rules;
 use super::desired::Desired;
 use super::ground::Ground;
 use crate::config::Config;
+use crate::model::neighbours::solicited_node;
 use crate::model::snapshot::ChildKey;
 use crate::model::{Changes, Snapshot};
 
@@ -30,6 +31,8 @@ pub fn amend(
     }
     let ground = Ground { snapshot, config, facts: &desired.facts };
     let mut addresses = changes.addresses.clone();
+    // Over IPv6 a question has an entry of its own.
+    addresses.extend(groups(snapshot, &changes.addresses));
     let claimants = changes.addresses.iter().flat_map(|address| desired.claims.claimants(*address));
     let children = claimants.chain(&changes.children);
     let mains: BTreeSet<ChildKey> = children.map(|child| desired.parties.main(*child)).collect();
@@ -68,4 +71,13 @@ pub fn amend(
         }
     }
     (rules(&ground, &desired.shims, &desired.holders) == desired.rules).then_some(addresses)
+}
+
+/// The groups with an entry of ours that questions about these addresses go to.
+fn groups(snapshot: &Snapshot, addresses: &BTreeSet<IpAddr>) -> BTreeSet<IpAddr> {
+    let stands = |group: &IpAddr| {
+        let mut entries = snapshot.neighbours.range((*group, 0)..=(*group, u32::MAX));
+        entries.any(|(_, entry)| entry.ours)
+    };
+    addresses.iter().filter_map(|address| solicited_node(*address)).filter(stands).collect()
 }

@@ -24,8 +24,8 @@ pub struct Parties {
     pub served: BTreeMap<ChildKey, Seat>,
     /// The children that no server vouches for. They may keep what they hold, and claim nothing new.
     pub orphans: BTreeSet<ChildKey>,
-    /// The MACs that the servers gave to NICs of their guests.
-    pub given: BTreeSet<Mac>,
+    /// The MACs that the servers gave to the NICs that are served.
+    pub given: BTreeMap<NicKey, Mac>,
     /// The parents on which no shim can stand, by ifindex: nobody can hold anything there.
     pub blocked: BTreeSet<u32>,
 }
@@ -56,12 +56,13 @@ impl Parties {
         std::iter::once(main).chain(kin.map(|(key, _)| *key))
     }
 
-    /// Who claims the addresses of a child. A virtual router's MAC is whose it is just now; and what no server vouches for
-    /// claims nothing new.
+    /// Who claims the addresses of a child. What a server gave to a NIC excuses that NIC and its kin, nobody else. A virtual
+    /// router's MAC is whose it is just now; and what no server vouches for claims nothing new.
     fn claimant(&self, ground: &Ground<'_>, key: ChildKey, child: &Child) -> Claimant {
         let reached_at = reached_at(ground.snapshot, key, child);
+        let given = self.served.get(&key).and_then(|seat| self.given.get(&seat.nic));
         let rightly =
-            |mac: &Mac| self.given.contains(mac) || mac.is_virtual_routers() || self.orphans.contains(&key);
+            |mac: &Mac| given == Some(mac) || mac.is_virtual_routers() || self.orphans.contains(&key);
         let known_as = reached_at.iter().chain([&child.mac]).copied().filter(rightly).collect();
         Claimant { known_as, reached_at, distrusted: ground.facts.distrusted.contains(&self.main(key)) }
     }

@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::model::inventory::{Guest, GuestKind, Inventory, Mode, Nic, NicParent, OptOut, Power};
 use crate::model::snapshot::{Child, ChildKey, Netns};
 use crate::model::status::Problem;
-use crate::model::{NicKey, Snapshot};
+use crate::model::{Mac, NicKey, Snapshot};
 
 /// Decides. `memory` is what the last call left, updated to what the next one needs.
 pub fn desire(config: &Config, inventory: &Inventory, snapshot: &Snapshot, memory: &mut Memory) -> Desired {
@@ -132,9 +132,15 @@ fn parties(
             parties.served.insert(*key, Seat { nic: (*nic).clone(), main: *main, mac });
         }
     }
-    let given = inventory.guests().flat_map(|(_, guest)| guest.nics.iter().filter_map(|nic| nic.mac));
-    parties.given = given.collect();
-    let known = |key: &ChildKey, child: &Child| parties.given.contains(&child.mac) || kin.contains_key(key);
+    let nics = inventory.guests().flat_map(|(key, guest)| {
+        let mac = move |nic: &Nic| Some((NicKey { guest: key.clone(), nic: nic.name.clone() }, nic.mac?));
+        guest.nics.iter().filter_map(mac)
+    });
+    let nics: BTreeMap<NicKey, Mac> = nics.collect();
+    let given: BTreeSet<Mac> = nics.values().copied().collect();
+    let is_served = |nic: &NicKey| decisions.get(nic).is_some_and(|decision| decision.parent().is_some());
+    parties.given = nics.into_iter().filter(|(nic, _)| is_served(nic)).collect();
+    let known = |key: &ChildKey, child: &Child| given.contains(&child.mac) || kin.contains_key(key);
     let family =
         |key: &ChildKey, child: &Child| (key.netns != Netns::Host).then_some((key.netns, child.parent));
     let spoken_for = snapshot.children.iter().filter(|(key, child)| known(key, child));

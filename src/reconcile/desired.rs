@@ -28,6 +28,8 @@ pub struct Memory {
     pub distrusted: BTreeSet<ChildKey>,
     /// What was held though no server vouches for it.
     pub unclaimed: BTreeSet<Holding>,
+    /// The addresses of which the LAN had to be asked and could not be, each with the reason.
+    pub unasked: BTreeMap<IpAddr, String>,
 }
 
 /// Everything that should exist, and every decision on the way there. `claims` and `holders` follow the addresses of
@@ -166,6 +168,11 @@ impl Desired {
             Verdict::Refused(refusal) => Some(refusal.reason),
             Verdict::Admitted { .. } => None,
         }
+    }
+
+    /// Another machine is known to have an address that a child claims.
+    pub(super) fn is_disputed(&self, child: &ChildKey, address: IpAddr) -> bool {
+        self.refusal(child, address) == Some(Reason::HeldOnLan)
     }
 
     fn weighed<'a>(&'a self, child: &ChildKey, address: IpAddr, own: &'a Verdict) -> Cow<'a, Verdict> {

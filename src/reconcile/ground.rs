@@ -44,6 +44,8 @@ pub struct HostFacts {
     pub(super) distrusted: BTreeSet<ChildKey>,
     /// What was held though no server vouches for it: the kernel drops our entries with a link's carrier or last address.
     pub(super) unclaimed: BTreeSet<Holding>,
+    /// The addresses of which the LAN could not be asked, and why.
+    pub(super) unasked: BTreeMap<IpAddr, String>,
     /// The children by their MAC.
     by_mac: BTreeSet<(Mac, ChildKey)>,
     /// The children by their MAC and by those at which they are reached.
@@ -77,6 +79,7 @@ impl HostFacts {
             shims: standing_shims(snapshot, &memory.refused_macs),
             distrusted: memory.distrusted.clone(),
             unclaimed: memory.unclaimed.clone(),
+            unasked: memory.unasked.clone(),
             by_mac: snapshot.children.iter().map(|(key, child)| (child.mac, *key)).collect(),
             ..HostFacts::default()
         };

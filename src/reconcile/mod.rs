@@ -29,6 +29,7 @@ pub mod probe;
 pub mod schedule;
 mod select;
 mod shim;
+mod table;
 
 pub use amend::amend;
 pub use decide::decide;
@@ -37,3 +38,4 @@ pub use desired::{Decision, Desired};
 pub use diff::{diff, diff_at};
 pub use probe::Probes;
 pub use schedule::Schedule;
+pub use table::table_full;

@@ -13,7 +13,7 @@ use super::desired::Desired;
 use super::schedule::Error;
 use crate::config::{Config, Probe};
 use crate::model::plan::Scope;
-use crate::model::snapshot::{Child, ChildKey};
+use crate::model::snapshot::{ChildKey, NeighbourState};
 use crate::model::{Op, Snapshot};
 
 /// A standing address is asked for again after this time: a service may have moved to another machine.
@@ -21,6 +21,9 @@ const AGAIN: Duration = Duration::from_secs(600);
 /// The kernel asks three times, a second apart. While a claim waits for the answer, or is refused for it, the question is
 /// put again: the holder may just have gone.
 const ANSWERED: Duration = Duration::from_secs(5);
+/// How long after a virtual router's MAC came to a guest the LAN is asked. The former master gives the address up when it
+/// hears of the new one, and may answer until then.
+const HANDED_OVER: Duration = Duration::from_millis(500);
 /// So many addresses may be asked for within the time that the kernel takes for one: it keeps an entry for each, and
 /// the host's neighbour table holds a thousand.
 const AT_ONCE: usize = 64;
@@ -32,7 +35,10 @@ pub struct Probes {
     subjects: BTreeMap<IpAddr, Subject>,
     /// The same, by their turn.
     agenda: BTreeMap<Turn, BTreeSet<(Instant, IpAddr)>>,
-    /// Those that could not be asked for at the last try, and why.
+    /// Those that could not be asked for at the last try, and why. In [`Memory::unasked`] are those of them that were never
+    /// asked for with success.
+    ///
+    /// [`Memory::unasked`]: super::desired::Memory::unasked
     failed: BTreeMap<IpAddr, (Op, Error)>,
     /// When the last ones were asked for, [`AT_ONCE`] at most.
     lately: VecDeque<Instant>,
@@ -45,7 +51,14 @@ struct Subject {
     parent: u32,
     /// Its route waits for nobody to answer.
     waits: bool,
+    /// Another machine is known to have it.
+    disputed: bool,
+    /// The kernel knows it on the LAN with the MAC of its holder here, by itself: of old, or from another machine that
+    /// has the same.
+    known: bool,
     asked: bool,
+    /// It was asked for with success.
+    put: bool,
     due: Instant,
 }
 
@@ -94,26 +107,36 @@ impl Probes {
         };
         for address in addresses {
             match subject(config.policy.max_addresses, desired, snapshot, address, now) {
-                Some(subject) => self.take_up(address, subject, now),
+                Some(subject) => self.take_up(address, snapshot, subject, now),
                 None => self.drop(address),
             }
         }
     }
 
-    fn take_up(&mut self, address: IpAddr, subject: Subject, now: Instant) {
-        let same = |known: &Subject| {
-            (known.child, known.parent, known.waits) == (subject.child, subject.parent, subject.waits)
-        };
-        let subject = match self.subjects.get(&address) {
-            Some(known) if same(known) => return,
-            // Nobody has answered: this is what its route has waited for.
-            Some(known) if known.waits && known.child == subject.child => {
-                Subject { asked: true, due: now + AGAIN, ..subject }
+    fn take_up(&mut self, address: IpAddr, snapshot: &Snapshot, new: Subject, now: Instant) {
+        let same = |known: &&Subject| (known.child, known.parent) == (new.child, new.parent);
+        let known = self.subjects.get(&address).filter(same).cloned();
+        if known.is_none() {
+            self.failed.remove(&address);
+        }
+        let failed = self.failed.contains_key(&address);
+        let subject = match &known {
+            // It could not be asked for, which is why it waits; the next try comes in its time.
+            Some(known) if failed => Subject { asked: known.asked, put: known.put, due: known.due, ..new },
+            Some(known) if known.waits == new.waits => {
+                let due = if new.known && !known.known { new.due.min(known.due) } else { known.due };
+                Subject { asked: known.asked, put: known.put, due, ..new }
             }
-            _ => subject,
+            // Everybody is being asked, or nobody has answered: this is what its route has waited for.
+            Some(known) if known.waits && is_settled(snapshot, new.parent, address) => {
+                Subject { asked: true, put: true, due: now + AGAIN, ..new }
+            }
+            _ => new,
         };
-        self.drop(address);
-        self.enter(address, subject);
+        if known.as_ref() != Some(&subject) {
+            self.leave(address);
+            self.enter(address, subject);
+        }
     }
 
     fn enter(&mut self, address: IpAddr, subject: Subject) {
@@ -144,31 +167,41 @@ impl Probes {
             let (_, address) = *turns.find(|(due, _)| *due <= now)?;
             let subject = self.leave(address)?;
             let due = now + if subject.waits { ANSWERED } else { AGAIN };
-            let parent = snapshot.links.get(&subject.parent);
+            let (parent, disputed) = (snapshot.links.get(&subject.parent), subject.disputed);
             self.enter(address, Subject { asked: true, due, ..subject });
             let Some(parent) = parent else { continue };
             self.lately.push_back(now);
             if self.lately.len() > AT_ONCE {
                 self.lately.pop_front();
             }
-            return Some(Op::Probe { link: parent.index, link_name: parent.name.clone(), address });
+            return Some(Op::Probe { link: parent.index, link_name: parent.name.clone(), address, disputed });
         }
     }
 
     /// Remembers what became of a question. One that could not be put is put again soon.
     pub fn asked(&mut self, question: Op, now: Instant, result: Result<(), Error>) {
         let Some(address) = question.address() else { return };
+        let Some(subject) = self.leave(address) else { return };
         match result {
             Ok(()) => {
+                self.enter(address, Subject { put: true, ..subject });
                 self.failed.remove(&address);
             }
             Err(error) => {
-                if let Some(subject) = self.leave(address) {
-                    self.enter(address, Subject { due: now + ANSWERED, ..subject });
-                    self.failed.insert(address, (question, error));
-                }
+                self.enter(address, Subject { due: now + ANSWERED, ..subject });
+                self.failed.insert(address, (question, error));
             }
         }
+    }
+
+    /// The addresses that nobody may have because the LAN could never be asked who has them, each with the reason. What
+    /// was asked for once with success keeps its route.
+    pub fn unasked(&self) -> BTreeMap<IpAddr, String> {
+        let never = self
+            .failed
+            .iter()
+            .filter(|(address, _)| self.subjects.get(address).is_some_and(|subject| !subject.put));
+        never.map(|(address, (_, error))| (*address, error.message.clone())).collect()
     }
 
     /// The questions that could not be put at the last try, each with its error.
@@ -199,20 +232,37 @@ fn subject(
         let mut first = desired.claims.of(child).filter(|(_, verdict)| is_open(verdict)).take(most);
         first.any(|(its, _)| its == address)
     };
-    let (child, parent, waits, due) = match desired.holders.get(&address) {
+    let entry = |parent| snapshot.neighbours.get(&(address, parent));
+    let (child, parent, waits, stands) = match desired.holders.get(&address) {
         Some(holder) => {
             // What stands already, another process has asked for.
             let stands = desired.facts.holds(snapshot, holder.parent, holder.mac, address);
-            (holder.child, holder.parent, false, if stands { now + AGAIN } else { now })
+            (holder.child, holder.parent, false, stands)
         }
         None => {
             let child = claimants.find(waiting)?;
-            let Child { parent, .. } = snapshot.children.get(child)?;
-            (*child, *parent, true, now)
+            (*child, snapshot.children.get(child)?.parent, true, false)
         }
     };
     desired.shims.get(&parent).filter(|shim| shim.obstacle.is_none())?;
-    Some(Subject { child, parent, waits, asked: false, due })
+    let known = !waits && entry(parent).is_some_and(|entry| !entry.ours && entry.mac.is_some());
+    let comes_and_goes = snapshot.children.get(&child).is_some_and(|child| child.mac.is_virtual_routers());
+    let disputed = desired.is_disputed(&child, address);
+    let answers = entry(parent).is_some_and(|entry| entry.state == NeighbourState::Reachable);
+    let due = now
+        + match () {
+            () if stands && !known => AGAIN,
+            () if disputed && answers => ANSWERED,
+            () if comes_and_goes => HANDED_OVER,
+            () => Duration::ZERO,
+        };
+    Some(Subject { child, parent, waits, disputed, known, asked: false, put: stands, due })
+}
+
+/// The question to everybody is under way, or was put in vain.
+fn is_settled(snapshot: &Snapshot, parent: u32, address: IpAddr) -> bool {
+    let entry = snapshot.neighbours.get(&(address, parent));
+    entry.is_some_and(|entry| entry.is_nobodys() || entry.is_asked_for())
 }
 
 /// The LAN's answer, or its silence, decides on the claim.
@@ -224,7 +274,7 @@ fn is_open(verdict: &Verdict) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::snapshot::{Link, LinkKind, Netns};
+    use crate::model::snapshot::{Link, LinkKind, Neighbour, Netns};
     use crate::model::{Mac, ShimRef};
     use crate::reconcile::desired::{Holder, Shim};
 
@@ -297,12 +347,24 @@ mod tests {
 
     #[test]
     fn whoever_is_new_comes_before_all_that_was_asked_for_in_vain() {
-        let (desired, snapshot) = guests(150);
+        let (desired, mut snapshot) = guests(150);
         let (mut probes, start) = (Probes::default(), Instant::now());
         for last in 1..=149 {
             let address = IpAddr::from([192, 0, 2, last]);
             let Holder { child, parent, .. } = desired.holders[&address];
-            probes.enter(address, Subject { child, parent, waits: true, asked: true, due: start });
+            let waits = Subject {
+                child,
+                parent,
+                waits: true,
+                disputed: false,
+                known: false,
+                asked: true,
+                put: true,
+                due: start,
+            };
+            probes.enter(address, waits);
+            let silence = Neighbour { mac: None, state: NeighbourState::Failed, ours: true };
+            snapshot.neighbours.insert((address, parent), silence);
         }
         let now = start + SPAN;
         look(&mut probes, &desired, &snapshot, now);
@@ -322,6 +384,25 @@ mod tests {
         let question = probes.next(&snapshot, now + ANSWERED).unwrap();
         probes.asked(question, now + ANSWERED, Ok(()));
         assert_eq!((probes.failures().count(), probes.wake()), (0, Some(now + ANSWERED + AGAIN)));
+    }
+
+    #[test]
+    fn what_could_never_be_asked_for_holds_back_its_route_until_it_can() {
+        let (desired, snapshot) = guests(2);
+        let (mut probes, now) = (Probes::default(), Instant::now());
+        let error = || Error { code: "kernel-refused", message: "full".to_owned(), hint: None };
+        look(&mut probes, &desired, &snapshot, now);
+        let first = probes.next(&snapshot, now).unwrap();
+        probes.asked(first, now, Ok(()));
+        let second = probes.next(&snapshot, now).unwrap();
+        probes.asked(second, now, Err(error()));
+        assert_eq!(probes.unasked(), BTreeMap::from([(IpAddr::from([192, 0, 2, 2]), "full".to_owned())]));
+        // Both fail later: the first was asked for once.
+        let later = now + AGAIN;
+        while let Some(question) = probes.next(&snapshot, later) {
+            probes.asked(question, later, Err(error()));
+        }
+        assert_eq!((probes.failures().count(), probes.unasked().len()), (2, 1));
     }
 
     #[test]

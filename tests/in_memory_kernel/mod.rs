@@ -16,8 +16,8 @@
 //!   exclusive add nor a replace cares: the one fails on, the other takes away, a route through any link.
 //! * **Addresses.** When an address goes, IPv4 routes with it as preferred source go, IPv6 ones lose it (9). With
 //!   the last IPv4 address of a link all its IPv4 routes and neighbours go (14).
-//! * **Neighbours** are taken by a link that is down, too. A probe turns a stale one into one that is asked for (34), and makes one where there
-//!   is none.
+//! * **Neighbours** are taken by a link that is down, too. A probe makes one that is unresolved and ours, where there
+//!   was one too (34). Over IPv6 it makes one for the group that is asked as well.
 //! * **Filters** outlive their link, as on newer kernels.
 //! * **IPv6** switched off on a link takes all IPv6 from it, and none can be added.
 //! * "Exists already and is equal" and "gone already" are success; deletes touch nothing but what bears our mark.
@@ -29,6 +29,7 @@ use ipnet::IpNet;
 use macvlan_shim::model::inventory::Mode;
 use macvlan_shim::model::names::metric;
 use macvlan_shim::model::names::{LINK_GROUP, TABLE};
+use macvlan_shim::model::neighbours::solicited_node;
 use macvlan_shim::model::snapshot::{
     AddressKey, HostAddress, Link, LinkKind, Neighbour, NeighbourState, Route, RouteKey, RouteKind, Rule,
     Setting, ShimFilter, Snapshot,
@@ -137,17 +138,24 @@ impl InMemoryKernel {
                 });
                 Ok(())
             }
-            Op::Probe { link, address, .. } => match self.snapshot.neighbours.get_mut(&(*address, *link)) {
-                None => {
-                    let asked = Neighbour { mac: None, state: NeighbourState::Unresolved, ours: true };
-                    self.snapshot.neighbours.insert((*address, *link), asked);
-                    Ok(())
+            Op::Probe { link, address, disputed, .. } => {
+                let entry = self.snapshot.neighbours.get(&(*address, *link));
+                let state = match entry.map(|entry| entry.state) {
+                    Some(NeighbourState::Permanent) => return Ok(()),
+                    _ if *disputed => NeighbourState::Disputed,
+                    _ => NeighbourState::Unresolved,
+                };
+                self.ask(*link, *address, state);
+                Ok(())
+            }
+            Op::ReleaseNeighbour { link, address, .. } => {
+                if let Some(entry) =
+                    self.snapshot.neighbours.get_mut(&(*address, *link)).filter(|entry| entry.ours)
+                {
+                    (entry.state, entry.ours) = (NeighbourState::Stale, false);
                 }
-                Some(entry) => {
-                    entry.state = NeighbourState::Probing;
-                    Ok(())
-                }
-            },
+                Ok(())
+            }
             Op::DeleteRule { ipv6, priority } => {
                 self.snapshot
                     .rules
@@ -190,6 +198,17 @@ impl InMemoryKernel {
                 Ok(())
             }
         }
+    }
+
+    /// Over IPv6 the question has an entry of its own.
+    fn ask(&mut self, link: u32, address: IpAddr, state: NeighbourState) {
+        if let Some(group) = solicited_node(address) {
+            let mac = Some(Mac([0x33, 0x33, 0xff, 0, 0, 0]));
+            let entry = Neighbour { mac, state: NeighbourState::Permanent, ours: true };
+            self.snapshot.neighbours.insert((group, link), entry);
+        }
+        let asked = Neighbour { mac: None, state, ours: true };
+        self.snapshot.neighbours.insert((address, link), asked);
     }
 
     fn create(&mut self, name: &str, parent: u32, mac: Mac, mtu: u32) -> Result<(), String> {

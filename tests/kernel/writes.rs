@@ -282,7 +282,7 @@ fn nobody_answers_for_a_free_address() {
     let mut kernel = Kernel::open().unwrap();
     let link = host.parent(&kernel);
     for address in [ip("192.0.2.51"), ip("2001:db8::51")] {
-        let probe = Op::Probe { link, link_name: "eth0".to_owned(), address };
+        let probe = Op::Probe { link, link_name: "eth0".to_owned(), address, disputed: false };
         // A second question does not disturb the first.
         apply_twice(&mut kernel, &probe);
         eventually(&mut kernel, |snapshot| {
@@ -300,14 +300,57 @@ fn an_old_holder_is_asked_whether_it_is_still_there() {
     let host = Host::new();
     let mut kernel = Kernel::open().unwrap();
     let (link, address) = (host.parent(&kernel), ip("192.0.2.50"));
-    let probe = Op::Probe { link, link_name: "eth0".to_owned(), address };
+    let probe = Op::Probe { link, link_name: "eth0".to_owned(), address, disputed: true };
     host.ip("neigh add 192.0.2.50 lladdr 02:00:00:00:00:50 dev eth0 nud stale");
     kernel.apply(&probe).unwrap();
     kernel.drain();
-    assert_eq!(kernel.snapshot().neighbours[&(address, link)].state, NeighbourState::Probing);
+    // Everybody is asked, and that it was known is not forgotten.
+    let entry = kernel.snapshot().neighbours[&(address, link)];
+    assert_eq!((entry.state, entry.ours), (NeighbourState::Disputed, true));
     eventually(&mut kernel, |snapshot| {
-        snapshot.neighbours.get(&(address, link)).is_none_or(|entry| entry.state == NeighbourState::Failed)
+        snapshot.neighbours.get(&(address, link)).is_some_and(|entry| entry.is_nobodys())
     });
+}
+
+/// Even the machine that is known is asked along with everybody, and its answer is one to us.
+#[test]
+fn who_answers_has_an_entry_of_ours_until_it_is_left_to_the_kernel() {
+    let host = Host::new();
+    let mut kernel = Kernel::open().unwrap();
+    let link = host.parent(&kernel);
+    let machine = host.guest();
+    // Without an address of its own kind the kernel sends no question of ours over IPv6.
+    host.ip("addr add fe80::1/64 dev eth0 nodad");
+    host.ip(&format!("link set lan netns {}", machine.pid()));
+    for command in
+        ["link set lan up", "addr add 192.0.2.60/24 dev lan", "addr add 2001:db8::60/64 dev lan nodad"]
+    {
+        machine.ip(command);
+    }
+    for (address, known) in [("192.0.2.60", "reachable"), ("2001:db8::60", "delay"), ("192.0.2.60", "stale")]
+    {
+        host.ip(&format!("neigh replace {address} lladdr 02:00:00:00:00:60 dev eth0 nud {known}"));
+        let address = ip(address);
+        for disputed in [false, true] {
+            kernel.apply(&Op::Probe { link, link_name: "eth0".to_owned(), address, disputed }).unwrap();
+            eventually(&mut kernel, |snapshot| {
+                let entry = snapshot.neighbours.get(&(address, link));
+                entry.is_some_and(|entry| entry.state == NeighbourState::Reachable && entry.ours)
+            });
+            assert_ne!(kernel.snapshot().neighbours[&(address, link)].mac, Some(Mac([2, 0, 0, 0, 0, 0x60])));
+        }
+        let release = Op::ReleaseNeighbour { link, link_name: "eth0".to_owned(), address };
+        apply_twice(&mut kernel, &release);
+        kernel.drain();
+        let entry = kernel.snapshot().neighbours[&(address, link)];
+        assert_eq!((entry.state, entry.ours), (NeighbourState::Stale, false));
+    }
+    // Over IPv6 the group is left, which the next decision takes away.
+    let group = ip("ff02::1:ff00:60");
+    assert!(kernel.snapshot().neighbours[&(group, link)].ours);
+    kernel.apply(&Op::DeleteNeighbour { link, link_name: "eth0".to_owned(), address: group }).unwrap();
+    kernel.drain();
+    assert!(!kernel.snapshot().neighbours.contains_key(&(group, link)));
 }
 
 fn apply_twice(kernel: &mut Kernel, op: &Op) {

@@ -2,16 +2,21 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
-use macvlan_shim::model::Mac;
+use ipnet::IpNet;
+use macvlan_shim::config::Probe;
+use macvlan_shim::model::neighbours::solicited_node;
+use macvlan_shim::model::plan::Scope;
 use macvlan_shim::model::snapshot::{ChildKey, NeighbourState, Netns, Snapshot};
+use macvlan_shim::model::{Mac, Op};
 use macvlan_shim::reconcile::desired::Memory;
-use macvlan_shim::reconcile::{desire, diff};
+use macvlan_shim::reconcile::{Probes, desire, diff};
 use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::worlds::{ADDRESSES, Event, LAN_MACHINE, World, good_net, wide_or_host, world};
-use super::{apply, config, is_host};
+use super::{apply, config, configured_ranges, is_host};
 use crate::in_memory_kernel::InMemoryKernel;
 
 /// Where an address leads to a guest: the parent, and the address.
@@ -42,6 +47,11 @@ fn routed(snapshot: &Snapshot) -> BTreeSet<Place> {
     ours.filter_map(|key| Some((parent(&key.link)?, key.destination.addr()))).collect()
 }
 
+/// A guest's, or that of a machine on the LAN.
+fn mac() -> impl Strategy<Value = Mac> {
+    prop_oneof![2 => (1u8..6).prop_map(|last| Mac([0, 0x16, 0x3e, 0, 0, last])), 2 => Just(LAN_MACHINE)]
+}
+
 /// What root in a guest can do, one thing or two that belong together.
 fn deed() -> impl Strategy<Value = Vec<Event>> {
     let key = |index: u32| (0i32..4).prop_map(move |id| ChildKey { netns: Netns::Id(id), index });
@@ -51,7 +61,6 @@ fn deed() -> impl Strategy<Value = Vec<Event>> {
             .prop_map(|(text, wide)| wide_or_host(text.parse::<IpAddr>().unwrap(), wide))
     };
     let net = || prop_oneof![2 => good_net(), 1 => any_net()];
-    let mac = || prop_oneof![2 => (1u8..6).prop_map(|last| Mac([0, 0x16, 0x3e, 0, 0, last])), 2 => Just(LAN_MACHINE)];
     let one = prop_oneof![
         6 => (any_key(), net()).prop_map(|(key, address)| Event::Gets { key, address }),
         2 => (any_key(), net()).prop_map(|(key, address)| Event::Loses { key, address }),
@@ -103,6 +112,131 @@ proptest! {
                 let now = kernel.snapshot.links.get(index);
                 prop_assert!(link.shim_parent().is_some() || now == Some(link), "{deed:?} changes {link:?}");
             }
+        }
+    }
+}
+
+/// A machine on the LAN of a link, which answers whoever asks for its address.
+type Machine = (u32, IpAddr, Mac);
+
+/// Decides, asks and acts as the daemon does. The machines that are asked for answer, and everybody else is silent.
+fn ask_and_settle(
+    world: &World,
+    kernel: &mut InMemoryKernel,
+    memory: &mut Memory,
+    probes: &mut Probes,
+    machines: &[Machine],
+    now: Instant,
+) {
+    for _ in 0..4 {
+        let desired = desire(&world.config, &world.inventory, &kernel.snapshot, memory);
+        probes.look(&world.config, &desired, &kernel.snapshot, &Scope::All, now);
+        let mut asked = Vec::new();
+        while let Some(question) = probes.next(&kernel.snapshot, now) {
+            kernel.apply(&question).unwrap();
+            probes.asked(question.clone(), now, Ok(()));
+            asked.push(question);
+        }
+        let plan = diff(&desired, &kernel.snapshot);
+        apply(kernel, &plan);
+        asked.extend(plan.into_iter().map(|step| step.op));
+        let asked = asked.iter().any(|op| matches!(op, Op::Probe { .. }));
+        for ((address, link), entry) in kernel.snapshot.neighbours.iter_mut() {
+            if !entry.is_asked_for() {
+                continue;
+            }
+            let machine = machines.iter().find(|(at, its, _)| (at, its) == (link, address));
+            (entry.mac, entry.state) = match machine {
+                Some((.., mac)) => (Some(*mac), NeighbourState::Reachable),
+                None => (None, NeighbourState::Failed),
+            };
+        }
+        if !asked && diff(&desired, &kernel.snapshot).is_empty() {
+            return;
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    /// Whatever MAC a guest has, by its own doing or by its server's word: the machine that answers keeps its address.
+    #[test]
+    fn a_machine_that_answers_is_not_robbed(
+        mut world in world(),
+        machines in prop::collection::vec((2u32..4, good_net(), mac(), any::<bool>()), 1..6),
+        deeds in prop::collection::vec(deed(), 1..8),
+        restarts in any::<u8>(),
+    ) {
+        world.config.policy.probe = Probe::Optimistic;
+        let (mut kernel, mut memory, mut probes) = (world.kernel.clone(), Memory::default(), Probes::default());
+        let mut now = Instant::now();
+        let known: BTreeSet<Machine> =
+            machines.iter().map(|(link, address, mac, _)| (*link, address.addr(), *mac)).collect();
+        let mut here: Vec<Machine> = known.into_iter().collect();
+        here.dedup_by_key(|(link, address, _)| (*link, *address));
+        // Of some the host knows already.
+        for (link, address, mac) in here.iter().filter(|_| restarts % 2 == 0) {
+            let known = Event::Neighbour {
+                link: *link, address: *address, mac: *mac, state: NeighbourState::Reachable, ours: false,
+            };
+            known.happen(&mut world.kernel, &mut world.inventory);
+        }
+        ask_and_settle(&world, &mut kernel, &mut memory, &mut probes, &here, now);
+        // What stood before there was a daemon is asked for in ten minutes.
+        now += Duration::from_secs(601);
+        ask_and_settle(&world, &mut kernel, &mut memory, &mut probes, &here, now);
+        let mut inventory = world.inventory.clone();
+        for (at, deed) in deeds.into_iter().enumerate() {
+            deed.iter().for_each(|deed| deed.happen(&mut kernel, &mut inventory));
+            if restarts >> at & 1 == 1 {
+                (memory, probes) = (Memory::default(), Probes::default());
+            }
+            now += Duration::from_secs(4);
+            ask_and_settle(&world, &mut kernel, &mut memory, &mut probes, &here, now);
+            // What the configuration leads through a shim is no guest's doing.
+            let configured = configured_ranges(&world.config);
+            let robbed: Vec<_> = here
+                .iter()
+                .filter(|(_, address, _)| !configured.contains(&IpNet::from(*address)))
+                .filter(|(link, address, _)| routed(&kernel.snapshot).contains(&(*link, *address)))
+                .collect();
+            prop_assert!(robbed.is_empty(), "{deed:?} robs {robbed:?}");
+        }
+    }
+
+    /// The entries of questions are ours to take away. None is left that nothing here needs.
+    #[test]
+    fn questions_leave_nothing_behind(
+        world in world(),
+        machines in prop::collection::vec((2u32..4, good_net(), mac()), 0..4),
+        deeds in prop::collection::vec(deed(), 0..6),
+    ) {
+        let (mut kernel, mut memory, mut probes) = (world.kernel.clone(), Memory::default(), Probes::default());
+        let mut now = Instant::now();
+        let machines: Vec<Machine> =
+            machines.iter().map(|(link, address, mac)| (*link, address.addr(), *mac)).collect();
+        let mut inventory = world.inventory.clone();
+        for deed in deeds {
+            deed.iter().for_each(|deed| deed.happen(&mut kernel, &mut inventory));
+            ask_and_settle(&world, &mut kernel, &mut memory, &mut probes, &machines, now);
+            now += Duration::from_secs(6);
+        }
+        for _ in 0..4 {
+            ask_and_settle(&world, &mut kernel, &mut memory, &mut probes, &machines, now);
+            now += Duration::from_secs(6);
+        }
+        let claimed: BTreeSet<IpAddr> = (kernel.snapshot.children.values())
+            .flat_map(|child| child.addresses.keys().map(|address| address.addr()))
+            .collect();
+        let settled = world.inventory.settled();
+        for ((address, link), entry) in kernel.snapshot.neighbours.iter().filter(|(_, entry)| entry.ours) {
+            let on_shim = kernel.snapshot.links[link].shim_parent().is_some();
+            let groups: BTreeSet<IpAddr> = claimed.iter().filter_map(|address| solicited_node(*address)).collect();
+            prop_assert!(
+                on_shim || !settled || claimed.contains(address) || groups.contains(address),
+                "{address} on {link} is left: {entry:?}"
+            );
         }
     }
 }

@@ -115,12 +115,11 @@ fn obey(world: &mut World) -> String {
         assert!(walk < 8, "no end of it:\n{went}");
         world.read_config();
         decide(world, walk > 0);
-        if let Some(probes) = &mut world.probes {
-            probes.look(&world.config, &world.desired, &world.kernel.snapshot, &Scope::All, world.now);
-        }
+        let asked = ask(world);
+        went.push_str(&asked);
         let plan = diff(&world.desired, &world.kernel.snapshot);
         let mut round = world.schedule.begin(&plan, &Scope::All, world.now);
-        let mut ran = false;
+        let mut ran = !asked.is_empty();
         let mut told = Vec::new();
         for step in &plan {
             if !world.schedule.is_due(&mut round, step, world.now) {
@@ -154,7 +153,7 @@ fn obey(world: &mut World) -> String {
             world.schedule.ran(&mut round, &step.op, world.now, result);
             told.push((mark, step));
         }
-        if walk > 0 && ran {
+        if walk > 0 && !told.is_empty() {
             went.push_str("and then\n");
         }
         went.push_str(&show::steps(&told, world.in_full));
@@ -162,17 +161,29 @@ fn obey(world: &mut World) -> String {
             break;
         }
     }
-    went.push_str(&ask(world));
     if went.is_empty() { "nothing to do\n".to_owned() } else { went }
 }
 
-/// Asks the LAN what is due to be asked.
+/// Asks the LAN what is due to be asked, and decides anew if it cannot be.
 fn ask(world: &mut World) -> String {
     let mut asked = String::new();
-    let World { kernel, now, probes: Some(probes), .. } = world else { return asked };
-    while let Some(op) = probes.next(&kernel.snapshot, *now) {
-        kernel.apply(&op).unwrap();
-        writeln!(asked, "{op}").unwrap();
+    let Some(mut probes) = world.probes.take() else { return asked };
+    loop {
+        probes.look(&world.config, &world.desired, &world.kernel.snapshot, &Scope::All, world.now);
+        while let Some(op) = probes.next(&world.kernel.snapshot, world.now) {
+            let result = world.apply(&op);
+            let mark = result.as_ref().err().map(|error| format!("({error}) ")).unwrap_or_default();
+            writeln!(asked, "{mark}{op}").unwrap();
+            let result = result.map_err(|message| Error { code: "failed", message, hint: None });
+            probes.asked(op, world.now, result);
+        }
+        let unasked = probes.unasked();
+        if unasked == world.memory.unasked {
+            break;
+        }
+        world.memory.unasked = unasked;
+        decide(world, false);
     }
+    world.probes = Some(probes);
     asked
 }

@@ -12,7 +12,6 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::admit::Reason;
 use super::desired::{Desired, Holder, Shim};
 use crate::model::inventory::Mode;
 use crate::model::names::{LINK_GROUP, metric, spare_name};
@@ -326,9 +325,9 @@ impl<'a> Steps<'a> {
             let entry = self.snapshot.neighbours.get(&(address, *parent));
             let stale = entry.is_some_and(|entry| entry.state == NeighbourState::Stale);
             if let (Some(shim), true) = (shim, stale)
-                && self.desired.refusal(child, address) == Some(Reason::HeldOnLan)
+                && self.desired.is_disputed(child, address)
             {
-                let op = Op::Probe { link: *parent, link_name: shim.parent.clone(), address };
+                let op = Op::Probe { link: *parent, link_name: shim.parent.clone(), address, disputed: true };
                 self.now(op, "somebody on the LAN was known to hold it");
                 return;
             }

@@ -6,6 +6,7 @@ use ipnet::IpNet;
 
 use super::Steps;
 use crate::model::names::{TABLE, TABLE_MAIN, metric};
+use crate::model::neighbours::{is_solicited_node, solicited_node};
 use crate::model::plan::When;
 use crate::model::snapshot::{Child, Link, NeighbourState, RouteKey, Rule, is_host};
 use crate::model::{Op, Step};
@@ -144,20 +145,53 @@ impl Steps<'_> {
         if shim.is_some_and(|shim| self.is_host_on(shim, address)) || self.gone.contains(&link) {
             return;
         }
-        // What the LAN has answered, or may still answer, is knowledge that the kernel keeps as long as it is good for.
-        let entry = self.snapshot.neighbours.get(&(address, link)).filter(|_| !self.is_shim(link));
-        let state = entry.map(|entry| entry.state);
-        let silent = state == Some(NeighbourState::Failed);
-        let answer = state.is_some_and(|state| state != NeighbourState::Permanent) && !silent;
-        if answer && (self.desired.shims.contains_key(&link) || !self.desired.settled) {
-            return;
+        if !self.is_shim(link) {
+            return self.end_question(link, address);
         }
-        let (when, why) = match silent {
-            true => (When::Now, "nobody on the LAN has it".to_owned()),
-            false => self.surplus_host(link, address),
-        };
+        let (when, why) = self.surplus_host(link, address);
         let op = Op::DeleteNeighbour { link, link_name: self.link_name(link), address };
         self.plan.push(Step { op, when, why });
+    }
+
+    /// An entry that a question of ours has made on a parent. The kernel never collects it.
+    fn end_question(&mut self, link: u32, address: IpAddr) {
+        let Some(entry) = self.snapshot.neighbours.get(&(address, link)) else { return };
+        let link_name = self.link_name(link);
+        let serves = self.desired.shims.contains_key(&link) || !self.desired.settled;
+        let delete =
+            |why: &str| (Op::DeleteNeighbour { link, link_name: link_name.clone(), address }, why.to_owned());
+        let (op, why) = match entry.state {
+            NeighbourState::Permanent if serves && self.is_asked_at(link, address) => return,
+            NeighbourState::Permanent if is_solicited_node(address) => {
+                delete("nobody is asked there any more")
+            }
+            NeighbourState::Permanent => delete("it is a leftover"),
+            NeighbourState::Failed => delete("nobody on the LAN has it"),
+            NeighbourState::Unresolved | NeighbourState::Disputed if serves => return,
+            NeighbourState::Unresolved | NeighbourState::Disputed => delete("nobody waits for the answer"),
+            // As long as the claim stands, the answer is what refuses it.
+            _ if serves && (!self.desired.settled || self.is_claimed_on(link, address)) => return,
+            _ => {
+                let why = format!("nobody here claims {address} any more");
+                (Op::ReleaseNeighbour { link, link_name, address }, why)
+            }
+        };
+        self.now(op, why);
+    }
+
+    /// A question of ours goes to that group.
+    fn is_asked_at(&self, link: u32, group: IpAddr) -> bool {
+        let mut asked = self.snapshot.neighbours.iter().filter(|(_, entry)| entry.is_asked_for());
+        asked.any(|((address, at), _)| *at == link && solicited_node(*address) == Some(group))
+    }
+
+    /// A child of that link that takes part claims an address.
+    fn is_claimed_on(&self, link: u32, address: IpAddr) -> bool {
+        self.desired.claims.claimants(address).any(|key| {
+            let child = self.snapshot.children.get(key);
+            let here = child.is_some_and(|child| child.parent == link);
+            here && self.desired.takes_part(self.snapshot, key, address)
+        })
     }
 
     fn delete_proxies(&mut self) {

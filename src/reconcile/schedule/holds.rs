@@ -37,9 +37,11 @@ impl Holds {
         let shim = |name: &String| self.shims.get(name);
         let address_on = |name: &String, address: &IpAddr| self.addresses.get(&(name.clone(), *address));
         let holds = match op {
-            Op::Probe { .. } | Op::AddRule { .. } | Op::DeleteProxy { .. } | Op::DeleteAddress { .. } => {
-                [None; 3]
-            }
+            Op::Probe { .. }
+            | Op::ReleaseNeighbour { .. }
+            | Op::AddRule { .. }
+            | Op::DeleteProxy { .. }
+            | Op::DeleteAddress { .. } => [None; 3],
             Op::Rename { name, .. } => [self.names.get(name), None, None],
             Op::CreateShim { shim: at, .. } => [shim(&at.name), self.names.get(&at.name), None],
             Op::Mark { shim: at, .. }
@@ -106,6 +108,7 @@ impl Holds {
             | Op::SetMac { .. }
             | Op::SetMtu { .. }
             | Op::DeleteNeighbour { .. }
+            | Op::ReleaseNeighbour { .. }
             | Op::AddProxy { .. }
             | Op::Probe { .. }
             | Op::AddRule { .. }
