@@ -138,3 +138,105 @@ fn the_question_comes_from_the_hosts_own_address_and_mac() -> Result<()> {
     ensure!(line.contains(mac.trim()), "{line}");
     Ok(())
 }
+
+/// A launch as a member of a restricted project can make it.
+fn launch_with_mac(server: &lab::Server, name: &str, verb: &str, mac: &str) -> Result<Guest> {
+    let mac = format!("eth0,hwaddr={mac}");
+    let quiet = ["-c", "environment.LAB_DHCP=none", "-c", "environment.LAB_RA=none"];
+    let arguments = [&["-p", "mv", "-d", &mac], &quiet[..]].concat();
+    match verb {
+        "launch" => server.launch(name, &arguments),
+        _ => {
+            server.cli(&[&[verb, "-q", "bb", name], &arguments[..]].concat())?;
+            Ok(server.guest(name))
+        }
+    }
+}
+
+fn mac_of(machine: &lab::Machine) -> Result<String> {
+    Ok(machine.sh("cat /sys/class/net/eth0/address")?.trim().to_owned())
+}
+
+#[test]
+fn the_mac_that_a_server_gives_to_a_guest_is_no_passport() -> Result<()> {
+    let (site, node, _) = site("")?;
+    ensure!(site.host.reaches(PEER.parse::<IpAddr>()?, PATIENCE));
+    ensure!(site.host.reaches(PEER_V6.parse::<IpAddr>()?, PATIENCE));
+    let watch = site.host.spawn(&["ip", "-ts", "monitor", "route"])?;
+    let thief = launch_with_mac(&site.server, "thief", "launch", &mac_of(&site.peer)?)?;
+    node.wait_nic(&thief, "eth0", "waiting")?;
+    // It makes the switch believe that the MAC is here.
+    thief.sh("echo 0 > /proc/sys/net/ipv6/conf/eth0/accept_dad")?;
+    for (taken, address) in [("192.168.77.12/24", PEER), ("fd77::12/64", PEER_V6)] {
+        thief.sh(&format!("ip addr add {taken} dev eth0"))?;
+        thief.sh("arping -q -c 20 -U -I eth0 192.168.77.12 & true")?;
+        let entry = node.wait_address(&thief, address.parse::<IpAddr>()?, "refused")?;
+        ensure!(entry["reason"] == "held-on-lan" || entry["reason"] == "asking", "{entry:#}");
+        eventually(PATIENCE, || {
+            let entry = node.wait_address(&thief, address.parse::<IpAddr>()?, "refused")?;
+            ensure!(entry["reason"] == "held-on-lan", "{entry:#}");
+            Ok(())
+        })?;
+        ensure!(!is_routed(&site, address)?);
+    }
+    let stood = stood(&watch, PEER)?;
+    println!("the host had a route to the thief for {stood:.1} ms");
+    ensure!(!watch.output().iter().any(|line| line.contains(PEER_V6)), "{:#?}", watch.output());
+    // What it gives up is the kernel's again, and the host reaches the machine.
+    thief.stop_hard()?;
+    ensure!(site.host.reaches(PEER.parse::<IpAddr>()?, PATIENCE), "the host lost {PEER}");
+    ensure!(site.host.reaches(PEER_V6.parse::<IpAddr>()?, PATIENCE), "the host lost {PEER_V6}");
+    eventually(PATIENCE, || {
+        let left =
+            site.host.sh("ip neigh show dev eth0 nud all | grep -e 'proto 77' -e extern_learn || true")?;
+        ensure!(left.is_empty(), "questions are left over: {left}");
+        Ok(())
+    })
+}
+
+#[test]
+fn the_mac_of_a_stopped_guest_is_nobody_elses_passport() -> Result<()> {
+    let (site, node, guest) = site("")?;
+    ensure!(site.host.reaches(PEER.parse::<IpAddr>()?, PATIENCE));
+    let mac = mac_of(&site.peer)?;
+    let accomplice = launch_with_mac(&site.server, "accomplice", "init", &mac)?;
+    node.wait_nic(&accomplice, "eth0", "stopped")?;
+    let watch = site.host.spawn(&["ip", "-ts", "monitor", "route"])?;
+    guest.sh(&format!("ip link set eth0 down; ip link set eth0 address {mac}; ip link set eth0 up"))?;
+    guest.sh("ip addr add 192.168.77.12/24 dev eth0")?;
+    let entry = node.wait_address(&guest, PEER.parse::<IpAddr>()?, "refused")?;
+    ensure!(entry["reason"] == "held-on-lan", "{entry:#}");
+    ensure!(!watch.output().iter().any(|line| line.contains(PEER)), "{:#?}", watch.output());
+    Ok(())
+}
+
+/// As from one member of a cluster to another: the same guest, its MAC and its address.
+#[test]
+fn a_guest_that_is_moved_here_from_another_host_is_reached_at_once() -> Result<()> {
+    let (site, node, _) = site("")?;
+    let far = site.lab.host("far")?;
+    far.plug("eth0", &site.lan, &["192.168.77.13/24", "fd77::13/64"])?;
+    let lxd = far.lxd()?;
+    lxd.macvlan_profile("mv", "eth0")?;
+    let (address, mac): (IpAddr, _) = ("192.168.77.130".parse()?, "00:16:3e:77:01:30");
+    let there = launch_with_mac(&lxd, "moves", "launch", mac)?;
+    there.sh("ip addr add 192.168.77.130/24 dev eth0")?;
+    ensure!(site.host.reaches(address, PATIENCE), "the host does not reach it where it was");
+    let known = site.host.sh("ip neigh show 192.168.77.130 dev eth0")?;
+    ensure!(known.contains(mac), "{known}");
+    there.stop_hard()?;
+    let here = launch_with_mac(&site.server, "moves", "launch", mac)?;
+    here.sh("ip addr add 192.168.77.130/24 dev eth0")?;
+    let start = std::time::Instant::now();
+    node.wait_both_ways(&here, address, HOST)?;
+    println!("reached both ways after {:?}", start.elapsed());
+    ensure!(start.elapsed() < Duration::from_secs(2), "reached after {:?}", start.elapsed());
+    // Nobody answers: it stays so, and nothing is left of the question.
+    eventually(PATIENCE, || {
+        let left = site.host.sh("ip neigh show 192.168.77.130 dev eth0 nud all")?;
+        ensure!(left.is_empty(), "{left}");
+        Ok(())
+    })?;
+    node.wait_address(&here, address, "routed")?;
+    Ok(())
+}

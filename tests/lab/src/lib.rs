@@ -34,6 +34,7 @@
 mod activation;
 mod addresses;
 mod capture;
+mod crowd;
 mod daemon;
 mod debian;
 mod eventually;
@@ -55,6 +56,7 @@ mod stream;
 mod vm;
 
 pub use capture::Capture;
+pub use crowd::Crowd;
 pub use daemon::Daemon;
 pub use debian::Debian;
 pub use eventually::{eventually, stays, until};
