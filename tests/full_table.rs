@@ -6,6 +6,7 @@
 mod node;
 
 use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -15,6 +16,12 @@ use node::{HOST, Node, PATIENCE, Site};
 
 const PEER: &str = "192.168.77.12";
 const PEER_V6: &str = "fd77::12";
+
+/// One story at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A guest with a link of its own on which it can have any neighbours.
 fn hostile(site: &Site) -> Result<Guest> {
@@ -57,6 +64,7 @@ fn problem(node: &Node, code: &str, object: &str) -> Result<Option<serde_json::V
 
 #[test]
 fn a_full_table_does_not_make_a_lan_machines_address_a_guests() -> Result<()> {
+    let _alone = alone();
     let site = Site::new(Kind::Lxd)?;
     let node = Node::start(&site.host)?;
     let guest = hostile(&site)?;
@@ -96,6 +104,7 @@ fn a_full_table_does_not_make_a_lan_machines_address_a_guests() -> Result<()> {
 
 #[test]
 fn a_full_table_is_a_problem_with_a_cure_and_our_own_entries_are_none() -> Result<()> {
+    let _alone = alone();
     let site = Site::new(Kind::Lxd)?;
     let guest = hostile(&site)?;
     // As of a thousand guests: they are exempt.
