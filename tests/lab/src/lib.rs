@@ -34,7 +34,6 @@
 mod activation;
 mod addresses;
 mod capture;
-mod crowd;
 mod daemon;
 mod debian;
 mod eventually;
@@ -56,7 +55,6 @@ mod stream;
 mod vm;
 
 pub use capture::Capture;
-pub use crowd::Crowd;
 pub use daemon::Daemon;
 pub use debian::Debian;
 pub use eventually::{eventually, stays, until};

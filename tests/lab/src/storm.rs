@@ -90,7 +90,7 @@ fn blow(link: &str, changes: u32, ended: &AtomicBool) -> Result<u64> {
     Ok(sent)
 }
 
-pub(crate) fn rtnetlink() -> Result<OwnedFd> {
+fn rtnetlink() -> Result<OwnedFd> {
     let socket =
         socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)?;
     bind(socket.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
