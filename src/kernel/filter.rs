@@ -214,7 +214,7 @@ fn difference(link: u32, standing: &ShimFilter, sets: Sets<'_>) -> Vec<Value> {
 fn addition(link: u32, device: &str, sets: Sets<'_>, abilities: Abilities) -> Vec<Value> {
     let definition = frames::definition(link, device, sets.macs.is_some(), abilities);
     let objects = definition.into_iter().map(|(kind, object)| json!({ "add": { kind: object } }));
-    let macs = sets.macs.map(|macs| frames::mac_elements(macs)).unwrap_or_default();
+    let macs = sets.macs.map(frames::mac_elements).unwrap_or_default();
     let elements = [
         change_of("add", frames::guests(link), macs),
         change_of("add", frames::answers(link), frames::address_elements(sets.answers)),

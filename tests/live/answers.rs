@@ -81,7 +81,7 @@ impl Asking {
 fn a_host_that_answers_for_everything_does_not_do_so_on_a_shim() -> Result<()> {
     let asking = Asking::start(
         "echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv4/conf/all/proxy_arp
-         ip link add dummy0 type dummy; ip link set dummy0 up; ip addr add 10.99.0.1/24 dev dummy0",
+         ip link add br9 type bridge; ip link set br9 up; ip addr add 10.99.0.1/24 dev br9",
     )?;
     let answered = asking.ask_for_all()?;
     ensure!(answered == BTreeSet::from([HOST_IP]), "the shim answers for {answered:?}");

@@ -5,6 +5,7 @@
 //! looks them up. Deleting comes after adding, and in the opposite order, but for what stands in the way of
 //! adding, and for routes of a NIC that has too many. What does not bear our mark is never touched.
 
+mod filter;
 mod surplus;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +19,7 @@ use crate::model::names::{LINK_GROUP, metric, spare_name};
 use crate::model::plan::When;
 use crate::model::snapshot::{
     AddressKey, Child, ChildKey, GuestAddress, HostAddress, Link, LinkKind, Neighbour, NeighbourState,
-    RouteKey, ShimFilter,
+    RouteKey,
 };
 use crate::model::{Mac, Op, Plan, ShimRef, Snapshot, Step};
 
@@ -178,32 +179,6 @@ impl<'a> Steps<'a> {
         if standing.is_none_or(|link| !link.up) {
             self.now(Op::SetUp { shim: shim.clone() }, "it is complete");
         }
-    }
-
-    /// Before it goes up: then not one frame of its own gets out.
-    fn filter(&mut self, desired: &Shim) {
-        if self.snapshot.filter.usable && self.standing_filter(desired).is_none() {
-            self.now(set_filter(desired), "the LAN must not see the shim, nor reach the host through it");
-        }
-    }
-
-    /// The addresses that guests may ask for, where all else of the filter is right. After the routes, which are back
-    /// with the host's address at once and shall not wait for `nft`. For an address that is gone the kernel answers
-    /// nobody, so there is no hurry, and it may be away for a moment only.
-    fn answers(&mut self, desired: &Shim) {
-        let filter = self.standing_filter(desired).filter(|_| self.snapshot.filter.usable);
-        let Some(filter) = filter.filter(|filter| filter.answers != desired.answers) else { return };
-        let when = if filter.answers.is_superset(&desired.answers) { When::AfterBreath } else { When::Now };
-        let why = format!("guests ask it for the host's addresses on {}", desired.parent);
-        self.plan.push(Step { op: set_filter(desired), when, why });
-    }
-
-    /// The filter of a shim, if it is right but for the addresses that guests may ask for.
-    fn standing_filter(&self, desired: &Shim) -> Option<&'a ShimFilter> {
-        let standing = self.snapshot.filter.shims.get(&desired.shim.index?)?;
-        let is_right =
-            standing.whole && standing.device == desired.shim.name && standing.macs == desired.macs;
-        is_right.then_some(standing)
     }
 
     /// The entry for a guest's address.
@@ -373,11 +348,6 @@ impl<'a> Steps<'a> {
     fn link_name(&self, link: u32) -> String {
         self.snapshot.links.get(&link).map_or_else(|| format!("link {link}"), |link| link.name.clone())
     }
-}
-
-fn set_filter(desired: &Shim) -> Op {
-    let Shim { shim, macs, answers, .. } = desired;
-    Op::SetFilter { shim: shim.clone(), macs: macs.clone(), answers: answers.clone() }
 }
 
 fn reason(holder: &Holder) -> String {
