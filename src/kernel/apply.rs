@@ -1,7 +1,7 @@
 //! An operation of a plan as orders to the kernel. "Exists already and is equal" and "gone already" are
 //! success; what is not ours is neither changed nor deleted.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -9,6 +9,7 @@ use nix::errno::Errno;
 
 use super::error::{ErrorCode, Fault, OpError};
 use super::failure::{Failure, explain};
+use super::filter::Sets;
 use super::request::Requests;
 use super::slice::Slice;
 use super::{Kernel, address, link, neighbour, route, rule, setting};
@@ -53,7 +54,9 @@ impl Kernel {
                 let link = index(requests, made, shim)?;
                 Ok(link::multicast_off(requests, link)?)
             }
-            Op::SetFilter { shim, macs } => self.set_filter(shim, macs.as_ref()),
+            Op::SetFilter { shim, macs, answers } => {
+                self.set_filter(shim, Sets { macs: macs.as_ref(), answers })
+            }
             Op::SetUp { shim } => {
                 let link = index(requests, made, shim)?;
                 Ok(link::set_up(requests, link)?)
@@ -117,11 +120,11 @@ impl Kernel {
         }
     }
 
-    fn set_filter(&mut self, shim: &ShimRef, macs: Option<&BTreeSet<Mac>>) -> Result<(), Failure> {
+    fn set_filter(&mut self, shim: &ShimRef, sets: Sets<'_>) -> Result<(), Failure> {
         let link = index(&mut self.requests, &mut self.made, shim)?;
         let standing = self.state.snapshot.filter.shims.get(&link);
         self.state.marks.mark(Slice::Filter);
-        self.state.filters.set(link, &shim.name, macs, standing)?;
+        self.state.filters.set(link, &shim.name, sets, standing)?;
         self.state.written(Slice::Filter);
         Ok(())
     }

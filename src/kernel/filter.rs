@@ -2,62 +2,29 @@
 //! written through the JSON interface of `nft`, some milliseconds a call: before the routes of a NIC that has its address
 //! from the first moment on, and never on the way of an address that comes later.
 //!
-//! A shim's filter is a set of MACs and a chain at each of the hooks ingress and egress, all named after its
-//! ifindex: that of a shim which is gone never passes for that of a new one. Every rule bears the link's name as its
-//! comment, by which `read` knows a filter that is whole.
+//! A shim's filter is a set of MACs, a set of addresses and a chain at each of the hooks ingress and egress
+//! ([`super::frames`]), all named after its ifindex: that of a shim which is gone never passes for that of a new one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ipnet::Ipv4Net;
 use serde_json::{Value, json};
 
 use super::error::Fault;
+use super::frames::{self, Abilities, Object};
 use super::nft::{Nft, Refusal};
 use super::wire::{Attributes, Malformed, Message, u8_at};
 use crate::model::Mac;
 use crate::model::names::FILTER_TABLE;
 use crate::model::snapshot::{Filter, ShimFilter};
 
-/// Before any other chain at the hook.
-const PRIORITY: i32 = -500;
-
-/// So many MACs have a limit of their own …
-const MOST_ASKING: u32 = 4096;
-
-/// … as long as they ask, and so many seconds longer, in which each has its full measure again.
-const ASKED_LATELY: u32 = 10;
-
-/// What this kernel and this `nft` can do beyond the least.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Abilities {
-    /// The hook egress (Linux 5.16).
-    egress: bool,
-    /// Look-ups in the routing tables at the hook ingress.
-    fib: bool,
-}
-
-impl Default for Abilities {
-    fn default() -> Abilities {
-        Abilities { egress: true, fib: true }
-    }
-}
-
-impl Abilities {
-    /// In the order in which they are tried.
-    const ALL: [Abilities; 4] = [
-        Abilities { egress: true, fib: true },
-        Abilities { egress: true, fib: false },
-        Abilities { egress: false, fib: true },
-        Abilities { egress: false, fib: false },
-    ];
-
-    /// What is lost, in words.
-    fn lacks(self) -> Option<String> {
-        let egress = "nft or the kernel (5.16 is needed) has no egress hook, so the LAN can see frames of the shim itself";
-        let fib = "the kernel has no nft_fib_netdev, so a guest can send to its host from foreign addresses";
-        let lacks = [(self.egress, egress), (self.fib, fib)].into_iter().filter(|(can, _)| !can);
-        let lacks: Vec<&str> = lacks.map(|(_, words)| words).collect();
-        (!lacks.is_empty()).then(|| lacks.join("; "))
-    }
+/// What the sets of a shim's filter should have.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sets<'a> {
+    /// The MACs that pass; `None`: anybody's.
+    pub(super) macs: Option<&'a BTreeSet<Mac>>,
+    /// The IPv4 addresses that may be asked for.
+    pub(super) answers: &'a BTreeSet<Ipv4Net>,
 }
 
 /// What is remembered of the filters beside what stands.
@@ -87,27 +54,24 @@ impl Filters {
         }
     }
 
-    /// Makes a shim's filter what it should be, in one transaction: where it is whole only the MACs are changed.
+    /// Makes a shim's filter what it should be, in one transaction: where it is whole only the elements
+    /// of its sets are changed.
     pub(super) fn set(
         &mut self,
         link: u32,
         device: &str,
-        macs: Option<&BTreeSet<Mac>>,
+        sets: Sets<'_>,
         standing: Option<&ShimFilter>,
     ) -> Result<(), Fault> {
-        if let (Some(macs), Some(ShimFilter { device: of, macs: Some(before), whole: true })) =
-            (macs, standing)
-            && of == device
+        if let Some(standing) = standing
+            && standing.whole
+            && standing.device == device
+            && standing.macs.is_some() == sets.macs.is_some()
         {
-            let change = |verb: &str, macs: BTreeSet<Mac>| {
-                (!macs.is_empty()).then(|| json!({ verb: { "element": set_elements(link, &macs) } }))
-            };
-            let removed = change("delete", before - macs);
-            let added = change("add", macs - before);
-            return Ok(self.change(removed.into_iter().chain(added).collect())?);
+            return Ok(self.change(difference(link, standing, sets))?);
         }
         let removal = if standing.is_some() { self.removal(link)? } else { Vec::new() };
-        let making = |abilities| [removal.clone(), addition(link, device, macs, abilities)].concat();
+        let making = |abilities| [removal.clone(), addition(link, device, sets, abilities)].concat();
         let mut result = self.change(making(self.abilities));
         if matches!(result, Err(Refusal::Lacks(_))) {
             self.abilities = self.find_abilities()?;
@@ -140,7 +104,8 @@ impl Filters {
     fn find_abilities(&mut self) -> Result<Abilities, Refusal> {
         let mut result = Err(Refusal::Failed("nft was not asked".to_owned()));
         for abilities in Abilities::ALL {
-            let trial = addition(0, "lo", Some(&BTreeSet::new()), abilities);
+            let sets = Sets { macs: Some(&BTreeSet::new()), answers: &BTreeSet::new() };
+            let trial = addition(0, "lo", sets, abilities);
             result = self.run(&["-j", "-c", "-f", "-"], trial).map(|()| abilities);
             if !matches!(result, Err(Refusal::Lacks(_))) {
                 break;
@@ -208,9 +173,6 @@ pub(super) fn concerns(message: &Message<'_>) -> Result<bool, Malformed> {
     Ok(false)
 }
 
-/// An object as `nft` shows or takes it, with its kind.
-type Object = (String, Value);
-
 /// The ifindex that an object's name, or its chain's, ends in.
 fn link_of(kind: &str, object: &Value) -> Option<u32> {
     let name = object[if kind == "rule" { "chain" } else { "name" }].as_str()?;
@@ -218,136 +180,78 @@ fn link_of(kind: &str, object: &Value) -> Option<u32> {
 }
 
 fn shim_filter(link: u32, objects: &[Object], abilities: Abilities) -> ShimFilter {
-    let set = objects.iter().find(|(kind, object)| kind == "set" && object["name"] == guests(link));
-    let macs = set.map(|(_, set)| elements(set));
-    let device =
-        objects.iter().find_map(|(_, object)| object["comment"].as_str()).unwrap_or_default().to_owned();
-    let whole =
-        outline(link, objects) == outline(link, &definition(link, &device, macs.is_some(), abilities));
-    ShimFilter { device, macs, whole }
-}
-
-fn elements(set: &Value) -> BTreeSet<Mac> {
-    let texts = set["elem"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    texts.filter_map(|text| text.parse().ok()).collect()
-}
-
-/// What a listing and a definition have in common: which objects there are, and the comments of rules. How a rule
-/// is shown differs from one `nft` to the next, and so does whether the set of a meter is (from 1.1.0 on).
-fn outline(link: u32, objects: &[Object]) -> Vec<String> {
-    let line = |(kind, object): &Object| {
-        format!("{kind} {} {} {}", object["name"], object["chain"], object["comment"])
+    let set = |name: String| {
+        let set = objects.iter().find(|(kind, object)| kind == "set" && object["name"] == name);
+        set.map(|(_, set)| set["elem"].as_array().map(Vec::as_slice).unwrap_or_default())
     };
-    let counts = |(kind, object): &&Object| kind != "set" || object["name"] == guests(link);
-    let mut lines: Vec<String> = objects.iter().filter(counts).map(line).collect();
-    lines.sort();
-    lines
+    let macs: Option<BTreeSet<Mac>> = set(frames::guests(link))
+        .map(|elements| elements.iter().filter_map(|element| element.as_str()?.parse().ok()).collect());
+    let elements = set(frames::answers(link)).unwrap_or_default();
+    let answers: BTreeSet<Ipv4Net> = elements.iter().filter_map(frames::address_of).collect();
+    let device = frames::device(objects);
+    let definition = frames::definition(link, &device, macs.is_some(), abilities);
+    let whole = frames::is_whole(link, objects, &definition) && answers.len() == elements.len();
+    ShimFilter { device, macs, answers, whole }
 }
 
-/// A shim's filter as `nft` takes it, but for the MACs. Without `by_mac` frames of anybody pass, as far as the other
-/// rules let them.
-fn definition(link: u32, device: &str, by_mac: bool, abilities: Abilities) -> Vec<Object> {
-    let mut objects = Vec::new();
-    if by_mac {
-        let set =
-            json!({ "family": "netdev", "table": FILTER_TABLE, "name": guests(link), "type": "ether_addr" });
-        objects.push(("set".to_owned(), set));
-    }
-    let mut chain = |hook: &str, name: String, rules: Vec<Vec<Value>>| {
-        let chain = json!({
-            "family": "netdev", "table": FILTER_TABLE, "name": name, "type": "filter", "hook": hook,
-            "dev": device, "prio": PRIORITY, "policy": "accept",
-        });
-        objects.push(("chain".to_owned(), chain));
-        for mut rule in rules {
-            rule.push(json!({ "drop": null }));
-            let rule = json!({
-                "family": "netdev", "table": FILTER_TABLE, "chain": name, "expr": rule, "comment": device,
-            });
-            objects.push(("rule".to_owned(), rule));
-        }
-    };
-    let strangers =
-        |side: &str| by_mac.then(|| vec![unlike(field("ether", side), json!(format!("@{}", guests(link))))]);
-    let mut inward: Vec<Vec<Value>> = strangers("saddr").into_iter().collect();
-    inward.extend(from_guests(link, abilities));
-    chain("ingress", format!("in-{link}"), inward);
-    if abilities.egress {
-        chain("egress", format!("out-{link}"), strangers("daddr").into_iter().collect());
-    }
-    objects
-}
-
-/// What no guest has to send to its host.
-fn from_guests(link: u32, abilities: Abilities) -> Vec<Vec<Value>> {
-    let icmpv6 = || field("icmpv6", "type");
-    let mut rules = vec![vec![like(icmpv6(), json!({ "set": ["nd-router-advert", "nd-redirect"] }))]];
-    // Every solicitation from an address that is not known leaves an entry in the table that all namespaces share, which
-    // has room for 1024 and gives one up after five seconds at the earliest. So few for one MAC; and for all together, as
-    // a guest may change its own.
-    let solicits = || like(icmpv6(), json!("nd-neighbor-solicit"));
-    let beyond = |rate: u32, burst: u32| json!({ "limit": { "rate": rate, "burst": burst, "per": "second", "inv": true } });
-    let mac = json!({ "elem": { "val": field("ether", "saddr"), "timeout": ASKED_LATELY } });
-    let meter =
-        json!({ "name": format!("asking-{link}"), "size": MOST_ASKING, "key": mac, "stmt": beyond(5, 20) });
-    rules.push(vec![solicits(), json!({ "meter": meter })]);
-    rules.push(vec![solicits(), beyond(100, 200)]);
-    if abilities.fib {
-        // Only from where the way back leads through the shim, and only to the host itself.
-        let no_way_back =
-            like(json!({ "fib": { "result": "oif", "flags": ["saddr", "iif"] } }), json!(false));
-        let link_local = json!({ "set": ["::", { "prefix": { "addr": "fe80::", "len": 10 } }] });
-        rules.push(vec![unlike(field("ip", "saddr"), json!("0.0.0.0")), no_way_back.clone()]);
-        rules.push(vec![unlike(field("ip6", "saddr"), link_local), no_way_back]);
-        let to = json!({ "fib": { "result": "type", "flags": ["daddr"] } });
-        rules.push(vec![unlike(to, json!({ "set": ["local", "broadcast", "multicast"] }))]);
-    }
-    rules
-}
-
-fn field(protocol: &str, field: &str) -> Value {
-    json!({ "payload": { "protocol": protocol, "field": field } })
-}
-
-fn like(left: Value, right: Value) -> Value {
-    json!({ "match": { "op": "==", "left": left, "right": right } })
-}
-
-fn unlike(left: Value, right: Value) -> Value {
-    json!({ "match": { "op": "!=", "left": left, "right": right } })
+/// The commands that give the sets of a filter that is whole other elements. Deleted first: an address may make way for a
+/// range with it.
+fn difference(link: u32, standing: &ShimFilter, sets: Sets<'_>) -> Vec<Value> {
+    let (guests, answers) = (|| frames::guests(link), || frames::answers(link));
+    let nobody = BTreeSet::new();
+    let (before, now) = (standing.macs.as_ref().unwrap_or(&nobody), sets.macs.unwrap_or(&nobody));
+    let addresses = frames::address_elements;
+    let changes = [
+        change_of("delete", guests(), frames::mac_elements(&(before - now))),
+        change_of("delete", answers(), addresses(&(&standing.answers - sets.answers))),
+        change_of("add", guests(), frames::mac_elements(&(now - before))),
+        change_of("add", answers(), addresses(&(sets.answers - &standing.answers))),
+    ];
+    changes.into_iter().flatten().collect()
 }
 
 /// The commands that make a shim's filter.
-fn addition(link: u32, device: &str, macs: Option<&BTreeSet<Mac>>, abilities: Abilities) -> Vec<Value> {
-    let definition = definition(link, device, macs.is_some(), abilities);
-    let objects = definition.into_iter().map(|(kind, object)| json!({ kind: object }));
-    let macs = macs.filter(|macs| !macs.is_empty());
-    let elements = macs.map(|macs| json!({ "element": set_elements(link, macs) }));
-    objects.chain(elements).map(|object| json!({ "add": object })).collect()
+fn addition(link: u32, device: &str, sets: Sets<'_>, abilities: Abilities) -> Vec<Value> {
+    let definition = frames::definition(link, device, sets.macs.is_some(), abilities);
+    let objects = definition.into_iter().map(|(kind, object)| json!({ "add": { kind: object } }));
+    let macs = sets.macs.map(frames::mac_elements).unwrap_or_default();
+    let elements = [
+        change_of("add", frames::guests(link), macs),
+        change_of("add", frames::answers(link), frames::address_elements(sets.answers)),
+    ];
+    objects.chain(elements.into_iter().flatten()).collect()
 }
 
-/// The name of the set of a shim's guests.
-fn guests(link: u32) -> String {
-    format!("guests-{link}")
+/// The command that adds elements to a set or deletes them, if there are any.
+fn change_of(verb: &str, set: String, elements: Vec<Value>) -> Option<Value> {
+    let of = json!({ "family": "netdev", "table": FILTER_TABLE, "name": set, "elem": elements });
+    (!elements.is_empty()).then(|| json!({ verb: { "element": of } }))
 }
 
 fn table() -> Value {
     json!({ "table": { "family": "netdev", "name": FILTER_TABLE } })
 }
 
-fn set_elements(link: u32, macs: &BTreeSet<Mac>) -> Value {
-    let macs: Vec<String> = macs.iter().map(Mac::to_string).collect();
-    json!({ "family": "netdev", "table": FILTER_TABLE, "name": guests(link), "elem": macs })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// As `nft` lists what [`frames::definition`] makes.
+    fn listing() -> Vec<Object> {
+        let mut listing = frames::definition(5, "mvs-eth0", true, Abilities::default());
+        for (handle, (_, object)) in (1..).zip(&mut listing) {
+            object["handle"] = json!(handle);
+        }
+        listing
+    }
+
+    fn is_whole(listing: &[Object]) -> bool {
+        shim_filter(5, listing, Abilities::default()).whole
+    }
+
     #[test]
     fn a_filter_is_whole_with_the_set_of_its_meter_and_without_but_not_without_a_rule() {
-        let mut listing = definition(5, "mvs-eth0", true, Abilities::default());
-        let is_whole = |listing: &[Object]| shim_filter(5, listing, Abilities::default()).whole;
+        let mut listing = listing();
         assert!(is_whole(&listing));
         let elements = json!([{ "elem": { "val": "02:00:00:00:00:09", "timeout": 10, "expires": 4 } }]);
         let set = json!({ "table": FILTER_TABLE, "name": "asking-5", "elem": elements });
@@ -356,6 +260,41 @@ mod tests {
         assert_eq!(shim_filter(5, &listing, Abilities::default()).macs, Some(BTreeSet::new()));
         let rule = listing.iter().position(|(kind, _)| kind == "rule").unwrap();
         listing.remove(rule);
+        assert!(!is_whole(&listing));
+    }
+
+    #[test]
+    fn a_rule_that_was_put_in_later_or_changed_or_made_by_another_version_is_noticed() {
+        let last = listing().len() as u64;
+        let is_hooked =
+            |object: &Value| object["chain"].as_str().is_some_and(|chain| !chain.starts_with("model"));
+        for rule in
+            listing().iter().enumerate().filter(|(_, (_, object))| is_hooked(object)).map(|(at, _)| at)
+        {
+            let mut replaced = listing();
+            replaced[rule].1["handle"] = json!(last + 1);
+            assert!(!is_whole(&replaced), "a rule that was put in later");
+            let mut changed = listing();
+            changed[rule].1["expr"] = json!([{ "accept": null }]);
+            assert!(!is_whole(&changed), "a rule that was changed in place");
+            let mut older = listing();
+            older[rule].1["comment"] = json!("mvs-eth0");
+            assert!(!is_whole(&older), "a rule without a digest");
+        }
+        let fewer = frames::definition(5, "mvs-eth0", true, Abilities { egress: true, fib: false });
+        assert!(!is_whole(&fewer), "a filter that can do less than this kernel allows");
+    }
+
+    #[test]
+    fn the_addresses_of_a_listing_are_read_and_strange_ones_noticed() {
+        let mut listing = listing();
+        let set = listing.iter_mut().find(|(_, object)| object["name"] == "answers-5").unwrap();
+        set.1["elem"] = json!(["192.168.77.11", { "prefix": { "addr": "10.0.0.0", "len": 27 } }]);
+        let filter = shim_filter(5, &listing, Abilities::default());
+        let answers = ["192.168.77.11/32", "10.0.0.0/27"].map(|range| range.parse::<Ipv4Net>().unwrap());
+        assert!(filter.whole && filter.answers == BTreeSet::from(answers), "{filter:?}");
+        let set = listing.iter_mut().find(|(_, object)| object["name"] == "answers-5").unwrap();
+        set.1["elem"] = json!([{ "range": ["10.0.0.3", "10.0.0.7"] }]);
         assert!(!is_whole(&listing));
     }
 }

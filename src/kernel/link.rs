@@ -41,6 +41,8 @@ pub(super) struct Seen {
     pub(super) master: Option<u32>,
     /// A port of a bond that is not in use (`IFLA_BOND_SLAVE_STATE`): the bond takes nothing in through it.
     pub(super) backup: bool,
+    /// `net.ipv4.conf.NAME.arp_ignore`.
+    pub(super) arp_ignore: i64,
     /// `IFLA_TARGET_NETNSID`: the namespace that the answer is about.
     pub(super) target: Option<i32>,
     /// `IFLA_NEW_NETNSID` in a `RTM_DELLINK`: the namespace that it has moved to.
@@ -89,6 +91,7 @@ pub(super) fn read(message: &Message<'_>) -> Result<Option<Seen>, Malformed> {
         lower_netns: None,
         master: None,
         backup: false,
+        arp_ignore: 0,
         target: None,
         moved_to: None,
     };
@@ -109,6 +112,7 @@ pub(super) fn read(message: &Message<'_>) -> Result<Option<Seen>, Malformed> {
             libc::IFLA_TARGET_NETNSID => seen.target = Some(i32_of(value)?),
             libc::IFLA_NEW_NETNSID => seen.moved_to = Some(i32_of(value)?),
             libc::IFLA_LINKINFO => (seen.kind, seen.backup) = (kind_of(value)?, is_backup(value)?),
+            libc::IFLA_AF_SPEC => seen.arp_ignore = arp_ignore(value)?,
             libc::IFLA_WIRELESS => return Ok(None),
             _ => {}
         }
@@ -163,6 +167,25 @@ fn is_backup(info: &[u8]) -> Result<bool, Malformed> {
         }
     }
     Ok(false)
+}
+
+/// What the part of a message that is about address families says; 0 where the link has no IPv4.
+fn arp_ignore(families: &[u8]) -> Result<i64, Malformed> {
+    const IFLA_INET_CONF: u16 = 1;
+    /// `IPV4_DEVCONF_ARP_IGNORE`; the first of the settings has the number 1.
+    const ARP_IGNORE: usize = 19;
+    for family in Attributes::inside(families) {
+        let (kind, value) = family?;
+        if i32::from(kind) != libc::AF_INET {
+            continue;
+        }
+        for attribute in Attributes::inside(value) {
+            if let (IFLA_INET_CONF, settings) = attribute? {
+                return Ok(i64::from(u32_at(settings, (ARP_IGNORE - 1) * 4)?));
+            }
+        }
+    }
+    Ok(0)
 }
 
 fn mode_of(value: Option<&[u8]>) -> Result<Mode, Malformed> {

@@ -8,6 +8,7 @@
 //! | `request` | questions and orders, answered at once |
 //! | `monitor`, `source` | sockets that hear what changes, one of them in all namespaces; and what each tells of |
 //! | `link`, `address`, `route`, `next_hop`, `rule`, `neighbour`, `netns`, `setting`, `filter` | one kind of object: reading and writing |
+//! | `frames` | what a filter lets pass: its rules |
 //! | `nft` | the program that reads and writes filters |
 //! | `state` | the snapshot, and what changes in it |
 //! | `event` | what an event means for it |
@@ -28,6 +29,7 @@ mod error;
 mod event;
 mod failure;
 mod filter;
+mod frames;
 mod link;
 mod marks;
 mod monitor;

@@ -206,6 +206,7 @@ fn host_link(seen: link::Seen, old: Option<&Link>) -> Link {
         made_with: seen.made_with,
         master: seen.master,
         wireless,
+        arp_ignore: seen.arp_ignore,
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 use super::Mac;
 use super::names::TABLE_MAIN;
@@ -93,8 +93,9 @@ pub enum Op {
     AddProxy { shim: ShimRef, address: Ipv6Addr },
     /// Makes a permanent neighbour entry, or changes its MAC.
     SetNeighbour { shim: ShimRef, address: IpAddr, mac: Mac },
-    /// Lets the frames of these guests alone pass a shim; `None`: those of anybody.
-    SetFilter { shim: ShimRef, macs: Option<BTreeSet<Mac>> },
+    /// Lets the frames of these guests alone pass a shim (`None`: those of anybody), and of their ARP questions those for
+    /// `answers`.
+    SetFilter { shim: ShimRef, macs: Option<BTreeSet<Mac>>, answers: BTreeSet<Ipv4Net> },
     /// Sets a shim up.
     SetUp { shim: ShimRef },
     /// Makes a route through a shim. `replace` only where the route that stands there is ours.
@@ -197,8 +198,8 @@ impl fmt::Display for Op {
             Op::SetNeighbour { shim, address, mac } => {
                 write!(f, "set neighbour {address} at {mac} on {shim}")
             }
-            Op::SetFilter { shim, macs: None } => write!(f, "filter what guests send to {shim}"),
-            Op::SetFilter { shim, macs: Some(macs) } => {
+            Op::SetFilter { shim, macs: None, .. } => write!(f, "filter what guests send to {shim}"),
+            Op::SetFilter { shim, macs: Some(macs), .. } => {
                 let all: Vec<String> = macs.iter().map(Mac::to_string).collect();
                 let some = match all.len() {
                     0 => "nobody".to_owned(),

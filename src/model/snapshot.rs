@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 use super::Mac;
 use super::inventory::Mode;
@@ -93,6 +93,8 @@ pub struct Link {
     pub master: Option<u32>,
     /// A Wi-Fi interface: a station drops frames to foreign MACs.
     pub wireless: bool,
+    /// Its own `arp_ignore`. The kernel goes by the greater of this and [`Host::arp_ignore`].
+    pub arp_ignore: i64,
 }
 
 impl Link {
@@ -347,7 +349,9 @@ pub struct ShimFilter {
     pub device: String,
     /// The MACs of the guests that it lets pass; `None` if it lets anybody pass.
     pub macs: Option<BTreeSet<Mac>>,
-    /// Nothing of it is missing, and nothing was added.
+    /// The IPv4 addresses that guests may ask for with ARP.
+    pub answers: BTreeSet<Ipv4Net>,
+    /// Nothing of it is missing, and nothing was added or changed.
     pub whole: bool,
 }
 

@@ -77,7 +77,10 @@ fn without_filter(lacks: &str, usable: bool) -> Problem {
     let (code, lost, hint) = if usable {
         ("filter-partial", "", "a newer kernel, or the module that is named, brings the rest")
     } else {
-        let lost = "; so the LAN can see the shim and reach the host through it around firewall rules for its uplink";
+        let lost = "; so the LAN can see the shim and reach the host through it around firewall rules for its uplink, \
+                    guests can send to the host from foreign addresses and ask it for those that the uplink is silent \
+                    about, and guests that are not served find the host's IPv6 addresses at the shim, where nobody \
+                    answers them";
         ("filter-missing", lost, "apt install nftables; the kernel needs nf_tables")
     };
     Problem {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 use super::admit::{Reason, Refusal, Verdict};
 use super::claims::{Claims, Parties};
@@ -83,6 +83,8 @@ pub struct Shim {
     pub tables: [u32; 2],
     /// The MACs of the guests that its filter lets pass; `None` where ranges of strangers lie behind it.
     pub macs: Option<BTreeSet<Mac>>,
+    /// The IPv4 addresses that its filter lets guests ask for, with the configured ranges.
+    pub answers: BTreeSet<Ipv4Net>,
 }
 
 /// Who holds an address that should be routed.

@@ -16,6 +16,7 @@
 
 pub mod admit;
 mod amend;
+mod answers;
 pub mod claims;
 mod decide;
 pub mod desire;

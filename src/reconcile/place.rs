@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::answers::answers;
 use super::desired::{Decision, Desired, Shim};
 use super::ground::Ground;
 use super::select::left_out;
@@ -52,6 +53,7 @@ pub(super) fn place_shims(
     }
     for (parent, shim) in &mut shims {
         shim.macs = shim.ranges.is_empty().then(|| macs(ground, desired, *parent));
+        shim.answers = answers(ground, *parent, shim);
     }
     desired.shims = shims;
 }
@@ -162,5 +164,6 @@ fn new_shim(
         ranges: ranges.map(|range| (*range, ground.source(parent, range.addr()))).collect(),
         tables: [ground.table(false), ground.table(true)],
         macs: None,
+        answers: BTreeSet::new(),
     }
 }

@@ -246,6 +246,7 @@ mod tests {
             lower: None,
             master: None,
             wireless: false,
+            arp_ignore: 0,
         };
         let snapshot = Snapshot { links: [(PARENT, eth0)].into(), ..Snapshot::default() };
         let shim = Shim {
@@ -261,6 +262,7 @@ mod tests {
             ranges: BTreeMap::new(),
             tables: [254, 254],
             macs: None,
+            answers: BTreeSet::new(),
         };
         let holder = |last: u8| {
             let child = ChildKey { netns: Netns::Id(last.into()), index: 7 };

@@ -111,9 +111,10 @@ impl InMemoryKernel {
                 self.snapshot.neighbours.insert((*address, link), entry);
                 Ok(())
             }
-            Op::SetFilter { shim, macs } => {
+            Op::SetFilter { shim, macs, answers } => {
                 let link = self.index(shim)?;
-                let filter = ShimFilter { device: shim.name.clone(), macs: macs.clone(), whole: true };
+                let (device, macs, answers) = (shim.name.clone(), macs.clone(), answers.clone());
+                let filter = ShimFilter { device, macs, answers, whole: true };
                 self.snapshot.filter.shims.insert(link, filter);
                 Ok(())
             }
@@ -227,6 +228,7 @@ impl InMemoryKernel {
             lower,
             master: None,
             wireless: false,
+            arp_ignore: 0,
         };
         self.snapshot.links.insert(index, link);
         self.snapshot.settings.insert(index, default_settings(self.snapshot.host.ipv6));

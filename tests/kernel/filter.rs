@@ -5,6 +5,7 @@ use std::net::Ipv6Addr;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use ipnet::Ipv4Net;
 use lab::forge::{self, Forge};
 use macvlan_shim::kernel::Kernel;
 use macvlan_shim::model::{Mac, Op, ShimRef};
@@ -12,7 +13,7 @@ use macvlan_shim::model::{Mac, Op, ShimRef};
 use crate::host::Host;
 use crate::shim::{GUEST_MAC, SHIM_MAC};
 
-const HOST_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+pub(crate) const HOST_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
 
 /// More than have a limit of their own.
 const MANY: u32 = 4500;
@@ -24,13 +25,14 @@ fn nth(n: u32) -> Mac {
 }
 
 /// A shim behind a filter that lets pass the guest and the first of the MACs that it goes through.
-fn filtered(host: &Host, kernel: &mut Kernel, first: u32) -> (ShimRef, BTreeSet<Mac>) {
+pub(crate) fn filtered(host: &Host, kernel: &mut Kernel, first: u32) -> (ShimRef, BTreeSet<Mac>) {
     let shim = host.shim_ref();
     host.make(kernel, &shim);
     kernel.drain();
     let index = kernel.snapshot().link_named(&shim.name).map(|link| link.index);
     let shim = ShimRef { index, ..shim };
     let mut macs = BTreeSet::from([GUEST_MAC]);
+    set(kernel, &shim, &macs);
     // So many at once that nft is done with them in its time on an emulated machine, too.
     for some in (0..first).map(nth).collect::<Vec<_>>().chunks(1500) {
         macs.extend(some);
@@ -39,14 +41,21 @@ fn filtered(host: &Host, kernel: &mut Kernel, first: u32) -> (ShimRef, BTreeSet<
     (shim, macs)
 }
 
+/// The addresses that guests may ask for: the host's, and the shim's own.
+fn answers() -> BTreeSet<Ipv4Net> {
+    ["192.0.2.1/32", "192.0.2.72/32"].map(|address| address.parse().unwrap()).into()
+}
+
 /// On an emulated machine nft may take longer than it is given, and is tried again as the daemon does.
-fn set(kernel: &mut Kernel, shim: &ShimRef, macs: &BTreeSet<Mac>) {
-    let op = Op::SetFilter { shim: shim.clone(), macs: Some(macs.clone()) };
+pub(crate) fn set(kernel: &mut Kernel, shim: &ShimRef, macs: &BTreeSet<Mac>) {
+    let op = Op::SetFilter { shim: shim.clone(), macs: Some(macs.clone()), answers: answers() };
     lab::eventually(Duration::from_secs(60), || {
         let result = kernel.apply(&op);
         kernel.drain();
         let filter = kernel.snapshot().filter.shims.get(&shim.index.unwrap());
-        let is_right = filter.is_some_and(|filter| filter.whole && filter.macs.as_ref() == Some(macs));
+        let is_right = filter.is_some_and(|filter| {
+            filter.whole && filter.macs.as_ref() == Some(macs) && filter.answers == answers()
+        });
         anyhow::ensure!(is_right, "{result:?}, and there is {filter:?}");
         Ok(())
     })
@@ -94,17 +103,7 @@ fn a_filter_of_an_older_form_is_made_anew() {
     let mut kernel = Kernel::open().unwrap();
     let (shim, macs) = filtered(&host, &mut kernel, 100);
     let link = shim.index.unwrap();
-    let old = format!(
-        "flush chain netdev macvlan_shim in-{link}
-         add rule netdev macvlan_shim in-{link} ether saddr != @guests-{link} drop comment \"mvs-eth0\"
-         add rule netdev macvlan_shim in-{link} icmpv6 type {{ nd-router-advert, nd-redirect }} drop comment \"mvs-eth0\"
-         add rule netdev macvlan_shim in-{link} icmpv6 type nd-neighbor-solicit \
-           meter asking-{link} size 4096 {{ ether saddr limit rate over 5/second burst 20 packets }} drop comment \"mvs-eth0\"
-         add rule netdev macvlan_shim in-{link} ip saddr != 0.0.0.0 fib saddr . iif oif missing drop comment \"mvs-eth0\"
-         add rule netdev macvlan_shim in-{link} ip6 saddr != {{ ::, fe80::/10 }} fib saddr . iif oif missing drop comment \"mvs-eth0\"
-         add rule netdev macvlan_shim in-{link} fib daddr type != {{ local, broadcast, multicast }} drop comment \"mvs-eth0\""
-    );
-    assert!(Command::new("nft").arg(old).status().unwrap().success());
+    make_old(link);
     kernel.resync();
     kernel.drain();
     let standing = &kernel.snapshot().filter.shims[&link];
@@ -113,4 +112,26 @@ fn a_filter_of_an_older_form_is_made_anew() {
     // As often as is wanted.
     set(&mut kernel, &shim, &[GUEST_MAC].into());
     set(&mut kernel, &shim, &macs);
+}
+
+/// Gives a filter the form of version 0.1.0: it has the same sets but one, and its rules bear the link's name only.
+pub(crate) fn make_old(link: u32) {
+    let old = format!(
+        "flush chain netdev macvlan_shim in-{link}
+         flush chain netdev macvlan_shim out-{link}
+         flush chain netdev macvlan_shim model-{link}
+         delete chain netdev macvlan_shim model-{link}
+         delete set netdev macvlan_shim answers-{link}
+         add rule netdev macvlan_shim out-{link} ether daddr != @guests-{link} drop comment \"mvs-eth0\"
+         add rule netdev macvlan_shim in-{link} ether saddr != @guests-{link} drop comment \"mvs-eth0\"
+         add rule netdev macvlan_shim in-{link} icmpv6 type {{ nd-router-advert, nd-redirect }} drop comment \"mvs-eth0\"
+         add rule netdev macvlan_shim in-{link} icmpv6 type nd-neighbor-solicit \
+           meter asking-{link} size 4096 {{ ether saddr timeout 10s limit rate over 5/second burst 20 packets }} drop comment \"mvs-eth0\"
+         add rule netdev macvlan_shim in-{link} icmpv6 type nd-neighbor-solicit limit rate over 100/second burst 200 packets \
+           drop comment \"mvs-eth0\"
+         add rule netdev macvlan_shim in-{link} ip saddr != 0.0.0.0 fib saddr . iif oif missing drop comment \"mvs-eth0\"
+         add rule netdev macvlan_shim in-{link} ip6 saddr != {{ ::, fe80::/10 }} fib saddr . iif oif missing drop comment \"mvs-eth0\"
+         add rule netdev macvlan_shim in-{link} fib daddr type != {{ local, broadcast, multicast }} drop comment \"mvs-eth0\""
+    );
+    assert!(Command::new("nft").arg(old).status().unwrap().success());
 }

@@ -90,6 +90,11 @@ impl Guest {
         command.output().unwrap().status.success()
     }
 
+    /// Runs a program of the host.
+    pub(crate) fn run(&self, command: &[&str]) {
+        run(Command::new("nsenter").arg(format!("--net=/proc/{}/ns/net", self.pid())).args(command));
+    }
+
     fn inside(&self) -> Command {
         let mut command = Command::new("nsenter");
         command.arg(format!("--net=/proc/{}/ns/net", self.pid())).arg("ip");

@@ -3,12 +3,15 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails says so by a panic")]
 
+mod answers;
 mod events;
 mod filter;
 mod guests;
 mod host;
 mod identity;
 mod look;
+mod passes;
+mod replacing;
 mod shim;
 mod snapshot;
 mod writes;

@@ -102,7 +102,9 @@ proptest! {
                 let wanted = desired.shims.values().find(|one| one.shim == *shim).unwrap();
                 let link = kernel.snapshot.link_named(&shim.name).unwrap();
                 prop_assert!(!link.multicast);
-                prop_assert_eq!(&kernel.snapshot.filter.shims[&link.index].macs, &wanted.macs);
+                let filter = &kernel.snapshot.filter.shims[&link.index];
+                prop_assert_eq!(&filter.macs, &wanted.macs);
+                prop_assert!(filter.answers.is_superset(&wanted.answers) || link.up);
                 for (setting, value) in &wanted.settings {
                     prop_assert_eq!(kernel.snapshot.settings[&link.index].get(setting), Some(value));
                 }

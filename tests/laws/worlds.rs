@@ -160,6 +160,7 @@ fn link(index: u32, name: &str, kind: LinkKind) -> Link {
         lower: None,
         master: None,
         wireless: false,
+        arp_ignore: 0,
     }
 }
 
@@ -616,7 +617,8 @@ impl Event {
             Event::Filter { link, mac, whole } if *link < kernel.clone().next_index() => {
                 let device = kernel.snapshot.links.get(link).map_or("mvs-gone", |link| link.name.as_str());
                 let macs = mac.map(|mac| BTreeSet::from([mac]));
-                let filter = ShimFilter { device: device.to_owned(), macs, whole: *whole };
+                let answers = mac.iter().map(|_| "10.0.0.99/32".parse().unwrap()).collect();
+                let filter = ShimFilter { device: device.to_owned(), macs, answers, whole: *whole };
                 kernel.snapshot.filter.shims.insert(*link, filter);
             }
             Event::SwapNames { link, other } if there(link, kernel) && there(other, kernel) => {

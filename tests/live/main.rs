@@ -9,6 +9,7 @@ macro_rules! on_lxd_and_incus {
     };
 }
 
+mod answers;
 mod chaos;
 mod cost;
 mod filter;

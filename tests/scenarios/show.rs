@@ -69,6 +69,10 @@ pub(crate) fn decisions(world: &World) -> String {
         let parent = links.get(&holder.parent).map_or("?", |link| link.name.as_str());
         writeln!(text, "unclaimed: {address} at {} on {parent}", holder.mac).unwrap();
     }
+    for shim in world.desired.shims.values().filter(|_| world.kernel.snapshot.filter.usable) {
+        let answers: Vec<String> = shim.answers.iter().map(ToString::to_string).collect();
+        writeln!(text, "{} answers for {}", shim.shim.name, answers.join(", ")).unwrap();
+    }
     for problem in world.desired.all_problems() {
         writeln!(
             text,

@@ -3,7 +3,7 @@
 //! ```text
 //! config:                                        the lines below it, indented, are the file
 //! link eth0 [mac M] [mtu N] [name N] [up|down] [wifi|bridge|vlan N on L|macvlan on L] [port of L]
-//!           [private|passthru] [marked] [group N] [no ethernet]
+//!           [private|passthru] [marked] [group N] [no ethernet] [arp_ignore N]
 //! address eth0 192.168.100.62/24 [tentative|deprecated|temporary|secondary|ours]
 //! route 10.0.0.0/8 dev eth0 [src A] [metric N] [table N] [via gateway] [ours]
 //! route 10.0.0.9/32 blackhole [metric N] [table N]
@@ -21,6 +21,7 @@
 //! restart                                        a new process: it remembers nothing
 //! reload                                         SIGHUP: waiting is forgotten
 //! refuse set neighbour: EPERM                    the kernel fails every op that reads so; `refuse nothing`
+//! nftables                                       there is an nft, and the kernel has what it needs
 //! in full                                        show the sysctls of a new shim one by one
 //! with probes                                    ask the LAN who has what guests claim, and tell
 //! ```
@@ -95,6 +96,7 @@ impl World {
             lower: None,
             master: None,
             wireless: false,
+            arp_ignore: 0,
         };
         snapshot.links.insert(1, lo);
         World {
@@ -303,6 +305,7 @@ impl World {
                     lower: None,
                     master: None,
                     wireless: false,
+                    arp_ignore: 0,
                 }
             }
         };
@@ -313,6 +316,9 @@ impl World {
         } else {
             Mode::Bridge
         };
+        if let Some(number) = words.after("arp_ignore")? {
+            link.arp_ignore = parse(number)?;
+        }
         if let Some(id) = words.after("vlan")? {
             link.kind = LinkKind::Vlan(parse(id)?);
         }

@@ -5,6 +5,7 @@
 //! looks them up. Deleting comes after adding, and in the opposite order, but for what stands in the way of
 //! adding. What does not bear our mark is never touched.
 
+mod filter;
 mod surplus;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +19,7 @@ use crate::model::inventory::Mode;
 use crate::model::names::{LINK_GROUP, metric, spare_name};
 use crate::model::plan::When;
 use crate::model::snapshot::{
-    Child, ChildKey, GuestAddress, Link, LinkKind, Neighbour, NeighbourState, RouteKey, ShimFilter,
+    Child, ChildKey, GuestAddress, Link, LinkKind, Neighbour, NeighbourState, RouteKey,
 };
 use crate::model::{Mac, Op, Plan, ShimRef, Snapshot, Step};
 
@@ -40,6 +41,7 @@ pub fn diff(desired: &Desired, snapshot: &Snapshot) -> Plan {
         steps.route_ranges(shim);
     }
     steps.add_rules();
+    shims().for_each(|(_, shim)| steps.answers(shim));
     desired.claims.addresses().for_each(|address| steps.probe(address));
     steps.delete_surplus();
     steps.plan
@@ -173,19 +175,6 @@ impl<'a> Steps<'a> {
         self.filter(desired);
         if standing.is_none_or(|link| !link.up) {
             self.now(Op::SetUp { shim: shim.clone() }, "it is complete");
-        }
-    }
-
-    /// Before it goes up: then not one frame of its own gets out.
-    fn filter(&mut self, desired: &Shim) {
-        let filter = &self.snapshot.filter;
-        let standing = desired.shim.index.and_then(|index| filter.shims.get(&index));
-        let is_right = |standing: &ShimFilter| {
-            standing.whole && standing.device == desired.shim.name && standing.macs == desired.macs
-        };
-        if filter.usable && !standing.is_some_and(is_right) {
-            let op = Op::SetFilter { shim: desired.shim.clone(), macs: desired.macs.clone() };
-            self.now(op, "the LAN must not see the shim, nor reach the host through it");
         }
     }
 

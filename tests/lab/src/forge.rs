@@ -90,8 +90,50 @@ pub fn mac(text: &str) -> Result<Mac> {
     bytes.try_into().map_err(|_| anyhow::anyhow!("`{text}` is no MAC"))
 }
 
-fn ethernet(to: Mac, from: Mac, protocol: u16, payload: &[u8]) -> Vec<u8> {
+/// A frame of any protocol.
+#[must_use]
+pub fn ethernet(to: Mac, from: Mac, protocol: u16, payload: &[u8]) -> Vec<u8> {
     [&to[..], &from, &protocol.to_be_bytes(), payload].concat()
+}
+
+/// A frame in VLAN tags for no VLAN in particular (VID 0), the outermost first: each is the protocol number of one.
+#[must_use]
+pub fn tagged(frame: &[u8], tags: &[u16]) -> Vec<u8> {
+    let tags = tags.iter().flat_map(|tag| [tag.to_be_bytes(), [0, 0]]).flatten();
+    frame[..12].iter().copied().chain(tags).chain(frame[12..].iter().copied()).collect()
+}
+
+/// An IPv6 frame with further headers of eight bytes between its own and what it carries, by their numbers, the outermost
+/// first. They are empty: options that pad, a way with nothing left of it.
+#[must_use]
+pub fn behind(frame: &[u8], headers: &[u8]) -> Vec<u8> {
+    const FRAGMENT: u8 = 44;
+    let nexts = headers[1..].iter().chain(&frame[20..21]);
+    let extensions = headers.iter().zip(nexts).flat_map(|(header, next)| match *header {
+        FRAGMENT => [*next, 0, 0, 0, 0, 0, 0, 7],
+        43 => [*next, 0, 0, 0, 0, 0, 0, 0],
+        _ => [*next, 0, 1, 4, 0, 0, 0, 0],
+    });
+    let payload: Vec<u8> = extensions.chain(frame[54..].iter().copied()).collect();
+    let mut head = frame[..54].to_vec();
+    head[18..20].copy_from_slice(&(payload.len() as u16).to_be_bytes());
+    head[20] = headers[0];
+    [head, payload].concat()
+}
+
+/// The two fragments of an IPv6 frame, the first with so many bytes of what it carries, a multiple of eight.
+#[must_use]
+pub fn fragments(frame: &[u8], first: usize, identity: u32) -> [Vec<u8>; 2] {
+    let fragment = |offset: usize, more: u16, part: &[u8]| {
+        let place = (offset as u16 | more).to_be_bytes();
+        let header = [&[frame[20], 0][..], &place, &identity.to_be_bytes()].concat();
+        let mut head = frame[..54].to_vec();
+        head[18..20].copy_from_slice(&((header.len() + part.len()) as u16).to_be_bytes());
+        head[20] = 44;
+        [head, header, part.to_vec()].concat()
+    };
+    let (start, end) = frame[54..].split_at(first);
+    [fragment(0, 1, start), fragment(first, 0, end)]
 }
 
 /// What an ARP frame does.
@@ -154,6 +196,12 @@ pub fn redirect(
 pub fn solicitation(to: Mac, from: Mac, source: Ipv6Addr, target: Ipv6Addr) -> Vec<u8> {
     let body = [&[0; 4][..], &target.octets(), &[1, 1], &from].concat();
     icmpv6(to, from, source, target, 135, &body)
+}
+
+/// A solicitation of routers, with `from` as the MAC of `source`.
+#[must_use]
+pub fn router_solicitation(to: Mac, from: Mac, source: Ipv6Addr, target: Ipv6Addr) -> Vec<u8> {
+    icmpv6(to, from, source, target, 133, &[&[0; 4][..], &[1, 1], &from].concat())
 }
 
 /// A neighbour advertisement that overrides what was known: `target` is at `from`.

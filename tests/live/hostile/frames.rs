@@ -41,6 +41,11 @@ fn forged_questions_do_not_fill_the_hosts_neighbour_table() -> Result<()> {
     let told = forge.flood(second, |n| forge::arp(Arp::Reply, shim, own, address(n), HOST_IP))?;
     let solicited = forge.flood(second, |n| forge::solicitation(shim, own, address6(n), HOST_IP6))?;
     let strange = forge.flood(second, |n| forge::solicitation(shim, mac(n), address6(n), HOST_IP6))?;
+    for n in 0..3000 {
+        let question = forge::solicitation(shim, own, address6(0x1_0000 + n), HOST_IP6);
+        in_two_tags(&forge, &question)?;
+        forge.send(&forge::router_solicitation(shim, own, address6(0x2_0000 + n), HOST_IP6))?;
+    }
     let after = neighbours(&den.site.host, "mvs-eth0")?;
     println!("ARP {asked} + {other} + {told}, NS {solicited} + {strange}: {before} entries, then {after}");
     ensure!(asked > 1000 && solicited > 1000, "that is no flood");
@@ -105,6 +110,14 @@ fn lies_about_others_are_not_believed() -> Result<()> {
     den.nobody_is_harmed()
 }
 
+/// The kernel unwraps the second tag, and the third, after the filter has seen the frame.
+fn in_two_tags(forge: &forge::Forge, frame: &[u8]) -> Result<()> {
+    for tags in [&[0x8100, 0x8100][..], &[0x88a8, 0x8100], &[0x8100, 0x8100, 0x8100]] {
+        forge.send(&forge::tagged(frame, tags))?;
+    }
+    Ok(())
+}
+
 #[test]
 fn what_comes_from_foreign_addresses_does_not_reach_the_host() -> Result<()> {
     let den = Den::new()?;
@@ -124,11 +137,18 @@ fn what_comes_from_foreign_addresses_does_not_reach_the_host() -> Result<()> {
     for _ in 0..3 {
         for source in [PEER, GATEWAY, HOST_IP, lab::Lan::BEYOND_V4, Ipv4Addr::LOCALHOST, HOSTILE] {
             let data = source.to_string();
-            forge.send(&forge::udp(shim, own, source, (HOST_IP, 5000), data.as_bytes()))?;
+            let frame = forge::udp(shim, own, source, (HOST_IP, 5000), data.as_bytes());
+            forge.send(&frame)?;
+            in_two_tags(&forge, &frame)?;
         }
-        for source in [PEER_V6, gateway6, HOST_IP6, lab::Lan::BEYOND_V6, Ipv6Addr::LOCALHOST, HOSTILE_V6] {
+        let router = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+        let sources = [PEER_V6, gateway6, HOST_IP6, lab::Lan::BEYOND_V6, Ipv6Addr::LOCALHOST, router];
+        for source in sources.into_iter().chain([HOSTILE_V6]) {
             let data = source.to_string();
-            forge.send(&forge::udp6(shim, own, source, (HOST_IP6, 5000), data.as_bytes()))?;
+            let frame = forge::udp6(shim, own, source, (HOST_IP6, 5000), data.as_bytes());
+            forge.send(&frame)?;
+            in_two_tags(&forge, &frame)?;
+            forge.send(&forge::behind(&frame, &[43]))?;
         }
         // With the MAC of somebody whom the host does not know it gets nowhere at all.
         let unknown = [2, 0x66, 0, 0, 0, 1];
@@ -168,6 +188,12 @@ fn nothing_is_forwarded_from_a_shim_to_networks_of_the_host() -> Result<()> {
     den.attack("ip route add 203.0.113.1 via 192.168.77.11; ip -6 route add 2001:db8::1 via fd77::11")?;
     ensure!(!den.hostile.pings(lab::Lan::BEYOND_V4), "the host forwards to the gateway");
     ensure!(!den.hostile.pings(lab::Lan::BEYOND_V6), "the host forwards to the gateway over IPv6");
+    // Nor what does not look like IP at first.
+    let (forge, shim) = (den.hostile.forge("eth0")?, den.shim_mac()?);
+    for _ in 0..9 {
+        in_two_tags(&forge, &forge::udp(shim, forge.mac(), HOSTILE, (v4, 5000), b"in"))?;
+        in_two_tags(&forge, &forge::udp6(shim, forge.mac(), HOSTILE_V6, (v6, 5000), b"in"))?;
+    }
     let seen = capture.stop()?;
     ensure!(seen.is_empty(), "the inner network saw {seen:#?}");
     den.nobody_is_harmed()

@@ -1,0 +1,63 @@
+//! Which of the host's IPv4 addresses a shim answers for when guests ask with ARP.
+//!
+//! The kernel answers on any link for any address of the host. On the uplink the operator may have stopped that
+//! (`arp_ignore`): a real server behind a load balancer has the service's address too, and must not be found at it. The
+//! shim would answer all the same. So its filter lets guests ask for no other addresses than these. IPv6 needs no such
+//! list: a shim answers for its proxy entries only.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::{IpNet, Ipv4Net};
+
+use super::desired::Shim;
+use super::ground::Ground;
+use crate::model::snapshot::LinkKind;
+
+/// The addresses that guests may ask for, each as a range of one, and the configured ranges: what the strangers there
+/// announce shall be heard. No range lies within another.
+pub(super) fn answers(ground: &Ground<'_>, parent: u32, shim: &Shim) -> BTreeSet<Ipv4Net> {
+    let standing = shim.shim.index;
+    let here = |link: u32| link == parent || Some(link) == standing || is_beside(ground, link, parent);
+    let hosts = ground.snapshot.addresses.iter().filter(|(_, address)| !address.ours);
+    let hosts = hosts.filter_map(|(key, _)| {
+        let IpAddr::V4(address) = key.address.addr() else { return None };
+        (here(key.link) || is_answered_on(ground, parent, address)).then_some(address)
+    });
+    let own = shim.addresses.iter().filter_map(|address| match address {
+        IpAddr::V4(address) => Some(*address),
+        IpAddr::V6(_) => None,
+    });
+    let ranges: BTreeSet<Ipv4Net> = shim.ranges.keys().filter_map(range).collect();
+    let all: BTreeSet<Ipv4Net> = hosts.chain(own).map(Ipv4Net::from).chain(ranges.iter().copied()).collect();
+    let within = |one: &Ipv4Net| ranges.iter().any(|range| range != one && range.contains(one));
+    all.iter().copied().filter(|one| !within(one)).collect()
+}
+
+fn range(range: &IpNet) -> Option<Ipv4Net> {
+    match range {
+        IpNet::V4(range) => Some(range.trunc()),
+        IpNet::V6(_) => None,
+    }
+}
+
+/// A macvlan link of the host itself on that parent, as keepalived makes one for a virtual MAC.
+fn is_beside(ground: &Ground<'_>, link: u32, parent: u32) -> bool {
+    let link = ground.snapshot.links.get(&link);
+    link.is_some_and(|link| {
+        matches!(link.kind, LinkKind::Macvlan(_))
+            && link.lower == Some(parent)
+            && link.shim_parent().is_none()
+    })
+}
+
+/// An address of another link, where the parent itself would answer for it and guests may be expected to ask: it lies
+/// where the parent leads without a gateway, or where the configuration admits guests.
+fn is_answered_on(ground: &Ground<'_>, parent: u32, address: Ipv4Addr) -> bool {
+    let ignores = ground.snapshot.links.get(&parent).map_or(0, |link| link.arp_ignore);
+    let near = |address: IpAddr| {
+        ground.ranges(parent, address).next().is_some()
+            || ground.config.policy.allow.iter().any(|range| range.contains(&address))
+    };
+    ignores.max(ground.snapshot.host.arp_ignore) == 0 && near(address.into())
+}

@@ -1,0 +1,258 @@
+//! What passes the filter in front of a shim: frames as root of a guest can make them, and what the host's own stack
+//! gets of them.
+
+use std::collections::BTreeSet;
+use std::net::{Ipv6Addr, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::process::Command;
+use std::time::Duration;
+
+use lab::forge::{self, Forge};
+use macvlan_shim::kernel::Kernel;
+use macvlan_shim::model::ShimRef;
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockProtocol, SockType, SockaddrIn6, recvfrom, setsockopt, socket, sockopt,
+};
+use nix::sys::time::{TimeVal, TimeValLike};
+
+use crate::filter::{HOST_V6, filtered};
+use crate::host::{Guest, Host};
+use crate::shim::{GUEST_MAC, SHIM_MAC};
+
+const GUEST_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x100);
+const STRANGER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x66);
+const ROUTER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
+const OPTIONS: u8 = 60;
+
+/// A host with a shim behind its filter, and a guest.
+pub(crate) struct Stage {
+    pub(crate) host: Host,
+    pub(crate) kernel: Kernel,
+    pub(crate) shim: ShimRef,
+    pub(crate) guest: Guest,
+}
+
+impl Stage {
+    pub(crate) fn new() -> Stage {
+        let host = Host::new();
+        let guest = host.guest_with_child("eth0", &GUEST_MAC.to_string());
+        guest.ip("link set eth0 up");
+        guest.ip("addr add 192.0.2.100/24 dev eth0");
+        guest.ip("addr add 2001:db8::100/64 dev eth0 nodad");
+        let mut kernel = Kernel::open().unwrap();
+        let (shim, _) = filtered(&host, &mut kernel, 0);
+        Stage { host, kernel, shim, guest }
+    }
+
+    pub(crate) fn unfilter(&self) {
+        nft("delete table netdev macvlan_shim");
+    }
+
+    /// Puts frames on the guest's NIC.
+    pub(crate) fn send(&self, frames: impl IntoIterator<Item = Vec<u8>> + Send) {
+        self.guest.within(|| {
+            let forge = Forge::open("eth0").unwrap();
+            frames.into_iter().for_each(|frame| forge.send(&frame).unwrap());
+        });
+    }
+}
+
+pub(crate) fn nft(commands: &str) -> String {
+    let output = Command::new("nft").args(["-a", commands]).output().unwrap();
+    assert!(output.status.success(), "{commands}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The elements of a set, given its listing.
+pub(crate) fn elements(listing: &str) -> BTreeSet<String> {
+    let elements = listing.split("elements = {").nth(1).map_or("", |rest| rest.split('}').next().unwrap());
+    elements.split(',').map(|element| element.trim().to_owned()).filter(|it| !it.is_empty()).collect()
+}
+
+/// Ways to wrap an IPv6 packet, so that what it carries is not seen at first sight. The last word: the host takes it in
+/// if nothing is in the way.
+type Wrapping = (&'static str, fn(&[u8], u32) -> Vec<Vec<u8>>);
+
+const PLAIN: Wrapping = ("plain", |frame, _| vec![frame.to_vec()]);
+
+/// Whatever a rule is to see through.
+const DISGUISES: [Wrapping; 13] = [
+    ("one tag", |frame, _| vec![forge::tagged(frame, &[0x8100])]),
+    ("two tags", |frame, _| vec![forge::tagged(frame, &[0x8100, 0x8100])]),
+    ("a service tag and another", |frame, _| vec![forge::tagged(frame, &[0x88a8, 0x8100])]),
+    ("three tags", |frame, _| vec![forge::tagged(frame, &[0x8100, 0x8100, 0x8100])]),
+    ("hop-by-hop options", |frame, _| vec![forge::behind(frame, &[HOP_BY_HOP])]),
+    ("destination options", |frame, _| vec![forge::behind(frame, &[OPTIONS])]),
+    ("a long chain", |frame, _| vec![forge::behind(frame, &[HOP_BY_HOP, OPTIONS, OPTIONS, OPTIONS])]),
+    ("a routing header", |frame, _| vec![forge::behind(frame, &[ROUTING])]),
+    ("a fragment that is all", |frame, _| vec![forge::behind(frame, &[FRAGMENT])]),
+    ("fragments", |frame, n| forge::fragments(frame, 8, n).to_vec()),
+    ("fragments of options", |frame, n| forge::fragments(&forge::behind(frame, &[OPTIONS]), 16, n).to_vec()),
+    ("fragments that hide", |frame, n| {
+        forge::fragments(&forge::behind(frame, &[OPTIONS, OPTIONS]), 8, n).to_vec()
+    }),
+    ("fragments that hide after options", |frame, n| {
+        let [first, second] = forge::fragments(&forge::behind(frame, &[OPTIONS, OPTIONS]), 8, n);
+        vec![forge::behind(&first, &[HOP_BY_HOP]), forge::behind(&second, &[HOP_BY_HOP])]
+    }),
+];
+
+/// All that there is: tags, LLC, MPLS, PPPoE, EAPOL, LLDP, PROFINET, and what is yet to be invented.
+#[test]
+fn of_all_protocols_only_ip_and_arp_pass() {
+    let stage = Stage::new();
+    // Sees what is left after our chain.
+    nft("add table netdev witness
+         add set netdev witness seen { typeof meta protocol; size 65536; flags dynamic; }
+         add chain netdev witness after { type filter hook ingress device mvs-eth0 priority 500; }
+         add rule netdev witness after add @seen { meta protocol }");
+    let seen = || elements(&nft("list set netdev witness seen"));
+    let all = || (0..=u16::MAX).map(|kind| forge::ethernet(SHIM_MAC.0, GUEST_MAC.0, kind, &[0; 46]));
+    stage.send(all());
+    let passed = seen();
+    println!("with the filter {passed:?}");
+    assert!(passed.is_subset(&["ip", "ip6", "arp"].map(str::to_owned).into()), "{passed:?}");
+    // They do pass as far as the other rules let them.
+    assert!(
+        stage.guest.can("ping -n -c 1 -W 2 192.0.2.1") && stage.guest.can("ping -6 -n -c 1 -W 2 2001:db8::1")
+    );
+    assert_eq!(seen(), ["ip", "ip6", "arp"].map(str::to_owned).into());
+    // And without it all do, so the witness sees them.
+    stage.unfilter();
+    stage.send(all());
+    let passed = seen().len();
+    println!("without it {passed}");
+    assert!(passed > 60_000, "{passed}");
+}
+
+/// The sources of the datagrams that come, by how they were wrapped.
+fn datagrams(service: &UdpSocket) -> BTreeSet<String> {
+    let mut came = BTreeSet::new();
+    let mut buffer = [0; 100];
+    while let Ok(length) = service.recv(&mut buffer) {
+        came.insert(String::from_utf8_lossy(&buffer[..length]).into_owned());
+    }
+    came
+}
+
+#[test]
+fn no_disguise_brings_a_foreign_source_to_a_socket_of_the_host() {
+    let stage = Stage::new();
+    let service = UdpSocket::bind((HOST_V6, 5000)).unwrap();
+    service.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    let all = || [PLAIN].into_iter().chain(DISGUISES);
+    let sources = [GUEST_V6, STRANGER_V6, ROUTER, Ipv6Addr::UNSPECIFIED];
+    let attempts = || {
+        let mut frames = Vec::new();
+        for (number, (name, wrap)) in (0..).zip(all()) {
+            for (of, source) in (0..).zip(sources) {
+                let data = format!("{source} in {name}");
+                let frame = forge::udp6(SHIM_MAC.0, GUEST_MAC.0, source, (HOST_V6, 5000), data.as_bytes());
+                frames.extend(wrap(&frame, 100 * number + of));
+            }
+        }
+        frames
+    };
+    stage.send(attempts());
+    let came = datagrams(&service);
+    println!("with the filter {came:?}");
+    let honest = |came: &&String| came.starts_with(&format!("{GUEST_V6} in"));
+    assert!(came.iter().all(|came| honest(&came)), "{came:?}");
+    for name in ["plain", "one tag", "hop-by-hop options", "destination options", "fragments"] {
+        assert!(came.contains(&format!("{GUEST_V6} in {name}")), "an honest guest is not heard in {name}");
+    }
+    stage.unfilter();
+    stage.send(attempts());
+    let came = datagrams(&service);
+    println!("without it {came:?}");
+    for (name, _) in all() {
+        assert!(came.contains(&format!("{STRANGER_V6} in {name}")), "{name} shows nothing: {came:?}");
+    }
+}
+
+/// The types of the ICMPv6 messages of the forged router that come. The guest's kernel sends some of its own.
+fn messages(socket: &impl AsRawFd) -> BTreeSet<u8> {
+    let mut came = BTreeSet::new();
+    let mut buffer = [0; 200];
+    while let Ok((_, source)) = recvfrom::<SockaddrIn6>(socket.as_raw_fd(), &mut buffer) {
+        came.extend(source.filter(|source| source.ip() == ROUTER).map(|_| buffer[0]));
+    }
+    came
+}
+
+#[test]
+fn neighbour_discovery_comes_plainly_or_not_at_all() {
+    let stage = Stage::new();
+    let ear =
+        socket(AddressFamily::Inet6, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::IcmpV6).unwrap();
+    setsockopt(&ear, sockopt::ReceiveTimeout, &TimeVal::milliseconds(300)).unwrap();
+    let (shim, guest) = (SHIM_MAC.0, GUEST_MAC.0);
+    let prefix = Ipv6Addr::new(0xfd66, 0, 0, 0, 0, 0, 0, 0);
+    let kinds = [
+        forge::router_solicitation(shim, guest, ROUTER, HOST_V6),
+        forge::router_advertisement(shim, guest, ROUTER, HOST_V6, prefix),
+        forge::solicitation(shim, guest, ROUTER, HOST_V6),
+        forge::advertisement(shim, guest, ROUTER, HOST_V6),
+        forge::redirect6(shim, guest, ROUTER, HOST_V6, STRANGER_V6, ROUTER),
+    ];
+    let wrapped = |(name, wrap): Wrapping| {
+        let frames = (0..).zip(&kinds).flat_map(|(number, frame)| wrap(frame, number)).collect::<Vec<_>>();
+        stage.send(frames);
+        let came = messages(&ear);
+        println!("{name}: {came:?}");
+        came
+    };
+    let plain = BTreeSet::from([135, 136]);
+    assert_eq!(wrapped(PLAIN), plain);
+    for disguise in DISGUISES {
+        // The kernel takes one tag away before the hook.
+        let expected = if disguise.0 == "one tag" { plain.clone() } else { BTreeSet::new() };
+        assert_eq!(wrapped(disguise), expected, "{}", disguise.0);
+    }
+    stage.unfilter();
+    for disguise in DISGUISES {
+        // A raw socket has fragments before neighbour discovery throws them away (RFC 6980).
+        assert_eq!(wrapped(disguise), (133..=137).collect(), "{} shows nothing", disguise.0);
+    }
+}
+
+fn entries() -> usize {
+    let shown = Command::new("ip").args("-6 neigh show dev mvs-eth0 nud all".split(' ')).output().unwrap();
+    String::from_utf8_lossy(&shown.stdout).lines().count()
+}
+
+/// More than a few would be felt by other tests: all namespaces share one table.
+#[test]
+fn no_disguise_fills_the_table_of_neighbours() {
+    const EACH: u32 = 60;
+    let stage = Stage::new();
+    let source = |n: u32| Ipv6Addr::from((0xfe80 << 112) + 0x6600_0000 + u128::from(n));
+    let mut next = 0;
+    let mut flood = |(name, wrap): Wrapping, routers: bool| {
+        let make = if routers { forge::router_solicitation } else { forge::solicitation };
+        let range = next..next + EACH;
+        next += EACH;
+        let frames = range
+            .flat_map(|n| wrap(&make(SHIM_MAC.0, GUEST_MAC.0, source(n), HOST_V6), n))
+            .collect::<Vec<_>>();
+        let before = entries();
+        stage.send(frames);
+        std::thread::sleep(Duration::from_millis(20));
+        let new = entries() - before;
+        println!("{name}, {}: {new} entries", if routers { "routers" } else { "neighbours" });
+        new
+    };
+    assert!(flood(PLAIN, false) <= 22, "the limit for one MAC does not hold");
+    assert_eq!(flood(PLAIN, true), 0, "questions for routers");
+    for disguise in DISGUISES {
+        let most = if disguise.0 == "one tag" { 22 } else { 0 };
+        assert!(flood(disguise, false) <= most && flood(disguise, true) == 0, "{}", disguise.0);
+    }
+    stage.unfilter();
+    assert_eq!(flood(PLAIN, true), EACH as usize, "questions for routers show nothing");
+    assert_eq!(flood(DISGUISES[1], false), EACH as usize, "two tags show nothing");
+}
