@@ -138,8 +138,7 @@ impl Steps<'_> {
         if its().next().is_none() {
             return (When::Now, "its guest is gone".to_owned());
         }
-        let has = |child: &Child| child.addresses.keys().any(|its| its.addr() == address);
-        let why = match its().any(|(_, child)| has(child)) {
+        let why = match its().any(|(_, child)| has(child, address)) {
             true => format!("the guest that has {address} takes no part"),
             false => format!("the guest no longer has {address}"),
         };
@@ -183,7 +182,10 @@ impl Steps<'_> {
         let parent = self.snapshot.links.get(&link).and_then(Link::shim_parent);
         let mac = self.snapshot.neighbours.get(&(address, link)).and_then(|entry| entry.mac);
         let is_lasts = match self.desired.contests.get(&address) {
-            Some(Contest::Waits { had }) => parent == Some(had.parent) && mac == Some(had.mac),
+            Some(Contest::Waits { had }) => {
+                let still_has = || self.children_at(link, had.mac).any(|(_, child)| has(child, address));
+                parent == Some(had.parent) && mac == Some(had.mac) && !still_has()
+            }
             _ => !self.desired.settled && parent.is_some() && !self.is_routed(link, address),
         };
         is_lasts && self.desired_on(link).is_some()
@@ -333,4 +335,8 @@ impl Steps<'_> {
             self.plan.push(Step { op, when: When::AfterBreath, why });
         }
     }
+}
+
+fn has(child: &Child, address: IpAddr) -> bool {
+    child.addresses.keys().any(|its| its.addr() == address)
 }
