@@ -1,11 +1,11 @@
 //! What the filter of a shim lets pass: its sets, chains and rules as `nft` takes them, and how a listing is told from
 //! what we would make.
 //!
-//! A filter passes only what it understands. The kernel unwraps more after the hook than one would think: of two VLAN
-//! tags the second, of an IPv6 packet the extension headers and the fragments. A rule about the inner packet never sees
-//! those. So there is a rule for what may be wrapped around a packet before any rule for what is inside. The chains
-//! accept by default nevertheless: while a filter is replaced the new chain is hooked in before its rules count, and one
-//! that drops by default would drop everything for that long.
+//! A filter passes only what it understands. The kernel unwraps more after the hook than one would think (FACTS 35,
+//! 48): of two VLAN tags the second, of an IPv6 packet the extension headers and the fragments. A rule about the inner
+//! packet never sees those. So there is a rule for what may be wrapped around a packet before any rule for what is
+//! inside. The chains accept by default nevertheless: while a filter is replaced the new chain is hooked in before its
+//! rules count, and one that drops by default would drop everything for that long (FACTS 47).
 
 use std::collections::BTreeSet;
 

@@ -2,10 +2,10 @@
 //!
 //! A guest can fill the neighbour table, which all namespaces share: from `gc_thresh3` entries on the kernel makes no
 //! further ones. What bears `NTF_EXT_LEARNED` is exempt, so a question that makes its entry with that flag cannot be
-//! refused. The kernel never collects such an entry: whoever made it deletes it, or hands it back ([`release`]).
+//! refused (FACTS 38). The kernel never collects such an entry: whoever made it deletes it, or hands it back ([`release`]).
 //!
 //! Over IPv6 a question is a packet to a multicast group, which takes an entry of its own. Where the kernel cannot make
-//! that, it sends nothing and says nothing: silence would look like nobody's answer. So it is made first.
+//! that, it sends nothing and says nothing: silence would look like nobody's answer (FACTS 45). So it is made first.
 
 use std::net::IpAddr;
 

@@ -6,7 +6,7 @@
 //! needs. Root in a guest makes such links (alternative names, MACs of a macvlan link in mode source, priorities of a
 //! VLAN link), and takes its NIC with it when it stops and the NIC returns to the host.
 //!
-//! So a second list, of small objects that every link has, tells which links the first one lacks. Each of those is asked
+//! So a second list, of small objects that every link has (FACTS 36, 43), tells which links the first one lacks. Each of those is asked
 //! for singly, as is each that is known from before: a link is gone when the kernel says so.
 
 use std::collections::{BTreeMap, BTreeSet};
