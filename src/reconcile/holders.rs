@@ -64,7 +64,8 @@ fn ranked<'a>(
         let blocked = parties.blocked.contains(&parent);
         let (admitted, stands) = (verdict.source().is_some(), stand.is_some());
         let has = !blocked && (admitted || is_kept_from_it(verdict));
-        let claim = Claim { nic, parent, mac, admitted, stands, blocked, has };
+        let given = nic.and_then(|nic| parties.given.get(nic).copied());
+        let claim = Claim { nic, parent, mac, given, admitted, stands, blocked, has };
         let rank = (!admitted, !stands, blocked, !holds, elsewhere, nic.is_none(), nic, parent, mac, *key);
         let holder = verdict.source().filter(|_| stands).map(|source| Holder {
             child: *key,

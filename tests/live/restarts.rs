@@ -112,6 +112,11 @@ fn a_start_with_everything_in_place_that_can_be_configured_writes_nothing() -> R
 /// The daemon is killed, and the next one has nothing to do: `strace` tells what it asks of the kernel, `ip monitor`
 /// what comes of it.
 fn ensure_next_writes_nothing(site: &Site, mut node: Node) -> Result<()> {
+    // What was asked of the LAN is answered, or nobody has.
+    eventually(PATIENCE, || {
+        ensure!(!ours(&site.host)?.contains("extern_learn"), "{}", ours(&site.host)?);
+        Ok(())
+    })?;
     let before = (ours(&site.host)?, routes(&site.host)?);
     let shims = node.status()?["shims"].clone();
     node.daemon.kill()?;
@@ -133,7 +138,8 @@ fn ensure_next_writes_nothing(site: &Site, mut node: Node) -> Result<()> {
         let mut addresses = nics.flat_map(|nic| nic["addresses"].as_array().into_iter().flatten());
         status["shims"] == shims && addresses.all(|address| address["state"] == "routed")
     })?;
-    ensure!((ours(&site.host)?, routes(&site.host)?) == before, "something changed over a restart");
+    let after = (ours(&site.host)?, routes(&site.host)?);
+    ensure!(after == before, "something changed over a restart, before and after:\n{before:#?}\n{after:#?}");
     site.host.sh("ip link add mark1 type bridge; ip link del mark1")?;
     watch.wait_line("mark1", PATIENCE)?;
     node.daemon.stop()?;

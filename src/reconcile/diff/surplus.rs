@@ -183,7 +183,10 @@ impl Steps<'_> {
         let mac = self.snapshot.neighbours.get(&(address, link)).and_then(|entry| entry.mac);
         let is_lasts = match self.desired.contests.get(&address) {
             Some(Contest::Waits { had }) => {
-                let still_has = || self.children_at(link, had.mac).any(|(_, child)| has(child, address));
+                let is_its =
+                    |key| self.desired.parties.served.get(key).map(|seat| &seat.nic) == had.nic.as_ref();
+                let mut its = self.children_at(link, had.mac).filter(|(key, _)| is_its(key));
+                let mut still_has = || its.any(|(_, child)| has(child, address));
                 parent == Some(had.parent) && mac == Some(had.mac) && !still_has()
             }
             _ => !self.desired.settled && parent.is_some() && !self.is_routed(link, address),

@@ -46,11 +46,12 @@ pub struct Party {
 }
 
 impl Party {
-    /// It is the one that makes this claim: the same NIC, or the same MAC where one of both is known by that alone.
+    /// It is the one that makes this claim: the same NIC, or the same MAC where one of both is known by that alone. A NIC
+    /// that has changed its MAC while nobody looked is known by the one that its server gave it.
     fn makes(&self, claim: &Claim<'_>) -> bool {
         match (&self.nic, claim.nic) {
             (Some(nic), Some(other)) => nic == other,
-            _ => (self.parent, self.mac) == (claim.parent, claim.mac),
+            _ => self.parent == claim.parent && [Some(claim.mac), claim.given].contains(&Some(self.mac)),
         }
     }
 
@@ -81,6 +82,8 @@ pub(super) struct Claim<'a> {
     pub(super) parent: u32,
     /// The MAC at which the claimant is reached.
     pub(super) mac: Mac,
+    /// The MAC that its server gave the NIC.
+    pub(super) given: Option<Mac>,
     /// It would be admitted if it were the only one.
     pub(super) admitted: bool,
     /// It may be given the address: what no server vouches for claims nothing new.

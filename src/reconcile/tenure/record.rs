@@ -175,6 +175,12 @@ impl Record {
             }
             true
         });
+        // One that was known by its MAC alone may turn out to be a tenant.
+        let tenants = &self.tenants;
+        self.rivals.retain(|rival| {
+            let mut its = claims.iter().filter(|claim| rival.party.makes(claim));
+            !its.any(|claim| tenants.iter().any(|tenant| tenant.party.makes(claim)))
+        });
     }
 
     /// Of the claims that stood before this process began, those of others than the tenants are squatters'.
