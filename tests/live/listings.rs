@@ -34,7 +34,8 @@ fn cost(count: u32) -> Result<(u64, Value)> {
     let start = Instant::now();
     let node = Node { host: crowd.host.clone(), daemon: crowd.host.spawn(&[BINARY, "run"])? };
     eventually(LONG, || {
-        ensure!(node.status()?["ready"] == true, "it is not ready");
+        let status = node.status()?;
+        ensure!(status["ready"] == true, "it is not ready: {}", status["servers"]);
         Ok(())
     })?;
     let (ready, first) = (start.elapsed(), peak(&node)?);

@@ -37,9 +37,10 @@ impl Den {
     }
 }
 
-/// What became of the honest guest's routes and neighbours that no stop of another guest may bring about.
+/// What was taken away of the honest guest's routes and neighbours that no stop of another guest may bring about.
 fn harm(monitor: &Daemon) -> Vec<String> {
-    let honest = [HONEST.to_string(), HONEST_V6.to_string()].map(|address| format!("Deleted {address} "));
+    let honest =
+        [HONEST.to_string(), HONEST_V6.to_string()].map(|address| format!("Deleted {address} dev mvs-eth0 "));
     let is_harm = |line: &String| honest.iter().any(|one| line.contains(one));
     monitor.output().into_iter().filter(is_harm).collect()
 }
