@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod cost;
+mod distrust;
 mod hostile;
 #[path = "../in_memory_kernel/mod.rs"]
 mod in_memory_kernel;

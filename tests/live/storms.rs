@@ -91,6 +91,54 @@ fn a_guest_that_changes_20000_addresses_a_second_delays_no_other() -> Result<()>
     Ok(())
 }
 
+/// Each MAC is another filter, which another program writes and reads: that is charged to the guest that flips.
+#[test]
+fn a_guest_that_flips_its_mac_delays_no_other_and_takes_a_share_of_a_processor() -> Result<()> {
+    let site = Site::new(Kind::Lxd)?;
+    let node = Node::start(&site.host)?;
+    let noisy = site.launch_static("noisy", &["192.168.77.66/24"])?;
+    let quiet = site.launch_static("quiet", &["192.168.77.101/24"])?;
+    node.wait_both_ways(&noisy, "192.168.77.66".parse::<IpAddr>()?, HOST)?;
+    node.wait_both_ways(&quiet, "192.168.77.101".parse::<IpAddr>()?, HOST)?;
+    let peace = (120..125).map(|n| time_to_route(&quiet, &format!("192.168.77.{n}")));
+    println!("in peace: {:?}", peace.collect::<Result<Vec<_>>>()?);
+
+    let target = format!("--target={}", noisy.pid()?);
+    let flip = "exec ip -force -batch <(i=0; while :; do i=$((i + 1))
+        printf 'link set eth0 address 02:66:66:%02x:%02x:%02x\\n' \
+            $((i >> 16 & 255)) $((i >> 8 & 255)) $((i & 255)); done)";
+    let macs = || -> Result<u64> {
+        let mac = inside(&noisy, "ip -o link show eth0 | grep -o 'link/ether [^ ]*'")?;
+        let last = mac.trim().rsplit(' ').next().unwrap_or_default().replace(':', "");
+        Ok(u64::from_str_radix(&last, 16)? & 0xff_ffff)
+    };
+    let mut flips = site.host.spawn(&["nsenter", &target, "--user", "--net", "bash", "-c", flip])?;
+    // It may begin with what it has to spare.
+    std::thread::sleep(Duration::from_secs(2));
+    let (start, used, first) = (Instant::now(), node.processor_time()?, macs()?);
+    let mut times = Vec::new();
+    for n in 103..113 {
+        times.push(time_to_route(&quiet, &format!("192.168.77.{n}"))?);
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    let (lasted, used, last) = (start.elapsed(), node.processor_time()? - used, macs()?);
+    flips.kill()?;
+    println!(
+        "beside {:.0} MACs a second: {times:?}; {used:.2?} of a processor in {lasted:.1?} ({:.0} %)",
+        (last.saturating_sub(first)) as f64 / lasted.as_secs_f64(),
+        100.0 * used.as_secs_f64() / lasted.as_secs_f64()
+    );
+    ensure!(last > first + 100, "it did not flip: {first} to {last}");
+    ensure!(times.iter().all(|time| *time < LOST), "{times:?}");
+    ensure!(used < lasted / 2, "it takes {used:?} of {lasted:?}");
+    // When it is over, both are reached; the noisy one as soon as it has paid.
+    node.wait_both_ways(&quiet, "192.168.77.101".parse::<IpAddr>()?, HOST)?;
+    let start = Instant::now();
+    ensure!(site.host.reaches("192.168.77.66".parse::<IpAddr>()?, PATIENCE), "{}", node.picture()?);
+    println!("the noisy one is reached {:?} after it stopped", start.elapsed());
+    node.wait_both_ways(&noisy, "192.168.77.66".parse::<IpAddr>()?, HOST)
+}
+
 #[test]
 fn what_happened_while_events_were_lost_is_made_up_for() -> Result<()> {
     let site = Site::new(Kind::Lxd)?;

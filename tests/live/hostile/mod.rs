@@ -7,6 +7,7 @@ mod control;
 mod frames;
 mod links;
 mod lock;
+mod names;
 mod overhear;
 mod squatters;
 
