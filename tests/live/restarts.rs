@@ -154,8 +154,8 @@ fn ensure_next_writes_nothing(site: &Site, mut node: Node) -> Result<()> {
         asked.contains_key("RTM_GETLINK") && asked.contains_key("RTM_GETROUTE"),
         "the trace shows nothing: {asked:?}"
     );
-    // The last is NFT_MSG_GETGEN, for which strace has no name.
-    let questions = ["RTM_GET", "NFNL_SUBSYS_NFTABLES<<8|NFT_MSG_GET", "0xa10 "];
+    // The first makes the socket's buffer large, the last is NFT_MSG_GETGEN, for which strace has no name.
+    let questions = ["NLMSG_NOOP", "RTM_GET", "NFNL_SUBSYS_NFTABLES<<8|NFT_MSG_GET", "0xa10 "];
     let orders = asked.keys().filter(|kind| !questions.iter().any(|question| kind.starts_with(question)));
     ensure!(orders.count() == 0, "orders were given: {asked:?}");
     let to_write = |line: &&str| {
