@@ -1,6 +1,7 @@
 //! A guest that fills the neighbour tables, which it shares with the whole machine.
 
 use std::fs::File;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,6 +19,9 @@ use crate::{Guest, eventually};
 
 /// Maximum number of neighbours of each family: `10.98.0.0/16` holds no more.
 const MOST: u16 = 65_000;
+
+/// Number of changes that are sent at once.
+const BATCH: u16 = 100;
 
 /// How long a neighbour is left alone. The kernel collects those that have not changed for five seconds.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -57,7 +61,7 @@ impl Crowd {
             let index = if_nametoindex(link.as_str()).with_context(|| link.clone())?;
             let mut neighbours = Neighbours { socket: rtnetlink()?, index, counts: [0, 0] };
             let result = neighbours.stay(&until, &counts);
-            result.and(neighbours.leave())
+            result.and(neighbours.all(None))
         });
         Self { ended, refusals, thread: Some(thread) }
     }
@@ -119,60 +123,59 @@ struct Neighbours {
 impl Neighbours {
     fn stay(&mut self, ended: &AtomicBool, refusals: &[AtomicU64; 2]) -> Result<()> {
         let (mut state, mut changed) = (REACHABLE, Instant::now());
+        let mut full = [false; 2];
         while !ended.load(Ordering::Relaxed) {
             for family in [0, 1] {
-                while self.make(family, self.counts[family], state)? {
-                    self.counts[family] += 1;
-                    ensure!(self.counts[family] < MOST, "the table takes more than {MOST} neighbours");
-                }
-                refusals[family].fetch_add(1, Ordering::Relaxed);
+                let count = self.counts[family];
+                let most = if full[family] { 1 } else { BATCH };
+                let refused = self.tell(family, count..count + most, Some(state))?;
+                full[family] = !refused.is_empty();
+                self.counts[family] = refused.first().map_or(count + most, |first| *first);
+                refusals[family].fetch_add(refused.len() as u64, Ordering::Relaxed);
+                ensure!(self.counts[family] < MOST, "the table takes more than {MOST} neighbours");
             }
             if changed.elapsed() > AGAIN {
                 (state, changed) = (if state == STALE { REACHABLE } else { STALE }, Instant::now());
-                for family in [0, 1] {
-                    for nth in 0..self.counts[family] {
-                        self.make(family, nth, state)?;
-                    }
-                }
+                self.all(Some(state))?;
             }
-            std::thread::sleep(PAUSE);
+            if full == [true; 2] {
+                std::thread::sleep(PAUSE);
+            }
         }
         Ok(())
     }
 
-    /// Makes the nth neighbour, or gives it this state. `false`: the table is full.
-    fn make(&self, family: usize, nth: u16, state: u16) -> Result<bool> {
-        match self.tell(&change(self.index, nth, family == 1, Some(state)))? {
-            Ok(()) => Ok(true),
-            Err(Errno::ENOBUFS) => Ok(false),
-            Err(errno) => bail!("the kernel refused a neighbour: {errno}"),
-        }
-    }
-
-    fn leave(&self) -> Result<()> {
+    /// Gives all this state, or deletes them.
+    fn all(&self, state: Option<u16>) -> Result<()> {
         for family in [0, 1] {
-            for nth in 0..self.counts[family] {
-                match self.tell(&change(self.index, nth, family == 1, None))? {
-                    Ok(()) | Err(Errno::ENOENT) => {}
-                    Err(errno) => bail!("the kernel did not delete a neighbour: {errno}"),
-                }
+            let count = self.counts[family];
+            for first in (0..count).step_by(BATCH.into()) {
+                self.tell(family, first..count.min(first + BATCH), state)?;
             }
         }
         Ok(())
     }
 
-    /// Sends a message and reads what the kernel says to it.
-    fn tell(&self, message: &[u8]) -> Result<nix::Result<()>> {
-        send(self.socket.as_raw_fd(), message, MsgFlags::empty())?;
-        let mut answer = [0; 512];
-        let length = recv(self.socket.as_raw_fd(), &mut answer, MsgFlags::empty())?;
-        // A header, and the error number.
-        ensure!(length >= 20, "an answer of {length} bytes");
-        let number: [u8; 4] = answer[16..20].try_into()?;
-        match i32::from_ne_bytes(number) {
-            0 => Ok(Ok(())),
-            number => Ok(Err(Errno::from_raw(-number))),
+    /// Makes neighbours, gives them this state, or deletes them. Which of them are refused because the table is full.
+    fn tell(&self, family: usize, which: Range<u16>, state: Option<u16>) -> Result<Vec<u16>> {
+        let messages = which.clone().flat_map(|nth| change(self.index, nth, family == 1, state));
+        send(self.socket.as_raw_fd(), &messages.collect::<Vec<u8>>(), MsgFlags::empty())?;
+        let mut refused = Vec::new();
+        for nth in which {
+            let mut answer = [0; 512];
+            let length = recv(self.socket.as_raw_fd(), &mut answer, MsgFlags::empty())?;
+            // A header, and the error number.
+            ensure!(length >= 20, "an answer of {length} bytes");
+            match i32::from_ne_bytes(answer[16..20].try_into()?) {
+                0 => {}
+                number => match Errno::from_raw(-number) {
+                    Errno::ENOBUFS => refused.push(nth),
+                    Errno::ENOENT if state.is_none() => {}
+                    errno => bail!("the kernel refused to change a neighbour: {errno}"),
+                },
+            }
         }
+        Ok(refused)
     }
 }
 
