@@ -116,12 +116,13 @@ fn fill(site: &Site, hostile: &Guest) -> Result<Crowd> {
 }
 
 /// What the host is told when it asks for an address for which nobody has asked before.
+/// Without `nud none` it means an entry that is permanent, and so exempt.
 fn ask(site: &Site, family: usize) -> Result<String> {
     use std::sync::atomic::{AtomicU8, Ordering};
     static NEXT: AtomicU8 = AtomicU8::new(0);
     let last = 120 + NEXT.fetch_add(1, Ordering::Relaxed) % 80;
     let address = [format!("192.168.77.{last}"), format!("fd77::{last}")];
-    site.host.sh(&format!("ip neigh replace {} dev eth0 use 2>&1; true", address[family]))
+    site.host.sh(&format!("ip neigh replace {} dev eth0 nud none use 2>&1; true", address[family]))
 }
 
 fn refused(site: &Site, family: usize) -> Result<()> {

@@ -25,8 +25,12 @@ fn ip(text: &str) -> IpAddr {
 }
 
 /// What `ip` says when the kernel is to ask for an address in the ordinary way.
+/// Without `nud none` it means an entry that is permanent, and so exempt.
 fn ask(address: &str) -> String {
-    let output = Command::new("ip").args(["neigh", "add", address, "dev", "eth0", "use"]).output().unwrap();
+    let output = Command::new("ip")
+        .args(["neigh", "add", address, "dev", "eth0", "nud", "none", "use"])
+        .output()
+        .unwrap();
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
