@@ -103,7 +103,7 @@ fn know_the_host(site: &Site, guest: &Guest) -> Result<()> {
     for address in [HOST, HOST_V6, local.trim()] {
         let know = |mac: &str| format!("ip neigh replace {address} lladdr {mac} dev eth0 nud permanent");
         site.peer.sh(&know(eth0.trim()))?;
-        guest.sh(&know(shim.trim()))?;
+        site.host.sh(&format!("nsenter -t {} -n {}", guest.pid()?, know(shim.trim())))?;
     }
     Ok(())
 }
@@ -122,7 +122,7 @@ fn ask(site: &Site, family: usize) -> Result<String> {
     static NEXT: AtomicU8 = AtomicU8::new(0);
     let last = 120 + NEXT.fetch_add(1, Ordering::Relaxed) % 80;
     let address = [format!("192.168.77.{last}"), format!("fd77::{last}")];
-    site.host.sh(&format!("ip neigh replace {} dev eth0 nud none use 2>&1; true", address[family]))
+    site.host.sh(&format!("ip neigh replace {} dev eth0 nud none use 2>&1 || true", address[family]))
 }
 
 fn refused(site: &Site, family: usize) -> Result<()> {
