@@ -100,7 +100,7 @@ bench: setup build
 
 test-stock-kernel:
 	@tests/lab/setup.sh debian qemu
-	@tests/lab/stock-kernel.sh kernel kernel_storms
+	@tests/lab/stock-kernel.sh kernel kernel_storms kernel_full_table
 
 test-stock-node:
 	@tests/lab/setup.sh debian qemu packages

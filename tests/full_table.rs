@@ -1,74 +1,157 @@
-//! A guest fills the neighbour tables that all network namespaces of the machine share. Nothing else may run meanwhile,
-//! so these stories are in a program of their own, one after the other. The real binary with a real LXD; needs root.
+//! A guest fills the neighbour tables that all network namespaces of the machine share. Nothing else may run meanwhile.
+//! So these stories are in a program of their own, one at a time. The real binary with a real LXD; needs root.
 
 #[path = "live/node.rs"]
 #[expect(dead_code, reason = "other stories need more of it")]
 mod node;
 
 use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use lab::{Crowd, Guest, Kind, eventually};
 
-use node::{HOST, Node, PATIENCE, Site};
+use node::{BINARY, HOST, HOST_V6, Node, PATIENCE, Site, ours, routes, stood};
 
-const PEER: &str = "192.168.77.12";
-const PEER_V6: &str = "fd77::12";
+/// The LAN machine's, of which the host knows nothing.
+const PEER: [&str; 2] = ["192.168.77.12", "fd77::12"];
 
-/// A guest with a link of its own on which it can have any neighbours.
-fn hostile(site: &Site) -> Result<Guest> {
-    let guest = site.launch_static("hostile", &["192.168.77.66/24", "fd77::66/64"])?;
-    guest.sh("echo 0 > /proc/sys/net/ipv6/conf/eth0/accept_dad")?;
-    guest.sh("ip link add crowd type bridge; ip link set crowd up; ip addr add 10.98.0.1/16 dev crowd")?;
-    guest.sh("ip addr add fd98::1/64 dev crowd")?;
-    Ok(guest)
+/// How long the tables stay full after the crowd has left, at most.
+const EMPTIED: Duration = Duration::from_secs(1);
+
+/// A site whose tables are full. They are emptied first when it ends.
+struct Story {
+    crowd: Crowd,
+    node: Node,
+    guest: Guest,
+    full: Instant,
+    site: Site,
+    _alone: MutexGuard<'static, ()>,
 }
 
-/// On this machine the others share the table too. On another one they would know the host all the same.
-fn know_the_host(site: &Site) -> Result<()> {
-    let mac = site.host.sh("cat /sys/class/net/eth0/address")?;
+/// One story at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Story {
+    /// `at_first` is run before the daemon starts.
+    fn new(config: &str, at_first: impl FnOnce(&Site) -> Result<()>) -> Result<Story> {
+        let alone = alone();
+        let site = Site::new(Kind::Lxd)?;
+        at_first(&site)?;
+        let node = Node::start_with(&site.host, config)?;
+        let hostile = site.launch_static("hostile", &[])?;
+        hostile
+            .sh("ip link add crowd type bridge; ip link set crowd up; ip addr add 10.98.0.1/16 dev crowd")?;
+        hostile.sh("ip addr add fd98::1/64 dev crowd")?;
+        let guest = site.launch_static("c1", &["192.168.77.101/24", "fd77::101/64"])?;
+        guest.sh("echo 0 > /proc/sys/net/ipv6/conf/eth0/accept_dad")?;
+        node.wait_both_ways(&guest, "192.168.77.101".parse::<IpAddr>()?, HOST)?;
+        node.wait_both_ways(&guest, "fd77::101".parse::<IpAddr>()?, HOST_V6)?;
+        ensure!(all_problems(&node)?.is_empty(), "{:#}", node.status()?);
+        know_the_host(&site, &guest)?;
+        site.host.sh("ip neigh flush dev eth0; ip -6 neigh flush dev eth0")?;
+        let crowd = fill(&site, &hostile)?;
+        Ok(Story { crowd, node, guest, full: Instant::now(), site, _alone: alone })
+    }
+
+    /// What the host can still do with a neighbour that it does not know: nothing.
+    fn is_full(&self) -> Result<()> {
+        (0..2).try_for_each(|family| refused(&self.site, family))
+    }
+
+    /// The problem with the table of a family. It is told after the next reading of the host, of which a reload is one.
+    fn problem(&mut self, family: &str) -> Result<serde_json::Value> {
+        self.node.daemon.signal("HUP")?;
+        eventually(PATIENCE, || {
+            let mut problems = all_problems(&self.node)?.into_iter();
+            problems.find(|problem| problem["object"] == family).context("no problem is told")
+        })
+    }
+
+    /// The crowd leaves: the tables are as before within a second, and so is the daemon.
+    fn empty(mut self) -> Result<(Site, Node, Guest)> {
+        self.is_full()?;
+        let (full, refusals, end) = (self.full.elapsed(), self.crowd.refusals(), Instant::now());
+        self.crowd.leave()?;
+        eventually(EMPTIED, || {
+            let said = (0..2).map(|family| ask(&self.site, family)).collect::<Result<Vec<_>>>()?;
+            ensure!(said.iter().all(String::is_empty), "{said:?}");
+            Ok(())
+        })?;
+        let left = end.elapsed();
+        println!("the tables were full for {full:?}, refused {refusals:?}, and were emptied in {left:?}");
+        eventually(PATIENCE, || {
+            self.node.daemon.signal("HUP")?;
+            let problems = all_problems(&self.node)?;
+            ensure!(problems.is_empty(), "{problems:#?}");
+            Ok(())
+        })?;
+        Ok((self.site, self.node, self.guest))
+    }
+}
+
+/// Every namespace of this machine has a share of the tables. On a machine of its own the peer would know the host all
+/// the same, and in its own namespace a guest that the host talks to.
+fn know_the_host(site: &Site, guest: &Guest) -> Result<()> {
+    let mac = |link: &str| site.host.sh(&format!("cat /sys/class/net/{link}/address"));
+    let (eth0, shim) = (mac("eth0")?, mac("mvs-eth0")?);
     let local = site.host.sh("ip -6 -o addr show dev eth0 scope link | awk '{print $4}' | cut -d/ -f1")?;
-    for address in [HOST, node::HOST_V6, local.trim()] {
-        site.peer.sh(&format!("ip neigh replace {address} lladdr {} dev eth0 nud permanent", mac.trim()))?;
+    for address in [HOST, HOST_V6, local.trim()] {
+        let know = |mac: &str| format!("ip neigh replace {address} lladdr {mac} dev eth0 nud permanent");
+        site.peer.sh(&know(eth0.trim()))?;
+        site.host.sh(&format!("nsenter -t {} -n {}", guest.pid()?, know(shim.trim())))?;
     }
     Ok(())
 }
 
-fn fill(site: &Site, guest: &Guest) -> Result<Crowd> {
-    let crowd = guest.crowd("crowd")?;
-    // Whatever the host asks for is refused.
-    eventually(PATIENCE, || {
-        for address in ["192.168.77.199", "fd77::199"] {
-            let said = site.host.sh(&format!("ip neigh replace {address} dev eth0 use 2>&1; true"))?;
-            site.host.sh(&format!("ip neigh del {address} dev eth0 2>/dev/null; true"))?;
-            ensure!(said.contains("No buffer space"), "{address}: {said}");
-        }
-        Ok(())
-    })?;
+fn fill(site: &Site, hostile: &Guest) -> Result<Crowd> {
+    let mut crowd = hostile.crowd("crowd")?;
+    crowd.wait_full(PATIENCE)?;
+    eventually(PATIENCE, || (0..2).try_for_each(|family| refused(site, family)))?;
     Ok(crowd)
 }
 
-fn problem(node: &Node, code: &str, object: &str) -> Result<Option<serde_json::Value>> {
+/// What the host is told when it asks for an address for which nobody has asked before.
+/// Without `nud none` it means an entry that is permanent, and so exempt.
+fn ask(site: &Site, family: usize) -> Result<String> {
+    use std::sync::atomic::{AtomicU8, Ordering};
+    static NEXT: AtomicU8 = AtomicU8::new(0);
+    let last = 120 + NEXT.fetch_add(1, Ordering::Relaxed) % 80;
+    let address = [format!("192.168.77.{last}"), format!("fd77::{last}")];
+    site.host.sh(&format!("ip neigh replace {} dev eth0 nud none use 2>&1 || true", address[family]))
+}
+
+fn refused(site: &Site, family: usize) -> Result<()> {
+    let said = ask(site, family)?;
+    ensure!(said.contains("No buffer space"), "the table takes one more: {said}");
+    Ok(())
+}
+
+fn all_problems(node: &Node) -> Result<Vec<serde_json::Value>> {
     let status = node.status()?;
-    let problems = status["problems"].as_array().context("no problems")?;
-    Ok(problems.iter().find(|problem| problem["code"] == code && problem["object"] == object).cloned())
+    let problems = status["problems"].as_array().context("no problems")?.iter();
+    Ok(problems.filter(|problem| problem["code"] == "neighbour-table-full").cloned().collect())
+}
+
+/// What questions have made on the parent: it bears our mark, or the kernel never collects it.
+fn questions(site: &Site) -> Result<String> {
+    site.host.sh("ip neigh show dev eth0 nud all | grep -e 'proto 77' -e extern_learn || true")
 }
 
 #[test]
 fn a_full_table_does_not_make_a_lan_machines_address_a_guests() -> Result<()> {
-    let site = Site::new(Kind::Lxd)?;
-    let node = Node::start(&site.host)?;
-    let guest = hostile(&site)?;
-    node.wait_both_ways(&guest, "192.168.77.66".parse::<IpAddr>()?, HOST)?;
-    know_the_host(&site)?;
-    site.host.sh("ip neigh flush dev eth0; ip -6 neigh flush dev eth0")?;
-    let start = Instant::now();
-    let crowd = fill(&site, &guest)?;
-    for (taken, address) in [("192.168.77.12/24", PEER), ("fd77::12/64", PEER_V6)] {
-        guest.sh(&format!("ip addr add {taken} dev eth0"))?;
+    let mut story = Story::new("", |_| Ok(()))?;
+    let Story { site, node, guest, .. } = &story;
+    let watch = site.host.spawn(&["ip", "-ts", "monitor", "route"])?;
+    for (address, length) in [(PEER[0], 24), (PEER[1], 64)] {
+        story.is_full()?;
+        guest.sh(&format!("ip addr add {address}/{length} dev eth0"))?;
         eventually(PATIENCE, || {
-            let entry = node.wait_address(&guest, address.parse::<IpAddr>()?, "refused")?;
+            let entry = node.wait_address(guest, address.parse::<IpAddr>()?, "refused")?;
             ensure!(entry["reason"] == "held-on-lan", "{entry:#}");
             Ok(())
         })?;
@@ -77,57 +160,79 @@ fn a_full_table_does_not_make_a_lan_machines_address_a_guests() -> Result<()> {
         // The question has made the host's own way to that machine.
         ensure!(site.host.reaches(address.parse::<IpAddr>()?, PATIENCE), "the host lost {address}");
     }
-    // Others get their addresses as ever.
-    guest.sh("ip addr add 192.168.77.67/24 dev eth0")?;
-    node.wait_address(&guest, "192.168.77.67".parse::<IpAddr>()?, "routed")?;
-    crowd.leave()?;
-    println!("the tables were full for {:?}", start.elapsed());
+    let stood = stood(&watch, PEER[0])?;
+    println!("the host had a route to the guest for {stood:.1} ms");
+    // From then on the NIC was not trusted.
+    ensure!(!watch.output().iter().any(|line| line.contains(PEER[1])), "{:#?}", watch.output());
+    for (family, folder) in [("IPv4", "ipv4"), ("IPv6", "ipv6")] {
+        let text = story.problem(family)?.to_string();
+        println!("{text}");
+        ensure!(text.contains(&format!("net.{folder}.neigh.default.gc_thresh3")), "{text}");
+        ensure!(text.contains("has just refused"), "{text}");
+    }
+    let (site, node, guest) = story.empty()?;
+    ensure!(!routes(&site.host)?.iter().any(|route| PEER.iter().any(|address| route.starts_with(address))));
     // What the questions have made is the kernel's in the end.
+    ensure!(questions(&site)?.contains(PEER[0]), "{}", node.picture()?);
     guest.sh("ip addr flush dev eth0")?;
     eventually(PATIENCE, || {
-        let left =
-            site.host.sh("ip neigh show dev eth0 nud all | grep -e 'proto 77' -e extern_learn || true")?;
+        let left = questions(&site)?;
         ensure!(left.is_empty(), "questions are left over: {left}");
         Ok(())
     })?;
-    ensure!(site.host.reaches(PEER.parse::<IpAddr>()?, PATIENCE), "the host lost {PEER}");
+    for address in PEER {
+        ensure!(site.host.reaches(address.parse::<IpAddr>()?, PATIENCE), "the host lost {address}");
+    }
     Ok(())
 }
 
 #[test]
-fn a_full_table_is_a_problem_with_a_cure_and_our_own_entries_are_none() -> Result<()> {
-    let site = Site::new(Kind::Lxd)?;
-    let guest = hostile(&site)?;
-    // As of a thousand guests: they are exempt.
-    let entry = |n: u32| {
-        format!(
-            "neigh replace 10.97.{}.{} lladdr 02:00:00:00:00:01 dev eth0 nud permanent\n",
-            n >> 8,
-            n & 255
-        )
+fn strictly_an_honest_guest_gets_its_address_in_a_full_table_too() -> Result<()> {
+    let story = Story::new("[policy]\nprobe = \"strict\"\n", |_| Ok(()))?;
+    let Story { site, node, guest, .. } = &story;
+    for (address, length) in [("192.168.77.102", 24), ("fd77::102", 64)] {
+        story.is_full()?;
+        guest.sh(&format!("ip addr add {address}/{length} dev eth0"))?;
+        let start = Instant::now();
+        node.wait_address(guest, address.parse::<IpAddr>()?, "routed")?;
+        println!("{address} is routed after {:?}", start.elapsed());
+        ensure!(site.host.reaches(address.parse::<IpAddr>()?, PATIENCE), "the host does not reach {address}");
+    }
+    // A question that is under way and one that was answered: `cleanup` leaves neither.
+    for (address, length) in [(PEER[0], 24), (PEER[1], 64), ("192.168.77.103", 24), ("fd77::103", 64)] {
+        guest.sh(&format!("ip addr add {address}/{length} dev eth0"))?;
+    }
+    for address in PEER {
+        eventually(PATIENCE, || {
+            let entry = node.wait_address(guest, address.parse::<IpAddr>()?, "refused")?;
+            ensure!(entry["reason"] == "held-on-lan", "{entry:#}");
+            Ok(())
+        })?;
+    }
+    let (site, node, _guest) = story.empty()?;
+    let Node { mut daemon, .. } = node;
+    daemon.stop()?;
+    ensure!(questions(&site)?.contains(PEER[0]), "{}", site.host.sh("ip neigh")?);
+    site.host.run(&[BINARY, "cleanup"])?;
+    let (left, ours) = (questions(&site)?, ours(&site.host)?);
+    ensure!(left.is_empty() && ours.is_empty(), "{left}{ours}");
+    Ok(())
+}
+
+#[test]
+fn as_many_entries_as_for_a_thousand_guests_do_not_count() -> Result<()> {
+    // They are exempt: the problem is told only once the tables are full without them.
+    let many = |site: &Site| {
+        let entry = |n: u32| {
+            let [_, _, high, low] = n.to_be_bytes();
+            format!("neigh replace 10.97.{high}.{low} lladdr 02:00:00:00:00:01 dev eth0 nud permanent\n")
+        };
+        let many: String = (0..1500).map(entry).collect();
+        site.host.run_with_stdin(&["ip", "-batch", "-"], &many).map(drop)
     };
-    let many: String = (0..1500).map(entry).collect();
-    site.host.run_with_stdin(&["ip", "-batch", "-"], &many)?;
-    let mut node = Node::start(&site.host)?;
-    ensure!(problem(&node, "neighbour-table-full", "IPv4")?.is_none(), "{}", node.status()?);
-    let start = Instant::now();
-    let crowd = fill(&site, &guest)?;
-    let full = Instant::now();
-    // It is told with the next reading of the host, of which any failure or a reload is one.
-    node.daemon.signal("HUP")?;
-    let problem = eventually(Duration::from_secs(10), || {
-        problem(&node, "neighbour-table-full", "IPv4")?.context("no problem is told")
-    })?;
-    crowd.leave()?;
-    println!("full for {:?}, told after {:?}: {problem:#}", start.elapsed(), full.elapsed());
-    let text = problem.to_string();
-    ensure!(text.contains("net.ipv4.neigh.default.gc_thresh3"), "{text}");
-    ensure!(text.contains("of 1024 entries"), "{text}");
-    // And over with the reading after that.
-    eventually(PATIENCE, || {
-        node.daemon.signal("HUP")?;
-        let problem = self::problem(&node, "neighbour-table-full", "IPv4")?;
-        ensure!(problem.is_none(), "{problem:?}");
-        Ok(())
-    })
+    let mut story = Story::new("", many)?;
+    let problem = story.problem("IPv4")?;
+    println!("{problem:#}");
+    ensure!(problem["message"].as_str().is_some_and(|text| text.contains("of 1024 entries")), "{problem}");
+    story.empty().map(drop)
 }

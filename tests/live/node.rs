@@ -160,6 +160,24 @@ pub(crate) fn routes(host: &Machine) -> Result<Vec<String>> {
     Ok(text.lines().map(|line| line.trim().to_owned() + " ").collect())
 }
 
+/// For how many milliseconds the host had a route to an address, which came and went.
+pub(crate) fn stood(watch: &Daemon, address: &str) -> Result<f64> {
+    eventually(PATIENCE, || {
+        let lines = watch.output();
+        let time = |deleted: bool| {
+            let line = lines.iter().find(|line| {
+                line.contains(&format!("{address} dev mvs-eth0")) && line.contains("Deleted") == deleted
+            })?;
+            let (_, clock) = line.split_once('T')?;
+            let mut parts = clock.split(']').next()?.split(':').map(str::parse::<f64>);
+            let (hours, minutes, seconds) = (parts.next()?.ok()?, parts.next()?.ok()?, parts.next()?.ok()?);
+            Some((hours * 3600.0 + minutes * 60.0 + seconds) * 1000.0)
+        };
+        let (came, went) = (time(false).context("it never came"), time(true).context("it never went"));
+        Ok(went.with_context(|| format!("{lines:#?}"))? - came?)
+    })
+}
+
 /// Everything of ours in a machine's kernel; empty if nothing is left.
 pub(crate) fn ours(host: &Machine) -> Result<String> {
     host.sh(

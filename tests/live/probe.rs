@@ -4,10 +4,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use lab::{Daemon, Guest, Kind, eventually};
+use anyhow::{Result, ensure};
+use lab::{Guest, Kind, eventually};
 
-use crate::node::{BINARY, HOST, HOST_V6, Node, PATIENCE, Site, routes};
+use crate::node::{BINARY, HOST, HOST_V6, Node, PATIENCE, Site, routes, stood};
 
 const GUEST: &str = "192.168.77.101";
 const GUEST_V6: &str = "fd77::101";
@@ -26,24 +26,6 @@ fn site(config: &str) -> Result<(Site, Node, Guest)> {
     guest.sh("echo 0 > /proc/sys/net/ipv6/conf/eth0/accept_dad")?;
     site.host.sh("ip neigh flush dev eth0; ip -6 neigh flush dev eth0")?;
     Ok((site, node, guest))
-}
-
-/// For how many milliseconds the host had a route to an address, which came and went.
-fn stood(watch: &Daemon, address: &str) -> Result<f64> {
-    eventually(PATIENCE, || {
-        let lines = watch.output();
-        let time = |deleted: bool| {
-            let line = lines.iter().find(|line| {
-                line.contains(&format!("{address} dev mvs-eth0")) && line.contains("Deleted") == deleted
-            })?;
-            let (_, clock) = line.split_once('T')?;
-            let mut parts = clock.split(']').next()?.split(':').map(str::parse::<f64>);
-            let (hours, minutes, seconds) = (parts.next()?.ok()?, parts.next()?.ok()?, parts.next()?.ok()?);
-            Some((hours * 3600.0 + minutes * 60.0 + seconds) * 1000.0)
-        };
-        let (came, went) = (time(false).context("it never came"), time(true).context("it never went"));
-        Ok(went.with_context(|| format!("{lines:#?}"))? - came?)
-    })
 }
 
 fn is_routed(site: &Site, address: &str) -> Result<bool> {

@@ -1,36 +1,46 @@
 //! A guest that fills the neighbour tables, which it shares with the whole machine.
 
 use std::fs::File;
-use std::os::fd::AsRawFd;
+use std::ops::Range;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
 use nix::sched::{CloneFlags, setns};
-use nix::sys::socket::{MsgFlags, send};
+use nix::sys::socket::{MsgFlags, recv, send};
 
-use crate::Guest;
 use crate::storm::rtnetlink;
+use crate::{Guest, eventually};
 
-/// Number of neighbours of each family: more than the kernel's tables take by default.
-const NEIGHBOURS: u16 = 1300;
+/// Maximum number of neighbours of each family: `10.98.0.0/16` holds no more.
+const MOST: u16 = 65_000;
 
 /// Number of changes that are sent at once.
-const BATCH: usize = 100;
+const BATCH: u16 = 100;
 
-/// The crowd leaves with this value.
+/// How long a neighbour is left alone. The kernel collects those that have not changed for five seconds.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// How long a place in a table that somebody else has given up may stay free.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// Neighbours of a guest. They leave with this value.
 #[derive(Debug)]
 pub struct Crowd {
     ended: Arc<AtomicBool>,
+    /// Number of neighbours that the kernel has refused, of IPv4 and of IPv6.
+    refusals: Arc<[AtomicU64; 2]>,
     thread: Option<JoinHandle<Result<()>>>,
 }
 
 impl Guest {
-    /// Makes neighbours of `10.98.0.0/16` and `fd98::/64` on a link of the guest, and keeps changing them, so that the
-    /// kernel collects none.
+    /// Makes neighbours in `10.98.0.0/16` and `fd98::/64` on a link of the guest until the kernel refuses more, and takes
+    /// every place that becomes free. They keep changing, so that the kernel collects none.
     ///
     /// # Errors
     /// If the guest does not run.
@@ -44,20 +54,37 @@ impl Crowd {
     /// [`Guest::crowd`] in a network namespace of no guest.
     #[must_use]
     pub fn start(netns: File, link: &str) -> Self {
-        let ended = Arc::new(AtomicBool::new(false));
-        let (link, of_thread) = (link.to_owned(), Arc::clone(&ended));
+        let (ended, refusals) = (Arc::new(AtomicBool::new(false)), Arc::default());
+        let (link, until, counts) = (link.to_owned(), Arc::clone(&ended), Arc::clone(&refusals));
         let thread = std::thread::spawn(move || {
             setns(&netns, CloneFlags::CLONE_NEWNET).context("entering the guest's network namespace")?;
             let index = if_nametoindex(link.as_str()).with_context(|| link.clone())?;
-            let mut stale = false;
-            while !of_thread.load(Ordering::Relaxed) {
-                tell(index, if stale { Some(STALE) } else { Some(REACHABLE) })?;
-                stale = !stale;
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            tell(index, None)
+            let mut neighbours = Neighbours { socket: rtnetlink()?, index, counts: [0, 0] };
+            let result = neighbours.stay(&until, &counts);
+            result.and(neighbours.all(None))
         });
-        Self { ended, thread: Some(thread) }
+        Self { ended, refusals, thread: Some(thread) }
+    }
+
+    /// Waits until the kernel refuses neighbours of both families.
+    ///
+    /// # Errors
+    /// If it does not within that time, or the crowd has ended; with its error.
+    pub fn wait_full(&mut self, within: Duration) -> Result<()> {
+        eventually(within, || {
+            if self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
+                return Ok(Err(self.end().err().context("the crowd has left")?));
+            }
+            let refusals = self.refusals();
+            ensure!(refusals.iter().all(|count| *count > 0), "refused: {refusals:?}");
+            Ok(Ok(()))
+        })?
+    }
+
+    /// Number of neighbours that the kernel has refused so far, of IPv4 and of IPv6.
+    #[must_use]
+    pub fn refusals(&self) -> [u64; 2] {
+        [0, 1].map(|family| self.refusals[family].load(Ordering::Relaxed))
     }
 
     /// Ends it: the tables are as they were.
@@ -77,27 +104,84 @@ impl Crowd {
 
 impl Drop for Crowd {
     fn drop(&mut self) {
-        let _ = self.end();
+        if let Err(error) = self.end() {
+            eprintln!("the crowd has ended early: {error:#}");
+        }
     }
 }
 
 const REACHABLE: u16 = 2;
 const STALE: u16 = 4;
 
-/// Gives all neighbours this state, or deletes them. A new socket each time: nobody reads what the kernel complains of.
-fn tell(index: u32, state: Option<u16>) -> Result<()> {
-    let socket = rtnetlink()?;
-    let all: Vec<Vec<u8>> =
-        (0..NEIGHBOURS).flat_map(|n| [false, true].map(|ipv6| change(index, n, ipv6, state))).collect();
-    for some in all.chunks(BATCH) {
-        send(socket.as_raw_fd(), &some.concat(), MsgFlags::empty())?;
+struct Neighbours {
+    socket: OwnedFd,
+    index: u32,
+    /// Number of those that were made, of IPv4 and of IPv6.
+    counts: [u16; 2],
+}
+
+impl Neighbours {
+    fn stay(&mut self, ended: &AtomicBool, refusals: &[AtomicU64; 2]) -> Result<()> {
+        let (mut state, mut changed) = (REACHABLE, Instant::now());
+        let mut full = [false; 2];
+        while !ended.load(Ordering::Relaxed) {
+            for family in [0, 1] {
+                let count = self.counts[family];
+                let most = if full[family] { 1 } else { BATCH };
+                let refused = self.tell(family, count..count + most, Some(state))?;
+                full[family] = !refused.is_empty();
+                self.counts[family] = refused.first().map_or(count + most, |first| *first);
+                refusals[family].fetch_add(refused.len() as u64, Ordering::Relaxed);
+                ensure!(self.counts[family] < MOST, "the table takes more than {MOST} neighbours");
+            }
+            if changed.elapsed() > AGAIN {
+                (state, changed) = (if state == STALE { REACHABLE } else { STALE }, Instant::now());
+                self.all(Some(state))?;
+            }
+            if full == [true; 2] {
+                std::thread::sleep(PAUSE);
+            }
+        }
+        Ok(())
     }
-    Ok(())
+
+    /// Gives all this state, or deletes them.
+    fn all(&self, state: Option<u16>) -> Result<()> {
+        for family in [0, 1] {
+            let count = self.counts[family];
+            for first in (0..count).step_by(BATCH.into()) {
+                self.tell(family, first..count.min(first + BATCH), state)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes neighbours, gives them this state, or deletes them. Which of them are refused because the table is full.
+    fn tell(&self, family: usize, which: Range<u16>, state: Option<u16>) -> Result<Vec<u16>> {
+        let messages = which.clone().flat_map(|nth| change(self.index, nth, family == 1, state));
+        send(self.socket.as_raw_fd(), &messages.collect::<Vec<u8>>(), MsgFlags::empty())?;
+        let mut refused = Vec::new();
+        for nth in which {
+            let mut answer = [0; 512];
+            let length = recv(self.socket.as_raw_fd(), &mut answer, MsgFlags::empty())?;
+            // A header, and the error number.
+            ensure!(length >= 20, "an answer of {length} bytes");
+            match i32::from_ne_bytes(answer[16..20].try_into()?) {
+                0 => {}
+                number => match Errno::from_raw(-number) {
+                    Errno::ENOBUFS => refused.push(nth),
+                    Errno::ENOENT if state.is_none() => {}
+                    errno => bail!("the kernel refused to change a neighbour: {errno}"),
+                },
+            }
+        }
+        Ok(refused)
+    }
 }
 
 /// `RTM_NEWNEIGH` or `RTM_DELNEIGH` of the nth neighbour.
 fn change(index: u32, nth: u16, ipv6: bool, state: Option<u16>) -> Vec<u8> {
-    const REQUEST: u16 = 1;
+    const REQUEST: u16 = 5; // with an answer
     const CREATE: u16 = 0x500; // or replace
     let [high, low] = (nth + 0x100).to_be_bytes();
     let address = match ipv6 {
