@@ -146,6 +146,26 @@ fn a_filter_of_an_older_form_is_made_anew() {
     set(&mut kernel, &shim, &macs);
 }
 
+/// No chain of a table with the flag `dormant` is at its hook, though all of them are listed.
+#[test]
+fn a_table_that_was_put_to_sleep_is_woken() {
+    let host = Host::new();
+    let mut kernel = Kernel::open().unwrap();
+    let (shim, macs) = filtered(&host, &mut kernel, 1);
+    let sleep = "add table netdev macvlan_shim { flags dormant; }";
+    assert!(Command::new("nft").arg(sleep).status().unwrap().success());
+    lab::eventually(Duration::from_secs(10), || {
+        kernel.drain();
+        anyhow::ensure!(!kernel.snapshot().filter.shims[&shim.index.unwrap()].whole, "nobody has noticed");
+        Ok(())
+    })
+    .unwrap();
+    set(&mut kernel, &shim, &macs);
+    let table = Command::new("nft").args(["list", "table", "netdev", "macvlan_shim"]).output().unwrap();
+    let table = String::from_utf8_lossy(&table.stdout).into_owned();
+    assert!(table.contains("guests-") && !table.contains("dormant"), "{table}");
+}
+
 /// Gives a filter the form of version 0.1.0: it has the same sets but one, and its rules bear the link's name only.
 pub(crate) fn make_old(link: u32) {
     let old = format!(
