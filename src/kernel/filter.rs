@@ -34,6 +34,8 @@ pub(super) struct Filters {
     abilities: Abilities,
     /// There may be more of them by now.
     doubted: bool,
+    /// The table has a flag, as `dormant`: then no chain of it is at its hook.
+    sleeps: bool,
 }
 
 impl Filters {
@@ -42,8 +44,11 @@ impl Filters {
     pub(super) fn read(&mut self, before: &Filter) -> Result<Filter, Fault> {
         match self.look() {
             Ok(objects) => {
-                let filter =
-                    |(link, objects): (u32, Vec<Object>)| (link, shim_filter(link, &objects, self.abilities));
+                let filter = |(link, objects): (u32, Vec<Object>)| {
+                    let mut filter = shim_filter(link, &objects, self.abilities);
+                    filter.whole &= !self.sleeps;
+                    (link, filter)
+                };
                 let shims = objects.into_iter().map(filter).collect();
                 Ok(Filter { usable: true, lacks: self.abilities.lacks(), shims })
             }
@@ -69,6 +74,11 @@ impl Filters {
             && standing.macs.is_some() == sets.macs.is_some()
         {
             return Ok(self.change(difference(link, standing, sets))?);
+        }
+        if self.sleeps {
+            // Not together with the rest: the kernel refuses to wake a table and to replace its chains at once.
+            self.run(&["-j", "-f", "-"], Vec::new())?;
+            self.sleeps = false;
         }
         let removal = if standing.is_some() { self.removal(link)? } else { Vec::new() };
         let making = |abilities| [removal.clone(), addition(link, device, sets, abilities)].concat();
@@ -120,6 +130,10 @@ impl Filters {
         let listing: Value = serde_json::from_str(&listing)
             .map_err(|error| Refusal::Failed(format!("nft printed no JSON: {error}")))?;
         let mut objects: BTreeMap<u32, Vec<Object>> = BTreeMap::new();
+        let tables = listing["nftables"].as_array().into_iter().flatten().map(|object| &object["table"]);
+        // How the flag is named differs from one nft to the next.
+        self.sleeps =
+            tables.filter(|table| table["name"] == FILTER_TABLE).any(|table| !table["flags"].is_null());
         for object in listing["nftables"].as_array().into_iter().flatten().filter_map(Value::as_object) {
             for (kind, object) in object.iter().filter(|(_, object)| object["table"] == FILTER_TABLE) {
                 if let Some(link) = link_of(kind, object) {

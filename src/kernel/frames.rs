@@ -138,7 +138,7 @@ fn hooked(link: u32, by_mac: bool, abilities: Abilities, meter: &str) -> Vec<Cha
     let strangers =
         |side: &str| by_mac.then(|| vec![unlike(field("ether", side), json!(format!("@{}", guests(link))))]);
     let inward = [misunderstood()].into_iter().chain(strangers("saddr"));
-    let inward = inward.chain(from_guests(link, abilities, meter)).collect();
+    let inward = inward.chain(from_guests(link, by_mac, abilities, meter)).collect();
     let outward = || [misunderstood()].into_iter().chain(strangers("daddr")).collect();
     let outward = abilities.egress.then(|| (format!("out-{link}"), "egress", outward()));
     [(format!("in-{link}"), "ingress", inward)].into_iter().chain(outward).collect()
@@ -219,10 +219,10 @@ fn misunderstood() -> Vec<Value> {
 }
 
 /// What no guest has to send to its host.
-fn from_guests(link: u32, abilities: Abilities, meter: &str) -> Vec<Vec<Value>> {
+fn from_guests(link: u32, by_mac: bool, abilities: Abilities, meter: &str) -> Vec<Vec<Value>> {
     let mut rules = arp(link);
     rules.extend(ipv4());
-    rules.extend(ipv6(meter));
+    rules.extend(ipv6(by_mac && abilities.fib, meter));
     if abilities.fib {
         // Only from where the way back leads through the shim, and only to the host itself.
         let no_way_back =
@@ -256,7 +256,8 @@ fn ipv4() -> Vec<Vec<Value>> {
     vec![loopback("saddr"), loopback("daddr"), vec![like(field("icmp", "type"), json!("redirect"))]]
 }
 
-fn ipv6(meter: &str) -> Vec<Vec<Value>> {
+/// `is_known`: every source that passes has its entry in the table of neighbours, but for those of the link.
+fn ipv6(is_known: bool, meter: &str) -> Vec<Vec<Value>> {
     /// Hop-by-hop options, routing, fragment, destination options, mobility, HIP, shim6.
     const EXTENSIONS: [u8; 7] = [0, 43, 44, 60, 135, 139, 140];
     const ICMPV6: u8 = 58;
@@ -266,6 +267,7 @@ fn ipv6(meter: &str) -> Vec<Vec<Value>> {
     let beyond = |rate: u32, burst: u32| json!({ "limit": { "rate": rate, "burst": burst, "per": "second", "inv": true } });
     let mac = json!({ "elem": { "val": field("ether", "saddr"), "timeout": ASKED_LATELY } });
     let meter = json!({ "name": meter, "size": MOST_ASKING, "key": mac, "stmt": beyond(5, 20) });
+    let unknown = is_known.then(|| like(field("ip6", "saddr"), of_the_link())).into_iter();
     vec![
         // A router of segments (`seg6_enabled`) would forward what is inside.
         vec![like(json!({ "exthdr": { "name": "rt" } }), json!(true))],
@@ -288,9 +290,10 @@ fn ipv6(meter: &str) -> Vec<Vec<Value>> {
         ],
         // Every solicitation from an address that is not known leaves an entry in the table that all namespaces share,
         // which has room for 1024 and gives one up after five seconds at the earliest. So few for one MAC; and for all
-        // together, as a guest may change its own.
+        // together, because a guest may have many. A guest's own address has its entry already. It does not count among
+        // all, so that one guest's flood keeps no other guest from asking.
         vec![solicits(), json!({ "meter": meter })],
-        vec![solicits(), beyond(100, 200)],
+        unknown.chain([solicits(), beyond(100, 200)]).collect(),
     ]
 }
 

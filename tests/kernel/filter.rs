@@ -96,6 +96,38 @@ fn a_guest_that_goes_through_macs_cannot_fill_the_table_of_neighbours() {
     assert!((0..10).any(|_| guest.can("ping -6 -n -c 1 -W 1 2001:db8::1")), "the host is lost");
 }
 
+/// One guest may have hundreds of MACs: links beside its NIC.
+#[test]
+fn a_guest_that_asks_from_many_macs_does_not_keep_another_from_asking() {
+    const FLOOD: Duration = Duration::from_secs(4);
+    let host = Host::new();
+    let honest = host.guest_with_child("eth0", &GUEST_MAC.to_string());
+    honest.ip("link set eth0 up");
+    honest.ip("addr add 2001:db8::100/64 dev eth0 nodad");
+    let hostile = host.guest_with_child("eth0", "00:16:3e:00:00:fe");
+    hostile.ip("link set eth0 up");
+    let mut kernel = Kernel::open().unwrap();
+    filtered(&host, &mut kernel, 256);
+    let source = |n: u32| Ipv6Addr::from((0xfe80 << 112) + 0x6600_0000 + u128::from(n));
+    let answered = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            hostile.within(|| {
+                let forge = Forge::open("eth0").unwrap();
+                let question = |n| forge::solicitation(SHIM_MAC.0, nth(n % 256).0, source(n % 256), HOST_V6);
+                forge.flood(FLOOD, question).unwrap()
+            })
+        });
+        // What it is let do at first is used up by then.
+        std::thread::sleep(Duration::from_secs(1));
+        let ask = |_: &u32| {
+            honest.ip("neigh flush dev eth0");
+            honest.can("ping -6 -n -c 1 -W 1 2001:db8::1")
+        };
+        (0..5).filter(ask).count()
+    });
+    assert_eq!(answered, 5, "of five questions");
+}
+
 /// What stands after an upgrade.
 #[test]
 fn a_filter_of_an_older_form_is_made_anew() {
@@ -112,6 +144,26 @@ fn a_filter_of_an_older_form_is_made_anew() {
     // As often as is wanted.
     set(&mut kernel, &shim, &[GUEST_MAC].into());
     set(&mut kernel, &shim, &macs);
+}
+
+/// No chain of a table with the flag `dormant` is at its hook, though all of them are listed.
+#[test]
+fn a_table_that_was_put_to_sleep_is_woken() {
+    let host = Host::new();
+    let mut kernel = Kernel::open().unwrap();
+    let (shim, macs) = filtered(&host, &mut kernel, 1);
+    let sleep = "add table netdev macvlan_shim { flags dormant; }";
+    assert!(Command::new("nft").arg(sleep).status().unwrap().success());
+    lab::eventually(Duration::from_secs(10), || {
+        kernel.drain();
+        anyhow::ensure!(!kernel.snapshot().filter.shims[&shim.index.unwrap()].whole, "nobody has noticed");
+        Ok(())
+    })
+    .unwrap();
+    set(&mut kernel, &shim, &macs);
+    let table = Command::new("nft").args(["list", "table", "netdev", "macvlan_shim"]).output().unwrap();
+    let table = String::from_utf8_lossy(&table.stdout).into_owned();
+    assert!(table.contains("guests-") && !table.contains("dormant"), "{table}");
 }
 
 /// Gives a filter the form of version 0.1.0: it has the same sets but one, and its rules bear the link's name only.
