@@ -402,7 +402,8 @@ impl InMemoryKernel {
         let Some(value) = self.snapshot.addresses.remove(&key) else { return };
         let route = connected(key, &value);
         let mut others = self.snapshot.addresses.iter();
-        if !others.any(|(other, value)| connected(*other, value) == route) {
+        let connects = !value.ours && !is_host(&route.destination);
+        if connects && !others.any(|(other, value)| connected(*other, value) == route) {
             self.snapshot.routing.take(&route);
             self.snapshot.routes.remove(&route);
         }
