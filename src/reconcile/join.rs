@@ -33,8 +33,10 @@ pub fn join(ground: &Ground<'_>, inventory: &Inventory, before: &Joins, homes: &
     // Root in a guest can give any MAC to what is in its namespace, also that of a guest which is away just now. So what
     // is in another guest's namespace is not taken by its MAC, unless the first process tells that the guest lives there:
     // namespaces are numbered anew at once.
+    let running: BTreeSet<&GuestKey> = nics.iter().map(|(key, ..)| &key.guest).collect();
     let is_anothers = |key: &NicKey, guest: &Guest, child: &ChildKey| {
-        let other = homes.get(&child.netns).is_some_and(|owner| *owner != key.guest);
+        let owner = homes.get(&child.netns).filter(|owner| running.contains(owner));
+        let other = owner.is_some_and(|owner| *owner != key.guest);
         other && before.get(key) != Some(child) && lives_in(guest) != Some(child.netns)
     };
 

