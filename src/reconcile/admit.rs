@@ -36,6 +36,7 @@ pub enum Reason {
     Asking,
     NoSource,
     MasterMac,
+    LinkDown,
     Limit,
     Held,
     RouteTaken,
@@ -62,6 +63,7 @@ impl Reason {
             Reason::Asking => "asking",
             Reason::NoSource => "no-source",
             Reason::MasterMac => "master-mac",
+            Reason::LinkDown => "link-down",
             Reason::Limit => "limit",
             Reason::Held => "held",
             Reason::RouteTaken => "route-taken",
@@ -78,6 +80,7 @@ impl Reason {
                 | Reason::NoSource
                 | Reason::Tentative
                 | Reason::MasterMac
+                | Reason::LinkDown
                 | Reason::RouteTaken
         )
     }

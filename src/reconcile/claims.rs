@@ -206,7 +206,10 @@ fn verdicts(
         for (address, state) in &child.addresses {
             let ip = address.addr();
             let verdict = admit(ground, parent, &claimant, *address, *state);
-            let verdict = if verdict.source().is_some() { mute(child).unwrap_or(verdict) } else { verdict };
+            let verdict = match verdict.source() {
+                Some(_) => down(child).or_else(|| mute(child)).unwrap_or(verdict),
+                None => verdict,
+            };
             let waits = matches!(&verdict, Verdict::Refused(refusal) if refusal.reason == Reason::Asking);
             if waits || verdict.source().is_some() {
                 granted.push((waits, !claimant.holds(ground, child.parent, ip), ip, key));
@@ -223,6 +226,18 @@ fn verdicts(
         }
     }
     verdicts
+}
+
+/// A child that is down gets nothing, and its MAC is free: another guest can go up with it, in a namespace that nobody
+/// sees, and keep this child from ever going up. What is for the one would then go to the other.
+fn down(child: &Child) -> Option<Verdict> {
+    let message = || {
+        format!(
+            "in the guest {} is down; if it cannot be set up because the address is in use, another guest has its MAC {}",
+            child.name, child.mac
+        )
+    };
+    (!child.up).then(|| Verdict::refused(Reason::LinkDown, message()))
 }
 
 /// A child that is a port of a bridge or bond with another MAC: the guest sends from that one, and the kernel hands the

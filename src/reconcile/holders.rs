@@ -86,7 +86,10 @@ fn ranked<'a>(
 fn is_kept_from_it(verdict: &Verdict) -> bool {
     use Reason as R;
     let Verdict::Refused(refusal) = verdict else { return false };
-    !matches!(refusal.reason, R::NotGlobal | R::Tentative | R::Duplicate | R::MasterMac | R::Limit)
+    !matches!(
+        refusal.reason,
+        R::NotGlobal | R::Tentative | R::Duplicate | R::MasterMac | R::LinkDown | R::Limit
+    )
 }
 
 /// Takes over what earlier processes gave: those whom our neighbour entries name.
