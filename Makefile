@@ -121,6 +121,7 @@ lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
+	cargo fetch --quiet --locked   # also what other targets need: cargo deny looks at all
 	cargo deny --offline --log-level error check licenses bans sources
 	cargo machete
 
