@@ -107,7 +107,7 @@ fn neither_a_user_nor_a_full_run_keeps_it_from_starting() -> Result<()> {
     node.host.sh(&format!("systemctl stop {UNIT}; chmod 644 /run/macvlan-shim/*.lock"))?;
     node.host.sh(
         "systemd-run --quiet --unit=holder --uid=nobody sh -c 'flock /run/macvlan-shim/*.lock sleep 1000'
-         until pgrep -x sleep -u nobody; do /bin/sleep 0.1; done",
+         while flock -n /run/macvlan-shim/*.lock true; do sleep 0.1; done",
     )?;
     node.host.sh(&format!("systemctl start {UNIT}"))?;
     ensure!(node.unit("NRestarts")? == "0", "{}", node.picture());
