@@ -1,4 +1,4 @@
-//! What the kernel could not be read of, as problems.
+//! The parts of the kernel's state that could not be read, as problems.
 
 use crate::kernel::Kernel;
 use crate::model::snapshot::Netns;

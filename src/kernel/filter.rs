@@ -18,7 +18,7 @@ use crate::model::Mac;
 use crate::model::names::FILTER_TABLE;
 use crate::model::snapshot::{Filter, ShimFilter};
 
-/// What the sets of a shim's filter should have.
+/// The elements that the sets of a shim's filter should have.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sets<'a> {
     /// The MACs that pass; `None`: anybody's.

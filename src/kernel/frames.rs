@@ -1,4 +1,4 @@
-//! What the filter of a shim lets pass: its sets, chains and rules as `nft` takes them, and how a listing is told from
+//! The rules of a shim's filter: its sets, chains and rules as `nft` takes them, and how a listing is compared with
 //! what we would make.
 //!
 //! A filter passes only what it understands. The kernel unwraps more after the hook than one would think (FACTS 35,
@@ -212,13 +212,13 @@ fn digest(chains: &[Chain]) -> String {
     digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Whatever is neither IP nor ARP. At the hook that is also a packet in a second VLAN tag, which the kernel unwraps
+/// Every packet that is neither IP nor ARP. At the hook that is also a packet in a second VLAN tag, which the kernel unwraps
 /// later on.
 fn misunderstood() -> Vec<Value> {
     vec![unlike(json!({ "meta": { "key": "protocol" } }), json!({ "set": ["ip", "ip6", "arp"] }))]
 }
 
-/// What no guest has to send to its host.
+/// The packets that no guest has to send to its host.
 fn from_guests(link: u32, by_mac: bool, abilities: Abilities, meter: &str) -> Vec<Vec<Value>> {
     let mut rules = arp(link);
     rules.extend(ipv4());

@@ -145,7 +145,7 @@ impl NetlinkSerializable for Statistics {
     }
 }
 
-/// What links in a guest's namespace have: a `struct ifaddrmsg` and the namespace.
+/// The objects that links in a guest's namespace have: a `struct ifaddrmsg` and the namespace.
 #[derive(Clone)]
 struct Small {
     kind: u16,

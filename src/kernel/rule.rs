@@ -86,7 +86,7 @@ const FR_ACT_TO_TBL: u8 = 1;
 const FR_ACT_GOTO: u8 = 2;
 const FR_ACT_NOP: u8 = 3;
 
-/// What the attributes say that are no field of a [`Rule`] of their own.
+/// The attributes that are no field of a [`Rule`] of their own.
 #[derive(Default)]
 struct Seen {
     table: u32,

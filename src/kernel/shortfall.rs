@@ -1,4 +1,4 @@
-//! What there is in a namespace but not in the snapshot, because it is too much or cannot be read.
+//! Objects of a namespace that the snapshot lacks, because there are too many or because they cannot be read.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ pub(super) const CHILDREN: usize = 256;
 /// Maximum number of addresses of one namespace that are looked at.
 pub(super) const ADDRESSES: usize = 1024;
 
-/// What of one namespace is left out.
+/// The objects of one namespace that are left out.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Shortfall {
     /// There are more links than are looked at.

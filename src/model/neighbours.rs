@@ -1,4 +1,4 @@
-//! What is said of neighbour tables as a whole, and of the groups that questions over IPv6 go to.
+//! Neighbour tables as a whole, and the groups that questions over IPv6 go to.
 
 use std::net::{IpAddr, Ipv6Addr};
 

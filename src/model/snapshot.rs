@@ -79,7 +79,7 @@ pub struct Host {
     pub sysctls: Sysctls,
 }
 
-/// What there is of `/proc/sys/net`.
+/// How much of `/proc/sys/net` can be used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sysctls {
     /// It can be read and written.

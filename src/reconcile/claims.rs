@@ -58,7 +58,7 @@ impl Parties {
         std::iter::once(main).chain(kin.map(|(key, _)| *key))
     }
 
-    /// Who claims the addresses of a child. What a server gave to a NIC excuses that NIC and its kin, nobody else. A virtual
+    /// Who claims the addresses of a child. A MAC that a server gave to a NIC excuses that NIC and its kin, nobody else. A virtual
     /// router's MAC is whose it is just now; and what no server vouches for claims nothing new.
     fn claimant(&self, ground: &Ground<'_>, key: ChildKey, child: &Child) -> Claimant {
         let reached_at = reached_at(ground.snapshot, key, child);

@@ -1,4 +1,4 @@
-//! Who holds an address that one or more children claim.
+//! The holder of an address that one or more children claim.
 
 use std::net::IpAddr;
 use std::time::Instant;

@@ -1,4 +1,4 @@
-//! Who is not trusted, because an address that it claimed turned out to be another machine's.
+//! Guests that are not trusted, because an address that they claimed turned out to be another machine's.
 //!
 //! Distrust belongs to the guest: another NIC, another MAC or a restart does not shed it. It lasts for as long as the
 //! guest exists.

@@ -16,7 +16,7 @@ use super::holder::{self, Standing};
 /// round is seldom needed.
 const ROUNDS: u32 = 5;
 
-/// What became of an attempt to lock the file.
+/// The result of an attempt to lock the file.
 pub(super) enum Attempt {
     /// It is locked.
     Locked(Flock<File>),
@@ -94,7 +94,7 @@ fn is_at(path: &Path, file: &Metadata) -> bool {
     path.symlink_metadata().is_ok_and(|meta| (meta.dev(), meta.ino()) == (file.dev(), file.ino()))
 }
 
-/// What root makes in the unit's folder must not shut the unit out.
+/// A file that root makes in the unit's folder must not shut the unit out.
 fn leave_to_the_owner(locked: &File, file: &Metadata, folder: &Metadata) -> io::Result<()> {
     if file.uid() == folder.uid() {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Who has the lock: what the file tells, and what the kernel knows.
+//! The holder of the lock: as the file names it, and as the kernel knows it.
 
 use std::fs::{File, Metadata};
 use std::io::Read;
@@ -10,7 +10,7 @@ use nix::sys::stat::{major, minor};
 /// Longest text that is read from the file, in bytes.
 const TEXT: u64 = 200;
 
-/// Who has the lock, as far as the file tells. `Display` is empty or in brackets, with a space before.
+/// The holder of the lock, as far as the file tells. `Display` is empty or in brackets, with a space before.
 #[derive(Debug, Default, PartialEq)]
 pub struct Holder {
     /// The process, in its own PID namespace.
@@ -27,7 +27,7 @@ impl Holder {
         let mut text = String::new();
         let age =
             file.metadata().and_then(|meta| meta.modified()).ok().and_then(|since| since.elapsed().ok());
-        // Who it is only serves the message.
+        // The name of the holder only serves the message.
         let _ = file.take(TEXT).read_to_string(&mut text);
         let mut words = text.split_whitespace();
         let pid = words.next().and_then(|word| word.parse().ok());
@@ -62,7 +62,7 @@ fn in_words(age: Duration) -> String {
     }
 }
 
-/// Who holds a lock on a file, as the kernel says.
+/// The processes that hold a lock on a file, as the kernel says.
 #[derive(Debug, PartialEq)]
 pub(super) enum Standing {
     /// Nobody whom we can see.
@@ -80,7 +80,7 @@ impl Standing {
     }
 }
 
-/// Who holds a lock on that file, where `is_trusted` tells whether a user may run a daemon here.
+/// The holder of a lock on that file. `is_trusted` tells whether a user may run a daemon here.
 pub(super) fn of(file: &Metadata, is_trusted: impl Fn(u32) -> bool) -> Standing {
     let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
     let holders = holders(&locks, file.dev(), file.ino());

@@ -1,4 +1,4 @@
-//! Who has a right to an address that several claim. The time is passed in.
+//! The right to an address that several claim. The time is passed in.
 //!
 //! * The first to have an address is its tenant. A tenant that lost it may come back: it then has it again at once, even
 //!   where another has it by then. Whoever held it in between ranks behind.

@@ -1,4 +1,4 @@
-//! What is remembered of one address.
+//! The memory of one address.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ const MOST_TENANTS: usize = 8;
 /// Maximum number of rivals that are remembered though they no longer claim the address.
 const MOST_ABSENT_RIVALS: usize = 16;
 
-/// What is remembered of one address.
+/// The memory of one address.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Record {
     /// Those that have or had it, the best right first.
