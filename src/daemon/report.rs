@@ -278,7 +278,7 @@ impl View<'_> {
                     code: "server-failed".to_owned(),
                     object: id.to_string(),
                     message: server.message.clone().unwrap_or_else(|| "it cannot be read".to_owned()),
-                    hint: "what stands keeps standing; it is tried again with back-off".to_owned(),
+                    hint: "existing routes stay in place; it is retried with increasing pauses".to_owned(),
                 });
             }
             if let (ServerState::Connected, Some(message)) = (server.state, &server.message) {

@@ -44,7 +44,7 @@ pub fn desire(
                 code: "invalid-opt-out".to_owned(),
                 object: key.to_string(),
                 message: format!(
-                    "user.macvlan-shim.enabled is {value:?}, neither true nor false; the guest takes part"
+                    "user.macvlan-shim.enabled is \"{value}\", neither true nor false; the guest takes part"
                 ),
                 hint: "set it to true or false, or unset it".to_owned(),
             });
