@@ -2,7 +2,7 @@
 //! gets of them.
 
 use std::collections::BTreeSet;
-use std::net::{Ipv6Addr, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::process::Command;
 use std::time::Duration;
@@ -220,8 +220,9 @@ fn neighbour_discovery_comes_plainly_or_not_at_all() {
     }
 }
 
-fn entries() -> usize {
-    let shown = Command::new("ip").args("-6 neigh show dev mvs-eth0 nud all".split(' ')).output().unwrap();
+fn entries(family: &str) -> usize {
+    let shown = [family, "neigh", "show", "dev", "mvs-eth0", "nud", "all"];
+    let shown = Command::new("ip").args(shown).output().unwrap();
     String::from_utf8_lossy(&shown.stdout).lines().count()
 }
 
@@ -239,10 +240,10 @@ fn no_disguise_fills_the_table_of_neighbours() {
         let frames = range
             .flat_map(|n| wrap(&make(SHIM_MAC.0, GUEST_MAC.0, source(n), HOST_V6), n))
             .collect::<Vec<_>>();
-        let before = entries();
+        let before = entries("-6");
         stage.send(frames);
         std::thread::sleep(Duration::from_millis(20));
-        let new = entries() - before;
+        let new = entries("-6") - before;
         println!("{name}, {}: {new} entries", if routers { "routers" } else { "neighbours" });
         new
     };
@@ -255,4 +256,25 @@ fn no_disguise_fills_the_table_of_neighbours() {
     stage.unfilter();
     assert_eq!(flood(PLAIN, true), EACH as usize, "questions for routers show nothing");
     assert_eq!(flood(DISGUISES[1], false), EACH as usize, "two tags show nothing");
+}
+
+/// The larger of `all.arp_accept` and the shim's own counts: without a filter each forged answer makes an entry.
+#[test]
+fn answers_that_nobody_asked_for_leave_no_entry() {
+    const EACH: u8 = 60;
+    let stage = Stage::new();
+    std::fs::write("/proc/sys/net/ipv4/conf/all/arp_accept", "1").unwrap();
+    let answer = |sender: u8| {
+        let sender = Ipv4Addr::new(192, 0, 2, sender);
+        forge::arp(forge::Arp::Reply, SHIM_MAC.0, GUEST_MAC.0, sender, sender)
+    };
+    let flood = || {
+        let before = entries("-4");
+        stage.send((150..150 + EACH).map(answer));
+        std::thread::sleep(Duration::from_millis(20));
+        entries("-4") - before
+    };
+    assert_eq!(flood(), 0);
+    stage.unfilter();
+    assert_eq!(flood(), usize::from(EACH), "forged answers show nothing");
 }
