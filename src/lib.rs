@@ -7,7 +7,7 @@
 //!    LXD / Incus                        the kernel
 //!   REST + events                 rtnetlink, all namespaces
 //!        |                                  |
-//!    inventory   --- events only wake ---  snapshot          hypervisor/, kernel/: read
+//!    inventory   --- events only wake ---  snapshot          servers/, kernel/: read
 //!         \                                /
 //!          desire(config, inventory, snapshot) -> desired    reconcile/: pure
 //!                        |
@@ -25,15 +25,15 @@
 //! There is no state file: everything of ours in the kernel bears a mark ([`model::names`]), so a new process
 //! adopts what an old one left. Our own death changes nothing on the data path.
 //!
-//! Imports go one way: `main → commands → {cli, daemon} → {kernel, hypervisor, reconcile, config} → model`.
-//! [`reconcile`] does no I/O; no netlink type leaves [`kernel`], no REST JSON leaves [`hypervisor`].
+//! Imports go one way: `main → commands → {cli, daemon} → {kernel, servers, reconcile, config} → model`.
+//! [`reconcile`] does no I/O; no netlink type leaves [`kernel`], no REST JSON leaves [`servers`].
 //! A test holds this (`tests/architecture.rs`).
 
 pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod daemon;
-pub mod hypervisor;
 pub mod kernel;
 pub mod model;
 pub mod reconcile;
+pub mod servers;

@@ -1,4 +1,4 @@
-//! Imports go one way: `main → commands → {cli, daemon} → {kernel, hypervisor, reconcile, config} → model`.
+//! Imports go one way: `main → commands → {cli, daemon} → {kernel, servers, reconcile, config} → model`.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot read the sources must fail")]
 
@@ -11,11 +11,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("config", &["model"]),
     ("kernel", &["model"]),
-    ("hypervisor", &["model"]),
+    ("servers", &["model"]),
     ("reconcile", &["config", "model"]),
-    ("daemon", &["kernel", "hypervisor", "reconcile", "config", "model"]),
+    ("daemon", &["kernel", "servers", "reconcile", "config", "model"]),
     ("cli", &["model"]),
-    ("commands", &["cli", "daemon", "kernel", "hypervisor", "reconcile", "config", "model"]),
+    ("commands", &["cli", "daemon", "kernel", "servers", "reconcile", "config", "model"]),
 ];
 
 /// Crates that must not leave one room.
@@ -24,7 +24,7 @@ const CONFINED: &[(&str, &str)] = &[
     ("netlink_packet_core", "kernel"),
     ("netlink_sys", "kernel"),
     ("rtnetlink", "kernel"),
-    ("tokio_tungstenite", "hypervisor"),
+    ("tokio_tungstenite", "servers"),
     ("clap", "cli"),
 ];
 
@@ -87,7 +87,7 @@ fn every_room_imports_only_from_the_rooms_below_it() {
 }
 
 #[test]
-fn netlink_stays_in_the_kernel_room_and_websockets_in_the_hypervisors() {
+fn netlink_stays_in_the_kernel_room_and_websockets_in_the_servers() {
     let mut paths = Vec::new();
     sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut paths);
     for path in paths {

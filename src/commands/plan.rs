@@ -7,12 +7,12 @@ use serde::Serialize;
 
 use super::Failure;
 use crate::config::Config;
-use crate::hypervisor;
 use crate::kernel::Kernel;
 use crate::model::Inventory;
 use crate::model::inventory::{Server, ServerState};
 use crate::reconcile::desired::Memory;
 use crate::reconcile::{desire, diff};
+use crate::servers;
 
 /// One step, as `--json` shows it.
 #[derive(Serialize)]
@@ -61,8 +61,8 @@ pub fn plan(config_file: Option<PathBuf>, json: bool) -> Result<u8, Failure> {
 
 async fn read_servers(config: &Config) -> Inventory {
     let mut inventory = Inventory::default();
-    for target in hypervisor::targets(&config.servers, |name| std::env::var_os(name)) {
-        let server = hypervisor::read(&target).await;
+    for target in servers::targets(&config.servers, |name| std::env::var_os(name)) {
+        let server = servers::read(&target).await;
         inventory.servers.insert(target.id.clone(), server);
     }
     inventory

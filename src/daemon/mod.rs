@@ -20,7 +20,6 @@ use tokio::sync::mpsc;
 use self::notify::Notifier;
 use self::servers::Servers;
 use crate::config::Config;
-use crate::hypervisor::jittered;
 use crate::kernel::{self, ErrorCode, Kernel, OpError};
 use crate::model::inventory::ServerState;
 use crate::model::plan::Scope;
@@ -29,6 +28,7 @@ use crate::model::{Changes, Inventory, Mac, Op, Plan};
 use crate::reconcile::desired::Memory;
 use crate::reconcile::schedule::{Error, Round};
 use crate::reconcile::{Desired, Probes, Schedule, decide, servers_to_ask};
+use crate::servers::jittered;
 
 /// The slow resync that catches what sends no event; ± a fifth, so that a cluster does not do it in step.
 const RESYNC: Duration = Duration::from_secs(30);

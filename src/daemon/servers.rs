@@ -7,9 +7,9 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::hypervisor::{self, Asks};
 use crate::model::inventory::Server;
 use crate::model::{GuestKey, Inventory, ServerId};
+use crate::servers::{self, Questions};
 
 /// The followers, and what they send.
 pub(super) struct Servers {
@@ -20,7 +20,7 @@ pub(super) struct Servers {
 
 struct Follower {
     candidates: Vec<PathBuf>,
-    asks: Arc<Asks>,
+    questions: Arc<Questions>,
     task: JoinHandle<()>,
 }
 
@@ -43,7 +43,7 @@ impl Servers {
     pub(super) fn follow(&mut self, configured: &[PathBuf], inventory: &mut Inventory) {
         // What those have said already that are stopped now must not pass for the word of others with their id.
         self.take_in(inventory);
-        let targets = hypervisor::targets(configured, |name| std::env::var_os(name));
+        let targets = servers::targets(configured, |name| std::env::var_os(name));
         self.followers.retain(|id, follower| {
             targets.iter().any(|target| target.id == *id && target.candidates == follower.candidates)
         });
@@ -51,12 +51,12 @@ impl Servers {
             if self.followers.contains_key(&target.id) {
                 continue;
             }
-            let asks = Arc::new(Asks::default());
+            let questions = Arc::new(Questions::default());
             let id = target.id.clone();
             let candidates = target.candidates.clone();
             inventory.servers.insert(id.clone(), target.unread());
-            let task = tokio::spawn(hypervisor::follow(target, self.sender.clone(), Arc::clone(&asks)));
-            self.followers.insert(id, Follower { candidates, asks, task });
+            let task = tokio::spawn(servers::follow(target, self.sender.clone(), Arc::clone(&questions)));
+            self.followers.insert(id, Follower { candidates, questions, task });
         }
         inventory.servers.retain(|id, _| self.followers.contains_key(id));
     }
@@ -91,7 +91,7 @@ impl Servers {
     /// These servers may have started a guest, or be back.
     pub(super) fn look(&self, servers: &BTreeSet<ServerId>) {
         for follower in servers.iter().filter_map(|id| self.followers.get(id)) {
-            follower.asks.look();
+            follower.questions.look();
         }
     }
 
@@ -99,7 +99,9 @@ impl Servers {
     pub(super) fn ask_inits(&self, guests: &BTreeSet<GuestKey>) {
         for (id, follower) in &self.followers {
             let its = guests.iter().filter(|guest| guest.server == *id);
-            follower.asks.tell_inits(its.map(|guest| (guest.project.clone(), guest.name.clone())).collect());
+            follower
+                .questions
+                .ask_first_processes(its.map(|guest| (guest.project.clone(), guest.name.clone())).collect());
         }
     }
 }

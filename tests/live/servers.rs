@@ -308,7 +308,7 @@ fn a_cut_event_stream_loses_no_guest(kind: Kind) -> Result<()> {
     Ok(())
 }
 
-/// Upon this a first process stays known as long as the time of the start does: `src/hypervisor/inits.rs`.
+/// Upon this a first process stays known as long as the time of the start does: `src/servers/lxd/first_process.rs`.
 fn each_start_of_a_guest_has_its_own_time(kind: Kind) -> Result<()> {
     let site = Site::new(kind)?;
     let guest = site.launch_static("c1", &[])?;

@@ -35,7 +35,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 const QUIET: Duration = Duration::from_millis(350);
 
 /// An instance as a real LXD 5.0.2 lists it.
-const INSTANCES: &str = include_str!("../../hypervisor/lxd-5.0.2-instances.json");
+const INSTANCES: &str = include_str!("../../servers/lxd-5.0.2-instances.json");
 
 /// The world. All of it ends with this value, and with this process.
 pub(crate) struct World {

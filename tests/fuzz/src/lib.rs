@@ -8,11 +8,11 @@ use std::path::Path;
 use std::time::Instant;
 
 use macvlan_shim::config::Config;
-use macvlan_shim::hypervisor::recorded;
 use macvlan_shim::kernel;
 use macvlan_shim::model::inventory::{Inventory, Server, ServerId, ServerKind, ServerState};
 use macvlan_shim::reconcile::desired::Memory;
 use macvlan_shim::reconcile::{desire, diff};
+use macvlan_shim::servers::fuzzing;
 
 /// One reader.
 #[derive(Clone, Copy, Debug)]
@@ -34,12 +34,12 @@ pub const TARGETS: [Target; 5] = [
 
 /// An event of a server.
 fn events(event: &[u8]) {
-    recorded::is_news(event);
+    fuzzing::is_news(event);
 }
 
 /// A server's list of instances.
 fn instances(answer: &[u8]) {
-    let Ok(guests) = recorded::guests(answer) else { return };
+    let Ok(guests) = fuzzing::guests(answer) else { return };
     assert!(guests.iter().all(|guest| !guest.name.is_empty() && !guest.nics.is_empty()));
 }
 
@@ -67,7 +67,7 @@ fn served() -> Inventory {
         name: None,
         state: ServerState::Connected,
         message: None,
-        guests: recorded::guests(answer).ok(),
+        guests: fuzzing::guests(answer).ok(),
         members: std::collections::BTreeMap::new(),
     };
     Inventory { servers: [(ServerId("lxd".to_owned()), server)].into() }

@@ -12,7 +12,7 @@ const EXCERPT: usize = 120;
 
 /// What went wrong.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Trouble {
+pub(super) enum ServerError {
     /// The server is not there.
     Absent(String),
     /// It is there, but no use.
@@ -23,31 +23,32 @@ pub(super) enum Trouble {
     Lost(String),
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Trouble::Absent(text) | Trouble::Failed(text) | Trouble::Refused(text) | Trouble::Lost(text) => {
-                f.write_str(text)
-            }
+            ServerError::Absent(text)
+            | ServerError::Failed(text)
+            | ServerError::Refused(text)
+            | ServerError::Lost(text) => f.write_str(text),
         }
     }
 }
 
-impl Trouble {
+impl ServerError {
     /// From an error of connecting to a socket.
-    pub(super) fn connecting(socket: &Path, error: &io::Error) -> Trouble {
+    pub(super) fn connecting(socket: &Path, error: &io::Error) -> ServerError {
         let path = socket.display();
         match error.kind() {
-            io::ErrorKind::NotFound => Trouble::Absent(format!("no socket at {path}")),
-            io::ErrorKind::ConnectionRefused => Trouble::Absent(format!("nothing listens at {path}")),
+            io::ErrorKind::NotFound => ServerError::Absent(format!("no socket at {path}")),
+            io::ErrorKind::ConnectionRefused => ServerError::Absent(format!("nothing listens at {path}")),
             io::ErrorKind::PermissionDenied => {
-                Trouble::Failed(format!("no permission to connect to {path}: {}", who_may(socket)))
+                ServerError::Failed(format!("no permission to connect to {path}: {}", who_may(socket)))
             }
             io::ErrorKind::WouldBlock => {
-                Trouble::Failed(format!("{path} takes no more connections: its server accepts none"))
+                ServerError::Failed(format!("{path} takes no more connections: its server accepts none"))
             }
-            io::ErrorKind::TimedOut => Trouble::Failed(format!("{path} does not accept connections")),
-            _ => Trouble::Failed(format!("connecting to {path}: {error}")),
+            io::ErrorKind::TimedOut => ServerError::Failed(format!("{path} does not accept connections")),
+            _ => ServerError::Failed(format!("connecting to {path}: {error}")),
         }
     }
 }
@@ -90,12 +91,12 @@ mod tests {
     #[test]
     fn absence_and_lack_of_permission_differ() {
         let socket = Path::new("/nowhere/unix.socket");
-        let absent = Trouble::connecting(socket, &io::ErrorKind::NotFound.into());
-        assert_eq!(absent, Trouble::Absent("no socket at /nowhere/unix.socket".into()));
-        let refused = Trouble::connecting(socket, &io::ErrorKind::PermissionDenied.into());
+        let absent = ServerError::connecting(socket, &io::ErrorKind::NotFound.into());
+        assert_eq!(absent, ServerError::Absent("no socket at /nowhere/unix.socket".into()));
+        let refused = ServerError::connecting(socket, &io::ErrorKind::PermissionDenied.into());
         assert_eq!(
             refused,
-            Trouble::Failed("no permission to connect to /nowhere/unix.socket: run as root".into())
+            ServerError::Failed("no permission to connect to /nowhere/unix.socket: run as root".into())
         );
     }
 }

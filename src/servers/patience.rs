@@ -3,9 +3,9 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
-/// The limits of one follower. Tests shorten them; nobody else needs to.
+/// The patience of one follower. Tests shorten them; nobody else needs to.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Limits {
+pub struct Patience {
     /// For a connection to be accepted by the kernel.
     pub connect: Duration,
     /// For the answer to `GET /1.0`, to a network's and to the opening of the event stream. A server that is just
@@ -14,7 +14,7 @@ pub struct Limits {
     /// For the list of all instances; in a cluster the server asks every member.
     pub list: Duration,
     /// For the first processes of guests, those of all that are asked for in one round.
-    pub inits: Duration,
+    pub first_processes: Duration,
     /// Without a frame on the event stream for so long, it is dead. The servers ping every 10 s.
     pub silence: Duration,
     /// Between the starts of two listings while events keep coming.
@@ -45,13 +45,13 @@ pub struct Limits {
     pub networks: usize,
 }
 
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
+impl Default for Patience {
+    fn default() -> Patience {
+        Patience {
             connect: Duration::from_secs(2),
             answer: Duration::from_secs(30),
             list: Duration::from_secs(40),
-            inits: Duration::from_secs(2),
+            first_processes: Duration::from_secs(2),
             silence: Duration::from_secs(30),
             spacing: Duration::from_millis(50),
             follow_ups: [2, 5, 10].map(Duration::from_secs),
@@ -76,8 +76,8 @@ pub(super) struct Pauses {
 }
 
 impl Pauses {
-    pub(super) fn new(limits: &Limits) -> Pauses {
-        Pauses { first: limits.retry_first, last: limits.retry_last, next: limits.retry_first }
+    pub(super) fn new(patience: &Patience) -> Pauses {
+        Pauses { first: patience.retry_first, last: patience.retry_last, next: patience.retry_first }
     }
 
     /// The next pause, with jitter.
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn pauses_grow_with_the_time_that_the_server_is_away_up_to_the_last() {
-        let mut pauses = Pauses::new(&Limits::default());
+        let mut pauses = Pauses::new(&Patience::default());
         let about = |pause: Duration, wanted: f64| {
             let seconds = pause.as_secs_f64();
             assert!((wanted * 0.799..wanted * 1.201).contains(&seconds), "{seconds} is not about {wanted}");

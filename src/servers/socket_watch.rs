@@ -10,19 +10,19 @@ use tokio::net::unix::pipe::Receiver;
 use super::target::Target;
 
 /// A watch on the folders where a server's socket is, or may come to be.
-pub(super) struct Lookout {
+pub(super) struct SocketWatch {
     /// As the kernel writes what happens to inotify's file, it can be read like a pipe.
     news: Option<Receiver>,
 }
 
-impl Lookout {
+impl SocketWatch {
     /// Begins to watch. Where that is not possible, such as in a folder that we may not read, nothing is noticed.
-    pub(super) fn new(target: &Target) -> Lookout {
-        Lookout { news: watch(target).ok() }
+    pub(super) fn new(target: &Target) -> SocketWatch {
+        SocketWatch { news: watch(target).ok() }
     }
 
     /// Waits until something has happened there since the beginning. May be cancelled at any time.
-    pub(super) async fn stirs(&self) {
+    pub(super) async fn changed(&self) {
         if let Some(news) = &self.news
             && news.readable().await.is_ok()
         {

@@ -12,9 +12,9 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-use super::discover::Info;
-use super::limits::Limits;
-use super::trouble::{Trouble, excerpt};
+use super::read::Info;
+use crate::servers::error::{ServerError, excerpt};
+use crate::servers::patience::Patience;
 
 const PATH: &str = "/1.0/events?type=lifecycle&all-projects=true";
 
@@ -22,14 +22,14 @@ const PATH: &str = "/1.0/events?type=lifecycle&all-projects=true";
 const EVENT: usize = 1 << 20;
 
 /// An open event stream.
-pub(super) struct Events {
+pub(in crate::servers) struct Events {
     stream: WebSocketStream<UnixStream>,
     heard: Instant,
     silence: Duration,
 }
 
 /// What was heard.
-pub(super) enum Heard {
+pub(in crate::servers) enum Received {
     /// A sign of life.
     Life,
     /// An event, to be weighed by [`weigh`].
@@ -37,16 +37,20 @@ pub(super) enum Heard {
 }
 
 /// Connects. The caller must go on to [`Events::open`] at once: a silent connection blocks the server.
-pub(super) async fn dial(socket: &Path, limits: &Limits) -> Result<UnixStream, Trouble> {
-    let connecting = timeout(limits.connect, UnixStream::connect(socket));
+pub(in crate::servers) async fn dial(socket: &Path, patience: &Patience) -> Result<UnixStream, ServerError> {
+    let connecting = timeout(patience.connect, UnixStream::connect(socket));
     let result = connecting.await.unwrap_or_else(|late| Err(late.into()));
-    result.map_err(|error| Trouble::connecting(socket, &error))
+    result.map_err(|error| ServerError::connecting(socket, &error))
 }
 
 impl Events {
     /// Subscribes, and returns when the server has proved by its first frame that it sends us all that happens from
     /// now on.
-    pub(super) async fn open(socket: &Path, stream: UnixStream, limits: &Limits) -> Result<Events, Trouble> {
+    pub(in crate::servers) async fn open(
+        socket: &Path,
+        stream: UnixStream,
+        patience: &Patience,
+    ) -> Result<Events, ServerError> {
         let mut config = WebSocketConfig::default();
         config.read_buffer_size = 16 << 10;
         config.write_buffer_size = 0;
@@ -54,21 +58,23 @@ impl Events {
         config.max_frame_size = Some(EVENT);
         let place = format!("{}: GET {PATH}", socket.display());
         let opening = client_async_with_config(format!("ws://server{PATH}"), stream, Some(config));
-        let stream = match timeout(limits.answer, opening).await {
+        let stream = match timeout(patience.answer, opening).await {
             Ok(Ok((stream, _))) => stream,
-            Ok(Err(error)) => return Err(Trouble::Failed(format!("{place}: {}", refusal(error)))),
-            Err(_) => return Err(Trouble::Failed(format!("{place}: no answer within {:?}", limits.answer))),
+            Ok(Err(error)) => return Err(ServerError::Failed(format!("{place}: {}", refusal(error)))),
+            Err(_) => {
+                return Err(ServerError::Failed(format!("{place}: no answer within {:?}", patience.answer)));
+            }
         };
-        let mut events = Events { stream, heard: Instant::now(), silence: limits.silence };
+        let mut events = Events { stream, heard: Instant::now(), silence: patience.silence };
         match events.next().await {
             Ok(_) => Ok(events),
-            Err(trouble) => Err(Trouble::Failed(format!("{place}: {trouble}, before the first ping"))),
+            Err(error) => Err(ServerError::Failed(format!("{place}: {error}, before the first ping"))),
         }
     }
 
     /// Waits for the next frame. May be cancelled at any time without loss.
-    pub(super) async fn next(&mut self) -> Result<Heard, Trouble> {
-        let lost = |why: String| Err(Trouble::Lost(why));
+    pub(in crate::servers) async fn next(&mut self) -> Result<Received, ServerError> {
+        let lost = |why: String| Err(ServerError::Lost(why));
         let message = match timeout_at(self.heard + self.silence, self.stream.next()).await {
             Err(_) => return lost(format!("the event stream was silent for {:?}", self.silence)),
             Ok(None) => return lost(ending(&Error::ConnectionClosed)),
@@ -77,15 +83,15 @@ impl Events {
         };
         self.heard = Instant::now();
         match message {
-            Message::Text(text) => Ok(Heard::Event(text.as_bytes().to_vec())),
-            Message::Binary(bytes) => Ok(Heard::Event(bytes.to_vec())),
+            Message::Text(text) => Ok(Received::Event(text.as_bytes().to_vec())),
+            Message::Binary(bytes) => Ok(Received::Event(bytes.to_vec())),
             Message::Close(_) => lost(ending(&Error::ConnectionClosed)),
             // The answer to a ping is queued by reading it and goes out by flushing; without it the server hangs up.
             Message::Ping(_) => match self.stream.flush().await {
-                Ok(()) => Ok(Heard::Life),
+                Ok(()) => Ok(Received::Life),
                 Err(error) => lost(ending(&error)),
             },
-            Message::Pong(_) | Message::Frame(_) => Ok(Heard::Life),
+            Message::Pong(_) | Message::Frame(_) => Ok(Received::Life),
         }
     }
 }
@@ -118,7 +124,7 @@ fn refusal(error: Error) -> String {
 
 /// What an event is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Worth {
+pub(in crate::servers) enum Worth {
     /// Nothing that concerns us.
     Nothing,
     /// The guests may have changed.
@@ -126,13 +132,13 @@ pub(super) enum Worth {
     /// What the server says of itself may have changed, and the guests too.
     Server,
     /// Both, and for a while.
-    Moving,
+    Migration,
     /// It could not be understood; the guests may have changed.
     Unknown,
 }
 
 /// Weighs an event.
-pub(super) fn weigh(event: &[u8], info: Option<&Info>) -> Worth {
+pub(in crate::servers) fn weigh(event: &[u8], info: Option<&Info>) -> Worth {
     #[derive(Deserialize)]
     struct Event {
         r#type: String,
@@ -152,7 +158,7 @@ pub(super) fn weigh(event: &[u8], info: Option<&Info>) -> Worth {
     let Some(Lifecycle { action }) = event.metadata else { return Worth::Unknown };
     let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| action.starts_with(prefix));
     if action == "instance-migrated" || begins(&["cluster-member-"]) {
-        return Worth::Moving;
+        return Worth::Migration;
     }
     if action == "config-updated" || begins(&["cluster-"]) {
         return Worth::Server;
@@ -210,8 +216,8 @@ mod tests {
             ("project-deleted", Worth::Guests),
             ("image-created", Worth::Nothing),
             ("storage-volume-created", Worth::Nothing),
-            ("instance-migrated", Worth::Moving),
-            ("cluster-member-evacuated", Worth::Moving),
+            ("instance-migrated", Worth::Migration),
+            ("cluster-member-evacuated", Worth::Migration),
             ("cluster-enabled", Worth::Server),
             ("config-updated", Worth::Server),
         ] {
@@ -232,7 +238,7 @@ mod tests {
         assert_eq!(worth("instance-started", "m1", Some(&info)), Worth::Guests);
         assert_eq!(worth("instance-started", "", Some(&info)), Worth::Guests);
         assert_eq!(worth("instance-started", "m2", Some(&info)), Worth::Nothing);
-        assert_eq!(worth("instance-migrated", "m2", Some(&info)), Worth::Moving);
+        assert_eq!(worth("instance-migrated", "m2", Some(&info)), Worth::Migration);
         assert_eq!(worth("profile-updated", "m2", Some(&info)), Worth::Guests);
         info.clustered = false;
         assert_eq!(worth("instance-started", "none", Some(&info)), Worth::Guests);

@@ -1,11 +1,11 @@
 //! What a server may say and how much of it: names that steer a terminal, and more than anybody needs.
 
 use lab::stand_in::{Answer, StandIn, container, networked};
-use macvlan_shim::hypervisor::Limits;
 use macvlan_shim::model::inventory::{NicParent, OptOut};
+use macvlan_shim::servers::Patience;
 use serde_json::{Value, json};
 
-use crate::{Listener, MAC, limits, plain};
+use crate::{Listener, MAC, patience, without_systemd};
 
 fn server(folder: &tempfile::TempDir, instances: Value) -> StandIn {
     let server = StandIn::start(folder.path()).unwrap();
@@ -24,7 +24,7 @@ async fn names_and_values_are_printable_and_those_that_differ_still_do() {
     let mut other = strange.clone();
     other["name"] = json!("a\\u{1b}[2J");
     let server = server(&folder, json!([strange, other]));
-    let mut listener = Listener::new(&server.socket(), limits(), plain(folder.path()));
+    let mut listener = Listener::new(&server.socket(), patience(), without_systemd(folder.path()));
     let found = listener.connected().await;
     let guests = found.guests.as_ref().unwrap();
     assert_eq!(guests.len(), 2);
@@ -48,8 +48,8 @@ async fn the_first_guests_by_name_are_served_where_there_are_too_many() {
         json!({"name": format!("b{number}"), "expanded_devices": {"n": {"type": "nic", "nictype": "bridged"}}})
     }));
     let server = server(&folder, json!(instances));
-    let limits = Limits { guests: 20, ..limits() };
-    let mut listener = Listener::new(&server.socket(), limits, plain(folder.path()));
+    let patience = Patience { guests: 20, ..patience() };
+    let mut listener = Listener::new(&server.socket(), patience, without_systemd(folder.path()));
     let found = listener.connected().await;
     let names: Vec<String> = found.guests.unwrap().into_iter().map(|guest| guest.name).collect();
     assert_eq!(names, (0..20).map(name).collect::<Vec<_>>());
@@ -66,7 +66,7 @@ async fn ten_thousand_guests_are_not_too_many() {
     let instances: Vec<Value> =
         (0..10_000).map(|number| container(&format!("c{number}"), MAC, "eth0")).collect();
     let server = server(&folder, json!(instances));
-    let mut listener = Listener::new(&server.socket(), Limits::default(), plain(folder.path()));
+    let mut listener = Listener::new(&server.socket(), Patience::default(), without_systemd(folder.path()));
     let found = listener.connected().await;
     assert_eq!((found.guests.unwrap().len(), found.message), (10_000, None));
 }
@@ -87,8 +87,8 @@ async fn no_more_networks_are_asked_for_than_a_server_may_need() {
             ),
         );
     }
-    let limits = Limits { networks: 4, ..limits() };
-    let mut listener = Listener::new(&server.socket(), limits, plain(folder.path()));
+    let patience = Patience { networks: 4, ..patience() };
+    let mut listener = Listener::new(&server.socket(), patience, without_systemd(folder.path()));
     let found = listener.connected().await;
     assert_eq!(found.guests.unwrap().len(), 4);
     let message = found.message.unwrap();

@@ -11,9 +11,8 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, IgnoredAny};
 use tokio::sync::mpsc;
 
-use super::limits::Limits;
-use super::listing::Listing;
-use super::trouble::{Trouble, excerpt};
+use super::error::{ServerError, excerpt};
+use super::patience::Patience;
 use crate::model::names::PROGRAM;
 
 /// From this size on, in bytes, an answer is decoded in another thread, for others wait for ours; and while it comes
@@ -34,38 +33,41 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(socket: &Path, limits: &Limits) -> Result<Client, Trouble> {
+    pub(super) fn new(socket: &Path, patience: &Patience) -> Result<Client, ServerError> {
         let http = reqwest::Client::builder()
             .unix_socket(socket)
-            .connect_timeout(limits.connect)
+            .connect_timeout(patience.connect)
             .pool_max_idle_per_host(0)
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map_err(|error| Trouble::Failed(format!("{PROGRAM} cannot make an HTTP client: {error}")))?;
-        let (longest_list, longest) = (limits.body, limits.answer_body);
+            .map_err(|error| ServerError::Failed(format!("{PROGRAM} cannot make an HTTP client: {error}")))?;
+        let (longest_list, longest) = (patience.body, patience.answer_body);
         Ok(Client { http, socket: socket.to_owned(), longest_list, longest })
     }
 
     /// `GET path`; the metadata of the answer.
-    pub(super) async fn get<T>(&self, path: &str, timeout: Duration) -> Result<T, Trouble>
+    pub(super) async fn get<T>(&self, path: &str, timeout: Duration) -> Result<T, ServerError>
     where
         T: DeserializeOwned + Send + 'static,
     {
         self.fetch(path, timeout, self.longest).await
     }
 
-    /// The same for the list of instances, which may be long.
-    pub(super) async fn list(&self, path: &str, timeout: Duration) -> Result<Listing, Trouble> {
+    /// The same for a list of guests, which may be long.
+    pub(super) async fn list<T>(&self, path: &str, timeout: Duration) -> Result<T, ServerError>
+    where
+        T: DeserializeOwned + Send + 'static,
+    {
         self.fetch(path, timeout, self.longest_list).await
     }
 
-    async fn fetch<T>(&self, path: &str, timeout: Duration, longest: usize) -> Result<T, Trouble>
+    async fn fetch<T>(&self, path: &str, timeout: Duration, longest: usize) -> Result<T, ServerError>
     where
         T: DeserializeOwned + Send + 'static,
     {
         let request = self.http.get(format!("http://server{path}")).timeout(timeout);
-        let mut response = request.send().await.map_err(|error| self.trouble(path, timeout, &error))?;
+        let mut response = request.send().await.map_err(|error| self.error(path, timeout, &error))?;
         let status = response.status();
         let place = format!("{}: GET {path}", self.socket.display());
         let mut length = 0;
@@ -84,7 +86,7 @@ impl Client {
             }
         }
         drop(sender);
-        let crashed = |error| Trouble::Failed(format!("decoding the answer to GET {path}: {error}"));
+        let crashed = |error| ServerError::Failed(format!("decoding the answer to GET {path}: {error}"));
         decoding.await.map_err(crashed)?
     }
 
@@ -96,19 +98,19 @@ impl Client {
         response: &mut Response,
         length: &mut usize,
         longest: usize,
-    ) -> Result<Option<Bytes>, Trouble> {
-        let piece = response.chunk().await.map_err(|error| self.trouble(path, timeout, &error))?;
+    ) -> Result<Option<Bytes>, ServerError> {
+        let piece = response.chunk().await.map_err(|error| self.error(path, timeout, &error))?;
         *length += piece.as_ref().map_or(0, Bytes::len);
         if *length > longest {
             let (socket, limit) = (self.socket.display(), longest >> 20);
-            return Err(Trouble::Failed(format!(
+            return Err(ServerError::Failed(format!(
                 "{socket}: GET {path}: the answer is longer than {limit} MiB"
             )));
         }
         Ok(piece)
     }
 
-    fn trouble(&self, path: &str, timeout: Duration, error: &reqwest::Error) -> Trouble {
+    fn error(&self, path: &str, timeout: Duration, error: &reqwest::Error) -> ServerError {
         let socket = self.socket.display();
         let mut cause: &dyn Error = error;
         while let Some(source) = cause.source() {
@@ -116,13 +118,15 @@ impl Client {
             if let Some(io) = cause.downcast_ref::<io::Error>()
                 && error.is_connect()
             {
-                return Trouble::connecting(&self.socket, io);
+                return ServerError::connecting(&self.socket, io);
             }
         }
         if error.is_timeout() {
-            return Trouble::Failed(format!("{socket}: GET {path}: no complete answer within {timeout:?}"));
+            return ServerError::Failed(format!(
+                "{socket}: GET {path}: no complete answer within {timeout:?}"
+            ));
         }
-        Trouble::Failed(format!("{socket}: GET {path}: {cause}"))
+        ServerError::Failed(format!("{socket}: GET {path}: {cause}"))
     }
 }
 
@@ -159,7 +163,7 @@ pub(super) fn decode<T: DeserializeOwned>(
     place: &str,
     status: StatusCode,
     body: &[u8],
-) -> Result<T, Trouble> {
+) -> Result<T, ServerError> {
     // First what says no: there the metadata is of another type.
     let parsed = serde_json::from_slice(body);
     let refusal = || serde_json::from_slice::<Envelope<IgnoredAny>>(body).ok();
@@ -172,7 +176,7 @@ fn decode_long<T: DeserializeOwned>(
     status: StatusCode,
     start: Bytes,
     rest: mpsc::Receiver<Bytes>,
-) -> Result<T, Trouble> {
+) -> Result<T, ServerError> {
     let body = BufReader::new(Pieces { first: start.clone(), rest });
     verdict(place, status, serde_json::from_reader(body), || None, &start)
 }
@@ -204,9 +208,9 @@ fn verdict<T>(
     parsed: serde_json::Result<Envelope<T>>,
     refusal: impl FnOnce() -> Option<Envelope<IgnoredAny>>,
     start: &[u8],
-) -> Result<T, Trouble> {
+) -> Result<T, ServerError> {
     let strange =
-        |why: String| Trouble::Failed(format!("{place}: {why}; the answer begins {}", excerpt(start)));
+        |why: String| ServerError::Failed(format!("{place}: {why}; the answer begins {}", excerpt(start)));
     let parsed = match parsed {
         Ok(envelope) if envelope.r#type == "sync" && status.is_success() => Ok(envelope.metadata),
         Ok(_) => Ok(None),
@@ -216,10 +220,12 @@ fn verdict<T>(
         return Ok(metadata);
     }
     match refusal() {
-        Some(envelope) if envelope.r#type == "error" => {
-            Err(Trouble::Refused(format!("{place}: the server says {}: {}", status.as_u16(), envelope.error)))
-        }
-        _ if !status.is_success() => Err(Trouble::Refused(format!(
+        Some(envelope) if envelope.r#type == "error" => Err(ServerError::Refused(format!(
+            "{place}: the server says {}: {}",
+            status.as_u16(),
+            envelope.error
+        ))),
+        _ if !status.is_success() => Err(ServerError::Refused(format!(
             "{place}: the server says {}; the answer begins {}",
             status.as_u16(),
             excerpt(start)
@@ -235,7 +241,7 @@ fn verdict<T>(
 mod tests {
     use super::*;
 
-    fn decoded(status: StatusCode, body: &str) -> Result<Vec<u32>, Trouble> {
+    fn decoded(status: StatusCode, body: &str) -> Result<Vec<u32>, ServerError> {
         decode("s: GET /x", status, body.as_bytes())
     }
 
@@ -253,7 +259,7 @@ mod tests {
     fn an_error_of_the_server_is_quoted() {
         let body = r#"{"type":"error","error_code":404,"error":"Network not found","metadata":null}"#;
         for status in [StatusCode::NOT_FOUND, StatusCode::OK] {
-            let Err(Trouble::Refused(text)) = decoded(status, body) else { panic!() };
+            let Err(ServerError::Refused(text)) = decoded(status, body) else { panic!() };
             let code = status.as_u16();
             assert_eq!(text, format!("s: GET /x: the server says {code}: Network not found"));
         }
@@ -261,7 +267,7 @@ mod tests {
 
     #[test]
     fn rubbish_is_shown_with_what_was_expected() {
-        let Err(Trouble::Failed(text)) = decoded(StatusCode::OK, "<html>") else { panic!() };
+        let Err(ServerError::Failed(text)) = decoded(StatusCode::OK, "<html>") else { panic!() };
         assert_eq!(
             text,
             "s: GET /x: expected the JSON of LXD or Incus: expected value at line 1 column 1; \
@@ -270,9 +276,9 @@ mod tests {
         for body in
             ["", "[]", "{}", r#"{"type":"sync"}"#, r#"{"type":"sync","metadata":{}}"#, r#"{"type":"a"}"#]
         {
-            assert!(matches!(decoded(StatusCode::OK, body), Err(Trouble::Failed(_))), "{body}");
+            assert!(matches!(decoded(StatusCode::OK, body), Err(ServerError::Failed(_))), "{body}");
         }
-        let Err(Trouble::Refused(text)) = decoded(StatusCode::BAD_GATEWAY, "<html>") else { panic!() };
+        let Err(ServerError::Refused(text)) = decoded(StatusCode::BAD_GATEWAY, "<html>") else { panic!() };
         assert_eq!(text, "s: GET /x: the server says 502; the answer begins \"<html>\"");
     }
 
@@ -288,7 +294,7 @@ mod tests {
             decode_long::<Vec<u32>>("s: GET /x", StatusCode::OK, start, rest)
         };
         assert_eq!(decoded(&[r#"{"type":"sy"#, "", r#"nc","metadata":[1"#, "2,3]}"]), Ok(vec![12, 3]));
-        let Err(Trouble::Failed(text)) = decoded(&[r#"{"type":"sync","#, r#""metadata":[1"#]) else {
+        let Err(ServerError::Failed(text)) = decoded(&[r#"{"type":"sync","#, r#""metadata":[1"#]) else {
             panic!()
         };
         assert!(text.contains("EOF") && text.ends_with(r#"begins "{\"type\":\"sync\",""#), "{text}");

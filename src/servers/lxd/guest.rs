@@ -14,7 +14,7 @@ pub(super) type NetworkKey = (String, String);
 
 /// What became of a `network` key.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Network {
+pub(super) enum ManagedNetwork {
     /// A macvlan network, or one that could not be read.
     Macvlan(NicParent),
     /// Of another type: none of our business.
@@ -28,7 +28,7 @@ pub(super) fn networks(instance: &Instance) -> impl Iterator<Item = NetworkKey> 
 }
 
 /// The guest, or `None` if it has no macvlan NIC. `networks` has an answer to each of [`networks`].
-pub(super) fn guest(instance: &Instance, networks: &BTreeMap<NetworkKey, Network>) -> Option<Guest> {
+pub(super) fn guest(instance: &Instance, networks: &BTreeMap<NetworkKey, ManagedNetwork>) -> Option<Guest> {
     let mut nics: Vec<Nic> = nics(instance)
         .filter_map(|(name, device)| {
             Some(Nic {
@@ -81,11 +81,15 @@ fn nics(instance: &Instance) -> impl Iterator<Item = (&str, &Keys)> {
 }
 
 /// `None` if the NIC is no macvlan.
-fn parent(instance: &Instance, device: &Keys, networks: &BTreeMap<NetworkKey, Network>) -> Option<NicParent> {
+fn parent(
+    instance: &Instance,
+    device: &Keys,
+    networks: &BTreeMap<NetworkKey, ManagedNetwork>,
+) -> Option<NicParent> {
     if let Some(network) = device.get("network") {
         return match networks.get(&(instance.project.clone(), network.to_owned()))? {
-            Network::Macvlan(parent) => Some(parent.clone()),
-            Network::Other => None,
+            ManagedNetwork::Macvlan(parent) => Some(parent.clone()),
+            ManagedNetwork::Other => None,
         };
     }
     device.get("nictype").filter(|kind| *kind == "macvlan").map(|_| link(device))

@@ -4,46 +4,46 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::api;
-use super::asks::GuestName;
-use super::guest::{self, Network, NetworkKey};
-use super::http::{Client, escaped};
-use super::inits::Starts;
-use super::limits::Limits;
-use super::listing::{Listing, Malformed};
-use super::trouble::Trouble;
+use super::first_process::Starts;
+use super::guest::{self, ManagedNetwork, NetworkKey};
+use super::listing::{Listing, Unreadable};
 use crate::model::inventory::{Guest, NicParent, Power, ServerKind};
 use crate::model::text;
+use crate::servers::error::ServerError;
+use crate::servers::http::{Client, escaped};
+use crate::servers::patience::Patience;
+use crate::servers::questions::GuestName;
 
 /// How many warnings are shown.
 const WARNINGS: usize = 3;
 
 /// What a server says of itself.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Info {
-    pub(super) kind: ServerKind,
-    pub(super) version: String,
-    pub(super) name: String,
-    pub(super) clustered: bool,
-    pub(super) pid: u32,
+pub(in crate::servers) struct Info {
+    pub(in crate::servers) kind: ServerKind,
+    pub(in crate::servers) version: String,
+    pub(in crate::servers) name: String,
+    pub(in crate::servers) clustered: bool,
+    pub(in crate::servers) pid: u32,
     /// The cluster's members by their addresses.
-    pub(super) members: BTreeMap<IpAddr, String>,
+    pub(in crate::servers) members: BTreeMap<IpAddr, String>,
 }
 
 /// All that we know of a server. The parts that a new reading cannot tell are taken over from the one before.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Reading {
-    pub(super) info: Info,
+pub(in crate::servers) struct Reading {
+    pub(in crate::servers) info: Info,
     /// Sorted by project and name.
-    pub(super) guests: Vec<Guest>,
+    pub(in crate::servers) guests: Vec<Guest>,
     /// The guests that run and whose first processes are asked for.
     pub(super) starts: Starts,
-    networks: BTreeMap<NetworkKey, Network>,
+    networks: BTreeMap<NetworkKey, ManagedNetwork>,
     warnings: Vec<String>,
 }
 
 impl Reading {
     /// What could not be read, if anything.
-    pub(super) fn message(&self) -> Option<String> {
+    pub(in crate::servers) fn message(&self) -> Option<String> {
         let more = self.warnings.len().saturating_sub(WARNINGS);
         let shown = self.warnings.iter().take(WARNINGS).map(|warning| text::words(warning));
         let mut text = shown.collect::<Vec<_>>().join("; ");
@@ -59,7 +59,7 @@ impl Reading {
     }
 
     /// Enters the first process of a guest.
-    pub(super) fn enter_init(&mut self, guest: &GuestName, init: u32) {
+    pub(super) fn enter_first_process(&mut self, guest: &GuestName, init: u32) {
         if let Some(place) = self.place(guest) {
             self.guests[place].init = Some(init);
         }
@@ -71,26 +71,26 @@ impl Reading {
 }
 
 /// Reads a server: who it is, if `info` does not tell yet, its instances, the networks that they name, and when those
-/// were started whose first processes are asked for (`inits`).
-pub(super) async fn read(
+/// were started whose first processes are asked for (`first_processes`).
+pub(in crate::servers) async fn read(
     client: Client,
-    limits: Limits,
+    patience: Patience,
     info: Option<Info>,
     before: Option<Reading>,
-    inits: BTreeSet<GuestName>,
-) -> Result<Reading, Trouble> {
+    first_processes: BTreeSet<GuestName>,
+) -> Result<Reading, ServerError> {
     let info = match info {
         Some(info) => info,
         None => {
-            let mut info = identify(client.get("/1.0", limits.answer).await?)?;
+            let mut info = identify(client.get("/1.0", patience.answer).await?)?;
             if info.clustered {
                 let known = before.as_ref().map(|reading| reading.info.members.clone()).unwrap_or_default();
-                info.members = members(&client, &limits).await?.unwrap_or(known);
+                info.members = members(&client, &patience).await?.unwrap_or(known);
             }
             info
         }
     };
-    let listing = client.list("/1.0/instances?recursion=1&all-projects=true", limits.list).await?;
+    let listing = client.list("/1.0/instances?recursion=1&all-projects=true", patience.list).await?;
     let Listing { mut instances, mut malformed, left_out } = listing;
     let is_local = |location: &str| !info.clustered || location == info.name;
     instances.retain(|instance| is_local(&instance.location));
@@ -99,23 +99,23 @@ pub(super) async fn read(
     let mut warnings = Vec::new();
     let mut networks = BTreeMap::new();
     let named: BTreeSet<NetworkKey> = instances.iter().flat_map(guest::networks).collect();
-    if named.len() > limits.networks {
-        let (all, limit) = (named.len(), limits.networks);
+    if named.len() > patience.networks {
+        let (all, limit) = (named.len(), patience.networks);
         warnings.push(format!(
             "its guests use {all} managed networks, of which the first {limit} by project and name are looked up; guests \
              of the others are not served"
         ));
     }
-    for key in named.into_iter().take(limits.networks) {
-        let network = network(&client, &limits, &info, &key, known.get(&key), &mut warnings).await?;
+    for key in named.into_iter().take(patience.networks) {
+        let network = network(&client, &patience, &info, &key, known.get(&key), &mut warnings).await?;
         networks.insert(key, network);
     }
-    let starts = starts(&instances, &inits);
+    let starts = starts(&instances, &first_processes);
     let mut guests: Vec<Guest> = instances.iter().filter_map(|i| guest::guest(i, &networks)).collect();
     keep_malformed(&malformed, previous, &mut guests);
     guests.sort_by(|a, b| (&a.project, &a.name).cmp(&(&b.project, &b.name)));
-    let more = left_out + guests.len().saturating_sub(limits.guests);
-    guests.truncate(limits.guests);
+    let more = left_out + guests.len().saturating_sub(patience.guests);
+    guests.truncate(patience.guests);
     if more > 0
         && let Some(last) = guests.last()
     {
@@ -131,22 +131,25 @@ pub(super) async fn read(
 }
 
 /// The members of the server's cluster that have an address in their URL; `None` if it refuses to tell.
-async fn members(client: &Client, limits: &Limits) -> Result<Option<BTreeMap<IpAddr, String>>, Trouble> {
-    match client.get::<Vec<api::Member>>("/1.0/cluster/members?recursion=1", limits.answer).await {
+async fn members(
+    client: &Client,
+    patience: &Patience,
+) -> Result<Option<BTreeMap<IpAddr, String>>, ServerError> {
+    match client.get::<Vec<api::Member>>("/1.0/cluster/members?recursion=1", patience.answer).await {
         Ok(members) => {
             let named = |member: api::Member| Some((member.address()?, member.server_name));
             Ok(Some(members.into_iter().filter_map(named).collect()))
         }
-        Err(Trouble::Refused(_)) => Ok(None),
-        Err(trouble) => Err(trouble),
+        Err(ServerError::Refused(_)) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
 /// When those that run and are asked for were started.
-fn starts(instances: &[api::Instance], inits: &BTreeSet<GuestName>) -> Starts {
+fn starts(instances: &[api::Instance], first_processes: &BTreeSet<GuestName>) -> Starts {
     let asked =
         instances.iter().filter(|instance| guest::power(instance) == Power::Running).filter_map(|instance| {
-            let guest = inits.get(&(text::name(&instance.project), text::name(&instance.name)))?;
+            let guest = first_processes.get(&(text::name(&instance.project), text::name(&instance.name)))?;
             // Its server knows a guest with an unprintable name by another name than we do.
             let same = *guest.0 == instance.project && *guest.1 == instance.name;
             same.then(|| (guest.clone(), instance.last_used_at.clone()))
@@ -155,7 +158,7 @@ fn starts(instances: &[api::Instance], inits: &BTreeSet<GuestName>) -> Starts {
 }
 
 /// A guest whose entry cannot be read is as it was; if not even its name can be read, it may be any that is missing.
-fn keep_malformed(malformed: &[Malformed], previous: Vec<Guest>, guests: &mut Vec<Guest>) {
+fn keep_malformed(malformed: &[Unreadable], previous: Vec<Guest>, guests: &mut Vec<Guest>) {
     if malformed.is_empty() {
         return;
     }
@@ -172,27 +175,27 @@ fn keep_malformed(malformed: &[Malformed], previous: Vec<Guest>, guests: &mut Ve
     guests.extend(kept);
 }
 
-fn complaint(item: &Malformed) -> String {
+fn complaint(item: &Unreadable) -> String {
     match &item.name {
         Some(name) => format!("the entry of instance {name:?} cannot be read: {}", item.why),
         None => format!("the entry of an instance cannot be read: {}", item.why),
     }
 }
 
-fn identify(server: api::Server) -> Result<Info, Trouble> {
+fn identify(server: api::Identity) -> Result<Info, ServerError> {
     let environment = server.environment;
     let kind = match environment.server.as_str() {
         "lxd" => ServerKind::Lxd,
         "incus" => ServerKind::Incus,
         other => {
-            return Err(Trouble::Failed(format!(
+            return Err(ServerError::Failed(format!(
                 "expected LXD or Incus, but the server calls itself {other:?}"
             )));
         }
     };
     if server.auth != "trusted" {
         let auth = server.auth;
-        return Err(Trouble::Failed(format!(
+        return Err(ServerError::Failed(format!(
             "the server does not trust us (auth is {auth:?}); its main socket is needed, not one for users"
         )));
     }
@@ -210,30 +213,30 @@ fn identify(server: api::Server) -> Result<Info, Trouble> {
 /// the server's, and what was known before still holds.
 async fn network(
     client: &Client,
-    limits: &Limits,
+    patience: &Patience,
     info: &Info,
     (project, name): &NetworkKey,
-    known: Option<&Network>,
+    known: Option<&ManagedNetwork>,
     warnings: &mut Vec<String>,
-) -> Result<Network, Trouble> {
+) -> Result<ManagedNetwork, ServerError> {
     let mut path = format!("/1.0/networks/{}?project={}", escaped(name), escaped(project));
     if info.clustered {
         // The parent may differ from member to member.
         path.push_str(&format!("&target={}", escaped(&info.name)));
     }
-    match client.get::<api::Network>(&path, limits.answer).await {
-        Ok(network) if network.kind != "macvlan" => Ok(Network::Other),
-        Ok(network) => Ok(Network::Macvlan(match guest::link(&network.config) {
+    match client.get::<api::Network>(&path, patience.answer).await {
+        Ok(network) if network.kind != "macvlan" => Ok(ManagedNetwork::Other),
+        Ok(network) => Ok(ManagedNetwork::Macvlan(match guest::link(&network.config) {
             NicParent::Unknown(why) => NicParent::Unknown(format!("network {name:?}: {why}")),
             link => link,
         })),
-        Err(Trouble::Refused(why)) => {
-            let unknown = || Network::Macvlan(NicParent::Unknown(text::words(&why)));
+        Err(ServerError::Refused(why)) => {
+            let unknown = || ManagedNetwork::Macvlan(NicParent::Unknown(text::words(&why)));
             let network = known.cloned().unwrap_or_else(unknown);
             warnings.push(why);
             Ok(network)
         }
-        Err(trouble) => Err(trouble),
+        Err(error) => Err(error),
     }
 }
 
@@ -249,9 +252,9 @@ mod tests {
         guest::guest(&serde_json::from_value(instance).unwrap(), &BTreeMap::new()).unwrap()
     }
 
-    fn malformed(project: Option<&str>, name: Option<&str>) -> Malformed {
+    fn malformed(project: Option<&str>, name: Option<&str>) -> Unreadable {
         let text = |text: Option<&str>| text.map(str::to_owned);
-        Malformed { project: text(project), name: text(name), location: None, why: "why".into() }
+        Unreadable { project: text(project), name: text(name), location: None, why: "why".into() }
     }
 
     #[test]

@@ -8,28 +8,28 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::target::Target;
-use super::trouble::Trouble;
 use crate::model::inventory::ServerKind;
+use crate::servers::error::ServerError;
+use crate::servers::target::Target;
 
 /// Where this host shows what runs on it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Surroundings {
+pub struct HostPaths {
     /// The folder that exists if systemd is the init.
     pub systemd: PathBuf,
     /// The proc file system.
     pub proc: PathBuf,
 }
 
-impl Default for Surroundings {
-    fn default() -> Surroundings {
-        Surroundings { systemd: "/run/systemd/system".into(), proc: "/proc".into() }
+impl Default for HostPaths {
+    fn default() -> HostPaths {
+        HostPaths { systemd: "/run/systemd/system".into(), proc: "/proc".into() }
     }
 }
 
-impl Surroundings {
+impl HostPaths {
     /// The socket to connect to, if that starts nothing.
-    pub(super) fn socket(&self, target: &Target) -> Result<PathBuf, Trouble> {
+    pub(in crate::servers) fn socket(&self, target: &Target) -> Result<PathBuf, ServerError> {
         let socket = place(target)?;
         if !self.may_be_started(&socket) || self.runs(target) != Some(false) {
             return Ok(socket);
@@ -39,11 +39,11 @@ impl Surroundings {
             Some(ServerKind::Incus) => "incusd".to_owned(),
             None => format!("the server of {}", socket.display()),
         };
-        Err(Trouble::Absent(format!("{server} is stopped; waiting for it, not starting it")))
+        Err(ServerError::Absent(format!("{server} is stopped; waiting for it, not starting it")))
     }
 
     /// Whether this process of a server that closed its event stream may be about to end under systemd.
-    pub(super) fn may_be_ending(&self, target: &Target, pid: u32) -> bool {
+    pub(in crate::servers) fn may_be_ending(&self, target: &Target, pid: u32) -> bool {
         self.proc.join(pid.to_string()).exists()
             && place(target).is_ok_and(|socket| self.may_be_started(&socket))
     }
@@ -88,10 +88,10 @@ impl Surroundings {
 }
 
 /// The first place of a server's that has a socket.
-fn place(target: &Target) -> Result<PathBuf, Trouble> {
+fn place(target: &Target) -> Result<PathBuf, ServerError> {
     target.candidates.iter().find(|path| !is_missing(path)).cloned().ok_or_else(|| {
         let places: Vec<_> = target.candidates.iter().map(|path| path.display().to_string()).collect();
-        Trouble::Absent(format!("no socket at {}", places.join(" or ")))
+        ServerError::Absent(format!("no socket at {}", places.join(" or ")))
     })
 }
 
@@ -144,35 +144,35 @@ mod tests {
     /// A host with these processes; pid 1 is always there.
     struct Host {
         folder: tempfile::TempDir,
-        around: Surroundings,
+        paths: HostPaths,
     }
 
     impl Host {
         fn new(systemd: bool, processes: &[(&str, &str)]) -> Host {
             let folder = tempfile::tempdir().unwrap();
-            let around =
-                Surroundings { systemd: folder.path().join("systemd"), proc: folder.path().join("proc") };
+            let paths =
+                HostPaths { systemd: folder.path().join("systemd"), proc: folder.path().join("proc") };
             if systemd {
-                fs::create_dir(&around.systemd).unwrap();
+                fs::create_dir(&paths.systemd).unwrap();
             }
             for (pid, (command, nspid)) in [("init", "1")].iter().chain(processes).enumerate() {
-                let process = around.proc.join((pid + 1).to_string());
+                let process = paths.proc.join((pid + 1).to_string());
                 fs::create_dir_all(&process).unwrap();
                 fs::write(process.join("cmdline"), command.replace(' ', "\0") + "\0").unwrap();
                 fs::write(process.join("status"), format!("Name:\tx\nNSpid:\t{nspid}\n")).unwrap();
             }
             fs::write(folder.path().join("unix.socket"), "").unwrap();
-            Host { folder, around }
+            Host { folder, paths }
         }
 
         /// The init has the socket number 77 open, which listens at this place.
         fn init_listens_at(&self, path: &Path) {
-            let files = self.around.proc.join("1/fd");
+            let files = self.paths.proc.join("1/fd");
             fs::create_dir_all(&files).unwrap();
             for (file, link) in [("0", "/dev/null"), ("3", "socket:[77]"), ("4", "socket:[78]")] {
                 symlink(link, files.join(file)).unwrap();
             }
-            fs::create_dir_all(self.around.proc.join("net")).unwrap();
+            fs::create_dir_all(self.paths.proc.join("net")).unwrap();
             let line = |number, path| format!("0000: 00000002 00000000 00010000 0001 01 {number} {path}\n");
             let sockets = [
                 "Num RefCount Protocol Flags Type St Inode Path\n".to_owned(),
@@ -180,12 +180,12 @@ mod tests {
                 line(77, path.display()),
                 "0000: 00000003 00000000 00000000 0001 03 78\n".to_owned(),
             ];
-            fs::write(self.around.proc.join("net/unix"), sockets.concat()).unwrap();
+            fs::write(self.paths.proc.join("net/unix"), sockets.concat()).unwrap();
         }
 
-        fn socket(&self, id: &str, kind: Option<ServerKind>) -> Result<PathBuf, Trouble> {
+        fn socket(&self, id: &str, kind: Option<ServerKind>) -> Result<PathBuf, ServerError> {
             let candidates = vec![self.folder.path().join("none"), self.folder.path().join("unix.socket")];
-            self.around.socket(&Target { id: ServerId(id.into()), kind, candidates })
+            self.paths.socket(&Target { id: ServerId(id.into()), kind, candidates })
         }
 
         fn connects(&self, id: &str, kind: Option<ServerKind>) -> bool {
@@ -208,7 +208,7 @@ mod tests {
                 ("lxd --group lxd", "6 400"),
             ],
         );
-        let waiting = Trouble::Absent("lxd is stopped; waiting for it, not starting it".into());
+        let waiting = ServerError::Absent("lxd is stopped; waiting for it, not starting it".into());
         assert_eq!(host.socket("lxd", LXD), Err(waiting));
         assert!(!host.connects("/x", None));
     }
@@ -254,7 +254,7 @@ mod tests {
     fn without_systemd_or_with_hidden_processes_it_is_tried() {
         assert!(Host::new(false, &[]).connects("lxd", LXD));
         let host = Host::new(true, &[]);
-        fs::remove_dir_all(host.around.proc.join("1")).unwrap();
+        fs::remove_dir_all(host.paths.proc.join("1")).unwrap();
         assert!(host.connects("lxd", LXD));
     }
 
@@ -262,7 +262,7 @@ mod tests {
     fn a_missing_socket_is_absence_with_all_places_named() {
         let host = Host::new(false, &[]);
         fs::remove_file(host.folder.path().join("unix.socket")).unwrap();
-        let Err(Trouble::Absent(message)) = host.socket("incus", INCUS) else { panic!() };
+        let Err(ServerError::Absent(message)) = host.socket("incus", INCUS) else { panic!() };
         assert!(message.starts_with("no socket at /") && message.contains("/none or /"), "{message}");
     }
 }

@@ -8,17 +8,17 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::asks::Asks;
-use super::discover::{self, Reading};
-use super::feed::{self, Feed};
+use super::error::ServerError;
 use super::http::Client;
-use super::inits::Inits;
-use super::limits::{Limits, Pauses};
-use super::lookout::Lookout;
+use super::lxd::first_process::FirstProcesses;
+use super::lxd::read::{self, Reading};
+use super::lxd::running::HostPaths;
+use super::patience::{Patience, Pauses};
+use super::published::{self, Published};
+use super::questions::Questions;
 use super::session::Session;
-use super::surroundings::Surroundings;
+use super::socket_watch::SocketWatch;
 use super::target::Target;
-use super::trouble::Trouble;
 use crate::model::ServerId;
 use crate::model::inventory::Server;
 
@@ -29,9 +29,9 @@ const LOOK: Duration = Duration::from_millis(50);
 pub fn follow(
     target: Target,
     updates: mpsc::Sender<(ServerId, Server)>,
-    asks: Arc<Asks>,
+    questions: Arc<Questions>,
 ) -> impl Future<Output = ()> + Send {
-    Follower::from(target).follow(updates, asks)
+    Follower::from(target).follow(updates, questions)
 }
 
 /// Reads one server once: [`Follower::read`] on a real host.
@@ -43,51 +43,52 @@ pub async fn read(target: &Target) -> Server {
 #[derive(Clone, Debug)]
 pub struct Follower {
     target: Target,
-    limits: Limits,
-    surroundings: Surroundings,
+    patience: Patience,
+    host: HostPaths,
 }
 
 impl From<Target> for Follower {
     fn from(target: Target) -> Follower {
-        Follower { target, limits: Limits::default(), surroundings: Surroundings::default() }
+        Follower { target, patience: Patience::default(), host: HostPaths::default() }
     }
 }
 
 impl Follower {
-    /// With other limits and surroundings than those of a real host, for tests.
-    pub fn new(target: Target, limits: Limits, surroundings: Surroundings) -> Follower {
-        Follower { target, limits, surroundings }
+    /// With other patience and host than those of a real host, for tests.
+    pub fn new(target: Target, patience: Patience, host: HostPaths) -> Follower {
+        Follower { target, patience, host }
     }
 
     /// Reads the server once. Starts none that is stopped.
     pub async fn read(&self) -> Server {
         let mut server = self.target.unread();
-        let result = match self.surroundings.socket(&self.target) {
+        let result = match self.host.socket(&self.target) {
             Ok(socket) => {
                 server.socket.clone_from(&socket);
-                match Client::new(&socket, &self.limits) {
+                match Client::new(&socket, &self.patience) {
                     Ok(client) => {
-                        discover::read(client, self.limits.clone(), None, None, BTreeSet::new()).await
+                        read::read(client, self.patience.clone(), None, None, BTreeSet::new()).await
                     }
-                    Err(trouble) => Err(trouble),
+                    Err(error) => Err(error),
                 }
             }
-            Err(trouble) => Err(trouble),
+            Err(error) => Err(error),
         };
         match result {
-            Ok(reading) => feed::apply(&mut server, &reading),
-            Err(trouble) => feed::blame(&mut server, &trouble),
+            Ok(reading) => published::apply(&mut server, &reading),
+            Err(error) => published::blame(&mut server, &error),
         }
         server
     }
 
     /// Follows the server: sends a whole value whenever anything of it changed, the first at once. If the receiver is
     /// slow it misses values, but never the newest. Ends when the receiver is gone.
-    pub async fn follow(self, updates: mpsc::Sender<(ServerId, Server)>, asks: Arc<Asks>) {
-        let feed = Feed::new(&self.target);
-        let forward = feed.forward(updates.clone());
-        let inits = Inits::default();
-        let follow = Follow { follower: self, feed, asks, reading: None, inits, has_read: false };
+    pub async fn follow(self, updates: mpsc::Sender<(ServerId, Server)>, questions: Arc<Questions>) {
+        let published = Published::new(&self.target);
+        let forward = published.forward(updates.clone());
+        let first_processes = FirstProcesses::default();
+        let follow =
+            Follow { follower: self, published, questions, reading: None, first_processes, has_read: false };
         tokio::select! {
             () = forward => {}
             () = updates.closed() => {}
@@ -99,30 +100,30 @@ impl Follower {
 /// The state of following, over all sessions.
 pub(super) struct Follow {
     follower: Follower,
-    pub(super) feed: Feed,
-    pub(super) asks: Arc<Asks>,
+    pub(super) published: Published,
+    pub(super) questions: Arc<Questions>,
     /// The last one, for what the next cannot tell.
     pub(super) reading: Option<Reading>,
-    pub(super) inits: Inits,
+    pub(super) first_processes: FirstProcesses,
     /// It was read since the last connecting.
     pub(super) has_read: bool,
 }
 
 impl Follow {
     async fn run(mut self) {
-        let mut pauses = Pauses::new(&self.follower.limits);
+        let mut pauses = Pauses::new(&self.follower.patience);
         loop {
             let began = Instant::now();
             // Before we look: what comes later is not missed.
-            let lookout = Lookout::new(&self.follower.target);
+            let watch = SocketWatch::new(&self.follower.target);
             self.has_read = false;
-            let trouble = match self.follower.surroundings.socket(&self.follower.target) {
+            let error = match self.follower.host.socket(&self.follower.target) {
                 Ok(socket) => self.session(&socket).await,
-                Err(trouble) => trouble,
+                Err(error) => error,
             };
-            self.feed.trouble(&trouble);
+            self.published.failed(&error);
             // A server that is lost over and over is given longer and longer pauses.
-            if self.has_read && began.elapsed() > self.follower.limits.follow_ups[0] {
+            if self.has_read && began.elapsed() > self.follower.patience.follow_ups[0] {
                 pauses.reset();
             }
             if self.has_read {
@@ -130,11 +131,11 @@ impl Follow {
             }
             tokio::select! {
                 () = sleep(pauses.next()) => {}
-                () = self.asks.wake.notified() => {}
+                () = self.questions.wake.notified() => {}
                 // It may take some looks until it listens.
-                () = lookout.stirs() => pauses.reset(),
+                () = watch.changed() => pauses.reset(),
             }
-            sleep_until(began + self.follower.limits.looks).await;
+            sleep_until(began + self.follower.patience.looks).await;
         }
     }
 
@@ -142,17 +143,17 @@ impl Follow {
     /// systemd might take that for a reason to start it again; so nothing cuts this short.
     async fn see_off(&self) {
         let Some(pid) = self.reading.as_ref().map(|reading| reading.info.pid) else { return };
-        let until = Instant::now() + self.follower.limits.farewell;
-        while self.follower.surroundings.may_be_ending(&self.follower.target, pid) && Instant::now() < until {
+        let until = Instant::now() + self.follower.patience.farewell;
+        while self.follower.host.may_be_ending(&self.follower.target, pid) && Instant::now() < until {
             sleep(LOOK).await;
         }
     }
 
     /// From connecting to the loss of the connection.
-    async fn session(&mut self, socket: &Path) -> Trouble {
+    async fn session(&mut self, socket: &Path) -> ServerError {
         match Session::open(self, socket).await {
-            Ok((session, events)) => session.run(events).await,
-            Err(trouble) => trouble,
+            Ok((session, events)) => session.run_until_lost(events).await,
+            Err(error) => error,
         }
     }
 
@@ -160,7 +161,7 @@ impl Follow {
         &self.follower.target.id
     }
 
-    pub(super) fn limits(&self) -> &Limits {
-        &self.follower.limits
+    pub(super) fn patience(&self) -> &Patience {
+        &self.follower.patience
     }
 }

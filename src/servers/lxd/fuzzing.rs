@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use hyper::StatusCode;
 
-use super::discover::Info;
 use super::events::{Worth, weigh};
-use super::guest::{self, Network, NetworkKey};
-use super::http;
+use super::guest::{self, ManagedNetwork, NetworkKey};
 use super::listing::Listing;
+use super::read::Info;
 use crate::model::inventory::{Guest, NicParent, ServerKind};
+use crate::servers::http;
 
 /// The macvlan guests in an answer to `GET /1.0/instances?recursion=1`, whatever became of their networks.
 ///
@@ -17,9 +17,9 @@ use crate::model::inventory::{Guest, NicParent, ServerKind};
 /// With what is wrong with the answer as a whole.
 pub fn guests(answer: &[u8]) -> Result<Vec<Guest>, String> {
     let Listing { instances, .. } =
-        http::decode("recorded", StatusCode::OK, answer).map_err(|trouble| trouble.to_string())?;
-    let networks: BTreeMap<NetworkKey, Network> = (instances.iter().flat_map(guest::networks))
-        .map(|key| (key, Network::Macvlan(NicParent::Unknown("it is recorded".to_owned()))))
+        http::decode("recorded", StatusCode::OK, answer).map_err(|error| error.to_string())?;
+    let networks: BTreeMap<NetworkKey, ManagedNetwork> = (instances.iter().flat_map(guest::networks))
+        .map(|key| (key, ManagedNetwork::Macvlan(NicParent::Unknown("it was recorded".to_owned()))))
         .collect();
     Ok(instances.iter().filter_map(|instance| guest::guest(instance, &networks)).collect())
 }

@@ -9,10 +9,10 @@ use futures_util::{Stream, StreamExt, future, stream};
 use tokio::time::Instant;
 
 use super::api;
-use super::asks::GuestName;
-use super::discover::Reading;
-use super::http::{Client, escaped};
-use super::limits::Limits;
+use super::read::Reading;
+use crate::servers::http::{Client, escaped};
+use crate::servers::patience::Patience;
+use crate::servers::questions::GuestName;
 
 /// So many guests are asked for at a time.
 const AT_ONCE: usize = 4;
@@ -21,10 +21,10 @@ const AT_ONCE: usize = 4;
 pub(super) type Starts = BTreeMap<GuestName, String>;
 
 /// The answers of a server that is asked for one guest after the other.
-pub(super) type Round = Pin<Box<dyn Stream<Item = Answer> + Send>>;
+pub(in crate::servers) type Answers = Pin<Box<dyn Stream<Item = Answer> + Send>>;
 
 /// What a server said of one guest.
-pub(super) struct Answer {
+pub(in crate::servers) struct Answer {
     guest: GuestName,
     started: String,
     init: Option<u32>,
@@ -32,7 +32,7 @@ pub(super) struct Answer {
 
 /// What is known of first processes, and of whom it is to be asked.
 #[derive(Default)]
-pub(super) struct Inits {
+pub(in crate::servers) struct FirstProcesses {
     /// With the time of the guest's start.
     known: BTreeMap<GuestName, (String, u32)>,
     /// Those that the last listing leaves open and that were not asked for since.
@@ -41,9 +41,9 @@ pub(super) struct Inits {
     vain: BTreeMap<GuestName, u32>,
 }
 
-impl Inits {
+impl FirstProcesses {
     /// Enters what is known of the guests of a new reading, and forgets it of those that stopped or started anew.
-    pub(super) fn listed(&mut self, reading: &mut Reading) {
+    pub(in crate::servers) fn listed(&mut self, reading: &mut Reading) {
         self.known.retain(|guest, (started, _)| match reading.starts.get(guest) {
             Some(now) => now == started,
             None => reading.runs(guest),
@@ -51,7 +51,7 @@ impl Inits {
         self.wanted = std::mem::take(&mut reading.starts);
         self.wanted.retain(|guest, _| match self.known.get(guest) {
             Some((_, init)) => {
-                reading.enter_init(guest, *init);
+                reading.enter_first_process(guest, *init);
                 false
             }
             None => true,
@@ -60,13 +60,13 @@ impl Inits {
     }
 
     /// Asks for all that are wanted, if any are, until the time is up.
-    pub(super) fn round(&self, client: &Client, limits: &Limits) -> Option<Round> {
+    pub(in crate::servers) fn answers(&self, client: &Client, patience: &Patience) -> Option<Answers> {
         if self.wanted.is_empty() {
             return None;
         }
-        let until = Instant::now() + limits.inits;
+        let until = Instant::now() + patience.first_processes;
         let client = client.clone();
-        let asks = stream::iter(self.in_turn()).map(move |(guest, started)| {
+        let asked = stream::iter(self.in_turn()).map(move |(guest, started)| {
             let client = client.clone();
             async move {
                 let rest = until.saturating_duration_since(Instant::now());
@@ -77,7 +77,7 @@ impl Inits {
                 Some(Answer { guest, started, init })
             }
         });
-        Some(Box::pin(asks.buffer_unordered(AT_ONCE).filter_map(future::ready)))
+        Some(Box::pin(asked.buffer_unordered(AT_ONCE).filter_map(future::ready)))
     }
 
     /// Those that were asked for in vain come after the others, so that they keep none from its turn.
@@ -88,7 +88,7 @@ impl Inits {
     }
 
     /// Takes in an answer; says whether the reading is richer for it.
-    pub(super) fn answered(&mut self, answer: Answer, reading: &mut Reading) -> bool {
+    pub(in crate::servers) fn answered(&mut self, answer: Answer, reading: &mut Reading) -> bool {
         let Answer { guest, started, init } = answer;
         // Of a guest that started anew meanwhile it says nothing.
         if self.wanted.get(&guest) != Some(&started) {
@@ -100,7 +100,7 @@ impl Inits {
             return false;
         };
         self.vain.remove(&guest);
-        reading.enter_init(&guest, init);
+        reading.enter_first_process(&guest, init);
         self.known.insert(guest, (started, init));
         true
     }
@@ -109,7 +109,7 @@ impl Inits {
 /// The first process of a guest. It only helps to tell guests apart, so a server that does not say is not at fault.
 async fn init(client: &Client, (project, name): &GuestName, timeout: Duration) -> Option<u32> {
     let path = format!("/1.0/instances/{}/state?project={}", escaped(name), escaped(project));
-    let state: api::State = client.get(&path, timeout).await.ok()?;
+    let state: api::InstanceState = client.get(&path, timeout).await.ok()?;
     u32::try_from(state.pid).ok().filter(|pid| *pid > 0)
 }
 
@@ -120,12 +120,12 @@ mod tests {
     #[test]
     fn who_was_asked_for_in_vain_waits_for_the_others() {
         let guest = |name: &str| ("default".to_owned(), name.to_owned());
-        let mut inits = Inits::default();
+        let mut first_processes = FirstProcesses::default();
         for name in ["a", "b", "c", "d"] {
-            inits.wanted.insert(guest(name), String::new());
+            first_processes.wanted.insert(guest(name), String::new());
         }
-        inits.vain = [(guest("a"), 2), (guest("b"), 1)].into();
-        let turns: Vec<_> = inits.in_turn().into_iter().map(|((_, name), _)| name).collect();
+        first_processes.vain = [(guest("a"), 2), (guest("b"), 1)].into();
+        let turns: Vec<_> = first_processes.in_turn().into_iter().map(|((_, name), _)| name).collect();
         assert_eq!(turns, ["c", "d", "b", "a"]);
     }
 }

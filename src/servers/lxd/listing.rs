@@ -27,14 +27,14 @@ pub(super) struct Listing {
     /// Those that may be guests, by project and name; of two with the same, both.
     pub(super) instances: Vec<Instance>,
     /// Those that could not be read.
-    pub(super) malformed: Vec<Malformed>,
+    pub(super) malformed: Vec<Unreadable>,
     /// So many more instances there were, each behind those that are kept in the order of project and name.
     pub(super) left_out: usize,
 }
 
 /// An item that is no instance as we know them, with what could be read of it.
 #[derive(Debug)]
-pub(super) struct Malformed {
+pub(super) struct Unreadable {
     pub(super) project: Option<String>,
     pub(super) name: Option<String>,
     pub(super) location: Option<String>,
@@ -67,7 +67,7 @@ impl<'de> Visitor<'de> for ListingVisitor {
                 Ok(instance) if instance.may_be_guest() => kept.insert(instance),
                 Ok(_) => {}
                 Err(item) if malformed.len() < MALFORMED => malformed.push(item),
-                Err(_) => malformed[MALFORMED - 1] = Malformed::unknown("there are many more".to_owned()),
+                Err(_) => malformed[MALFORMED - 1] = Unreadable::unknown("there are many more".to_owned()),
             }
         }
         Ok(Listing { instances: kept.instances.into_values().collect(), malformed, left_out: kept.left_out })
@@ -115,15 +115,15 @@ impl Kept {
     }
 }
 
-impl Malformed {
-    fn unknown(why: String) -> Malformed {
-        Malformed { project: None, name: None, location: None, why }
+impl Unreadable {
+    fn unknown(why: String) -> Unreadable {
+        Unreadable { project: None, name: None, location: None, why }
     }
 }
 
-fn read(item: &str) -> Result<Instance, Malformed> {
+fn read(item: &str) -> Result<Instance, Unreadable> {
     if item.len() > ITEM {
-        return Err(Malformed::unknown(format!("it takes more than {} MiB", ITEM >> 20)));
+        return Err(Unreadable::unknown(format!("it takes more than {} MiB", ITEM >> 20)));
     }
     let why = match serde_json::from_str::<Instance>(item) {
         Ok(instance) if !instance.name.is_empty() => return Ok(instance),
@@ -137,7 +137,7 @@ fn read(item: &str) -> Result<Instance, Malformed> {
         None => Some(default_project()),
         Some(_) => text("project").map(text::name),
     };
-    Err(Malformed { project, name, location: text("location").map(str::to_owned), why })
+    Err(Unreadable { project, name, location: text("location").map(str::to_owned), why })
 }
 
 #[cfg(test)]

@@ -3,22 +3,22 @@
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
-use super::discover::Reading;
+use super::error::ServerError;
+use super::lxd::read::Reading;
 use super::target::Target;
-use super::trouble::Trouble;
 use crate::model::ServerId;
 use crate::model::inventory::{Server, ServerState};
 use crate::model::text;
 
 /// Holds the newest value. Setting it never waits, so a slow listener cannot keep us from draining the events.
-pub(super) struct Feed {
+pub(super) struct Published {
     id: ServerId,
     newest: watch::Sender<Server>,
 }
 
-impl Feed {
-    pub(super) fn new(target: &Target) -> Feed {
-        Feed { id: target.id.clone(), newest: watch::Sender::new(target.unread()) }
+impl Published {
+    pub(super) fn new(target: &Target) -> Published {
+        Published { id: target.id.clone(), newest: watch::Sender::new(target.unread()) }
     }
 
     /// Sends each newest value, beginning with the present one, until the receiver is gone.
@@ -50,13 +50,13 @@ impl Feed {
     }
 
     /// It was read.
-    pub(super) fn read(&self, reading: &Reading) {
+    pub(super) fn publish(&self, reading: &Reading) {
         self.update(|server| apply(server, reading));
     }
 
     /// It could not be read; its guests stay as they were.
-    pub(super) fn trouble(&self, trouble: &Trouble) {
-        self.update(|server| blame(server, trouble));
+    pub(super) fn failed(&self, error: &ServerError) {
+        self.update(|server| blame(server, error));
     }
 
     fn update(&self, change: impl FnOnce(&mut Server)) {
@@ -84,13 +84,13 @@ pub(super) fn apply(server: &mut Server, reading: &Reading) {
 }
 
 /// Enters what went wrong.
-pub(super) fn blame(server: &mut Server, trouble: &Trouble) {
-    server.state = match trouble {
-        Trouble::Absent(_) => ServerState::Absent,
-        Trouble::Failed(_) | Trouble::Refused(_) => ServerState::Failed,
-        Trouble::Lost(_) => ServerState::Connecting,
+pub(super) fn blame(server: &mut Server, error: &ServerError) {
+    server.state = match error {
+        ServerError::Absent(_) => ServerState::Absent,
+        ServerError::Failed(_) | ServerError::Refused(_) => ServerState::Failed,
+        ServerError::Lost(_) => ServerState::Connecting,
     };
-    server.message = Some(text::words(&trouble.to_string()));
+    server.message = Some(text::words(&error.to_string()));
 }
 
 fn log(id: &ServerId, server: &Server) {

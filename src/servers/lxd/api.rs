@@ -36,7 +36,7 @@ impl Keys {
 
 /// `GET /1.0`
 #[derive(Deserialize)]
-pub(super) struct Server {
+pub(super) struct Identity {
     #[serde(default, deserialize_with = "or_default")]
     pub(super) auth: String,
     #[serde(default, deserialize_with = "or_default")]
@@ -139,7 +139,7 @@ impl Member {
 
 /// `GET /1.0/instances/<name>/state`
 #[derive(Deserialize)]
-pub(super) struct State {
+pub(super) struct InstanceState {
     /// 0 or -1 if it does not run.
     #[serde(default, deserialize_with = "or_default")]
     pub(super) pid: i64,

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::limits::{Limits, jittered};
+use super::patience::{Patience, jittered};
 
 /// The readings that are due.
-pub(super) struct Agenda {
+pub(super) struct Timetable {
     spacing: Duration,
     looks: Duration,
     delays: [Duration; 3],
@@ -21,17 +21,17 @@ pub(super) struct Agenda {
     started: Instant,
 }
 
-impl Agenda {
+impl Timetable {
     /// The first reading is due at once.
-    pub(super) fn new(limits: &Limits, now: Instant) -> Agenda {
-        Agenda {
-            spacing: limits.spacing,
-            looks: limits.looks,
-            delays: limits.follow_ups,
-            resync: limits.resync,
+    pub(super) fn new(patience: &Patience, now: Instant) -> Timetable {
+        Timetable {
+            spacing: patience.spacing,
+            looks: patience.looks,
+            delays: patience.follow_ups,
+            resync: patience.resync,
             wanted: true,
             follow_ups: [None; 3],
-            next_resync: now + limits.resync,
+            next_resync: now + patience.resync,
             not_before: now,
             started: now,
         }
@@ -45,7 +45,7 @@ impl Agenda {
     }
 
     /// Guests move between members of the cluster, which has no event for the end of that.
-    pub(super) fn moving(&mut self, now: Instant) {
+    pub(super) fn migration(&mut self, now: Instant) {
         self.wanted = true;
         self.follow_ups = self.delays.map(|delay| Some(now + delay));
     }
@@ -88,13 +88,13 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     /// Reads whenever it is due, each reading taking `cost`, until `end`; the starts in milliseconds.
-    fn starts(agenda: &mut Agenda, start: Instant, end: u32, cost: Duration) -> Vec<u128> {
+    fn starts(timetable: &mut Timetable, start: Instant, end: u32, cost: Duration) -> Vec<u128> {
         let mut starts = Vec::new();
-        while agenda.due() <= start + end * MS {
-            let now = agenda.due();
+        while timetable.due() <= start + end * MS {
+            let now = timetable.due();
             starts.push(now.duration_since(start).as_millis());
-            agenda.begin(now);
-            agenda.end(now + cost);
+            timetable.begin(now);
+            timetable.end(now + cost);
         }
         starts
     }
@@ -102,8 +102,8 @@ mod tests {
     #[test]
     fn the_first_reading_is_due_at_once_and_then_the_resync() {
         let start = Instant::now();
-        let mut agenda = Agenda::new(&Limits::default(), start);
-        let starts = starts(&mut agenda, start, 37_000, MS);
+        let mut timetable = Timetable::new(&Patience::default(), start);
+        let starts = starts(&mut timetable, start, 37_000, MS);
         assert_eq!(starts.len(), 2);
         assert!((24_000..=36_000).contains(&starts[1]), "{starts:?}");
     }
@@ -111,45 +111,45 @@ mod tests {
     #[test]
     fn a_burst_is_read_at_once_then_spaced_then_once_more() {
         let start = Instant::now();
-        let mut agenda = Agenda::new(&Limits::default(), start);
-        starts(&mut agenda, start, 0, MS);
+        let mut timetable = Timetable::new(&Patience::default(), start);
+        starts(&mut timetable, start, 0, MS);
         let event = start + 1000 * MS;
-        agenda.happened(event);
-        assert!(agenda.due() <= event);
-        agenda.begin(event);
-        agenda.end(event + 4 * MS);
-        agenda.happened(event + 2 * MS);
-        agenda.happened(event + 10 * MS);
-        assert_eq!(starts(&mut agenda, start, 9000, MS), [1050, 3010]);
+        timetable.happened(event);
+        assert!(timetable.due() <= event);
+        timetable.begin(event);
+        timetable.end(event + 4 * MS);
+        timetable.happened(event + 2 * MS);
+        timetable.happened(event + 10 * MS);
+        assert_eq!(starts(&mut timetable, start, 9000, MS), [1050, 3010]);
     }
 
     #[test]
     fn moves_are_looked_after_for_a_while() {
         let start = Instant::now();
-        let mut agenda = Agenda::new(&Limits::default(), start);
-        agenda.moving(start);
-        assert_eq!(starts(&mut agenda, start, 15_000, MS), [0, 2000, 5000, 10_000]);
+        let mut timetable = Timetable::new(&Patience::default(), start);
+        timetable.migration(start);
+        assert_eq!(starts(&mut timetable, start, 15_000, MS), [0, 2000, 5000, 10_000]);
     }
 
     #[test]
     fn what_failed_is_read_again_after_a_pause_or_when_something_happens() {
         let start = Instant::now();
-        let mut agenda = Agenda::new(&Limits::default(), start);
-        agenda.begin(start);
-        agenda.end(start + 4 * MS);
-        agenda.failed(start + 4 * MS, 1000 * MS);
-        assert_eq!(agenda.due(), start + 1004 * MS);
-        agenda.happened(start + 10 * MS);
-        assert_eq!(agenda.due(), start + 204 * MS);
+        let mut timetable = Timetable::new(&Patience::default(), start);
+        timetable.begin(start);
+        timetable.end(start + 4 * MS);
+        timetable.failed(start + 4 * MS, 1000 * MS);
+        assert_eq!(timetable.due(), start + 1004 * MS);
+        timetable.happened(start + 10 * MS);
+        assert_eq!(timetable.due(), start + 204 * MS);
     }
 
     #[test]
     fn a_slow_server_gets_a_breath() {
         let start = Instant::now();
-        let mut agenda = Agenda::new(&Limits::default(), start);
-        agenda.begin(start);
-        agenda.happened(start + 10 * MS);
-        agenda.end(start + 500 * MS);
-        assert_eq!(agenda.due(), start + 1000 * MS);
+        let mut timetable = Timetable::new(&Patience::default(), start);
+        timetable.begin(start);
+        timetable.happened(start + 10 * MS);
+        timetable.end(start + 500 * MS);
+        assert_eq!(timetable.due(), start + 1000 * MS);
     }
 }

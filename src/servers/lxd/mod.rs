@@ -1,0 +1,26 @@
+//! LXD and Incus, whose APIs are alike as far as we read them.
+//!
+//! | module | what |
+//! | --- | --- |
+//! | `api` | the part of their JSON that we read |
+//! | `listing` | the list of instances, within bounds |
+//! | `guest` | an instance's JSON → a guest |
+//! | `read` | one complete reading of a server |
+//! | `events` | the event stream, and what an event means for us |
+//! | `first_process` | the first processes of the guests that we are asked for |
+//! | `running` | whether a server runs, so that connecting does not start a stopped one |
+//! | `fuzzing` | the readers without a server, for fuzzing |
+//!
+//! Three properties of these servers shape all of this. A connection that sends nothing blocks the whole server (it
+//! peeks at the first eight bytes inside `accept`), so each connection sends its request at once and none is kept.
+//! Events are hints that may be lost, late or doubled, so they only make us read again. And connecting to a socket
+//! that systemd holds starts a stopped server, so we look for the process first.
+
+mod api;
+pub(super) mod events;
+pub(super) mod first_process;
+pub mod fuzzing;
+mod guest;
+mod listing;
+pub(super) mod read;
+pub(super) mod running;

@@ -1,0 +1,37 @@
+//! What the servers say exists. [`follow`] turns one server's REST API and event stream into whole
+//! [`Server`](crate::model::inventory::Server) values. No JSON leaves this room, and nothing of the kernel enters it.
+//!
+//! | module | what |
+//! | --- | --- |
+//! | `target` | where servers may be on this host |
+//! | `follow` | one session after the other, for ever |
+//! | `session` | one connection, from the opening of the event stream to its loss |
+//! | `published` | the newest value for whoever listens, and the log of its changes |
+//! | `questions` | what the rest of the program asks of a server |
+//! | `timetable` | when to read again: pure, the time is passed in |
+//! | `patience` | how long we wait, and how much we take |
+//! | `socket_watch` | notices that a server is coming |
+//! | `http` | one request, one connection |
+//! | `error` | why a server could not be read, in a sentence |
+//! | `lxd` | LXD and Incus: their API, and whether they run |
+//! | [`fuzzing`] | the readers without a server, for fuzzing |
+
+mod error;
+mod follow;
+mod http;
+mod lxd;
+mod patience;
+mod published;
+mod questions;
+mod session;
+mod socket_watch;
+mod target;
+mod timetable;
+
+pub use follow::{Follower, follow, read};
+#[doc(hidden)]
+pub use lxd::fuzzing;
+pub use lxd::running::HostPaths;
+pub use patience::{Patience, jittered};
+pub use questions::{GuestName, Questions};
+pub use target::{Target, targets};
