@@ -16,7 +16,7 @@ use super::nft::{Nft, Refusal};
 use super::wire::{Attributes, Malformed, Message, u8_at};
 use crate::model::Mac;
 use crate::model::names::FILTER_TABLE;
-use crate::model::snapshot::{Filter, ShimFilter};
+use crate::model::snapshot::{Filter, ForeignChain, ShimFilter};
 
 /// The elements that the sets of a shim's filter should have.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +25,14 @@ pub(super) struct Sets<'a> {
     pub(super) macs: Option<&'a BTreeSet<Mac>>,
     /// The IPv4 addresses that may be asked for.
     pub(super) answers: &'a BTreeSet<Ipv4Net>,
+}
+
+/// What `nft` lists of the family netdev.
+#[derive(Debug, Default)]
+struct Listing {
+    /// The objects of our table, by the ifindex of their shim.
+    ours: BTreeMap<u32, Vec<Object>>,
+    foreign: Vec<ForeignChain>,
 }
 
 /// What is remembered of the filters beside what stands.
@@ -43,18 +51,16 @@ impl Filters {
     /// take the filters away.
     pub(super) fn read(&mut self, before: &Filter) -> Result<Filter, Fault> {
         match self.look() {
-            Ok(objects) => {
+            Ok(Listing { ours, foreign }) => {
                 let filter = |(link, objects): (u32, Vec<Object>)| {
                     let mut filter = shim_filter(link, &objects, self.abilities);
                     filter.whole &= !self.sleeps;
                     (link, filter)
                 };
-                let shims = objects.into_iter().map(filter).collect();
-                Ok(Filter { usable: true, lacks: self.abilities.lacks(), shims })
+                let shims = ours.into_iter().map(filter).collect();
+                Ok(Filter { usable: true, lacks: self.abilities.lacks(), shims, foreign })
             }
-            Err(Refusal::Absent(why)) => {
-                Ok(Filter { usable: false, lacks: Some(why), shims: before.shims.clone() })
-            }
+            Err(Refusal::Absent(why)) => Ok(Filter { usable: false, lacks: Some(why), ..before.clone() }),
             Err(refusal) => Err(refusal.into()),
         }
     }
@@ -101,7 +107,7 @@ impl Filters {
         self.doubted = self.abilities != Abilities::default();
     }
 
-    fn look(&mut self) -> Result<BTreeMap<u32, Vec<Object>>, Refusal> {
+    fn look(&mut self) -> Result<Listing, Refusal> {
         if self.doubted {
             self.abilities = self.find_abilities()?;
             self.doubted = false;
@@ -124,35 +130,42 @@ impl Filters {
         result
     }
 
-    /// The objects of our table, by the ifindex of their shim.
-    fn list(&mut self) -> Result<BTreeMap<u32, Vec<Object>>, Refusal> {
+    fn list(&mut self) -> Result<Listing, Refusal> {
         let listing = self.nft.run(&["-j", "list", "ruleset", "netdev"], None)?;
         let listing: Value = serde_json::from_str(&listing)
             .map_err(|error| Refusal::Failed(format!("nft printed no JSON: {error}")))?;
-        let mut objects: BTreeMap<u32, Vec<Object>> = BTreeMap::new();
-        let tables = listing["nftables"].as_array().into_iter().flatten().map(|object| &object["table"]);
+        let objects = listing["nftables"].as_array().into_iter().flatten().filter_map(Value::as_object);
+        let objects: Vec<(&str, &Value)> =
+            objects.flatten().map(|(kind, object)| (kind.as_str(), object)).collect();
+        let tables =
+            objects.iter().filter(|(kind, object)| *kind == "table" && object["name"] == FILTER_TABLE);
         // How the flag is named differs from one nft to the next.
-        self.sleeps =
-            tables.filter(|table| table["name"] == FILTER_TABLE).any(|table| !table["flags"].is_null());
-        for object in listing["nftables"].as_array().into_iter().flatten().filter_map(Value::as_object) {
-            for (kind, object) in object.iter().filter(|(_, object)| object["table"] == FILTER_TABLE) {
-                if let Some(link) = link_of(kind, object) {
-                    objects.entry(link).or_default().push((kind.clone(), object.clone()));
-                }
-            }
+        self.sleeps = tables.into_iter().any(|(_, table)| !table["flags"].is_null());
+        let mut ours: BTreeMap<u32, Vec<Object>> = BTreeMap::new();
+        for (kind, object) in objects.iter().filter(|(_, object)| object["table"] == FILTER_TABLE) {
+            let link = link_of(kind, object).unwrap_or(Filter::NO_LINK);
+            ours.entry(link).or_default().push(((*kind).to_owned(), (*object).clone()));
         }
-        Ok(objects)
+        let suspects = tables_that_take_away(&objects);
+        let mut foreign = Vec::new();
+        if !suspects.is_empty() {
+            let listing = self.nft.run(&["list", "chains", "netdev"], None)?;
+            foreign = hooked_chains(&listing);
+            foreign.retain(|chain| suspects.contains(chain.table.as_str()));
+        }
+        Ok(Listing { ours, foreign })
     }
 
-    /// The commands that take away what stands of a shim's filter: a set can go only when no rule names it.
+    /// The commands that take away what stands of a shim's filter. All chains are emptied first, because a chain goes only
+    /// when no rule leads to it, and a set only when no rule names it.
     fn removal(&mut self, link: u32) -> Result<Vec<Value>, Refusal> {
-        let objects = self.list()?.remove(&link).unwrap_or_default();
+        let objects = self.list()?.ours.remove(&link).unwrap_or_default();
         let command = |verb: &str, kind: &str, object: &Value| json!({ verb: { kind: { "family": "netdev", "table": FILTER_TABLE, "name": object["name"] } } });
-        let of_kind = |kind: &'static str| objects.iter().filter(move |(its, _)| its == kind);
-        let chains = of_kind("chain")
-            .flat_map(|(_, chain)| [command("flush", "chain", chain), command("delete", "chain", chain)]);
-        let sets = of_kind("set").map(|(_, set)| command("delete", "set", set));
-        Ok(chains.chain(sets).collect())
+        let chains = || objects.iter().filter(|(kind, _)| kind == "chain");
+        let others = objects.iter().filter(|(kind, _)| kind != "chain" && kind != "rule");
+        let flush = chains().map(|(kind, chain)| command("flush", kind, chain));
+        let delete = chains().chain(others).map(|(kind, object)| command("delete", kind, object));
+        Ok(flush.chain(delete).collect())
     }
 
     fn change(&mut self, commands: Vec<Value>) -> Result<(), Refusal> {
@@ -167,7 +180,7 @@ impl Filters {
     }
 }
 
-/// Whether an event of nftables is about our table.
+/// Whether an event of nftables is about our table, or about a chain or rule that may be at a shim.
 pub(super) fn concerns(message: &Message<'_>) -> Result<bool, Malformed> {
     /// `struct nfgenmsg`; its first byte is the family.
     const HEADER: usize = 4;
@@ -175,8 +188,13 @@ pub(super) fn concerns(message: &Message<'_>) -> Result<bool, Malformed> {
     /// `NFTA_TABLE_NAME`, `NFTA_CHAIN_TABLE`, `NFTA_RULE_TABLE`, `NFTA_SET_TABLE`, `NFTA_SET_ELEM_LIST_TABLE`.
     const TABLE: u16 = 1;
     const NFNL_SUBSYS_NFTABLES: u16 = 10;
+    /// The last of the messages about tables, chains and rules. Those about sets follow.
+    const NFT_MSG_DELRULE: u16 = 8;
     if message.kind >> 8 != NFNL_SUBSYS_NFTABLES || u8_at(message.payload, 0)? != NFPROTO_NETDEV {
         return Ok(false);
+    }
+    if message.kind & 0xff <= NFT_MSG_DELRULE {
+        return Ok(true);
     }
     for attribute in Attributes::after(message.payload, HEADER) {
         let (kind, value) = attribute?;
@@ -185,6 +203,46 @@ pub(super) fn concerns(message: &Message<'_>) -> Result<bool, Malformed> {
         }
     }
     Ok(false)
+}
+
+/// The tables of others in which something drops, forwards or queues frames.
+fn tables_that_take_away<'a>(objects: &[(&str, &'a Value)]) -> BTreeSet<&'a str> {
+    let takes_away =
+        |object: &Value| object["policy"] == "drop" || mentions(object, &["drop", "fwd", "queue"]);
+    let tables = objects.iter().filter(|(_, object)| takes_away(object));
+    tables.filter_map(|(_, object)| object["table"].as_str()).filter(|table| *table != FILTER_TABLE).collect()
+}
+
+/// The chains at hooks in a listing of `nft` for people. The one for programs names no links before version 1.0.8.
+fn hooked_chains(listing: &str) -> Vec<ForeignChain> {
+    let (mut table, mut name) = ("", "");
+    let mut chains = Vec::new();
+    for line in listing.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words[..] {
+            ["table", _, its, "{"] => table = its,
+            ["chain", its, "{"] => name = its,
+            ["type", _, "hook", _, "device" | "devices", ref devices @ ..] => {
+                let devices = devices.iter().take_while(|word| **word != "priority");
+                let devices = devices.map(|word| word.trim_matches(['"', ',', '{', '}', '=']).to_owned());
+                let devices = devices.filter(|device| !device.is_empty()).collect();
+                chains.push(ForeignChain { table: table.to_owned(), name: name.to_owned(), devices });
+            }
+            _ => {}
+        }
+    }
+    chains
+}
+
+/// One of these keys is somewhere in a value.
+fn mentions(value: &Value, keys: &[&str]) -> bool {
+    match value {
+        Value::Object(members) => {
+            members.iter().any(|(key, value)| keys.contains(&key.as_str()) || mentions(value, keys))
+        }
+        Value::Array(elements) => elements.iter().any(|element| mentions(element, keys)),
+        _ => false,
+    }
 }
 
 /// The ifindex that an object's name, or its chain's, ends in.
@@ -297,6 +355,30 @@ mod tests {
         }
         let fewer = frames::definition(5, "mvs-eth0", true, Abilities { egress: true, fib: false });
         assert!(!is_whole(&fewer), "a filter that can do less than this kernel allows");
+    }
+
+    #[test]
+    fn the_links_of_chains_are_read_from_a_listing_for_people() {
+        let listing = "table netdev bar {
+\tchain foo {
+\t\ttype filter hook ingress device \"mvs-eth0\" priority filter; policy drop;
+\t}
+\tchain aside {
+\t}
+}
+table netdev many {
+\tchain foo {
+\t\ttype filter hook egress devices = { \"eth0\", mvs-eth1 } priority -500; policy accept;
+\t}
+}
+";
+        let chain = |table: &str, devices: &[&str]| ForeignChain {
+            table: table.to_owned(),
+            name: "foo".to_owned(),
+            devices: devices.iter().map(|device| (*device).to_owned()).collect(),
+        };
+        let expected = [chain("bar", &["mvs-eth0"]), chain("many", &["eth0", "mvs-eth1"])];
+        assert_eq!(hooked_chains(listing), expected);
     }
 
     #[test]

@@ -155,7 +155,7 @@ impl State {
         let before = &self.snapshot.filter;
         let (filter, result) = match self.filters.read(before) {
             Ok(filter) => (filter, Ok(())),
-            Err(fault) => (Filter { usable: false, lacks: None, shims: before.shims.clone() }, Err(fault)),
+            Err(fault) => (Filter { usable: false, lacks: None, ..before.clone() }, Err(fault)),
         };
         self.changes.all |= filter != self.snapshot.filter;
         self.snapshot.filter = filter;

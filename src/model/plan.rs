@@ -7,8 +7,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use ipnet::{IpNet, Ipv4Net};
 
 use super::Mac;
-use super::names::TABLE_MAIN;
-use super::snapshot::{Setting, is_host};
+use super::names::{FILTER_TABLE, TABLE_MAIN};
+use super::snapshot::{Filter, Setting, is_host};
 
 /// The ordered difference between what should exist and what exists.
 pub type Plan = Vec<Step>;
@@ -248,6 +248,9 @@ impl fmt::Display for Op {
                 write!(f, "delete address {} from {link_name}", address.addr())
             }
             Op::DeleteShim { link_name, .. } => write!(f, "delete shim {link_name}"),
+            Op::DeleteFilter { link: Filter::NO_LINK, .. } => {
+                write!(f, "delete what belongs to no shim from the table {FILTER_TABLE}")
+            }
             Op::DeleteFilter { link_name, .. } => write!(f, "delete the filter of {link_name}"),
         }
     }

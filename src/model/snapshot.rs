@@ -253,9 +253,27 @@ pub struct Filter {
     pub usable: bool,
     /// Why there can be none, or what it cannot do, in a sentence.
     pub lacks: Option<String>,
-    /// The filter of each shim, by the ifindex that it was made for. Where they are no longer known, those that were
-    /// seen last.
+    /// The filter of each shim, by the ifindex that it was made for. [`Filter::NO_LINK`] has the objects of our table
+    /// that belong to no shim. Where they are no longer known, those that were seen last.
     pub shims: BTreeMap<u32, ShimFilter>,
+    /// The chains of others in the family netdev that can take frames away.
+    pub foreign: Vec<ForeignChain>,
+}
+
+impl Filter {
+    /// The ifindex of no link.
+    pub const NO_LINK: u32 = 0;
+}
+
+/// A chain of somebody else at a hook of links, in whose table something drops, forwards or queues frames.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ForeignChain {
+    /// Its table.
+    pub table: String,
+    /// Its name.
+    pub name: String,
+    /// The links at whose hook it is, by name.
+    pub devices: BTreeSet<String>,
 }
 
 /// The filter of one shim.

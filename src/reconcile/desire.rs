@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::claims::{Claims, Parties, Seat};
 use super::desired::{Decision, Desired, Holder, Memory, Shim};
+use super::filter;
 use super::ground::{Ground, HostFacts};
 use super::holders::{adopt, settle};
 use super::join::{Joins, doubts, homes, join};
@@ -77,9 +78,7 @@ pub fn desire(
     settle_all(&ground, &mut desired, &mut memory.tenure, now);
     place_shims(&ground, inventory, &mut desired, &memory.refused_macs);
     desired.rules = rules(&ground, &desired.shims, &desired.holders);
-    if let Some(lacks) = snapshot.filter.lacks.as_ref().filter(|_| !desired.shims.is_empty()) {
-        desired.problems.push(without_filter(lacks, snapshot.filter.usable));
-    }
+    desired.problems.extend(filter::problems(&snapshot.filter, &desired.shims));
     desired.problems.sort();
     desired.problems.dedup();
     let unclaimed = desired.holders.iter().filter(|(_, holder)| holder.nic.is_none());
@@ -102,24 +101,6 @@ fn settle_all(ground: &Ground<'_>, desired: &mut Desired, tenure: &mut Tenure, n
     tenure.begin();
     tenure.tidy(now);
     leftovers::find_all(ground, desired, tenure);
-}
-
-fn without_filter(lacks: &str, usable: bool) -> Problem {
-    let (code, lost, hint) = if usable {
-        ("filter-partial", "", "a newer kernel, or the module that is named, brings the rest")
-    } else {
-        let lost = "; so the LAN can see the shim and reach the host through it around firewall rules for its uplink, \
-                    guests can send to the host from foreign addresses and ask it for those that the uplink is silent \
-                    about, and guests that are not served find the host's IPv6 addresses at the shim, where nobody \
-                    answers them";
-        ("filter-missing", lost, "apt install nftables; the kernel needs nf_tables")
-    };
-    Problem {
-        code: code.to_owned(),
-        object: "nftables".to_owned(),
-        message: format!("{lacks}{lost}"),
-        hint: hint.to_owned(),
-    }
 }
 
 fn decision(ground: &Ground<'_>, guest: &Guest, nic: &Nic, child: Option<&ChildKey>) -> Decision {

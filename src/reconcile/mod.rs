@@ -22,6 +22,7 @@ mod decide;
 pub mod desire;
 pub mod desired;
 pub mod diff;
+mod filter;
 pub mod ground;
 mod holders;
 pub mod join;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use ipnet::Ipv4Net;
 use lab::forge::{self, Forge};
 use macvlan_shim::kernel::Kernel;
+use macvlan_shim::model::snapshot::Filter;
 use macvlan_shim::model::{Mac, Op, ShimRef};
 
 use crate::host::Host;
@@ -164,6 +165,72 @@ fn a_table_that_was_put_to_sleep_is_woken() {
     let table = Command::new("nft").args(["list", "table", "netdev", "macvlan_shim"]).output().unwrap();
     let table = String::from_utf8_lossy(&table.stdout).into_owned();
     assert!(table.contains("guests-") && !table.contains("dormant"), "{table}");
+}
+
+fn nft(script: &str) {
+    assert!(Command::new("nft").arg(script).status().unwrap().success(), "{script}");
+}
+
+/// The table is ours by its name, and so is everything in it: a chain at our hook might drop what the filter passes.
+#[test]
+fn what_somebody_puts_into_our_table_is_found_and_deleted() {
+    let host = Host::new();
+    let mut kernel = Kernel::open().unwrap();
+    let (shim, macs) = filtered(&host, &mut kernel, 1);
+    let link = shim.index.unwrap();
+    nft(&format!(
+        "table netdev macvlan_shim {{
+           counter hits {{ }}
+           map colours {{ type ipv4_addr : mark; }}
+           chain bar {{ ether saddr @guests-{link} drop; }}
+           chain foo {{ type filter hook ingress device mvs-eth0 priority 0; policy drop; counter name hits jump bar; }}
+         }}"
+    ));
+    lab::eventually(Duration::from_secs(10), || {
+        kernel.drain();
+        let shims = &kernel.snapshot().filter.shims;
+        anyhow::ensure!(shims.contains_key(&Filter::NO_LINK) && shims[&link].whole, "{shims:?}");
+        Ok(())
+    })
+    .unwrap();
+    kernel.apply(&Op::DeleteFilter { link: 0, link_name: "link 0".to_owned(), last: false }).unwrap();
+    set(&mut kernel, &shim, &macs);
+    let filter = &kernel.snapshot().filter;
+    assert_eq!(filter.shims.keys().collect::<Vec<_>>(), [&link], "{filter:?}");
+}
+
+/// It is not ours, so it is told and left alone.
+#[test]
+fn a_chain_of_somebody_else_that_can_take_a_shims_frames_away_is_seen_at_once() {
+    let host = Host::new();
+    let mut kernel = Kernel::open().unwrap();
+    filtered(&host, &mut kernel, 1);
+    let chain = |name: &str, rule: &str| {
+        nft(&format!(
+            "table netdev {name} {{
+               chain c {{ type filter hook ingress device mvs-eth0 priority 0; {rule}; }}
+             }}"
+        ));
+    };
+    chain("counts", "counter");
+    chain("drops", "ip saddr 192.0.2.100 drop");
+    chain("bars", "policy drop");
+    chain("maps", "ip saddr vmap { 192.0.2.100 : drop }");
+    let seen = |kernel: &mut Kernel, expected: &[&str]| {
+        lab::eventually(Duration::from_secs(10), || {
+            kernel.drain();
+            let foreign = &kernel.snapshot().filter.foreign;
+            let mut tables: Vec<&str> = foreign.iter().map(|chain| chain.table.as_str()).collect();
+            tables.sort_unstable();
+            anyhow::ensure!(tables == expected, "{foreign:?}");
+            anyhow::ensure!(foreign.iter().all(|chain| chain.devices.contains("mvs-eth0")), "{foreign:?}");
+            Ok(())
+        })
+        .unwrap();
+    };
+    seen(&mut kernel, &["bars", "drops", "maps"]);
+    nft("delete table netdev drops; flush chain netdev maps c");
+    seen(&mut kernel, &["bars"]);
 }
 
 /// Gives a filter the form of version 0.1.0: it has the same sets but one, and its rules bear the link's name only.

@@ -114,6 +114,8 @@ fn what_is_flushed_or_changed_in_the_filter_heals() -> Result<()> {
         format!("flush set netdev macvlan_shim guests-{link}"),
         format!("add element netdev macvlan_shim guests-{link} {{ 02:00:00:00:00:99 }}"),
         format!("add rule netdev macvlan_shim in-{link} accept"),
+        "add chain netdev macvlan_shim foo { type filter hook ingress device mvs-eth0 priority 0; policy drop; }"
+            .to_owned(),
     ] {
         site.host.sh(&format!("nft '{damage}'"))?;
         eventually(PATIENCE, || {

@@ -24,6 +24,7 @@
 //! reload                                         SIGHUP: waiting is forgotten
 //! refuse set neighbour: EPERM                    the kernel fails every op that reads so; `refuse nothing`
 //! nftables                                       there is an nft, and the kernel has what it needs
+//! foreign chain bar foo at mvs-eth0              a chain of somebody else that can take frames away
 //! in full                                        show the sysctls of a new shim one by one
 //! with probes                                    ask the LAN who has what guests claim, and tell
 //! ```
@@ -44,8 +45,8 @@ use macvlan_shim::model::names::LINK_GROUP;
 use macvlan_shim::model::names::metric;
 use macvlan_shim::model::routing::{Action, Hop, Way};
 use macvlan_shim::model::snapshot::{
-    AddressKey, Child, ChildKey, Filter, GuestAddress, HostAddress, Link, LinkKind, Master, Neighbour,
-    NeighbourState, Netns, Route, RouteKey, RouteKind, Rule, Setting, Snapshot, Sources, Sysctls,
+    AddressKey, Child, ChildKey, Filter, ForeignChain, GuestAddress, HostAddress, Link, LinkKind, Master,
+    Neighbour, NeighbourState, Netns, Route, RouteKey, RouteKind, Rule, Setting, Snapshot, Sources, Sysctls,
 };
 use macvlan_shim::model::{Mac, Op};
 use macvlan_shim::reconcile::desired::Memory;
@@ -240,7 +241,14 @@ impl World {
             (no, "child") => self.child(no, &mut words, list)?,
             (no, "nftables") => {
                 let lacks = no.then(|| "nft is not installed".to_owned());
-                self.kernel.snapshot.filter = Filter { usable: !no, lacks, shims: BTreeMap::new() };
+                self.kernel.snapshot.filter = Filter { usable: !no, lacks, ..Filter::default() };
+            }
+            (false, "foreign") => {
+                words.expect("chain")?;
+                let (table, name) = (words.next()?.to_owned(), words.next()?.to_owned());
+                words.expect("at")?;
+                let devices = [words.next()?.to_owned()].into();
+                self.kernel.snapshot.filter.foreign.push(ForeignChain { table, name, devices });
             }
             (no, "process") => {
                 let pid: u32 = parse(words.next()?)?;

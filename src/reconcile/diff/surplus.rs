@@ -8,7 +8,7 @@ use super::Steps;
 use crate::model::names::{TABLE, TABLE_MAIN, metric};
 use crate::model::neighbours::{is_solicited_node, solicited_node};
 use crate::model::plan::When;
-use crate::model::snapshot::{Child, Link, NeighbourState, RouteKey, Rule, is_host};
+use crate::model::snapshot::{Child, Filter, Link, NeighbourState, RouteKey, Rule, is_host};
 use crate::model::{Op, Step};
 use crate::reconcile::desired::Shim;
 use crate::reconcile::ground::is_link_local;
@@ -317,7 +317,8 @@ impl Steps<'_> {
                 continue;
             }
             let op = Op::DeleteFilter { link, link_name: self.link_name(link), last };
-            self.plan.push(Step { op, when, why: "its shim is gone".to_owned() });
+            let why = if link == Filter::NO_LINK { "the table is ours alone" } else { "its shim is gone" };
+            self.plan.push(Step { op, when, why: why.to_owned() });
         }
     }
 
