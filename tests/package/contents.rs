@@ -28,6 +28,8 @@ const FILES: &[&str] = &[
     "/macvlan-shim.fish",
     "/usr/share/doc/macvlan-shim/README.md",
     "/usr/share/doc/macvlan-shim/SECURITY.md",
+    "/usr/share/doc/macvlan-shim/states-and-codes.md",
+    "/usr/share/doc/macvlan-shim/limits.md",
     "/usr/share/doc/macvlan-shim/retiring-a-recipe.md",
 ];
 
@@ -118,10 +120,11 @@ fn the_links_of_the_documents_lead_somewhere() -> Result<()> {
     let folder = tempfile::tempdir()?;
     run(Command::new("dpkg-deb").arg("-x").arg(packages::deb()?).arg(folder.path()))?;
     let documents = folder.path().join("usr/share/doc/macvlan-shim");
-    for document in ["README.md", "SECURITY.md", "retiring-a-recipe.md"] {
+    for document in ["README.md", "SECURITY.md", "states-and-codes.md", "limits.md", "retiring-a-recipe.md"] {
         let text = std::fs::read_to_string(documents.join(document))?;
         let links = text.split("](").skip(1).filter_map(|part| part.split(')').next());
-        for link in links.filter(|link| !link.starts_with("https://")) {
+        for link in links.filter(|link| !link.starts_with("https://") && !link.starts_with('#')) {
+            let link = link.split('#').next().unwrap_or_default();
             let place = match link.strip_prefix('/') {
                 Some(absolute) => folder.path().join(absolute),
                 None => documents.join(link),

@@ -1,4 +1,4 @@
-//! packaging/retiring-a-recipe.md: after its commands, host and guest still reach each other, and the recipe is gone.
+//! packaging/docs/retiring-a-recipe.md: after its commands, host and guest still reach each other, and the recipe is gone.
 
 use std::time::SystemTime;
 
@@ -8,7 +8,7 @@ use lab::{Lab, eventually};
 use crate::node::{Node, PATIENCE, UNIT};
 use crate::packages;
 
-const DOCUMENT: &str = include_str!("../../packaging/retiring-a-recipe.md");
+const DOCUMENT: &str = include_str!("../../packaging/docs/retiring-a-recipe.md");
 
 /// A host as the recipe leaves it, with the recipe's own addresses.
 struct Recipe {

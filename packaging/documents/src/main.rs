@@ -1,13 +1,14 @@
 //! Writes what the packages contain besides the binary and has another source: man pages and shell completions from
-//! the command line's own definition, the notices of the crates in the binary, README.md with other links, Debian's changelog
-//! from CHANGELOG.md.
+//! the command line's own definition, the notices of the crates in the binary, the documents with other links, Debian's
+//! changelog from CHANGELOG.md.
 //!
 //! usage: macvlan-shim-documents FOLDER DATE, where DATE is that of the release as `date -R` prints it
 
 mod changelog;
+mod links;
 mod notices;
-mod readme;
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
@@ -26,7 +27,9 @@ const SECTION: &str = "8";
 /// Exit status, environment, files.
 const SECTIONS: &[u8] = include_bytes!("page.roff");
 const CHANGES: &str = include_str!("../../../CHANGELOG.md");
-const README: &str = include_str!("../../../README.md");
+/// The documents that are installed, by their folders in the repository: one file, or all that is there.
+const DOCUMENTS: [(&str, Option<&str>); 3] =
+    [("", Some("README.md")), (".github", Some("SECURITY.md")), ("packaging/docs", None)];
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
@@ -40,10 +43,24 @@ fn main() -> Result<()> {
     fs::create_dir_all(folder)?;
     pages(folder)?;
     completions(folder)?;
-    fs::write(folder.join("README.md"), readme::installed(README))?;
+    documents(folder)?;
     fs::write(folder.join("THIRD-PARTY-NOTICES"), notices::third_party()?)?;
     let changelog = changelog::debian(CHANGES, &date)?;
     compressed(&folder.join("changelog.Debian.gz"), changelog.as_bytes())
+}
+
+fn documents(folder: &Path) -> Result<()> {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    for (home, name) in DOCUMENTS {
+        for file in fs::read_dir(repository.join(home)).with_context(|| format!("reading {home}"))? {
+            let file = file?.path();
+            let its = file.file_name().and_then(OsStr::to_str).unwrap_or_default();
+            if name.map_or(its.ends_with(".md"), |name| name == its) {
+                fs::write(folder.join(its), links::installed(&fs::read_to_string(&file)?, home))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// One page a command: `macvlan-shim.8.gz`, `macvlan-shim-status.8.gz`, …
