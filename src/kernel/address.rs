@@ -26,7 +26,7 @@ pub(super) struct Seen {
     flags: u32,
     /// The peer, if the address has one.
     peer: Option<IpNet>,
-    /// `IFA_PROTO`, which kernels before 5.18 do not know.
+    /// `IFA_PROTO`, which kernels before 5.18 do not know (FACTS 58).
     pub(super) protocol: Option<u8>,
     /// `IFA_TARGET_NETNSID`: the namespace that the answer is about.
     pub(super) target: Option<i32>,

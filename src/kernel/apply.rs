@@ -191,7 +191,7 @@ fn create(requests: &mut Requests, name: &str, parent: u32, mac: Mac, mtu: u32) 
     }
 }
 
-/// The kernel drops a link's neighbour entries with its MAC. Ours are there again before anybody asks for them.
+/// The kernel drops a link's neighbour entries with its MAC (FACTS 51). Ours are there again before anybody asks for them.
 fn set_mac(requests: &mut Requests, link: u32, mac: Mac) -> Result<(), Failure> {
     let entries = neighbour::dump(requests)?;
     link::set_mac(requests, link, mac)?;

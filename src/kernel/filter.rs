@@ -82,7 +82,7 @@ impl Filters {
             return Ok(self.change(difference(link, standing, sets))?);
         }
         if self.sleeps {
-            // Not together with the rest: the kernel refuses to wake a table and to replace its chains at once.
+            // Not together with the rest, which the kernel refuses (FACTS 56).
             self.run(&["-j", "-f", "-"], Vec::new())?;
             self.sleeps = false;
         }

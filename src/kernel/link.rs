@@ -344,7 +344,7 @@ pub(super) fn create(
     requests.order(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL)
 }
 
-/// Gives a link another name. Before Linux 6.2 it has to be down for that.
+/// Gives a link another name. Before Linux 6.2 it has to be down for that (FACTS 57).
 pub(super) fn rename(requests: &mut Requests, index: u32, name: &str) -> Result<(), Fault> {
     let order = || LinkUnspec::new_with_index(index).name(name);
     match change(requests, order()) {

@@ -19,8 +19,8 @@
 //! | `apply`, `failure` | an operation of a plan as orders to the kernel, and why it failed |
 //! | `error` | what callers get back |
 //!
-//! Kernels differ in what they tell (README, "Kernels"): what only a newer one says makes us faster, what an older
-//! one keeps to itself is found by a resync.
+//! Kernels differ in what they tell (`packaging/docs/limits.md`, "Which systems"). An event that only a newer one sends
+//! makes us faster; what an older one does not tell is found by a resync. FACTS.md has what the code relies on.
 //!
 //! A dump that fails changes nothing of what is known: its slice is read again soon, and [`Kernel::problems`] says so
 //! until then. But filters that could not be read cannot be written either: until they are, the snapshot has those seen

@@ -40,7 +40,7 @@ pub(super) struct Monitor {
     /// Events were lost; found out while looking whether there are any.
     lost: bool,
     /// Since events were lost the queue was never empty. The kernel tells of the first loss alone: whatever else is
-    /// lost until the queue is empty is lost in silence.
+    /// lost until the queue is empty is lost in silence (FACTS 60).
     congested: bool,
 }
 

@@ -14,8 +14,8 @@ use super::wire::{Attributes, Malformed, Message, i32_of};
 /// datagram was read before. A list shorter than this is whole.
 const SURELY_WHOLE: usize = 100;
 
-/// So many free ids in a row, and there are no more but those that are known. The kernel gives the lowest free one, but
-/// anybody may choose another (`ip netns set`).
+/// So many free ids in a row, and there are no more but those that are known. The kernel gives the lowest free one (FACTS 62),
+/// but anybody may choose another (`ip netns set`).
 const GAP: i32 = 64;
 
 /// The same where none is known yet, for many guests may have stopped together. To ask for all of them takes 20 ms, too

@@ -1,7 +1,7 @@
 //! Questions and orders to the kernel, one at a time.
 //!
-//! The kernel handles a routing request inside `sendmsg`, so its answer is there at once: plain blocking
-//! calls are the shortest way, and the socket's time limit only guards against what should not happen.
+//! The kernel handles a routing request inside `sendmsg` (FACTS 61), so its answer is there at once: plain
+//! blocking calls are the shortest way, and the socket's time limit only guards against what should not happen.
 //! A dump that failed, was interrupted or came in pieces is an error, never a short list. Of a guest's objects, of
 //! which there may be any number, as many are looked at as were asked for.
 //!
@@ -56,7 +56,7 @@ pub(super) struct Requests {
 
 impl Requests {
     /// Opens the socket, with strict checking: without it the kernel would silently ignore a target
-    /// namespace and answer with the host's own objects.
+    /// namespace and answer with the host's own objects (FACTS 53).
     pub(super) fn open() -> std::io::Result<Requests> {
         let mut incoming = vec![0; BUFFER];
         let socket = open(&mut incoming)?;

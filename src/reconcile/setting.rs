@@ -15,7 +15,7 @@ use crate::model::status::Problem;
 const SOLICITATIONS: i64 = 3;
 
 /// Smallest MTU with which the kernel lets a link have IPv6 (`IPV6_MIN_MTU`), in bytes. Below it the link has no IPv6
-/// sysctls either.
+/// sysctls either (FACTS 59).
 const IPV6_MIN_MTU: u32 = 1280;
 
 /// The sysctls of a shim on this parent, as far as the kernel has them. `asks`: it leads to ranges, and so to machines
@@ -59,8 +59,8 @@ pub(super) fn settings(ground: &Ground<'_>, parent: &Link, asks: bool) -> Vec<(S
 
 /// The own addresses of the shim on this parent, each as a host prefix. Where the host answers ARP only to askers in the
 /// subnet of the address that they ask for (`all.arp_ignore=2`), IPv4 ones have the length 0: then every guest is in it,
-/// and unlike any other length it makes the kernel add no broadcast route, by which the host's own broadcasts could leave
-/// through the shim.
+/// and unlike any other length it makes the kernel add no broadcast route (FACTS 42), by which the host's own broadcasts
+/// could leave through the shim.
 pub(super) fn own_addresses(ground: &Ground<'_>, parent: &Link) -> BTreeSet<IpNet> {
     let asks_for_subnet = ground.snapshot.host.arp_ignore == 2;
     let own = |own: IpAddr| match own {

@@ -13,13 +13,13 @@
 //! * **Deleting** a link takes everything on it, and the macvlans and children upon it (FACTS 10).
 //! * **Routes** need a link that is up if they lead anywhere, and a preferred source that is an address of the host. For IPv4 table,
 //!   destination and metric are the key, whatever the link. For IPv6 the link belongs to the key, but neither an
-//!   exclusive add nor a replace cares: the one fails on, the other takes away, a route through any link.
+//!   exclusive add nor a replace cares: the one fails on, the other takes away, a route through any link (FACTS 52).
 //! * **Addresses.** An address puts its network on a link that is up. When an address goes, IPv4 routes with it as
 //!   preferred source go, IPv6 ones lose it (FACTS 9). With the last IPv4 address of a link all its IPv4 routes and
 //!   neighbours go (FACTS 14).
 //! * **Neighbours** are taken by a link that is down, too. A probe makes one that is unresolved and ours, where there
 //!   was one too (FACTS 34). Over IPv6 it makes one for the group that is asked as well.
-//! * **Filters** outlive their link, as on newer kernels.
+//! * **Filters** outlive their link, as on newer kernels (FACTS 55).
 //! * **IPv6** switched off on a link takes all IPv6 from it, and none can be added.
 //! * "Exists already and is equal" and "gone already" are success; deletes touch nothing but what bears our mark.
 

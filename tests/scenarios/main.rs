@@ -1,7 +1,7 @@
 //! Stories as text: `tests/scenarios/*.txt`. Each says what there is, and after `=>` what is decided and done.
 //!
 //! `UPDATE_SCENARIOS=1 cargo test --test scenarios` writes what the code does after every `=>`. Read it then: the
-//! expected part must be what an operator is owed (README.md, SECURITY.md), not what the code happens to do.
+//! expected part must be what an operator is owed (`packaging/docs`, `.github/SECURITY.md`), not what the code happens to do.
 //!
 //! A story has a title, a blank line, and lines that say what exists (`scenarios/world.rs` has the syntax). After
 //! `=>` stands the plan, line by line, then the decisions. `then`, or `then after 200ms`, goes on: the plan has

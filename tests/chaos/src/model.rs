@@ -1,4 +1,4 @@
-//! What should be, worked out from what really is and from README's promises alone: which addresses of guests the
+//! What should be, worked out from what really is and from what the documents promise: which addresses of guests the
 //! host must route, and which it must not.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -150,8 +150,8 @@ fn claims_of(ground: &Ground<'_>, index: usize, guest: &Guest, memory: &Memory, 
     claims.into_values().collect()
 }
 
-/// The daemon knows the guest: its server tells of it, or has told this daemon. Over a restart of the daemon a
-/// guest that has changed its MAC is not known (README, Limits).
+/// The daemon knows the guest: its server tells of it, or has told this daemon. Nobody is
+/// promised that a guest which has changed its MAC is known again after a restart of the daemon.
 fn is_known(intent: &Intent, index: usize, guest: &Guest, memory: &Memory, news: &News) -> bool {
     let served = memory.generation == news.generation && memory.served.contains(&guest.pid);
     let told = intent.is_served(index) && guest.given_mac.as_ref() == Some(&guest.nic.mac);

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{Den, SOON};
 use crate::node::{HOST, Node, PATIENCE, routes};
 
-/// How long a squatter waits after the loss (README).
+/// How long a squatter waits after the loss (`packaging/docs/limits.md`).
 const WAIT: Duration = Duration::from_secs(60);
 const PORT: u16 = 5000;
 

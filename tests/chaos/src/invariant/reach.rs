@@ -109,7 +109,7 @@ fn peers_pings(truth: &Truth, intent: &Intent) -> String {
 }
 
 /// Nobody on the LAN has learnt the shim's MAC for an IPv4 address. (For IPv6 a proxied advertisement may name it:
-/// README, Limits.)
+/// FACTS 21.)
 fn check_peers_neighbours(found: &mut Vec<String>, site: &Site, truth: &Truth) -> Result<()> {
     let neighbours = site.peer.sh("ip -4 neigh show dev eth0")?;
     for shim in truth.shims() {
