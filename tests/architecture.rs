@@ -177,3 +177,138 @@ fn every_fact_that_is_cited_is_there() {
     }
     assert!(cited > 0, "no citation was found");
 }
+
+/// Every file of the repository with one of these extensions, save what was built.
+fn repository(extensions: &[&str]) -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found: Vec<PathBuf> = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
+    found.retain(|path| {
+        path.is_file() && path.extension().is_some_and(|its| extensions.iter().any(|one| its == *one))
+    });
+    for folder in [".github", "packaging", "profiles", "src", "tests"] {
+        files(&root.join(folder), extensions, &mut found);
+    }
+    found
+}
+
+/// The name by which a link calls a heading.
+fn anchor(heading: &str) -> String {
+    let kept = heading.trim().to_lowercase();
+    kept.chars()
+        .filter(|c| c.is_alphanumeric() || " -_".contains(*c))
+        .map(|c| if c == ' ' { '-' } else { c })
+        .collect()
+}
+
+#[test]
+fn every_link_between_documents_leads_to_a_file_and_a_heading() {
+    let mut links = 0;
+    for document in repository(&["md"]) {
+        let text = fs::read_to_string(&document).unwrap();
+        let targets = text.split("](").skip(1).filter_map(|part| part.split_once(')'));
+        for (target, _) in targets.filter(|(target, _)| !target.contains("://")) {
+            let (file, heading) = target.split_once('#').unwrap_or((target, ""));
+            let file = match file {
+                "" => document.clone(),
+                file => document.parent().unwrap().join(file),
+            };
+            assert!(file.exists(), "{} links to {target}, which is not there", document.display());
+            let headings = || fs::read_to_string(&file).unwrap();
+            let is_there = heading.is_empty()
+                || headings()
+                    .lines()
+                    .any(|line| line.starts_with('#') && anchor(line.trim_matches('#')) == heading);
+            assert!(is_there, "{} links to {target}, and there is no such heading", document.display());
+            links += 1;
+        }
+    }
+    assert!(links > 10, "the documents were not found");
+}
+
+#[test]
+fn every_path_in_a_document_or_comment_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut paths = 0;
+    for file in repository(&["md", "rs"]) {
+        let text = fs::read_to_string(&file).unwrap();
+        for path in text.split('`').filter(|path| {
+            let folders = ["src/", "tests/", "packaging/", "profiles/", ".github/", ".ci/"];
+            folders.iter().any(|folder| path.starts_with(folder)) && !path.contains(['*', ' ', '\n'])
+        }) {
+            let is_there = file
+                .ancestors()
+                .take_while(|above| above.starts_with(root))
+                .any(|above| above.join(path).exists());
+            assert!(is_there, "{} names {path}, which is not there", file.display());
+            paths += 1;
+        }
+    }
+    assert!(paths > 10, "no path was found");
+}
+
+/// What stands in the first column of the tables of a document whose first column has this title, each word once.
+fn first_column(text: &str, title: &str) -> BTreeSet<String> {
+    let mut words = BTreeSet::new();
+    let mut is_in_table = false;
+    for line in text.lines() {
+        let cell = line.strip_prefix("| ").and_then(|row| row.split(" |").next());
+        is_in_table = match cell {
+            None => false,
+            Some(cell) => is_in_table || cell == title,
+        };
+        let cell = cell.filter(|_| is_in_table).and_then(|cell| cell.strip_prefix('`')?.strip_suffix('`'));
+        words.extend(cell.map(str::to_owned));
+    }
+    words
+}
+
+/// The string literals of a file that are one word of small letters, digits and hyphens.
+fn words_in_quotes(code: &str) -> impl Iterator<Item = &str> {
+    let is_word = |word: &&str| {
+        word.starts_with(|c: char| c.is_ascii_lowercase())
+            && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+    };
+    code.split('"').skip(1).step_by(2).filter(is_word)
+}
+
+/// The variants of an enum as `status` shows them.
+fn variants(texts: &[String], name: &str) -> Vec<String> {
+    let head = format!("pub enum {name} {{");
+    let body = texts.iter().find_map(|text| text.split_once(&head)?.1.split_once('}')).unwrap().0;
+    body.lines().filter_map(|line| line.trim().strip_suffix(',')).map(str::to_lowercase).collect()
+}
+
+/// Codes are looked for in the rooms that give reasons and in the kernel's errors. Every word with a hyphen that stands in quotes
+/// there is a code. A code without a hyphen cannot be told from other words, so a missing one is not noticed.
+#[test]
+fn states_and_codes_has_every_state_and_every_code() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let texts = |rooms: &[&str]| {
+        let mut paths = Vec::new();
+        rooms
+            .iter()
+            .map(|room| root.join(room))
+            .filter(|room| room.exists())
+            .for_each(|room| sources(&room, &mut paths));
+        paths.iter().map(|path| code_of(path)).collect::<Vec<String>>()
+    };
+    let document = fs::read_to_string(root.join("packaging/docs/states-and-codes.md")).unwrap();
+    let enums = ["ServerState", "ShimState", "NicState", "AddressState"];
+    let model = texts(&["src/model"]);
+    let states: BTreeSet<String> = enums.iter().flat_map(|name| variants(&model, name)).collect();
+    assert_eq!(first_column(&document, "state"), states);
+    let mut texts_with_codes = texts(&["src/reconcile", "src/daemon", "src/report"]);
+    texts_with_codes
+        .extend(texts(&["src/kernel"]).into_iter().filter(|text| text.contains("enum ErrorCode")));
+    let words: BTreeSet<&str> = texts_with_codes.iter().flat_map(|text| words_in_quotes(text)).collect();
+    let told = first_column(&document, "code");
+    for code in &told {
+        assert!(
+            words.contains(code.as_str()),
+            "states-and-codes.md has the code {code}, which does not exist"
+        );
+    }
+    for code in words.iter().filter(|word| word.contains('-')) {
+        assert!(told.contains(*code), "states-and-codes.md does not have the code {code}");
+    }
+}
