@@ -23,7 +23,7 @@ help:
 	@echo 'make test-stock-node'
 	@echo '            the package in a VM: installed, rebooted, upgraded, removed: some minutes'
 	@echo 'make chaos  random faults for SECONDS (120), drawn by SEED (random): every violation is shown'
-	@echo 'make fuzz   tries what reads the words of others with anything, each for SECONDS (120)'
+	@echo 'make fuzz   feeds random input to everything that reads from others, each for SECONDS (120)'
 	@echo 'make build  the release binary: target/release/macvlan-shim'
 	@echo 'make lint   formatting, clippy, documentation, dependencies'
 	@echo 'make deb, make rpm'
