@@ -13,7 +13,7 @@ use crate::model::status::{
     AddressState, AddressStatus, GuestStatus, NicState, NicStatus, Problem, ServerStatus, ShimState,
     ShimStatus, Status, UnclaimedStatus,
 };
-use crate::model::{Mac, NicKey, Op, ShimRef, Snapshot};
+use crate::model::{Family, Mac, NicKey, Op, ShimRef, Snapshot};
 use crate::reconcile::admit::Verdict;
 use crate::reconcile::desired::Shim;
 use crate::reconcile::schedule::Error;
@@ -204,11 +204,11 @@ impl View<'_> {
             return Some((obstacle.code, obstacle.message.clone()));
         }
         let index = shim.shim.index.unwrap_or(0);
-        let ipv6 = address.is_ipv6();
+        let family = Family::of(address);
         let key = RouteKey {
-            table: shim.tables[usize::from(ipv6)],
+            table: shim.tables[family],
             destination: IpNet::from(address),
-            metric: metric(ipv6),
+            metric: metric(family),
             link: index,
         };
         let route =

@@ -15,7 +15,7 @@ use super::slice::Slice;
 use super::{Kernel, address, link, neighbour, question, route, rule, setting};
 use crate::model::names::PROTOCOL;
 use crate::model::snapshot::NeighbourState;
-use crate::model::{Mac, Op, ShimRef};
+use crate::model::{Family, Mac, Op, ShimRef};
 
 impl Kernel {
     /// Does one write. What it changed is in the snapshot after the next [`Kernel::drain`]. So is the host as it is
@@ -96,14 +96,14 @@ impl Kernel {
                     route::Wanted { link, destination: *destination, source: *source, table: *table };
                 set_route(requests, wanted, *replace)
             }
-            Op::AddRule { ipv6, priority } => add_rule(requests, *ipv6, *priority),
+            Op::AddRule { family, priority } => add_rule(requests, *family, *priority),
             Op::Probe { link, address, disputed, .. } => {
                 if probe(requests, *link, *address, *disputed)? {
                     self.state.asked(*link, *address);
                 }
                 Ok(())
             }
-            Op::DeleteRule { ipv6, priority } => gone(rule::delete(requests, *ipv6, *priority)),
+            Op::DeleteRule { family, priority } => gone(rule::delete(requests, *family, *priority)),
             Op::DeleteRoute { link, destination, table, metric, .. } => {
                 gone(route::delete(requests, *link, *destination, *table, *metric))
             }
@@ -274,13 +274,13 @@ fn set_route(requests: &mut Requests, wanted: route::Wanted, replace: bool) -> R
     Ok(route::set(requests, wanted, !standing.is_empty())?)
 }
 
-fn add_rule(requests: &mut Requests, ipv6: bool, priority: u32) -> Result<(), Failure> {
-    let result = rule::add(requests, ipv6, priority);
+fn add_rule(requests: &mut Requests, family: Family, priority: u32) -> Result<(), Failure> {
+    let result = rule::add(requests, family, priority);
     if !is_there_already(&result) {
         return Ok(result?);
     }
     let rules = rule::dump(requests)?;
-    let equal = rules.iter().any(|rule| rule.ours && rule.ipv6 == ipv6 && rule.priority == priority);
+    let equal = rules.iter().any(|rule| rule.ours && rule.family == family && rule.priority == priority);
     if equal { Ok(()) } else { Err(foreign(format!("an equal rule {priority}"))) }
 }
 

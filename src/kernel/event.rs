@@ -7,6 +7,7 @@ use super::source::Source;
 use super::state::State;
 use super::wire::{Malformed, Message, Messages, u32_at};
 use super::{address, filter, link, neighbour, netns, route, rule};
+use crate::model::Family;
 use crate::model::routing::{RouteKey, Way};
 use crate::model::snapshot::{ChildKey, Netns};
 
@@ -203,7 +204,7 @@ impl State {
         let Some(rule) = rule::read(message)? else { return Ok(()) };
         self.marks.touched(Slice::Rules);
         let mut rules = self.snapshot.rules.iter();
-        let crowded = rules.any(|other| (other.ipv6, other.priority) == (rule.ipv6, rule.priority));
+        let crowded = rules.any(|other| (other.family, other.priority) == (rule.family, rule.priority));
         if message.kind == libc::RTM_NEWRULE && !crowded {
             self.changes.all |= self.snapshot.rules.insert(rule);
         } else {
@@ -271,10 +272,10 @@ impl State {
                 let Some(seen) = address::read(message)?.filter(address::Seen::is_kept) else {
                     return Ok(());
                 };
-                let (link, ipv6) = (seen.key.link, seen.key.address.addr().is_ipv6());
+                let (link, family) = (seen.key.link, Family::of(seen.key.address));
                 let own = known(link).then_some(link);
                 for index in own.into_iter().chain(self.ports_of(id, link)) {
-                    self.marks.mark(Slice::ChildAddresses(id, index, ipv6));
+                    self.marks.mark(Slice::ChildAddresses(id, index, family));
                 }
             }
             _ => {}

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use nix::errno::Errno;
 
 use super::error::{ErrorCode, Fault, OpError};
-use crate::model::Op;
+use crate::model::{Family, Op};
 
 /// Why an operation was not done.
 pub(super) enum Failure {
@@ -48,10 +48,18 @@ pub(super) fn explain(op: &Op, failure: Failure) -> OpError {
 
 const CAPABILITY: &str = "run it as root, or with CAP_NET_ADMIN";
 
-const TABLE_FULL_V4: &str = "the kernel's neighbour table is full, or it has no memory; if it is the table: \
-     sysctl -w net.ipv4.neigh.default.gc_thresh3=8192";
-const TABLE_FULL_V6: &str = "the kernel's neighbour table is full, or it has no memory; if it is the table: \
-     sysctl -w net.ipv6.neigh.default.gc_thresh3=8192";
+fn table_full(family: Family) -> &'static str {
+    match family {
+        Family::V4 => {
+            "the kernel's neighbour table is full, or it has no memory; if it is the table: \
+             sysctl -w net.ipv4.neigh.default.gc_thresh3=8192"
+        }
+        Family::V6 => {
+            "the kernel's neighbour table is full, or it has no memory; if it is the table: \
+             sysctl -w net.ipv6.neigh.default.gc_thresh3=8192"
+        }
+    }
+}
 
 /// What an error number means for people, given the operation.
 fn meaning(op: &Op, errno: Errno) -> (ErrorCode, Option<&'static str>) {
@@ -85,7 +93,7 @@ fn meaning(op: &Op, errno: Errno) -> (ErrorCode, Option<&'static str>) {
         }
         (_, Errno::ENODEV) => (ErrorCode::Other, Some("the link is gone")),
         (Op::Probe { address, .. } | Op::SetNeighbour { address, .. }, Errno::ENOBUFS) => {
-            (ErrorCode::Other, Some(if address.is_ipv6() { TABLE_FULL_V6 } else { TABLE_FULL_V4 }))
+            (ErrorCode::Other, Some(table_full(Family::of(*address))))
         }
         _ => (ErrorCode::Other, None),
     }

@@ -288,6 +288,7 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Family;
 
     fn taken(marks: &mut Marks) -> Vec<Slice> {
         std::iter::from_fn(|| marks.take()).collect()
@@ -297,9 +298,9 @@ mod tests {
     fn a_slice_is_read_once_and_not_again_with_the_whole_that_it_belongs_to() {
         let mut marks = Marks::default();
         for slice in [
-            Slice::ChildAddresses(1, 5, false),
+            Slice::ChildAddresses(1, 5, Family::V4),
             Slice::Child(1, 5),
-            Slice::ChildAddresses(2, 5, true),
+            Slice::ChildAddresses(2, 5, Family::V6),
             Slice::Namespace(2),
             Slice::Links,
             Slice::Links,
@@ -351,13 +352,13 @@ mod tests {
     #[test]
     fn a_busy_guest_is_put_off_and_the_others_are_not() {
         let mut marks = Marks::default();
-        let busy = Slice::ChildAddresses(1, 5, false);
+        let busy = Slice::ChildAddresses(1, 5, Family::V4);
         marks.mark(busy);
         assert_eq!(taken(&mut marks), [busy]);
         marks.spent(1, Pace::BUDGET * 2);
         marks.mark(busy);
-        marks.mark(Slice::ChildAddresses(2, 5, true));
-        assert_eq!(taken(&mut marks), [Slice::ChildAddresses(2, 5, true)]);
+        marks.mark(Slice::ChildAddresses(2, 5, Family::V6));
+        assert_eq!(taken(&mut marks), [Slice::ChildAddresses(2, 5, Family::V6)]);
         assert!(marks.due().is_some() && !marks.pending());
         std::thread::sleep(Pace::SPAN);
         marks.wake();
@@ -382,7 +383,7 @@ mod tests {
     #[test]
     fn a_guest_that_keeps_failing_is_tried_less_and_less_often_and_told_once() {
         let mut marks = Marks::default();
-        let slice = Slice::ChildAddresses(1, 5, false);
+        let slice = Slice::ChildAddresses(1, 5, Family::V4);
         let mut news = Vec::new();
         for time in 0..8 {
             let start = Instant::now();

@@ -16,10 +16,10 @@ use nix::libc;
 use super::error::Fault;
 use super::request::Requests;
 use super::wire::{Attributes, Malformed, Message, ip_of, u8_at, u16_at, u32_at};
-use crate::model::Mac;
 use crate::model::names::PROTOCOL;
 use crate::model::neighbours::is_solicited_node;
 use crate::model::snapshot::{Neighbour, NeighbourState};
+use crate::model::{Family, Mac};
 
 /// An entry as a message shows it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -146,7 +146,7 @@ pub(super) fn delete(requests: &mut Requests, link: u32, address: IpAddr, proxy:
 
 pub(super) fn named(link: u32, address: IpAddr, proxy: bool) -> NeighbourMessage {
     let mut message = NeighbourMessage::default();
-    message.header.family = if address.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
+    message.header.family = Family::of(address).into();
     message.header.ifindex = link;
     if proxy {
         message.header.flags = NeighbourFlags::Proxy;

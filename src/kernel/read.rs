@@ -12,6 +12,7 @@ use super::shortfall::{ADDRESSES, CHILDREN, Shortfall};
 use super::slice::Slice;
 use super::state::State;
 use super::{address, link, neighbour, netns, route, rule, setting, table};
+use crate::model::Family;
 use crate::model::snapshot::{Child, ChildKey, Filter, Master, Netns, Sysctls};
 
 impl State {
@@ -52,8 +53,8 @@ impl State {
             Slice::Child(id, index) => {
                 self.unless_gone(requests, id, |state, requests| state.read_child(requests, id, index))
             }
-            Slice::ChildAddresses(id, index, ipv6) => self.unless_gone(requests, id, |state, requests| {
-                state.read_child_addresses(requests, id, index, ipv6)
+            Slice::ChildAddresses(id, index, family) => self.unless_gone(requests, id, |state, requests| {
+                state.read_child_addresses(requests, id, index, family)
             }),
         }
     }
@@ -212,14 +213,13 @@ impl State {
         requests: &mut Requests,
         id: i32,
         index: u32,
-        ipv6: bool,
+        family: Family,
     ) -> Result<(), Fault> {
         let key = ChildKey { netns: Netns::Id(id), index };
         let Some(mut child) = self.snapshot.children.get(&key).cloned() else { return Ok(()) };
-        child.addresses.retain(|address, _| address.addr().is_ipv6() != ipv6);
-        let family = if ipv6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
+        child.addresses.retain(|address, _| Family::of(*address) != family);
         let mut room = self.room_beside(key).saturating_sub(child.addresses.len());
-        let child = with_addresses(requests, id, index, child, family, &mut room)?;
+        let child = with_addresses(requests, id, index, child, family.into(), &mut room)?;
         self.put_child(key, child);
         Ok(())
     }

@@ -5,15 +5,16 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::route::{RouteMessage, RouteProtocol, RouteScope};
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::libc;
 use rtnetlink::RouteMessageBuilder;
 
 use super::error::Fault;
 use super::next_hop::{self, NextHops};
 use super::request::Requests;
-use super::wire::{Attributes, Malformed, Message, ip_of, net, u8_at, u16_at, u32_at, u32_of};
+use super::wire::{Attributes, Malformed, Message, family_of, ip_of, net, u8_at, u16_at, u32_at, u32_of};
+use crate::model::Family;
 use crate::model::names::{PROTOCOL, TABLE_LOCAL, metric};
 use crate::model::routing::{Hop, RouteKey, RouteKind, Routing, Way, is_host};
 use crate::model::snapshot::Route;
@@ -97,12 +98,7 @@ impl Table {
 pub(super) fn read(message: &Message<'_>) -> Result<Option<Seen>, Malformed> {
     const HEADER: usize = 12;
     let payload = message.payload;
-    let family = i32::from(u8_at(payload, 0)?);
-    let unspecified = match family {
-        libc::AF_INET => IpAddr::from([0; 4]),
-        libc::AF_INET6 => IpAddr::from([0; 16]),
-        _ => return Ok(None),
-    };
+    let Some(family) = family_of(payload)? else { return Ok(None) };
     if u32_at(payload, 8)? & libc::RTM_F_CLONED != 0 {
         return Ok(None);
     }
@@ -111,7 +107,7 @@ pub(super) fn read(message: &Message<'_>) -> Result<Option<Seen>, Malformed> {
     let partial = u8_at(payload, 2)? != 0 || u8_at(payload, 3)? != 0;
     let protocol = u8_at(payload, 5)?;
     let ours = protocol == PROTOCOL && kind == RouteKind::Unicast;
-    let (mut destination, mut metric, mut source) = (unspecified, 0, None);
+    let (mut destination, mut metric, mut source) = (family.unspecified(), 0, None);
     let (mut single, mut hops, mut next_hop) = (Hop { link: 0, gateway: None }, vec![], None);
     for attribute in Attributes::after(payload, HEADER) {
         let (attribute, value) = attribute?;
@@ -186,8 +182,8 @@ fn multipath(mut rest: &[u8], hops: &mut Vec<Hop>) -> Result<(), Malformed> {
 
 /// All routes of both families.
 pub(super) fn dump(requests: &mut Requests) -> Result<Table, Fault> {
-    let mut all = requests.dump(question(AddressFamily::Inet), add)?;
-    let Table { routes, routing, hidden, .. } = requests.dump(question(AddressFamily::Inet6), add)?;
+    let mut all = requests.dump(question(Family::V4), add)?;
+    let Table { routes, routing, hidden, .. } = requests.dump(question(Family::V6), add)?;
     all.routes.extend(routes);
     for (key, way) in routing.iter() {
         all.routing.put(*key, way.clone());
@@ -212,9 +208,9 @@ fn add(table: &mut Table, message: &Message<'_>) -> Result<(), Malformed> {
     Ok(())
 }
 
-fn question(family: AddressFamily) -> RouteNetlinkMessage {
+fn question(family: Family) -> RouteNetlinkMessage {
     let mut message = RouteMessage::default();
-    message.header.address_family = family;
+    message.header.address_family = family.into();
     RouteNetlinkMessage::GetRoute(message)
 }
 
@@ -230,9 +226,8 @@ pub(super) struct Wanted {
 /// The routes in the place of that one, of which each keeps it from being added: also those that the snapshot does not
 /// have.
 pub(super) fn in_place_of(requests: &mut Requests, wanted: Wanted) -> Result<Vec<Seen>, Fault> {
-    let ipv6 = wanted.destination.addr().is_ipv6();
-    let place = (wanted.table, wanted.destination, metric(ipv6));
-    let family = if ipv6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
+    let family = Family::of(wanted.destination);
+    let place = (wanted.table, wanted.destination, metric(family));
     requests.dump(question(family), |list: &mut Vec<Seen>, message| {
         let there = |seen: &Seen| {
             let RouteKey { table, destination, metric, .. } = seen.key;
@@ -247,7 +242,7 @@ pub(super) fn in_place_of(requests: &mut Requests, wanted: Wanted) -> Result<Vec
 pub(super) fn set(requests: &mut Requests, wanted: Wanted, replace: bool) -> Result<(), Fault> {
     let Wanted { link, destination, source, table } = wanted;
     let mut builder = named(link, destination, table)?;
-    if destination.addr().is_ipv4() {
+    if Family::of(destination) == Family::V4 {
         builder = builder.scope(RouteScope::Link);
     }
     if let Some(source) = source {

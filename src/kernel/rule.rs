@@ -1,17 +1,16 @@
 //! Policy rules of the host.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::route::RouteProtocol;
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
-use nix::libc;
 
 use super::error::Fault;
 use super::request::Requests;
-use super::wire::{Attributes, Malformed, Message, ip_of, net, text_of, u8_at, u32_at, u32_of};
+use super::wire::{Attributes, Malformed, Message, family_of, ip_of, net, text_of, u8_at, u32_at, u32_of};
+use crate::model::Family;
 use crate::model::names::{PROTOCOL, TABLE, TABLE_MAIN};
 use crate::model::routing::{Action, Rule};
 
@@ -20,18 +19,13 @@ pub(super) fn read(message: &Message<'_>) -> Result<Option<Rule>, Malformed> {
     const HEADER: usize = 12;
     const FIB_RULE_INVERT: u32 = 2;
     let payload = message.payload;
-    let family = i32::from(u8_at(payload, 0)?);
-    let unspecified = match family {
-        libc::AF_INET => IpAddr::from([0; 4]),
-        libc::AF_INET6 => IpAddr::from([0; 16]),
-        _ => return Ok(None),
-    };
+    let Some(family) = family_of(payload)? else { return Ok(None) };
     let (to_length, from_length) = (u8_at(payload, 1)?, u8_at(payload, 2)?);
     let mut seen = Seen { table: u32::from(u8_at(payload, 4)?), ..Seen::default() };
-    let mut rule = Rule { ipv6: family == libc::AF_INET6, ..Rule::default() };
+    let mut rule = Rule { family, ..Rule::default() };
     rule.inverted = u32_at(payload, 8)? & FIB_RULE_INVERT != 0;
     // IPv4 compares an unset source like any other address, IPv6 does not.
-    let (mut from, mut to) = (unspecified, unspecified);
+    let (mut from, mut to) = (family.unspecified(), family.unspecified());
     for attribute in Attributes::after(payload, HEADER) {
         let (kind, value) = attribute?;
         match kind {
@@ -46,7 +40,7 @@ pub(super) fn read(message: &Message<'_>) -> Result<Option<Rule>, Malformed> {
     }
     rule.to = (to_length > 0).then(|| net(to, to_length)).transpose()?.map(|to| to.trunc());
     let from = net(from, from_length)?.trunc();
-    let fits_unset = from_length == 0 || (!rule.ipv6 && from.addr() == unspecified);
+    let fits_unset = from_length == 0 || (family == Family::V4 && from.addr() == family.unspecified());
     let service = u8_at(payload, 3)?;
     rule.narrow =
         seen.narrow || !fits_unset || service != 0 || seen.mark & seen.mask.unwrap_or(u32::MAX) != 0;
@@ -120,8 +114,8 @@ pub(super) fn dump(requests: &mut Requests) -> Result<BTreeSet<Rule>, Fault> {
     let message = RuleMessage::default();
     requests.dump(RouteNetlinkMessage::GetRule(message), |list: &mut BTreeSet<Rule>, message| {
         if let Some(mut rule) = read(message)? {
-            let last = list.range(Rule::first(rule.ipv6, rule.priority)..).next_back();
-            let last = last.filter(|last| (last.ipv6, last.priority) == (rule.ipv6, rule.priority));
+            let last = list.range(Rule::first(rule.family, rule.priority)..).next_back();
+            let last = last.filter(|last| (last.family, last.priority) == (rule.family, rule.priority));
             rule.order = last.map_or(0, |last| last.order + 1);
             list.insert(rule);
         }
@@ -130,18 +124,18 @@ pub(super) fn dump(requests: &mut Requests) -> Result<BTreeSet<Rule>, Fault> {
 }
 
 /// Makes the rule that looks up our table, from all to all.
-pub(super) fn add(requests: &mut Requests, ipv6: bool, priority: u32) -> Result<(), Fault> {
-    requests.order(RouteNetlinkMessage::NewRule(ours(ipv6, priority)), NLM_F_CREATE | NLM_F_EXCL)
+pub(super) fn add(requests: &mut Requests, family: Family, priority: u32) -> Result<(), Fault> {
+    requests.order(RouteNetlinkMessage::NewRule(ours(family, priority)), NLM_F_CREATE | NLM_F_EXCL)
 }
 
 /// Deletes it.
-pub(super) fn delete(requests: &mut Requests, ipv6: bool, priority: u32) -> Result<(), Fault> {
-    requests.order(RouteNetlinkMessage::DelRule(ours(ipv6, priority)), 0)
+pub(super) fn delete(requests: &mut Requests, family: Family, priority: u32) -> Result<(), Fault> {
+    requests.order(RouteNetlinkMessage::DelRule(ours(family, priority)), 0)
 }
 
-fn ours(ipv6: bool, priority: u32) -> RuleMessage {
+fn ours(family: Family, priority: u32) -> RuleMessage {
     let mut message = RuleMessage::default();
-    message.header.family = if ipv6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
+    message.header.family = family.into();
     message.header.action = RuleAction::ToTable;
     message.attributes = vec![
         RuleAttribute::Priority(priority),

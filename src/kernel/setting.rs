@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::statvfs::{FsFlags, statvfs};
 
+use crate::model::Family;
 use crate::model::snapshot::{Host, Setting, Sysctls};
 
 const ROOT: &str = "/proc/sys/net";
@@ -57,7 +58,7 @@ pub(super) fn host(before: &Host) -> Result<Host, Error> {
     let ipv6 = below("ipv6/conf").exists();
     // Of neighbours only the first namespace has a `default`; and `lo` could lose its IPv6.
     let is_there = |setting: Setting| ["default", "lo"].iter().any(|link| path(setting, link).exists());
-    let lacks = |setting: &Setting| (ipv6 || !setting.is_ipv6()) && !is_there(*setting);
+    let lacks = |setting: &Setting| (ipv6 || setting.family() == Family::V4) && !is_there(*setting);
     Ok(Host {
         machine_id,
         ipv6,

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
+use crate::model::Family;
+
 /// A part of the snapshot, in the order in which several are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Slice {
@@ -25,8 +27,8 @@ pub(super) enum Slice {
     Namespace(i32),
     /// One link in one namespace, with its master and the addresses of both if it is a child.
     Child(i32, u32),
-    /// The addresses of one child and its master, of IPv6 or else of IPv4: each costs a few microseconds.
-    ChildAddresses(i32, u32, bool),
+    /// The addresses of one child and its master, of one family: each costs a few microseconds.
+    ChildAddresses(i32, u32, Family),
 }
 
 impl Slice {
@@ -45,8 +47,9 @@ impl Slice {
 
     /// The slices that are read with this one, itself included.
     pub(super) fn covers(self) -> Vec<RangeInclusive<Slice>> {
-        let addresses =
-            |id, first, last| Slice::ChildAddresses(id, first, false)..=Slice::ChildAddresses(id, last, true);
+        let addresses = |id, first, last| {
+            Slice::ChildAddresses(id, first, Family::V4)..=Slice::ChildAddresses(id, last, Family::V6)
+        };
         match self {
             Slice::Namespace(id) => vec![
                 self..=self,

@@ -7,7 +7,8 @@ use nix::libc;
 
 use super::error::Fault;
 use super::request::Requests;
-use super::wire::{Attributes, Malformed, Message, u8_at, u16_at, u32_at, u32_of, u64_at};
+use super::wire::{Attributes, Malformed, Message, family_of, u8_at, u16_at, u32_at, u32_of, u64_at};
+use crate::model::PerFamily;
 use crate::model::neighbours::NeighbourTable;
 
 /// Reads the tables of IPv4 and IPv6. `before` is the last result.
@@ -20,10 +21,10 @@ pub(super) fn read(requests: &mut Requests, before: &[NeighbourTable]) -> Result
     // Of a table with few entries it does not matter what they are.
     if tables.iter().any(NeighbourTable::may_be_full) {
         let exempt = exempt(requests)?;
-        tables.iter_mut().for_each(|table| table.exempt = exempt[usize::from(table.ipv6)]);
+        tables.iter_mut().for_each(|table| table.exempt = exempt[table.family]);
     }
     for table in &mut tables {
-        let last = before.iter().find(|last| last.ipv6 == table.ipv6);
+        let last = before.iter().find(|last| last.family == table.family);
         table.refuses = last.is_some_and(|last| table.refusals > last.refusals);
     }
     Ok(tables)
@@ -35,11 +36,7 @@ fn table(message: &Message<'_>) -> Result<Option<NeighbourTable>, Malformed> {
     const NDTA_THRESH3: u16 = 4;
     const NDTA_CONFIG: u16 = 5;
     const NDTA_STATS: u16 = 7;
-    let ipv6 = match i32::from(u8_at(message.payload, 0)?) {
-        libc::AF_INET => false,
-        libc::AF_INET6 => true,
-        _ => return Ok(None),
-    };
+    let Some(family) = family_of(message.payload)? else { return Ok(None) };
     let (mut entries, mut limit, mut refusals) = (None, None, 0);
     for attribute in Attributes::after(message.payload, HEADER) {
         let (kind, value) = attribute?;
@@ -53,22 +50,19 @@ fn table(message: &Message<'_>) -> Result<Option<NeighbourTable>, Malformed> {
         }
     }
     let table =
-        |(entries, limit)| NeighbourTable { ipv6, entries, exempt: 0, limit, refusals, refuses: false };
+        |(entries, limit)| NeighbourTable { family, entries, exempt: 0, limit, refusals, refuses: false };
     Ok(entries.zip(limit).map(table))
 }
 
-/// How many entries in the host's namespace are exempt from the limit, for IPv4 and IPv6.
-fn exempt(requests: &mut Requests) -> Result<[u32; 2], Fault> {
+/// How many entries in the host's namespace are exempt from the limit.
+fn exempt(requests: &mut Requests) -> Result<PerFamily<u32>, Fault> {
     let message = RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default());
-    requests.dump(message, |counts: &mut [u32; 2], message| {
-        let (family, state) = (i32::from(u8_at(message.payload, 0)?), u16_at(message.payload, 8)?);
+    requests.dump(message, |counts: &mut PerFamily<u32>, message| {
+        let Some(family) = family_of(message.payload)? else { return Ok(()) };
+        let state = u16_at(message.payload, 8)?;
         let learned = u8_at(message.payload, 10)? & libc::NTF_EXT_LEARNED != 0;
         if state & libc::NUD_PERMANENT != 0 || learned {
-            match family {
-                libc::AF_INET => counts[0] += 1,
-                libc::AF_INET6 => counts[1] += 1,
-                _ => {}
-            }
+            counts[family] += 1;
         }
         Ok(())
     })

@@ -7,8 +7,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
+use netlink_packet_route::AddressFamily;
+use nix::libc;
 
-use crate::model::text;
+use crate::model::{Family, text};
 
 /// Bytes that are no netlink message: something was cut off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -110,6 +112,24 @@ pub(super) fn aligned(length: usize) -> usize {
 /// One byte of a message's header.
 pub(super) fn u8_at(bytes: &[u8], at: usize) -> Result<u8, Malformed> {
     bytes.get(at).copied().ok_or(Malformed("header"))
+}
+
+/// The family in a message's header, which is its first byte; `None` for families other than IPv4 and IPv6.
+pub(super) fn family_of(header: &[u8]) -> Result<Option<Family>, Malformed> {
+    Ok(match i32::from(u8_at(header, 0)?) {
+        libc::AF_INET => Some(Family::V4),
+        libc::AF_INET6 => Some(Family::V6),
+        _ => None,
+    })
+}
+
+impl From<Family> for AddressFamily {
+    fn from(family: Family) -> AddressFamily {
+        match family {
+            Family::V4 => AddressFamily::Inet,
+            Family::V6 => AddressFamily::Inet6,
+        }
+    }
 }
 
 /// Two bytes of a message's header.

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`names`] | every name and number that marks an object as ours |
 //! | [`mac`] | a MAC address |
+//! | [`family`] | IPv4 and IPv6 |
 //! | [`inventory`] | what the servers say exists: servers, guests, NICs |
 //! | [`changes`] | what a look at the kernel has changed in it |
 //! | [`setting`] | the sysctls of a shim |
@@ -14,6 +15,7 @@
 //! | [`text`] | what others say, made printable |
 
 pub mod changes;
+pub mod family;
 pub mod inventory;
 pub mod mac;
 pub mod names;
@@ -26,6 +28,7 @@ pub mod status;
 pub mod text;
 
 pub use changes::Changes;
+pub use family::{Family, PerFamily};
 pub use inventory::{Guest, GuestKey, Inventory, Nic, NicKey, ServerId};
 pub use mac::Mac;
 pub use plan::{Op, Plan, ShimRef, Step};

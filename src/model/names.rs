@@ -1,6 +1,6 @@
 //! Every name and number by which an object in the kernel or a file is known to be ours.
 
-use super::Mac;
+use super::{Family, Mac};
 
 /// The program, its package, its unit.
 pub const PROGRAM: &str = "macvlan-shim";
@@ -12,8 +12,11 @@ pub const PROTOCOL: u8 = 77;
 pub const TABLE: u32 = 77;
 
 /// The metric of our routes, as the kernel shows it: IPv6 turns 0 into 1024.
-pub fn metric(ipv6: bool) -> u32 {
-    if ipv6 { 1024 } else { 0 }
+pub fn metric(family: Family) -> u32 {
+    match family {
+        Family::V4 => 0,
+        Family::V6 => 1024,
+    }
 }
 
 /// `IFLA_GROUP` of our shims; set in the message that creates them, so there is no unmarked moment.

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use super::Family;
+
 /// The first 104 bits of a solicited-node group (RFC 4291, 2.7.1).
 const SOLICITED_NODE: [u8; 13] = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff];
 
@@ -21,8 +23,8 @@ pub fn is_solicited_node(address: IpAddr) -> bool {
 /// A neighbour table of the kernel. All network namespaces share it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NeighbourTable {
-    /// IPv6's, else IPv4's.
-    pub ipv6: bool,
+    /// Whose neighbours it has.
+    pub family: Family,
     /// Number of entries, of all namespaces.
     pub entries: u32,
     /// Number of those in the host's namespace that do not count towards the limit: permanent ones, and those that

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net};
 
-use super::Mac;
+use super::{Family, Mac};
 use super::names::{FILTER_TABLE, TABLE_MAIN};
 use super::snapshot::{Filter, Setting, is_host};
 
@@ -101,12 +101,12 @@ pub enum Op {
     /// Makes a route through a shim. `replace` only where the route that stands there is ours.
     SetRoute { shim: ShimRef, destination: IpNet, source: Option<IpAddr>, table: u32, replace: bool },
     /// Makes the rule that looks up our own table.
-    AddRule { ipv6: bool, priority: u32 },
+    AddRule { family: Family, priority: u32 },
     /// Asks everybody on the LAN who has an address, whatever is known. `disputed`: another machine is known to have it,
     /// which holds until nobody has answered.
     Probe { link: u32, link_name: String, address: IpAddr, disputed: bool },
     /// Deletes our rule.
-    DeleteRule { ipv6: bool, priority: u32 },
+    DeleteRule { family: Family, priority: u32 },
     /// Deletes a route of ours.
     DeleteRoute { link: u32, link_name: String, destination: IpNet, table: u32, metric: u32 },
     /// Deletes a neighbour entry of ours.
@@ -224,13 +224,13 @@ impl fmt::Display for Op {
                 }
                 show_table(f, *table)
             }
-            Op::AddRule { ipv6, priority } => {
-                write!(f, "add {} rule {priority}: look up table {}", family(*ipv6), super::names::TABLE)
+            Op::AddRule { family, priority } => {
+                write!(f, "add {family} rule {priority}: look up table {}", super::names::TABLE)
             }
             Op::Probe { link_name, address, .. } => {
                 write!(f, "ask the LAN on {link_name} who holds {address}")
             }
-            Op::DeleteRule { ipv6, priority } => write!(f, "delete {} rule {priority}", family(*ipv6)),
+            Op::DeleteRule { family, priority } => write!(f, "delete {family} rule {priority}"),
             Op::DeleteRoute { link_name, destination, table, .. } => {
                 write!(f, "delete route {destination} through {link_name}")?;
                 show_table(f, *table)
@@ -258,8 +258,4 @@ impl fmt::Display for Op {
 
 fn show_table(f: &mut fmt::Formatter<'_>, table: u32) -> fmt::Result {
     if table == TABLE_MAIN { Ok(()) } else { write!(f, " in table {table}") }
-}
-
-fn family(ipv6: bool) -> &'static str {
-    if ipv6 { "IPv6" } else { "IPv4" }
 }

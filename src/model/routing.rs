@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use super::Family;
 use super::names::{TABLE, TABLE_MAIN};
 
 /// The key of a route: what the kernel takes two routes for the same by. IPv6 treats the link as part of it.
@@ -225,7 +226,7 @@ impl Routing {
     pub fn longest(&self, table: u32, address: IpAddr) -> Option<IpNet> {
         let mut up_to = IpNet::from(address);
         loop {
-            let first = RouteKey { table, destination: default_of(address), metric: 0, link: 0 };
+            let first = RouteKey { table, destination: Family::of(address).everything(), metric: 0, link: 0 };
             let last = RouteKey { table, destination: up_to, metric: u32::MAX, link: u32::MAX };
             let (found, _) = self.routes.range(first..=last).next_back()?;
             if found.destination.contains(&address) {
@@ -248,7 +249,7 @@ impl Routing {
 
     /// The networks that a link reaches without a gateway, in any table; neither a default route nor a single host.
     pub fn networks(&self, link: u32) -> impl Iterator<Item = IpNet> {
-        let first = (link, default_of(Ipv4Addr::UNSPECIFIED.into()), 0, 0);
+        let first = (link, Family::V4.everything(), 0, 0);
         let networks = self.networks.range(first..).take_while(move |(its, ..)| *its == link);
         let mut last = None;
         networks.map(|(_, net, ..)| *net).filter(move |net| last.replace(*net) != Some(*net))
@@ -258,14 +259,6 @@ impl Routing {
 /// Whether a route with that key, if it has no gateway, puts a network on its link.
 pub fn is_network(key: &RouteKey) -> bool {
     key.destination.prefix_len() > 0 && !is_host(&key.destination)
-}
-
-/// The destination of a default route of the address's family.
-fn default_of(address: IpAddr) -> IpNet {
-    match address {
-        IpAddr::V4(_) => IpNet::V4(Default::default()),
-        IpAddr::V6(_) => IpNet::V6(Default::default()),
-    }
 }
 
 /// How many leading bits two addresses of one family have in common.
@@ -282,8 +275,8 @@ fn common_bits(a: IpAddr, b: IpAddr) -> u8 {
 /// yet, and nothing is known of its protocol.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rule {
-    /// True for IPv6.
-    pub ipv6: bool,
+    /// The family of packets that it is for.
+    pub family: Family,
     /// Its place in the order, lowest first …
     pub priority: u32,
     /// … and among those of the same priority.
@@ -320,13 +313,13 @@ pub enum Action {
 
 impl Rule {
     /// A rule for all packets that looks up a table.
-    pub fn look_up(ipv6: bool, priority: u32, table: u32) -> Rule {
-        Rule { ipv6, priority, action: Action::LookUp(table), ..Rule::default() }
+    pub fn look_up(family: Family, priority: u32, table: u32) -> Rule {
+        Rule { family, priority, action: Action::LookUp(table), ..Rule::default() }
     }
 
     /// Comes before all rules of a family and priority.
-    pub fn first(ipv6: bool, priority: u32) -> Rule {
-        Rule { ipv6, priority, action: Action::LookUp(0), ..Rule::default() }
+    pub fn first(family: Family, priority: u32) -> Rule {
+        Rule { family, priority, action: Action::LookUp(0), ..Rule::default() }
     }
 
     /// Such a packet to that address is for this rule.

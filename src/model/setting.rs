@@ -1,6 +1,8 @@
 //! The sysctls of one link that make a shim what it is. `src/reconcile/SYSCTLS.md` says of every sysctl of the kernel
 //! why it is among them or not.
 
+use super::Family;
+
 /// A sysctl that is pinned on a shim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[expect(
@@ -77,50 +79,54 @@ impl Setting {
         Setting::Ipv6Solicit,
     ];
 
-    /// Belongs to IPv6.
-    pub fn is_ipv6(self) -> bool {
-        self.place().0 == "ipv6"
+    /// The family that it belongs to.
+    pub fn family(self) -> Family {
+        self.place().0
     }
 
     /// Its path below `/proc/sys/net` for one link.
     pub fn path(self, link: &str) -> String {
         let (family, folder, key) = self.place();
+        let family = match family {
+            Family::V4 => "ipv4",
+            Family::V6 => "ipv6",
+        };
         format!("{family}/{folder}/{link}/{key}")
     }
 
-    fn place(self) -> (&'static str, &'static str, &'static str) {
+    fn place(self) -> (Family, &'static str, &'static str) {
         match self {
-            Setting::ArpFilter => ("ipv4", "conf", "arp_filter"),
-            Setting::ArpIgnore => ("ipv4", "conf", "arp_ignore"),
-            Setting::ArpAccept => ("ipv4", "conf", "arp_accept"),
-            Setting::ArpNotify => ("ipv4", "conf", "arp_notify"),
-            Setting::MediumId => ("ipv4", "conf", "medium_id"),
-            Setting::ProxyArp => ("ipv4", "conf", "proxy_arp"),
-            Setting::ProxyArpPvlan => ("ipv4", "conf", "proxy_arp_pvlan"),
-            Setting::RpFilter => ("ipv4", "conf", "rp_filter"),
-            Setting::AcceptLocal => ("ipv4", "conf", "accept_local"),
-            Setting::RouteLocalnet => ("ipv4", "conf", "route_localnet"),
-            Setting::BcForwarding => ("ipv4", "conf", "bc_forwarding"),
-            Setting::AcceptRedirects => ("ipv4", "conf", "accept_redirects"),
-            Setting::SendRedirects => ("ipv4", "conf", "send_redirects"),
-            Setting::AcceptSourceRoute => ("ipv4", "conf", "accept_source_route"),
-            Setting::PromoteSecondaries => ("ipv4", "conf", "promote_secondaries"),
-            Setting::Solicit => ("ipv4", "neigh", "mcast_solicit"),
-            Setting::Ipv6Disable => ("ipv6", "conf", "disable_ipv6"),
-            Setting::Ipv6AddrGenMode => ("ipv6", "conf", "addr_gen_mode"),
-            Setting::Ipv6AcceptRa => ("ipv6", "conf", "accept_ra"),
-            Setting::Ipv6AcceptRedirects => ("ipv6", "conf", "accept_redirects"),
-            Setting::Ipv6AcceptUntrackedNa => ("ipv6", "conf", "accept_untracked_na"),
-            Setting::Ipv6NdiscNotify => ("ipv6", "conf", "ndisc_notify"),
-            Setting::Ipv6Forwarding => ("ipv6", "conf", "forwarding"),
-            Setting::Ipv6ForceForwarding => ("ipv6", "conf", "force_forwarding"),
-            Setting::Ipv6ProxyNdp => ("ipv6", "conf", "proxy_ndp"),
-            Setting::Ipv6UseOifAddrsOnly => ("ipv6", "conf", "use_oif_addrs_only"),
-            Setting::Ipv6Seg6Enabled => ("ipv6", "conf", "seg6_enabled"),
-            Setting::Ipv6RplSegEnabled => ("ipv6", "conf", "rpl_seg_enabled"),
-            Setting::Ipv6Ioam6Enabled => ("ipv6", "conf", "ioam6_enabled"),
-            Setting::Ipv6ProxyDelay => ("ipv6", "neigh", "proxy_delay"),
-            Setting::Ipv6Solicit => ("ipv6", "neigh", "mcast_solicit"),
+            Setting::ArpFilter => (Family::V4, "conf", "arp_filter"),
+            Setting::ArpIgnore => (Family::V4, "conf", "arp_ignore"),
+            Setting::ArpAccept => (Family::V4, "conf", "arp_accept"),
+            Setting::ArpNotify => (Family::V4, "conf", "arp_notify"),
+            Setting::MediumId => (Family::V4, "conf", "medium_id"),
+            Setting::ProxyArp => (Family::V4, "conf", "proxy_arp"),
+            Setting::ProxyArpPvlan => (Family::V4, "conf", "proxy_arp_pvlan"),
+            Setting::RpFilter => (Family::V4, "conf", "rp_filter"),
+            Setting::AcceptLocal => (Family::V4, "conf", "accept_local"),
+            Setting::RouteLocalnet => (Family::V4, "conf", "route_localnet"),
+            Setting::BcForwarding => (Family::V4, "conf", "bc_forwarding"),
+            Setting::AcceptRedirects => (Family::V4, "conf", "accept_redirects"),
+            Setting::SendRedirects => (Family::V4, "conf", "send_redirects"),
+            Setting::AcceptSourceRoute => (Family::V4, "conf", "accept_source_route"),
+            Setting::PromoteSecondaries => (Family::V4, "conf", "promote_secondaries"),
+            Setting::Solicit => (Family::V4, "neigh", "mcast_solicit"),
+            Setting::Ipv6Disable => (Family::V6, "conf", "disable_ipv6"),
+            Setting::Ipv6AddrGenMode => (Family::V6, "conf", "addr_gen_mode"),
+            Setting::Ipv6AcceptRa => (Family::V6, "conf", "accept_ra"),
+            Setting::Ipv6AcceptRedirects => (Family::V6, "conf", "accept_redirects"),
+            Setting::Ipv6AcceptUntrackedNa => (Family::V6, "conf", "accept_untracked_na"),
+            Setting::Ipv6NdiscNotify => (Family::V6, "conf", "ndisc_notify"),
+            Setting::Ipv6Forwarding => (Family::V6, "conf", "forwarding"),
+            Setting::Ipv6ForceForwarding => (Family::V6, "conf", "force_forwarding"),
+            Setting::Ipv6ProxyNdp => (Family::V6, "conf", "proxy_ndp"),
+            Setting::Ipv6UseOifAddrsOnly => (Family::V6, "conf", "use_oif_addrs_only"),
+            Setting::Ipv6Seg6Enabled => (Family::V6, "conf", "seg6_enabled"),
+            Setting::Ipv6RplSegEnabled => (Family::V6, "conf", "rpl_seg_enabled"),
+            Setting::Ipv6Ioam6Enabled => (Family::V6, "conf", "ioam6_enabled"),
+            Setting::Ipv6ProxyDelay => (Family::V6, "neigh", "proxy_delay"),
+            Setting::Ipv6Solicit => (Family::V6, "neigh", "mcast_solicit"),
         }
     }
 }

@@ -10,10 +10,10 @@ use ipnet::IpNet;
 use super::ground::Ground;
 use super::routing::{self, Leads};
 use crate::config::Probe;
-use crate::model::Mac;
 use crate::model::routing::RouteKind;
 use crate::model::snapshot::{GuestAddress, Link, Neighbour, NeighbourState};
 use crate::model::status::Problem;
+use crate::model::{Family, Mac};
 
 /// Why an address is refused. The codes are part of the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -229,7 +229,7 @@ pub fn admit(
             format!(
                 "this host has no {} address on {link} to talk from; give it one, or give the shim one: \
                  addresses in [[parent]] name = \"{link}\"",
-                if ip.is_ipv4() { "IPv4" } else { "IPv6" }
+                Family::of(ip)
             ),
         ),
     }
@@ -271,14 +271,14 @@ fn led_elsewhere(ground: &Ground<'_>, parent: &Link, ip: IpAddr, allowed: Option
 
 fn off_link(ground: &Ground<'_>, parent: &Link, ip: IpAddr) -> String {
     let link = &parent.name;
-    let same = ground.networks(parent).filter(|range| range.addr().is_ipv4() == ip.is_ipv4());
+    let same = ground.networks(parent).filter(|range| Family::of(*range) == Family::of(ip));
     let same: BTreeSet<IpNet> = same.collect();
     let near = same.iter().find(|range| range.contains(&ip)).copied();
     let same: Vec<String> = same.iter().map(ToString::to_string).collect();
     let seen = match (near, same.as_slice()) {
         (Some(range), _) => format!("rules of the host lead it past {range} on {link}"),
         (_, []) => {
-            format!("this host has no {} network on {link}", if ip.is_ipv4() { "IPv4" } else { "IPv6" })
+            format!("this host has no {} network on {link}", Family::of(ip))
         }
         (_, some) => format!("it is in none of the networks of {link} ({})", some.join(", ")),
     };

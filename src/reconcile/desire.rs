@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::model::inventory::{Guest, GuestKind, Inventory, Mode, Nic, NicParent, OptOut, Power};
 use crate::model::snapshot::{Child, ChildKey, Netns};
 use crate::model::status::Problem;
-use crate::model::{Mac, NicKey, Snapshot};
+use crate::model::{Family, Mac, NicKey, Snapshot};
 
 /// Decides. `memory` is what the last call left, updated to what the next one needs.
 pub fn desire(
@@ -180,15 +180,16 @@ pub(super) fn rules(
     ground: &Ground<'_>,
     shims: &BTreeMap<u32, Shim>,
     holders: &BTreeMap<IpAddr, Holder>,
-) -> BTreeMap<bool, u32> {
+) -> BTreeMap<Family, u32> {
     let stands = |parent| shims.get(parent).is_some_and(|shim: &Shim| shim.obstacle.is_none());
-    let is_used = |ipv6: &bool| {
+    let is_used = |family: Family| {
         let ranges =
             shims.values().filter(|shim| shim.obstacle.is_none()).flat_map(|shim| shim.ranges.keys());
-        let mut holders =
-            holders.iter().filter(|(address, holder)| address.is_ipv6() == *ipv6 && stands(&holder.parent));
-        ranges.map(|range| range.addr().is_ipv6()).any(|of| of == *ipv6) || holders.next().is_some()
+        let mut holders = holders
+            .iter()
+            .filter(|(address, holder)| Family::of(**address) == family && stands(&holder.parent));
+        ranges.map(|range| Family::of(*range)).any(|of| of == family) || holders.next().is_some()
     };
-    let needed = |ipv6| Some((ipv6, ground.rule(ipv6)?));
-    [false, true].into_iter().filter_map(needed).filter(|(ipv6, _)| is_used(ipv6)).collect()
+    let needed = |family| Some((family, ground.rule(family)?));
+    Family::ALL.into_iter().filter_map(needed).filter(|(family, _)| is_used(*family)).collect()
 }

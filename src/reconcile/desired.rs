@@ -18,7 +18,7 @@ use super::tenure::{Contest, Tenure, WAIT};
 use crate::config::Config;
 use crate::model::snapshot::{ChildKey, Setting};
 use crate::model::status::Problem;
-use crate::model::{GuestKey, Inventory, Mac, NicKey, ShimRef, Snapshot};
+use crate::model::{Family, GuestKey, Inventory, Mac, NicKey, PerFamily, ShimRef, Snapshot};
 
 /// What this process remembers beside the kernel's state. Losing it costs time, never correctness.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -46,8 +46,8 @@ pub struct Memory {
 pub struct Desired {
     /// By the parent's ifindex.
     pub shims: BTreeMap<u32, Shim>,
-    /// The rules that must stand: for IPv4 and IPv6, the priority of each.
-    pub rules: BTreeMap<bool, u32>,
+    /// The rules that must stand: the priority of each.
+    pub rules: BTreeMap<Family, u32>,
     /// The decision on every macvlan NIC.
     pub decisions: BTreeMap<NicKey, Decision>,
     /// The guests that cannot be told by their MACs: their servers should tell their first processes.
@@ -95,8 +95,8 @@ pub struct Shim {
     pub proxies: BTreeSet<Ipv6Addr>,
     /// The configured ranges, with their preferred source.
     pub ranges: BTreeMap<IpNet, Option<IpAddr>>,
-    /// The tables for IPv4 and IPv6 routes.
-    pub tables: [u32; 2],
+    /// The tables that its routes go to.
+    pub tables: PerFamily<u32>,
     /// The MACs of the guests that its filter lets pass; `None` where ranges of strangers lie behind it.
     pub macs: Option<BTreeSet<Mac>>,
     /// The IPv4 addresses that its filter lets guests ask for, with the configured ranges.

@@ -16,7 +16,7 @@ use crate::model::names::{MAIN_RULE_PRIORITY, TABLE, TABLE_LOCAL, TABLE_MAIN, me
 use crate::model::routing::{Action, is_host};
 use crate::model::snapshot::{AddressKey, ChildKey, Link, LinkKind, RouteKey, RouteKind, Rule};
 use crate::model::status::Problem;
-use crate::model::{Mac, Snapshot};
+use crate::model::{Family, Mac, Snapshot};
 
 /// What every verdict stands on: the kernel's state, the configuration, and what follows from them for all.
 #[derive(Clone, Copy, Debug)]
@@ -194,14 +194,15 @@ impl<'a> Ground<'a> {
             for source in self.facts.sources.get(&parent.index).into_iter().flatten() {
                 let address = source.address;
                 let near = source.network.contains(&guest);
-                if address.is_ipv4() == guest.is_ipv4() && best.is_none_or(|(was_near, _)| near && !was_near)
+                if Family::of(address) == Family::of(guest)
+                    && best.is_none_or(|(was_near, _)| near && !was_near)
                 {
                     best = Some((near, address));
                 }
             }
             best.map(|(_, address)| address)
         };
-        let own = || self.own_addresses(&parent.name).find(|own| own.is_ipv4() == guest.is_ipv4());
+        let own = || self.own_addresses(&parent.name).find(|own| Family::of(*own) == Family::of(guest));
         if guest.is_ipv4() && matches!(self.snapshot.host.arp_ignore, 1 | 2) {
             own().or_else(host)
         } else {
@@ -223,14 +224,14 @@ impl<'a> Ground<'a> {
     }
 
     /// The table that routes of a family go to: main, or our own where rules of the host precede main.
-    pub fn table(&self, ipv6: bool) -> u32 {
-        if self.foreign_rules(ipv6).next().is_some() { TABLE } else { TABLE_MAIN }
+    pub fn table(&self, family: Family) -> u32 {
+        if self.foreign_rules(family).next().is_some() { TABLE } else { TABLE_MAIN }
     }
 
     /// A route that stands where ours should and is not ours is never touched.
     pub fn route_in_the_way(&self, destination: IpNet) -> Option<Problem> {
-        let ipv6 = destination.addr().is_ipv6();
-        let key = |link| RouteKey { table: self.table(ipv6), destination, metric: metric(ipv6), link };
+        let family = Family::of(destination);
+        let key = |link| RouteKey { table: self.table(family), destination, metric: metric(family), link };
         let mut routes = self.snapshot.routes.range(key(0)..=key(u32::MAX));
         let (key, route) = routes.find(|(_, route)| !route.ours)?;
         let link = self.snapshot.links.get(&key.link).map_or("?", |link| link.name.as_str());
@@ -239,7 +240,7 @@ impl<'a> Ground<'a> {
             kind => (format!("{kind} route to {destination}"), String::new()),
         };
         let in_table = if key.table == TABLE { " table 77" } else { "" };
-        let family = if ipv6 { "-6 " } else { "" };
+        let family = if family == Family::V6 { "-6 " } else { "" };
         Some(Problem {
             code: Reason::RouteTaken.code().to_owned(),
             object: destination.to_string(),
@@ -250,18 +251,18 @@ impl<'a> Ground<'a> {
 
     /// The rule that must stand so that [`Ground::table`] is looked up, by its priority: ahead of all
     /// foreign rules that precede main. One that already stands there stays where it is.
-    pub fn rule(&self, ipv6: bool) -> Option<u32> {
-        let first = self.foreign_rules(ipv6).map(|rule| rule.priority).min()?;
-        let standing = self.snapshot.rules.iter().filter(|rule| rule.ours && rule.ipv6 == ipv6);
+    pub fn rule(&self, family: Family) -> Option<u32> {
+        let first = self.foreign_rules(family).map(|rule| rule.priority).min()?;
+        let standing = self.snapshot.rules.iter().filter(|rule| rule.ours && rule.family == family);
         let standing = standing.map(|rule| rule.priority).filter(|priority| *priority < first).min();
         Some(standing.unwrap_or(first.saturating_sub(1)))
     }
 
     /// The foreign rules that precede main. The kernel's own look-up of table local is none of them.
-    fn foreign_rules(&self, ipv6: bool) -> impl Iterator<Item = &Rule> {
+    fn foreign_rules(&self, family: Family) -> impl Iterator<Item = &Rule> {
         self.snapshot.rules.iter().filter(move |rule| {
             let local = rule.priority == 0 && rule.action == Action::LookUp(TABLE_LOCAL);
-            rule.ipv6 == ipv6 && !rule.ours && !local && rule.priority < MAIN_RULE_PRIORITY
+            rule.family == family && !rule.ours && !local && rule.priority < MAIN_RULE_PRIORITY
         })
     }
 

@@ -14,7 +14,7 @@ use super::shim::{self, Obstacle};
 use crate::model::inventory::{Guest, GuestKind, Inventory, Mode, NicParent};
 use crate::model::snapshot::Link;
 use crate::model::status::Problem;
-use crate::model::{GuestKey, Mac, ShimRef};
+use crate::model::{Family, GuestKey, Mac, PerFamily, ShimRef};
 
 /// Makes the shims that the decisions ask for.
 pub(super) fn place_shims(
@@ -152,7 +152,7 @@ fn new_shim(
     });
     let ranges =
         ground.config.parents.get(&parent.name).map(|parent| parent.routes.as_slice()).unwrap_or_default();
-    let ranges = ranges.iter().filter(|range| ground.ipv6() || range.addr().is_ipv4());
+    let ranges = ranges.iter().filter(|range| ground.ipv6() || Family::of(**range) == Family::V4);
     Shim {
         shim: ShimRef { name, index: standing.map(|link| link.index) },
         parent: parent.name.clone(),
@@ -164,7 +164,7 @@ fn new_shim(
         addresses: setting::own_addresses(ground, parent),
         proxies: proxies.collect(),
         ranges: ranges.map(|range| (*range, ground.source(parent, range.addr()))).collect(),
-        tables: [ground.table(false), ground.table(true)],
+        tables: PerFamily { v4: ground.table(Family::V4), v6: ground.table(Family::V6) },
         macs: None,
         answers: BTreeSet::new(),
     }

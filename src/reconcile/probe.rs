@@ -275,7 +275,7 @@ fn is_open(verdict: &Verdict) -> bool {
 mod tests {
     use super::*;
     use crate::model::snapshot::{Link, LinkKind, Neighbour, Netns};
-    use crate::model::{Mac, ShimRef};
+    use crate::model::{Mac, PerFamily, ShimRef};
     use crate::reconcile::desired::{Holder, Shim};
 
     const PARENT: u32 = 2;
@@ -310,7 +310,7 @@ mod tests {
             addresses: BTreeSet::new(),
             proxies: BTreeSet::new(),
             ranges: BTreeMap::new(),
-            tables: [254, 254],
+            tables: PerFamily { v4: 254, v6: 254 },
             macs: None,
             answers: BTreeSet::new(),
         };

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::ground::Ground;
+use crate::model::Family;
 use crate::model::names::TABLE_MAIN;
 use crate::model::routing::{Action, RouteKind, Rule, Way};
 use crate::model::snapshot::{Link, LinkKind};
@@ -26,10 +27,10 @@ pub(super) enum Leads<'a> {
 /// Looks an address up for a guest on `parent`.
 pub(super) fn look_up<'a>(ground: &Ground<'a>, parent: &Link, address: IpAddr) -> Leads<'a> {
     let rules = &ground.snapshot.rules;
-    let ipv6 = address.is_ipv6();
-    let mut from = Rule::first(ipv6, 0);
+    let family = Family::of(address);
+    let mut from = Rule::first(family, 0);
     'jump: loop {
-        let fitting = rules.range(from..).take_while(|rule| rule.ipv6 == ipv6);
+        let fitting = rules.range(from..).take_while(|rule| rule.family == family);
         for rule in fitting.filter(|rule| !rule.ours && rule.fits(address)) {
             match rule.action {
                 Action::LookUp(table) => {
@@ -38,15 +39,15 @@ pub(super) fn look_up<'a>(ground: &Ground<'a>, parent: &Link, address: IpAddr) -
                     }
                 }
                 Action::Goto(priority) if priority > rule.priority => {
-                    let target = Rule::first(ipv6, priority);
-                    let is_target = |rule: &Rule| (rule.ipv6, rule.priority) == (ipv6, priority);
+                    let target = Rule::first(family, priority);
+                    let is_target = |rule: &Rule| (rule.family, rule.priority) == (family, priority);
                     if rules.range(target..).next().is_some_and(is_target) {
                         from = target;
                         continue 'jump;
                     }
                 }
                 Action::Goto(_) | Action::Nop => {}
-                Action::End => return elsewhere(rule.to.unwrap_or_else(|| default_of(ipv6)), None),
+                Action::End => return elsewhere(rule.to.unwrap_or_else(|| family.everything()), None),
             }
         }
         return Leads::Nowhere;
@@ -94,10 +95,6 @@ fn in_table<'a>(
 fn elsewhere(destination: IpNet, way: Option<&Way>) -> Leads<'_> {
     let local = way.is_some_and(|way| way.kind == RouteKind::Local);
     if destination.prefix_len() == 0 && !local { Leads::Nowhere } else { Leads::Elsewhere(destination, way) }
-}
-
-fn default_of(ipv6: bool) -> IpNet {
-    if ipv6 { IpNet::V6(Default::default()) } else { IpNet::V4(Default::default()) }
 }
 
 /// What goes out through a macvlan child of the parent arrives where what goes out through the parent does, and at the

@@ -8,6 +8,7 @@ use ipnet::{IpNet, Ipv4Net};
 
 use super::desired::Shim;
 use super::ground::Ground;
+use crate::model::Family;
 use crate::model::snapshot::{Link, Setting, Sysctls};
 use crate::model::status::Problem;
 
@@ -53,7 +54,8 @@ pub(super) fn settings(ground: &Ground<'_>, parent: &Link, asks: bool) -> Vec<(S
         Setting::Ipv6Disable => i64::from(!ground.ipv6()),
     };
     let ipv6 = host.ipv6 && parent.mtu >= IPV6_MIN_MTU;
-    let present = |setting: &Setting| (ipv6 || !setting.is_ipv6()) && !host.lacks.contains(setting);
+    let present =
+        |setting: &Setting| (ipv6 || setting.family() == Family::V4) && !host.lacks.contains(setting);
     Setting::ALL.into_iter().filter(present).map(|setting| (setting, value(setting))).collect()
 }
 

@@ -1,5 +1,6 @@
 //! When a neighbour table of the kernel is so full that the host is about to lose its neighbours, guests or not.
 
+use crate::model::Family;
 use crate::model::neighbours::NeighbourTable;
 use crate::model::status::Problem;
 
@@ -8,7 +9,11 @@ pub fn table_full(table: &NeighbourTable) -> Option<Problem> {
     if !table.is_nearly_full() {
         return None;
     }
-    let (family, folder) = if table.ipv6 { ("IPv6", "ipv6") } else { ("IPv4", "ipv4") };
+    let family = table.family;
+    let folder = match family {
+        Family::V4 => "ipv4",
+        Family::V6 => "ipv6",
+    };
     let (counted, limit) = (table.counted(), table.limit);
     let effect = match table.refuses {
         true => {
@@ -21,7 +26,7 @@ pub fn table_full(table: &NeighbourTable) -> Option<Problem> {
         counted.max(limit).max(4096).checked_next_power_of_two().unwrap_or(u32::MAX / 2).saturating_mul(2);
     Some(Problem {
         code: "neighbour-table-full".to_owned(),
-        object: family.to_owned(),
+        object: family.to_string(),
         message: format!(
             "the kernel's {family} neighbour table, which all network namespaces share, has {counted} of {limit} \
              entries (net.{folder}.neigh.default.gc_thresh3), {effect}"
@@ -38,7 +43,7 @@ mod tests {
     use super::*;
 
     fn table(entries: u32, exempt: u32, refuses: bool) -> NeighbourTable {
-        NeighbourTable { ipv6: false, entries, exempt, limit: 1024, refusals: 0, refuses }
+        NeighbourTable { family: Family::V4, entries, exempt, limit: 1024, refusals: 0, refuses }
     }
 
     #[test]

@@ -36,7 +36,7 @@ use macvlan_shim::model::snapshot::{
     AddressKey, HostAddress, Link, LinkKind, Neighbour, NeighbourState, Route, RouteKey, RouteKind, Rule,
     Setting, ShimFilter, Snapshot, is_host,
 };
-use macvlan_shim::model::{Changes, Mac, Op, ShimRef};
+use macvlan_shim::model::{Changes, Family, Mac, Op, ShimRef};
 
 /// The kernel: what it shows, and what it hides.
 #[derive(Clone, Debug, Default)]
@@ -117,7 +117,7 @@ impl InMemoryKernel {
             }
             Op::SetNeighbour { shim, address, mac } => {
                 let link = self.index(shim)?;
-                self.needs_ipv6(link, address.is_ipv6())?;
+                self.needs(link, Family::of(*address))?;
                 let entry = Neighbour { mac: Some(*mac), state: NeighbourState::Permanent, ours: true };
                 self.snapshot.neighbours.insert((*address, link), entry);
                 Ok(())
@@ -132,7 +132,7 @@ impl InMemoryKernel {
             Op::SetUp { shim } => self.set_up(shim),
             Op::SetRoute { shim, destination, source, table, replace } => {
                 let link = self.index(shim)?;
-                let metric = metric(destination.addr().is_ipv6());
+                let metric = metric(Family::of(*destination));
                 let key = RouteKey { table: *table, destination: *destination, metric, link };
                 self.set_route(
                     key,
@@ -140,8 +140,8 @@ impl InMemoryKernel {
                     *replace,
                 )
             }
-            Op::AddRule { ipv6, priority } => {
-                let rule = Rule { ours: true, ..Rule::look_up(*ipv6, *priority, TABLE) };
+            Op::AddRule { family, priority } => {
+                let rule = Rule { ours: true, ..Rule::look_up(*family, *priority, TABLE) };
                 self.snapshot.rules.insert(rule);
                 Ok(())
             }
@@ -163,10 +163,10 @@ impl InMemoryKernel {
                 }
                 Ok(())
             }
-            Op::DeleteRule { ipv6, priority } => {
+            Op::DeleteRule { family, priority } => {
                 self.snapshot
                     .rules
-                    .retain(|rule| !(rule.ours && rule.ipv6 == *ipv6 && rule.priority == *priority));
+                    .retain(|rule| !(rule.ours && rule.family == *family && rule.priority == *priority));
                 Ok(())
             }
             Op::DeleteRoute { link, destination, table, metric, .. } => {
@@ -298,7 +298,7 @@ impl InMemoryKernel {
 
     fn add_own_address(&mut self, shim: &ShimRef, address: IpNet) -> Result<(), String> {
         let link = self.index(shim)?;
-        self.needs_ipv6(link, address.addr().is_ipv6())?;
+        self.needs(link, Family::of(address))?;
         let key = AddressKey { link, address };
         let new = HostAddress { usable: true, ours: true, ..HostAddress::default() };
         self.snapshot.addresses.entry(key).or_insert(new);
@@ -342,7 +342,7 @@ impl InMemoryKernel {
         if route.kind == RouteKind::Unicast && !self.snapshot.links.get(&key.link).ok_or("ENODEV")?.up {
             return Err("ENETDOWN".to_owned());
         }
-        self.needs_ipv6(key.link, key.destination.addr().is_ipv6())?;
+        self.needs(key.link, Family::of(key.destination))?;
         if route.source.is_some_and(|source| !self.is_local(source)) {
             return Err("EINVAL".to_owned());
         }
@@ -373,7 +373,7 @@ impl InMemoryKernel {
             let up = self.snapshot.links.get(&hop.link).ok_or("ENODEV")?.up;
             up.then_some(()).ok_or("ENETDOWN")?;
         }
-        self.needs_ipv6(key.link, key.destination.addr().is_ipv6())?;
+        self.needs(key.link, Family::of(key.destination))?;
         self.snapshot.routing.put(key, way);
         Ok(())
     }
@@ -462,10 +462,10 @@ impl InMemoryKernel {
         self.snapshot.addresses.keys().any(|key| key.address.addr() == address)
     }
 
-    fn needs_ipv6(&self, link: u32, ipv6: bool) -> Result<(), String> {
+    fn needs(&self, link: u32, family: Family) -> Result<(), String> {
         let disabled =
             self.snapshot.settings.get(&link).and_then(|settings| settings.get(&Setting::Ipv6Disable));
-        match ipv6 && (!self.snapshot.host.ipv6 || disabled == Some(&1)) {
+        match family == Family::V6 && (!self.snapshot.host.ipv6 || disabled == Some(&1)) {
             true => Err("EACCES".to_owned()),
             false => Ok(()),
         }
@@ -496,7 +496,7 @@ pub(crate) fn default_settings(ipv6: bool) -> BTreeMap<Setting, i64> {
         Setting::Solicit | Setting::Ipv6Solicit => 3,
         _ => 0,
     };
-    let there = Setting::ALL.into_iter().filter(|setting| ipv6 || !setting.is_ipv6());
+    let there = Setting::ALL.into_iter().filter(|setting| ipv6 || setting.family() == Family::V4);
     there.map(|setting| (setting, value(setting))).collect()
 }
 

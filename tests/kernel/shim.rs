@@ -3,7 +3,7 @@
 use macvlan_shim::kernel::Kernel;
 use macvlan_shim::model::names::TABLE_MAIN;
 use macvlan_shim::model::snapshot::Setting;
-use macvlan_shim::model::{Mac, Op, ShimRef};
+use macvlan_shim::model::{Family, Mac, Op, ShimRef};
 
 use crate::host::Host;
 use crate::look::{ip, net};
@@ -58,8 +58,8 @@ impl Host {
             neighbour("2001:db8::100"),
             route("2001:db8::100/128", Some("2001:db8::1")),
             route("203.0.113.64/27", None),
-            Op::AddRule { ipv6: false, priority: 70 },
-            Op::AddRule { ipv6: true, priority: 70 },
+            Op::AddRule { family: Family::V4, priority: 70 },
+            Op::AddRule { family: Family::V6, priority: 70 },
         ]
     }
 
@@ -74,7 +74,7 @@ impl Host {
         let name = |link: u32| snapshot.links[&link].name.clone();
         let mut ops = vec![];
         for rule in snapshot.rules.iter().filter(|rule| rule.ours) {
-            ops.push(Op::DeleteRule { ipv6: rule.ipv6, priority: rule.priority });
+            ops.push(Op::DeleteRule { family: rule.family, priority: rule.priority });
         }
         for (key, _) in snapshot.routes.iter().filter(|(_, route)| route.ours) {
             let (link, destination, table, metric) = (key.link, key.destination, key.table, key.metric);

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use macvlan_shim::kernel::Kernel;
-use macvlan_shim::model::Mac;
 use macvlan_shim::model::names::TABLE_MAIN;
 use macvlan_shim::model::snapshot::{LinkKind, Neighbour, NeighbourState, Rule};
+use macvlan_shim::model::{Family, Mac};
 
 use crate::host::Host;
 use crate::look::{ip, net};
@@ -56,8 +56,8 @@ fn the_snapshot_shows_the_hosts_objects() {
     let networks: Vec<IpNet> = snapshot.routing.networks(eth0.index).collect();
     assert_eq!(networks, ["192.0.2.0/24", "203.0.113.0/24", "2001:db8::/64"].map(net));
 
-    assert!(snapshot.rules.contains(&Rule { narrow: true, ..Rule::look_up(false, 50, 100) }));
-    assert!(snapshot.rules.contains(&Rule::look_up(true, 32766, TABLE_MAIN)));
+    assert!(snapshot.rules.contains(&Rule { narrow: true, ..Rule::look_up(Family::V4, 50, 100) }));
+    assert!(snapshot.rules.contains(&Rule::look_up(Family::V6, 32766, TABLE_MAIN)));
     let mac = Some(Mac([2, 0, 0, 0, 0, 0x50]));
     let stale = Neighbour { mac, state: NeighbourState::Stale, ours: false };
     assert_eq!(snapshot.neighbours.get(&(ip("192.0.2.50"), eth0.index)), Some(&stale));

@@ -4,7 +4,7 @@ use macvlan_shim::kernel::{ErrorCode, Kernel};
 use macvlan_shim::model::Changes;
 use macvlan_shim::model::names::{TABLE, TABLE_MAIN};
 use macvlan_shim::model::snapshot::{Neighbour, NeighbourState, RouteKey, Rule, Setting};
-use macvlan_shim::model::{Mac, Op, ShimRef};
+use macvlan_shim::model::{Family, Mac, Op, ShimRef};
 
 use crate::host::Host;
 use crate::look::{assert_truth, eventually, ip, net};
@@ -46,8 +46,8 @@ fn every_operation_is_seen_once_applied_and_may_be_applied_twice() {
     assert!(
         snapshot.routes.iter().any(|(key, route)| key.destination == net("203.0.113.64/27") && route.ours)
     );
-    assert!(snapshot.rules.contains(&Rule { ours: true, ..Rule::look_up(false, 70, TABLE) }));
-    assert!(snapshot.rules.contains(&Rule { ours: true, ..Rule::look_up(true, 70, TABLE) }));
+    assert!(snapshot.rules.contains(&Rule { ours: true, ..Rule::look_up(Family::V4, 70, TABLE) }));
+    assert!(snapshot.rules.contains(&Rule { ours: true, ..Rule::look_up(Family::V6, 70, TABLE) }));
     let own: Vec<_> =
         snapshot.addresses.iter().filter(|(key, it)| key.link == link.index && it.ours).collect();
     assert_eq!(own.len(), 2, "{own:?}");
@@ -135,7 +135,7 @@ fn what_is_ours_is_replaced_and_what_is_not_is_left_alone() {
         })
         .unwrap();
     host.ip("rule add lookup 77 pref 71");
-    kernel.apply(&Op::DeleteRule { ipv6: false, priority: 71 }).unwrap();
+    kernel.apply(&Op::DeleteRule { family: Family::V4, priority: 71 }).unwrap();
     let error = kernel.apply(&Op::DeleteShim { link, link_name }).unwrap_err();
     assert_eq!(error.code, ErrorCode::Exists);
     kernel.drain();

@@ -22,7 +22,7 @@ use macvlan_shim::config::Config;
 use macvlan_shim::model::inventory::{Inventory, Mode, ServerState};
 use macvlan_shim::model::plan::{Scope, When};
 use macvlan_shim::model::snapshot::{Child, ChildKey, Filter, GuestAddress, NeighbourState, Netns, Snapshot};
-use macvlan_shim::model::{Mac, Op, Plan, Step};
+use macvlan_shim::model::{Family, Mac, Op, Plan, Step};
 use macvlan_shim::reconcile::admit::Verdict;
 use macvlan_shim::reconcile::desired::Memory;
 use macvlan_shim::reconcile::schedule::{BLINK, BREATH, Error, Round};
@@ -302,7 +302,7 @@ proptest! {
             for (ip, verdict) in desired.verdicts(child) {
                 let Some(source) = verdict.source() else { continue };
                 let link = kernel.snapshot.link_named(&shim.shim.name).unwrap();
-                let table = shim.tables[usize::from(ip.is_ipv6())];
+                let table = shim.tables[Family::of(ip)];
                 let mut routes = kernel.snapshot.routes.iter();
                 prop_assert!(link.up);
                 prop_assert!(routes.any(|(key, route)| key.link == link.index && key.destination == IpNet::from(ip)
@@ -312,7 +312,7 @@ proptest! {
                 prop_assert_eq!(at, Some(desired.holders[&ip].mac));
                 let beside = at != Some(*mac);
                 prop_assert!(!beside || desired.holders[&ip].child != *child);
-                let rules = kernel.snapshot.rules.iter().filter(|rule| rule.ipv6 == ip.is_ipv6());
+                let rules = kernel.snapshot.rules.iter().filter(|rule| rule.family == Family::of(ip));
                 prop_assert!(table == 254 || rules.clone().any(|rule| rule.ours));
             }
         }

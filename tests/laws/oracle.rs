@@ -2,13 +2,13 @@
 
 use std::net::IpAddr;
 
-use macvlan_shim::model::Snapshot;
 use macvlan_shim::model::routing::{Action, RouteKey, RouteKind, Rule, Way};
 use macvlan_shim::model::snapshot::LinkKind;
+use macvlan_shim::model::{Family, Snapshot};
 
 /// `None`: nowhere. `Some(None)`: onto the link of the parent. `Some(Some(length))`: elsewhere, by a route of that length.
 pub(crate) fn leads(snapshot: &Snapshot, parent: u32, ip: IpAddr) -> Option<Option<u8>> {
-    let rules: Vec<&Rule> = snapshot.rules.iter().filter(|rule| rule.ipv6 == ip.is_ipv6()).collect();
+    let rules: Vec<&Rule> = snapshot.rules.iter().filter(|rule| rule.family == Family::of(ip)).collect();
     let mut at = 0;
     while let Some(rule) = rules.get(at) {
         at += 1;

@@ -17,7 +17,7 @@ use macvlan_shim::model::snapshot::{
     AddressKey, Child, ChildKey, GuestAddress, HostAddress, Link, LinkKind, Master, Neighbour,
     NeighbourState, Netns, Route, RouteKey, RouteKind, Rule, Setting, ShimFilter, Snapshot, Sources, is_host,
 };
-use macvlan_shim::model::{Mac, Op, ShimRef};
+use macvlan_shim::model::{Family, Mac, Op, ShimRef};
 use macvlan_shim::reconcile::desired::Memory;
 use macvlan_shim::reconcile::{desire, diff};
 use proptest::prelude::*;
@@ -139,9 +139,9 @@ pub(crate) fn plain_host(ipv6: bool, arp_ignore: i64) -> InMemoryKernel {
         vlan.kind = LinkKind::Vlan(5);
         vlan.lower = Some(2);
     }
-    for ipv6 in [false, true] {
+    for family in Family::ALL {
         for (priority, table) in [(0, 255), (32766, 254)] {
-            snapshot.rules.insert(Rule::look_up(ipv6, priority, table));
+            snapshot.rules.insert(Rule::look_up(family, priority, table));
         }
     }
     let addresses = [(2, "10.0.0.1/24"), (2, "fd00::1/64"), (3, "10.0.0.200/24")];
@@ -408,10 +408,17 @@ fn rule() -> impl Strategy<Value = Rule> {
     let to = prop::option::weighted(0.4, net());
     let selectors = (prop::bool::weighted(0.2), prop::bool::weighted(0.2), to);
     let suppressed = (prop::option::weighted(0.2, 0u8..30), prop::option::weighted(0.1, 0u32..2));
-    (any::<bool>(), select(vec![0u32, 1, 99, 100, 101, 40000]), any::<bool>(), action, selectors, suppressed)
+    (
+        select(&Family::ALL[..]),
+        select(vec![0u32, 1, 99, 100, 101, 40000]),
+        any::<bool>(),
+        action,
+        selectors,
+        suppressed,
+    )
         .prop_map(
             |(
-                ipv6,
+                family,
                 priority,
                 ours,
                 action,
@@ -419,12 +426,12 @@ fn rule() -> impl Strategy<Value = Rule> {
                 (suppressed_length, suppressed_group),
             )| {
                 if ours {
-                    return Rule { ours, ..Rule::look_up(ipv6, priority, 77) };
+                    return Rule { ours, ..Rule::look_up(family, priority, 77) };
                 }
-                let to = to.filter(|to: &IpNet| to.addr().is_ipv6() == ipv6).map(|to| to.trunc());
+                let to = to.filter(|to: &IpNet| Family::of(*to) == family).map(|to| to.trunc());
                 let rest = Rule::default();
                 Rule {
-                    ipv6,
+                    family,
                     priority,
                     action,
                     narrow,
@@ -440,9 +447,12 @@ fn rule() -> impl Strategy<Value = Rule> {
 
 /// A route of the host's own, long or short, through links and gateways or to nowhere.
 pub(crate) fn way_event() -> impl Strategy<Value = Event> {
-    let length = |ipv6| if ipv6 { vec![0u8, 8, 64, 127, 128] } else { vec![0, 8, 16, 24, 30, 31, 32] };
+    let length = |family| match family {
+        Family::V4 => vec![0u8, 8, 16, 24, 30, 31, 32],
+        Family::V6 => vec![0, 8, 64, 127, 128],
+    };
     let destination = ip().prop_flat_map(move |ip| {
-        select(length(ip.is_ipv6())).prop_map(move |length| IpNet::new(ip, length).unwrap().trunc())
+        select(length(Family::of(ip))).prop_map(move |length| IpNet::new(ip, length).unwrap().trunc())
     });
     let hop = (2u32..9, prop::option::weighted(0.5, ip())).prop_map(|(link, gateway)| Hop { link, gateway });
     let kind = prop_oneof![
@@ -633,7 +643,7 @@ impl Event {
                 // Nobody else routes through our shims, or from an address that may go.
                 let ours = &(*ours || is_marked(kernel, *link));
                 let source = source.filter(|_| *ours);
-                let metric = other.unwrap_or(metric(destination.addr().is_ipv6()));
+                let metric = other.unwrap_or(metric(Family::of(*destination)));
                 // Those that lead nowhere have no link, and the snapshot has them for hosts.
                 let kind = if *ours || !is_host(destination) { RouteKind::Unicast } else { *kind };
                 let link = if kind == RouteKind::Unicast { *link } else { 0 };
@@ -656,7 +666,7 @@ impl Event {
             }
             Event::Rule { rule, there } => {
                 let rules = &mut kernel.snapshot.rules;
-                let place = |rule: &Rule| (rule.ipv6, rule.priority, rule.ours);
+                let place = |rule: &Rule| (rule.family, rule.priority, rule.ours);
                 let local = Action::LookUp(255);
                 rules.retain(|other| {
                     place(other) != place(rule) || (other.action == local && rule.priority == 0)

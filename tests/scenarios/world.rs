@@ -48,7 +48,7 @@ use macvlan_shim::model::snapshot::{
     AddressKey, Child, ChildKey, Filter, ForeignChain, GuestAddress, HostAddress, Link, LinkKind, Master,
     Neighbour, NeighbourState, Netns, Route, RouteKey, RouteKind, Rule, Setting, Snapshot, Sources, Sysctls,
 };
-use macvlan_shim::model::{Mac, Op};
+use macvlan_shim::model::{Family, Mac, Op};
 use macvlan_shim::reconcile::desired::Memory;
 use macvlan_shim::reconcile::{Desired, Probes, Schedule};
 
@@ -84,9 +84,9 @@ impl World {
         snapshot.host.ipv6 = true;
         snapshot.host.machine_id = "a story".to_owned();
         // The kernel's own.
-        for ipv6 in [false, true] {
+        for family in Family::ALL {
             for (priority, table) in [(0, 255), (32766, 254)] {
-                snapshot.rules.insert(Rule::look_up(ipv6, priority, table));
+                snapshot.rules.insert(Rule::look_up(family, priority, table));
             }
         }
         let lo = Link {
@@ -411,7 +411,7 @@ impl World {
     fn route(&mut self, no: bool, words: &mut Words<'_>) -> Said {
         let destination: IpNet = parse(words.next()?)?;
         let ours = words.has("ours");
-        let metric = words.after("metric")?.map_or(Ok(metric(destination.addr().is_ipv6())), parse)?;
+        let metric = words.after("metric")?.map_or(Ok(metric(Family::of(destination))), parse)?;
         let table = words.after("table")?.map_or(Ok(254), parse)?;
         let source = words.after("src")?.map(parse).transpose()?;
         let kind = [
@@ -454,7 +454,7 @@ impl World {
     fn next_hop(&mut self, no: bool, words: &mut Words<'_>) -> Said {
         words.expect("hop")?;
         let gateway: IpAddr = parse(words.next()?)?;
-        let all: IpNet = parse(if gateway.is_ipv6() { "::/0" } else { "0.0.0.0/0" })?;
+        let all = Family::of(gateway).everything();
         let near = |key: &&AddressKey| key.address.contains(&gateway);
         let link = self.kernel.snapshot.addresses.keys().find(near).map_or(1, |key| key.link);
         let key = RouteKey { table: 254, destination: all, metric: 100, link };
@@ -467,7 +467,7 @@ impl World {
 
     fn rule(&mut self, no: bool, words: &mut Words<'_>) -> Said {
         let priority = parse(words.next()?)?;
-        let ipv6 = words.has("v6");
+        let family = if words.has("v6") { Family::V6 } else { Family::V4 };
         let action = match () {
             () if words.has("blackhole") => Action::End,
             () => match words.after("goto")? {
@@ -476,7 +476,7 @@ impl World {
             },
         };
         let rule = Rule {
-            ipv6,
+            family,
             priority,
             action,
             order: 0,
@@ -489,7 +489,7 @@ impl World {
         };
         let rules = &mut self.kernel.snapshot.rules;
         if no {
-            rules.retain(|other| (other.ipv6, other.priority) != (ipv6, priority));
+            rules.retain(|other| (other.family, other.priority) != (family, priority));
         } else {
             rules.insert(rule);
         }

@@ -21,7 +21,7 @@ use crate::model::snapshot::{
     AddressKey, Child, ChildKey, GuestAddress, HostAddress, Link, LinkKind, Neighbour, NeighbourState,
     RouteKey,
 };
-use crate::model::{Mac, Op, Plan, ShimRef, Snapshot, Step};
+use crate::model::{Family, Mac, Op, Plan, ShimRef, Snapshot, Step};
 
 /// What has to be done.
 pub fn diff(desired: &Desired, snapshot: &Snapshot) -> Plan {
@@ -283,16 +283,16 @@ impl<'a> Steps<'a> {
     }
 
     fn route(&mut self, to: &Shim, destination: IpNet, source: Option<IpAddr>, why: impl FnOnce() -> String) {
-        let ipv6 = destination.addr().is_ipv6();
-        let table = to.tables[usize::from(ipv6)];
+        let family = Family::of(destination);
+        let table = to.tables[family];
         let shim = to.shim.clone();
         let standing = self.standing_route(&shim, destination, table);
-        let flushed = !ipv6 && self.is_flushed(&shim);
+        let flushed = family == Family::V4 && self.is_flushed(&shim);
         if standing.is_some_and(|(link, stands)| Some(link) == shim.index && stands == source && !flushed) {
             return;
         }
         let replace = standing.is_some();
-        if replace && !ipv6 {
+        if replace && family == Family::V4 {
             self.replaced.insert((table, destination));
         }
         self.now(Op::SetRoute { shim, destination, source, table, replace }, why());
@@ -300,7 +300,7 @@ impl<'a> Steps<'a> {
 
     /// Our route with that key, wherever it leads: its link and its preferred source.
     fn standing_route(&self, shim: &ShimRef, to: IpNet, table: u32) -> Option<(u32, Option<IpAddr>)> {
-        let metric = metric(to.addr().is_ipv6());
+        let metric = metric(Family::of(to));
         let key = |link| RouteKey { table, destination: to, metric, link };
         let range = key(0)..=key(u32::MAX);
         let ours = || self.snapshot.routes.range(range.clone()).filter(|(_, route)| route.ours);
@@ -309,11 +309,11 @@ impl<'a> Steps<'a> {
     }
 
     fn add_rules(&mut self) {
-        for (ipv6, priority) in &self.desired.rules {
+        for (family, priority) in &self.desired.rules {
             let mut rules = self.snapshot.rules.iter();
-            if !rules.any(|rule| rule.ours && rule.ipv6 == *ipv6 && rule.priority == *priority) {
+            if !rules.any(|rule| rule.ours && rule.family == *family && rule.priority == *priority) {
                 let why = "rules of the host precede table main";
-                self.now(Op::AddRule { ipv6: *ipv6, priority: *priority }, why);
+                self.now(Op::AddRule { family: *family, priority: *priority }, why);
             }
         }
     }

@@ -9,7 +9,7 @@ use crate::model::names::{TABLE, TABLE_MAIN, metric};
 use crate::model::neighbours::{is_solicited_node, solicited_node};
 use crate::model::plan::When;
 use crate::model::snapshot::{Child, Filter, Link, NeighbourState, RouteKey, Rule, is_host};
-use crate::model::{Op, Step};
+use crate::model::{Family, Op, Step};
 use crate::reconcile::desired::Shim;
 use crate::reconcile::ground::is_link_local;
 use crate::reconcile::tenure::Contest;
@@ -40,10 +40,11 @@ impl Steps<'_> {
     }
 
     fn delete_rules(&mut self) {
-        let surplus = |rule: &&Rule| rule.ours && self.desired.rules.get(&rule.ipv6) != Some(&rule.priority);
+        let surplus =
+            |rule: &&Rule| rule.ours && self.desired.rules.get(&rule.family) != Some(&rule.priority);
         let surplus: Vec<_> = self.snapshot.rules.iter().filter(surplus).copied().collect();
         for rule in surplus {
-            let op = Op::DeleteRule { ipv6: rule.ipv6, priority: rule.priority };
+            let op = Op::DeleteRule { family: rule.family, priority: rule.priority };
             let why = "nothing needs it any more".to_owned();
             self.plan.push(Step { op, when: When::AfterBreath, why });
         }
@@ -69,8 +70,8 @@ impl Steps<'_> {
     }
 
     fn delete_route(&mut self, key: &RouteKey) {
-        let ipv4 = key.destination.addr().is_ipv4();
-        let metric = metric(!ipv4);
+        let family = Family::of(key.destination);
+        let metric = metric(family);
         // IPv4 knows one route for a destination, table and metric, whatever its link; IPv6 knows several. What this
         // very plan replaces through another shim is not there any more.
         let replaced = key.metric == metric && self.replaced.contains(&(key.table, key.destination));
@@ -83,7 +84,7 @@ impl Steps<'_> {
             let address = key.destination.addr();
             (host && self.is_host_on(shim, address)) || shim.ranges.contains_key(&key.destination)
         });
-        let here = shim.map(|shim| shim.tables[usize::from(!ipv4)]);
+        let here = shim.map(|shim| shim.tables[family]);
         if wanted && here == Some(key.table) && key.metric == metric {
             return;
         }
@@ -200,7 +201,7 @@ impl Steps<'_> {
         let key = |table| RouteKey {
             table,
             destination: IpNet::from(address),
-            metric: metric(address.is_ipv6()),
+            metric: metric(Family::of(address)),
             link,
         };
         [TABLE, TABLE_MAIN].into_iter().any(|table| self.snapshot.routes.contains_key(&key(table)))

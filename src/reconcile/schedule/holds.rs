@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use crate::model::Op;
+use crate::model::{Family, Op};
 
 /// What must not happen because something that must come before it has not, each with when that is due.
 #[derive(Debug, Clone, Default)]
@@ -24,7 +24,7 @@ pub(super) struct Holds {
     /// Addresses on shims whose neighbour entry or route is not there, or not gone.
     addresses: Until<(String, IpAddr)>,
     /// Families with routes that are not there, or not gone.
-    routes: Until<bool>,
+    routes: Until<Family>,
 }
 
 /// What holds back, and when it will have happened at the earliest.
@@ -60,7 +60,7 @@ impl Holds {
                 let source = source.and_then(|source| self.sources.get(&source));
                 [shim(&at.name), address_on(&at.name, &destination.addr()), source]
             }
-            Op::DeleteRule { ipv6, .. } => [self.routes.get(ipv6), None, None],
+            Op::DeleteRule { family, .. } => [self.routes.get(family), None, None],
             Op::DeleteRoute { link_name, destination, .. } => {
                 [address_on(link_name, &destination.addr()), None, None]
             }
@@ -90,7 +90,7 @@ impl Holds {
                 if *replace {
                     add(&mut self.moves, &address, due);
                 }
-                add(&mut self.routes, &address.is_ipv6(), due);
+                add(&mut self.routes, &Family::of(address), due);
             }
             Op::DeleteRoute { link_name, destination, .. } => {
                 add(&mut self.addresses, &(link_name.clone(), destination.addr()), due);
