@@ -13,7 +13,7 @@ use crate::model::status::{
     AddressState, AddressStatus, GuestStatus, NicState, NicStatus, Problem, ServerStatus, ShimState,
     ShimStatus, Status, UnclaimedStatus,
 };
-use crate::model::{Family, Mac, NicKey, Op, ShimRef, Snapshot};
+use crate::model::{Family, LinkIndex, Mac, NicKey, Op, ShimRef, Snapshot};
 use crate::reconcile::admit::Verdict;
 use crate::reconcile::desired::Shim;
 use crate::reconcile::schedule::Error;
@@ -71,7 +71,7 @@ fn servers(inventory: &Inventory) -> Vec<ServerStatus> {
 }
 
 impl View<'_> {
-    fn shim(&self, parent: u32, shim: &Shim) -> ShimStatus {
+    fn shim(&self, parent: LinkIndex, shim: &Shim) -> ShimStatus {
         let link = shim.shim.index.and_then(|index| self.snapshot.links.get(&index));
         let failure = self.failure_of_shim(&shim.shim.name);
         let obstacle = shim.obstacle.as_ref().map(|obstacle| obstacle.message.clone());
@@ -141,7 +141,7 @@ impl View<'_> {
         status
     }
 
-    fn served(&self, status: &mut NicStatus, child: &ChildKey, parent: u32, mac: Mac) {
+    fn served(&self, status: &mut NicStatus, child: &ChildKey, parent: LinkIndex, mac: Mac) {
         if let Some(link) = self.snapshot.links.get(&parent) {
             status.parent.clone_from(&link.name);
         }
@@ -203,7 +203,7 @@ impl View<'_> {
         if let Some(obstacle) = &shim.obstacle {
             return Some((obstacle.code, obstacle.message.clone()));
         }
-        let index = shim.shim.index.unwrap_or(0);
+        let index = shim.shim.index.unwrap_or(LinkIndex::NONE);
         let family = Family::of(address);
         let key = RouteKey {
             table: shim.tables[family],

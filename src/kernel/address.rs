@@ -14,9 +14,10 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::error::Fault;
 use super::request::Requests;
-use super::wire::{Attributes, Malformed, Message, i32_of, ip_of, net, u8_at, u32_at, u32_of};
+use super::wire::{Attributes, Malformed, Message, family_of, ip_of, link_at, net, netns_of, u8_at, u32_of};
 use crate::model::names::PROTOCOL;
 use crate::model::snapshot::{AddressKey, GuestAddress, HostAddress};
+use crate::model::{LinkIndex, NetnsId};
 
 /// An address as a message shows it, in whichever namespace.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -29,7 +30,7 @@ pub(super) struct Seen {
     /// `IFA_PROTO`, which kernels before 5.18 do not know (FACTS 58).
     pub(super) protocol: Option<u8>,
     /// `IFA_TARGET_NETNSID`: the namespace that the answer is about.
-    pub(super) target: Option<i32>,
+    pub(super) target: Option<NetnsId>,
 }
 
 impl Seen {
@@ -82,9 +83,9 @@ pub(super) fn read(message: &Message<'_>) -> Result<Option<Seen>, Malformed> {
     const IFA_PROTO: u16 = 11;
     const IFA_TARGET_NETNSID: u16 = 10;
     let payload = message.payload;
-    let (family, bits) = (i32::from(u8_at(payload, 0)?), u8_at(payload, 1)?);
-    let (mut flags, link) = (u32::from(u8_at(payload, 2)?), u32_at(payload, 4)?);
-    if family != libc::AF_INET && family != libc::AF_INET6 {
+    let bits = u8_at(payload, 1)?;
+    let (mut flags, link) = (u32::from(u8_at(payload, 2)?), link_at(payload, 4)?);
+    if family_of(payload)?.is_none() {
         return Ok(None);
     }
     let (mut local, mut address, mut protocol, mut target) = (None, None, None, None);
@@ -96,7 +97,7 @@ pub(super) fn read(message: &Message<'_>) -> Result<Option<Seen>, Malformed> {
             libc::IFA_ADDRESS => address = Some(ip_of(value)?),
             libc::IFA_FLAGS => flags = u32_of(value)?,
             IFA_PROTO => protocol = value.first().copied(),
-            IFA_TARGET_NETNSID => target = Some(i32_of(value)?),
+            IFA_TARGET_NETNSID => target = Some(netns_of(value)?),
             _ => {}
         }
     }
@@ -109,15 +110,15 @@ pub(super) fn read(message: &Message<'_>) -> Result<Option<Seen>, Malformed> {
 
 /// All addresses of the host's namespace.
 pub(super) fn dump(requests: &mut Requests) -> Result<Vec<Seen>, Fault> {
-    list_of_host(requests, 0)
+    list_of_host(requests, LinkIndex::NONE)
 }
 
 /// The addresses of one link of the host.
-pub(super) fn of_link(requests: &mut Requests, link: u32) -> Result<Vec<Seen>, Fault> {
+pub(super) fn of_link(requests: &mut Requests, link: LinkIndex) -> Result<Vec<Seen>, Fault> {
     list_of_host(requests, link)
 }
 
-fn list_of_host(requests: &mut Requests, link: u32) -> Result<Vec<Seen>, Fault> {
+fn list_of_host(requests: &mut Requests, link: LinkIndex) -> Result<Vec<Seen>, Fault> {
     requests.dump(question(None, link, AddressFamily::Unspec), |list: &mut Vec<Seen>, message| {
         list.extend(answer(message, None, link)?);
         Ok(())
@@ -128,8 +129,8 @@ fn list_of_host(requests: &mut Requests, link: u32) -> Result<Vec<Seen>, Fault> 
 /// first `most`, for a guest may make as many as it likes.
 pub(super) fn of_child(
     requests: &mut Requests,
-    netns: i32,
-    link: u32,
+    netns: NetnsId,
+    link: LinkIndex,
     family: AddressFamily,
     most: usize,
 ) -> Result<Vec<Seen>, Fault> {
@@ -142,16 +143,16 @@ pub(super) fn of_child(
     })
 }
 
-fn question(netns: Option<i32>, link: u32, family: AddressFamily) -> RouteNetlinkMessage {
+fn question(netns: Option<NetnsId>, link: LinkIndex, family: AddressFamily) -> RouteNetlinkMessage {
     let mut message = AddressMessage::default();
     message.header.family = family;
-    message.header.index = link;
-    message.attributes.extend(netns.map(AddressAttribute::TargetNetNsId));
+    message.header.index = link.0;
+    message.attributes.extend(netns.map(|id| AddressAttribute::TargetNetNsId(id.0)));
     RouteNetlinkMessage::GetAddress(message)
 }
 
-fn answer(message: &Message<'_>, netns: Option<i32>, link: u32) -> Result<Option<Seen>, Malformed> {
-    let seen = read(message)?.filter(|seen| link == 0 || seen.key.link == link);
+fn answer(message: &Message<'_>, netns: Option<NetnsId>, link: LinkIndex) -> Result<Option<Seen>, Malformed> {
+    let seen = read(message)?.filter(|seen| link == LinkIndex::NONE || seen.key.link == link);
     if seen.is_some_and(|seen| seen.target != netns) {
         return Err(Malformed("addresses of another namespace than the one asked for"));
     }
@@ -159,7 +160,7 @@ fn answer(message: &Message<'_>, netns: Option<i32>, link: u32) -> Result<Option
 }
 
 /// Gives a link an address with our mark that makes no route, whatever the length of its prefix.
-pub(super) fn add(requests: &mut Requests, link: u32, address: IpNet) -> Result<(), Fault> {
+pub(super) fn add(requests: &mut Requests, link: LinkIndex, address: IpNet) -> Result<(), Fault> {
     let mut message = named(link, address);
     message.header.scope = AddressScope::Universe;
     message.attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(PROTOCOL)));
@@ -172,15 +173,15 @@ pub(super) fn add(requests: &mut Requests, link: u32, address: IpNet) -> Result<
 }
 
 /// Takes an address from a link.
-pub(super) fn delete(requests: &mut Requests, link: u32, address: IpNet) -> Result<(), Fault> {
+pub(super) fn delete(requests: &mut Requests, link: LinkIndex, address: IpNet) -> Result<(), Fault> {
     requests.order(RouteNetlinkMessage::DelAddress(named(link, address)), 0)
 }
 
-fn named(link: u32, address: IpNet) -> AddressMessage {
+fn named(link: LinkIndex, address: IpNet) -> AddressMessage {
     let bits = address.prefix_len();
     let mut message = match address.addr() {
-        IpAddr::V4(ip) => AddressMessageBuilder::<Ipv4Addr>::new().index(link).address(ip, bits).build(),
-        IpAddr::V6(ip) => AddressMessageBuilder::<Ipv6Addr>::new().index(link).address(ip, bits).build(),
+        IpAddr::V4(ip) => AddressMessageBuilder::<Ipv4Addr>::new().index(link.0).address(ip, bits).build(),
+        IpAddr::V6(ip) => AddressMessageBuilder::<Ipv6Addr>::new().index(link.0).address(ip, bits).build(),
     };
     // A broadcast address makes a route: the host's broadcasts to its own subnet could then leave here.
     message.attributes.retain(|attribute| !matches!(attribute, AddressAttribute::Broadcast(_)));

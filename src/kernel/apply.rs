@@ -15,7 +15,7 @@ use super::slice::Slice;
 use super::{Kernel, address, link, neighbour, question, route, rule, setting};
 use crate::model::names::PROTOCOL;
 use crate::model::snapshot::NeighbourState;
-use crate::model::{Family, Mac, Op, ShimRef};
+use crate::model::{Family, LinkIndex, Mac, Op, ShimRef};
 
 impl Kernel {
     /// Does one write. What it changed is in the snapshot after the next [`Kernel::drain`]. So is the host as it is
@@ -138,7 +138,11 @@ impl Kernel {
 
 /// The ifindex of a shim, also of one that the running plan has just made: `made` spares the thousand ops that follow
 /// the question.
-fn index(requests: &mut Requests, made: &mut BTreeMap<String, u32>, shim: &ShimRef) -> Result<u32, Failure> {
+fn index(
+    requests: &mut Requests,
+    made: &mut BTreeMap<String, LinkIndex>,
+    shim: &ShimRef,
+) -> Result<LinkIndex, Failure> {
     if let Some(index) = shim.index.or_else(|| made.get(&shim.name).copied()) {
         return Ok(index);
     }
@@ -173,7 +177,7 @@ fn is_there_already(result: &Result<(), Fault>) -> bool {
     matches!(result, Err(Fault::Refused { errno: Errno::EEXIST, .. }))
 }
 
-fn create(requests: &mut Requests, name: &str, parent: u32, mac: Mac, mtu: u32) -> Result<(), Failure> {
+fn create(requests: &mut Requests, name: &str, parent: LinkIndex, mac: Mac, mtu: u32) -> Result<(), Failure> {
     let result = link::create(requests, name, parent, mac, mtu);
     if !is_there_already(&result) {
         result?;
@@ -192,7 +196,7 @@ fn create(requests: &mut Requests, name: &str, parent: u32, mac: Mac, mtu: u32) 
 }
 
 /// The kernel drops a link's neighbour entries with its MAC (FACTS 51). Ours are there again before anybody asks for them.
-fn set_mac(requests: &mut Requests, link: u32, mac: Mac) -> Result<(), Failure> {
+fn set_mac(requests: &mut Requests, link: LinkIndex, mac: Mac) -> Result<(), Failure> {
     let entries = neighbour::dump(requests)?;
     link::set_mac(requests, link, mac)?;
     let ours = entries.iter().filter(|((_, at), entry)| *at == link && entry.ours);
@@ -202,7 +206,7 @@ fn set_mac(requests: &mut Requests, link: u32, mac: Mac) -> Result<(), Failure> 
     Ok(())
 }
 
-fn delete_shim(requests: &mut Requests, link: u32, name: &str) -> Result<(), Failure> {
+fn delete_shim(requests: &mut Requests, link: LinkIndex, name: &str) -> Result<(), Failure> {
     match only_ours(requests, link, name) {
         Ok(()) => gone(link::delete(requests, link)),
         Err(Failure::Kernel(fault)) => gone(Err(fault)),
@@ -211,7 +215,7 @@ fn delete_shim(requests: &mut Requests, link: u32, name: &str) -> Result<(), Fai
 }
 
 /// Fails if the link is not a shim of ours (any more).
-fn only_ours(requests: &mut Requests, link: u32, name: &str) -> Result<(), Failure> {
+fn only_ours(requests: &mut Requests, link: LinkIndex, name: &str) -> Result<(), Failure> {
     let standing = link::with_index(requests, None, link)?;
     if standing.is_shim() {
         return Ok(());
@@ -221,7 +225,12 @@ fn only_ours(requests: &mut Requests, link: u32, name: &str) -> Result<(), Failu
 }
 
 /// `marked`: the kernel shows who made an address. Where it does not, all on a shim is ours.
-fn add_address(requests: &mut Requests, link: u32, address: IpNet, marked: bool) -> Result<(), Failure> {
+fn add_address(
+    requests: &mut Requests,
+    link: LinkIndex,
+    address: IpNet,
+    marked: bool,
+) -> Result<(), Failure> {
     let result = address::add(requests, link, address);
     if !is_there_already(&result) {
         return Ok(result?);
@@ -232,7 +241,7 @@ fn add_address(requests: &mut Requests, link: u32, address: IpNet, marked: bool)
     if equal { Ok(()) } else { Err(foreign(format!("an address {address}"))) }
 }
 
-fn set_neighbour(requests: &mut Requests, link: u32, address: IpAddr, mac: Mac) -> Result<(), Failure> {
+fn set_neighbour(requests: &mut Requests, link: LinkIndex, address: IpAddr, mac: Mac) -> Result<(), Failure> {
     let result = neighbour::set(requests, link, address, mac, false);
     if !is_there_already(&result) {
         return Ok(result?);
@@ -246,7 +255,12 @@ fn set_neighbour(requests: &mut Requests, link: u32, address: IpAddr, mac: Mac) 
     }
 }
 
-fn delete_neighbour(requests: &mut Requests, link: u32, address: IpAddr, proxy: bool) -> Result<(), Failure> {
+fn delete_neighbour(
+    requests: &mut Requests,
+    link: LinkIndex,
+    address: IpAddr,
+    proxy: bool,
+) -> Result<(), Failure> {
     match neighbour::find(requests, link, address, proxy) {
         Ok(Some(entry)) if entry.ours => gone(neighbour::delete(requests, link, address, proxy)),
         // Ours is gone; what stands in its place is not ours.
@@ -285,7 +299,7 @@ fn add_rule(requests: &mut Requests, family: Family, priority: u32) -> Result<()
 }
 
 /// Says whether a question was put.
-fn probe(requests: &mut Requests, link: u32, address: IpAddr, disputed: bool) -> Result<bool, Failure> {
+fn probe(requests: &mut Requests, link: LinkIndex, address: IpAddr, disputed: bool) -> Result<bool, Failure> {
     let entry = match neighbour::find(requests, link, address, false) {
         Ok(entry) => entry,
         Err(fault) => return gone(Err(fault)).map(|()| false),
@@ -301,7 +315,7 @@ fn probe(requests: &mut Requests, link: u32, address: IpAddr, disputed: bool) ->
     Ok(true)
 }
 
-fn release(requests: &mut Requests, link: u32, address: IpAddr) -> Result<(), Failure> {
+fn release(requests: &mut Requests, link: LinkIndex, address: IpAddr) -> Result<(), Failure> {
     let entry = match neighbour::find(requests, link, address, false) {
         Ok(entry) => entry.filter(|entry| entry.ours && entry.state != NeighbourState::Permanent),
         Err(fault) => return gone(Err(fault)),

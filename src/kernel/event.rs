@@ -5,11 +5,11 @@ use nix::libc;
 use super::slice::Slice;
 use super::source::Source;
 use super::state::State;
-use super::wire::{Malformed, Message, Messages, u32_at};
+use super::wire::{Malformed, Message, Messages, link_at};
 use super::{address, filter, link, neighbour, netns, route, rule};
-use crate::model::Family;
 use crate::model::routing::{RouteKey, Way};
 use crate::model::snapshot::{ChildKey, Netns};
+use crate::model::{Family, LinkIndex, NetnsId};
 
 const RTM_NEWNEXTHOP: u16 = 104;
 const RTM_DELNEXTHOP: u16 = 105;
@@ -21,7 +21,7 @@ impl State {
     pub(super) fn take_in(
         &mut self,
         source: Source,
-        netns: Option<i32>,
+        netns: Option<NetnsId>,
         datagram: &[u8],
     ) -> Result<(), Malformed> {
         for message in Messages(datagram) {
@@ -62,7 +62,7 @@ impl State {
             }
             // A proxy entry comes and goes without a word, but its link joins and leaves a group for it.
             RTM_NEWMULTICAST | RTM_DELMULTICAST => {
-                let shim = u32_at(message.payload, 4)?;
+                let shim = link_at(message.payload, 4)?;
                 if self.snapshot.links.get(&shim).is_some_and(|link| link.shim_parent().is_some()) {
                     self.marks.mark(Slice::Proxies);
                     // So it does when IPv6 is switched off on it, of which there is no other word.
@@ -83,7 +83,7 @@ impl State {
             self.put_link(seen);
             return Ok(());
         }
-        if let Some(id) = seen.moved_to.filter(|id| *id >= 0 && *id != self.own_id) {
+        if let Some(id) = seen.moved_to.filter(|id| *id >= NetnsId::FIRST && *id != self.own_id) {
             self.marks.mark(Slice::Namespace(id));
         }
         self.drop_link(seen.index);
@@ -136,15 +136,15 @@ impl State {
 
     /// A link that is not known (any more): its events come on another socket than those of what hangs on
     /// it, so only a dump tells which of the two is the older.
-    fn is_stranger(&self, link: u32) -> bool {
-        link != 0 && !self.snapshot.links.contains_key(&link)
+    fn is_stranger(&self, link: LinkIndex) -> bool {
+        link != LinkIndex::NONE && !self.snapshot.links.contains_key(&link)
     }
 
     /// The event does not say what was replaced. A host route of ours can only have taken the place of
     /// one that is known.
     fn replaced(&mut self, seen: &route::Seen) {
         let place = |link| RouteKey { link, ..seen.key };
-        let mut there = self.snapshot.routes.range(place(0)..=place(u32::MAX));
+        let mut there = self.snapshot.routes.range(place(LinkIndex::NONE)..=place(LinkIndex::LAST));
         if there.any(|(other, _)| *other != seen.key) {
             self.marks.mark(Slice::Routes);
         }
@@ -236,7 +236,7 @@ impl State {
     }
 
     fn netns_event(&mut self, message: &Message<'_>) -> Result<(), Malformed> {
-        let Some(id) = netns::read(message)?.filter(|id| *id >= 0 && *id != self.own_id) else {
+        let Some(id) = netns::read(message)?.filter(|id| *id >= NetnsId::FIRST && *id != self.own_id) else {
             return Ok(());
         };
         self.marks.touched(Slice::Namespaces);
@@ -252,13 +252,13 @@ impl State {
     }
 
     /// A namespace is gone; its id may be another's from now on.
-    pub(super) fn drop_namespace(&mut self, id: i32) {
+    pub(super) fn drop_namespace(&mut self, id: NetnsId) {
         self.marks.forget(id);
         self.shortfalls.remove(&Netns::Id(id));
         self.put_namespace(id, Default::default());
     }
 
-    fn take_in_guest(&mut self, id: i32, message: &Message<'_>) -> Result<(), Malformed> {
+    fn take_in_guest(&mut self, id: NetnsId, message: &Message<'_>) -> Result<(), Malformed> {
         let known = |index| self.snapshot.children.contains_key(&ChildKey { netns: Netns::Id(id), index });
         match message.kind {
             libc::RTM_NEWLINK | libc::RTM_DELLINK => {

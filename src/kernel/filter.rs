@@ -14,9 +14,9 @@ use super::error::Fault;
 use super::frames::{self, Abilities, Object};
 use super::nft::{Nft, Refusal};
 use super::wire::{Attributes, Malformed, Message, u8_at};
-use crate::model::Mac;
 use crate::model::names::FILTER_TABLE;
 use crate::model::snapshot::{Filter, ForeignChain, ShimFilter};
+use crate::model::{LinkIndex, Mac};
 
 /// The elements that the sets of a shim's filter should have.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +31,7 @@ pub(super) struct Sets<'a> {
 #[derive(Debug, Default)]
 struct Listing {
     /// The objects of our table, by the ifindex of their shim.
-    ours: BTreeMap<u32, Vec<Object>>,
+    ours: BTreeMap<LinkIndex, Vec<Object>>,
     foreign: Vec<ForeignChain>,
 }
 
@@ -52,7 +52,7 @@ impl Filters {
     pub(super) fn read(&mut self, before: &Filter) -> Result<Filter, Fault> {
         match self.look() {
             Ok(Listing { ours, foreign }) => {
-                let filter = |(link, objects): (u32, Vec<Object>)| {
+                let filter = |(link, objects): (LinkIndex, Vec<Object>)| {
                     let mut filter = shim_filter(link, &objects, self.abilities);
                     filter.whole &= !self.sleeps;
                     (link, filter)
@@ -69,7 +69,7 @@ impl Filters {
     /// of its sets are changed.
     pub(super) fn set(
         &mut self,
-        link: u32,
+        link: LinkIndex,
         device: &str,
         sets: Sets<'_>,
         standing: Option<&ShimFilter>,
@@ -97,7 +97,7 @@ impl Filters {
     }
 
     /// Deletes the filter of a shim; with the last one the table.
-    pub(super) fn delete(&mut self, link: u32, last: bool) -> Result<(), Fault> {
+    pub(super) fn delete(&mut self, link: LinkIndex, last: bool) -> Result<(), Fault> {
         let commands = if last { vec![json!({ "delete": table() })] } else { self.removal(link)? };
         Ok(self.change(commands)?)
     }
@@ -121,7 +121,7 @@ impl Filters {
         let mut result = Err(Refusal::Failed("nft was not asked".to_owned()));
         for abilities in Abilities::ALL {
             let sets = Sets { macs: Some(&BTreeSet::new()), answers: &BTreeSet::new() };
-            let trial = addition(0, "lo", sets, abilities);
+            let trial = addition(LinkIndex::NONE, "lo", sets, abilities);
             result = self.run(&["-j", "-c", "-f", "-"], trial).map(|()| abilities);
             if !matches!(result, Err(Refusal::Lacks(_))) {
                 break;
@@ -141,9 +141,9 @@ impl Filters {
             objects.iter().filter(|(kind, object)| *kind == "table" && object["name"] == FILTER_TABLE);
         // How the flag is named differs from one nft to the next.
         self.sleeps = tables.into_iter().any(|(_, table)| !table["flags"].is_null());
-        let mut ours: BTreeMap<u32, Vec<Object>> = BTreeMap::new();
+        let mut ours: BTreeMap<LinkIndex, Vec<Object>> = BTreeMap::new();
         for (kind, object) in objects.iter().filter(|(_, object)| object["table"] == FILTER_TABLE) {
-            let link = link_of(kind, object).unwrap_or(Filter::NO_LINK);
+            let link = link_of(kind, object).unwrap_or(LinkIndex::NONE);
             ours.entry(link).or_default().push(((*kind).to_owned(), (*object).clone()));
         }
         let suspects = tables_that_take_away(&objects);
@@ -158,7 +158,7 @@ impl Filters {
 
     /// The commands that take away what stands of a shim's filter. All chains are emptied first, because a chain goes only
     /// when no rule leads to it, and a set only when no rule names it.
-    fn removal(&mut self, link: u32) -> Result<Vec<Value>, Refusal> {
+    fn removal(&mut self, link: LinkIndex) -> Result<Vec<Value>, Refusal> {
         let objects = self.list()?.ours.remove(&link).unwrap_or_default();
         let command = |verb: &str, kind: &str, object: &Value| json!({ verb: { kind: { "family": "netdev", "table": FILTER_TABLE, "name": object["name"] } } });
         let chains = || objects.iter().filter(|(kind, _)| kind == "chain");
@@ -246,12 +246,12 @@ fn mentions(value: &Value, keys: &[&str]) -> bool {
 }
 
 /// The ifindex that an object's name, or its chain's, ends in.
-fn link_of(kind: &str, object: &Value) -> Option<u32> {
+fn link_of(kind: &str, object: &Value) -> Option<LinkIndex> {
     let name = object[if kind == "rule" { "chain" } else { "name" }].as_str()?;
-    name.rsplit_once('-')?.1.parse().ok()
+    name.rsplit_once('-')?.1.parse().ok().map(LinkIndex)
 }
 
-fn shim_filter(link: u32, objects: &[Object], abilities: Abilities) -> ShimFilter {
+fn shim_filter(link: LinkIndex, objects: &[Object], abilities: Abilities) -> ShimFilter {
     let set = |name: String| {
         let set = objects.iter().find(|(kind, object)| kind == "set" && object["name"] == name);
         set.map(|(_, set)| set["elem"].as_array().map(Vec::as_slice).unwrap_or_default())
@@ -268,7 +268,7 @@ fn shim_filter(link: u32, objects: &[Object], abilities: Abilities) -> ShimFilte
 
 /// The commands that give the sets of a filter that is whole other elements. Deleted first: an address may make way for a
 /// range with it.
-fn difference(link: u32, standing: &ShimFilter, sets: Sets<'_>) -> Vec<Value> {
+fn difference(link: LinkIndex, standing: &ShimFilter, sets: Sets<'_>) -> Vec<Value> {
     let (guests, answers) = (|| frames::guests(link), || frames::answers(link));
     let nobody = BTreeSet::new();
     let (before, now) = (standing.macs.as_ref().unwrap_or(&nobody), sets.macs.unwrap_or(&nobody));
@@ -283,7 +283,7 @@ fn difference(link: u32, standing: &ShimFilter, sets: Sets<'_>) -> Vec<Value> {
 }
 
 /// The commands that make a shim's filter.
-fn addition(link: u32, device: &str, sets: Sets<'_>, abilities: Abilities) -> Vec<Value> {
+fn addition(link: LinkIndex, device: &str, sets: Sets<'_>, abilities: Abilities) -> Vec<Value> {
     let definition = frames::definition(link, device, sets.macs.is_some(), abilities);
     let objects = definition.into_iter().map(|(kind, object)| json!({ "add": { kind: object } }));
     let macs = sets.macs.map(frames::mac_elements).unwrap_or_default();
@@ -310,7 +310,7 @@ mod tests {
 
     /// As `nft` lists what [`frames::definition`] makes.
     fn listing() -> Vec<Object> {
-        let mut listing = frames::definition(5, "mvs-eth0", true, Abilities::default());
+        let mut listing = frames::definition(LinkIndex(5), "mvs-eth0", true, Abilities::default());
         for (handle, (_, object)) in (1..).zip(&mut listing) {
             object["handle"] = json!(handle);
         }
@@ -318,7 +318,7 @@ mod tests {
     }
 
     fn is_whole(listing: &[Object]) -> bool {
-        shim_filter(5, listing, Abilities::default()).whole
+        shim_filter(LinkIndex(5), listing, Abilities::default()).whole
     }
 
     #[test]
@@ -329,7 +329,7 @@ mod tests {
         let set = json!({ "table": FILTER_TABLE, "name": "asking-5", "elem": elements });
         listing.insert(0, ("set".to_owned(), set));
         assert!(is_whole(&listing));
-        assert_eq!(shim_filter(5, &listing, Abilities::default()).macs, Some(BTreeSet::new()));
+        assert_eq!(shim_filter(LinkIndex(5), &listing, Abilities::default()).macs, Some(BTreeSet::new()));
         let rule = listing.iter().position(|(kind, _)| kind == "rule").unwrap();
         listing.remove(rule);
         assert!(!is_whole(&listing));
@@ -353,7 +353,8 @@ mod tests {
             older[rule].1["comment"] = json!("mvs-eth0");
             assert!(!is_whole(&older), "a rule without a digest");
         }
-        let fewer = frames::definition(5, "mvs-eth0", true, Abilities { egress: true, fib: false });
+        let fewer =
+            frames::definition(LinkIndex(5), "mvs-eth0", true, Abilities { egress: true, fib: false });
         assert!(!is_whole(&fewer), "a filter that can do less than this kernel allows");
     }
 
@@ -386,7 +387,7 @@ table netdev many {
         let mut listing = listing();
         let set = listing.iter_mut().find(|(_, object)| object["name"] == "answers-5").unwrap();
         set.1["elem"] = json!(["192.168.77.11", { "prefix": { "addr": "10.0.0.0", "len": 27 } }]);
-        let filter = shim_filter(5, &listing, Abilities::default());
+        let filter = shim_filter(LinkIndex(5), &listing, Abilities::default());
         let answers = ["192.168.77.11/32", "10.0.0.0/27"].map(|range| range.parse::<Ipv4Net>().unwrap());
         assert!(filter.whole && filter.answers == BTreeSet::from(answers), "{filter:?}");
         let set = listing.iter_mut().find(|(_, object)| object["name"] == "answers-5").unwrap();

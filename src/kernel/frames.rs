@@ -13,8 +13,8 @@ use ipnet::Ipv4Net;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::model::Mac;
 use crate::model::names::FILTER_TABLE;
+use crate::model::{LinkIndex, Mac};
 
 /// Before any other chain at the hook.
 const PRIORITY: i32 = -500;
@@ -66,12 +66,12 @@ pub(super) type Object = (String, Value);
 type Chain = (String, &'static str, Vec<Vec<Value>>);
 
 /// The name of the set of the MACs that pass.
-pub(super) fn guests(link: u32) -> String {
+pub(super) fn guests(link: LinkIndex) -> String {
     format!("guests-{link}")
 }
 
 /// The name of the set of the IPv4 addresses that guests may ask for.
-pub(super) fn answers(link: u32) -> String {
+pub(super) fn answers(link: LinkIndex) -> String {
     format!("answers-{link}")
 }
 
@@ -104,7 +104,7 @@ pub(super) fn address_of(element: &Value) -> Option<Ipv4Net> {
 
 /// A shim's filter as `nft` takes it, but for the elements of its sets. Without `by_mac` frames of anybody pass, as far
 /// as the other rules let them.
-pub(super) fn definition(link: u32, device: &str, by_mac: bool, abilities: Abilities) -> Vec<Object> {
+pub(super) fn definition(link: LinkIndex, device: &str, by_mac: bool, abilities: Abilities) -> Vec<Object> {
     let set = |mut set: Value| {
         (set["family"], set["table"]) = (json!("netdev"), json!(FILTER_TABLE));
         ("set".to_owned(), set)
@@ -134,7 +134,7 @@ pub(super) fn definition(link: u32, device: &str, by_mac: bool, abilities: Abili
 
 /// The chains at the hooks: each with its hook, and what its rules drop. `meter`: the name of the one set that no two rules
 /// can share.
-fn hooked(link: u32, by_mac: bool, abilities: Abilities, meter: &str) -> Vec<Chain> {
+fn hooked(link: LinkIndex, by_mac: bool, abilities: Abilities, meter: &str) -> Vec<Chain> {
     let strangers =
         |side: &str| by_mac.then(|| vec![unlike(field("ether", side), json!(format!("@{}", guests(link))))]);
     let inward = [misunderstood()].into_iter().chain(strangers("saddr"));
@@ -160,7 +160,7 @@ pub(super) fn device(objects: &[Object]) -> String {
 
 /// Whether a listing shows what [`definition`] makes: the same objects with the same digest, no rule that was put in
 /// after the last chain, and rules as those of the model are.
-pub(super) fn is_whole(link: u32, listing: &[Object], definition: &[Object]) -> bool {
+pub(super) fn is_whole(link: LinkIndex, listing: &[Object], definition: &[Object]) -> bool {
     let handle = |object: &Value| object["handle"].as_u64();
     let chain = listing.iter().find(|(kind, object)| kind == "chain" && object["name"] == model(link));
     let last = chain.and_then(|(_, chain)| handle(chain));
@@ -178,7 +178,7 @@ pub(super) fn is_whole(link: u32, listing: &[Object], definition: &[Object]) -> 
 /// What a listing and a definition have in common: which objects there are, and the comments of rules, which tell what
 /// the rules were when they were made. How a rule is shown differs from one `nft` to the next, and so does whether the
 /// set of a meter is (from 1.1.0 on).
-fn outline(link: u32, objects: &[Object]) -> Vec<String> {
+fn outline(link: LinkIndex, objects: &[Object]) -> Vec<String> {
     let line = |(kind, object): &Object| {
         format!("{kind} {} {} {}", object["name"], object["chain"], object["comment"])
     };
@@ -192,17 +192,17 @@ fn outline(link: u32, objects: &[Object]) -> Vec<String> {
 
 /// The name of a chain that is at no hook, the last that is made, with the same rules once more. A rule that somebody
 /// changes is no longer what `nft` shows there.
-fn model(link: u32) -> String {
+fn model(link: LinkIndex) -> String {
     format!("model-{link}")
 }
 
 /// The name of the set of those who have asked lately.
-fn asking(link: u32) -> String {
+fn asking(link: LinkIndex) -> String {
     format!("asking-{link}")
 }
 
 /// The name of its like in the model.
-fn asking_of_model(link: u32) -> String {
+fn asking_of_model(link: LinkIndex) -> String {
     format!("asking-model-{link}")
 }
 
@@ -219,7 +219,7 @@ fn misunderstood() -> Vec<Value> {
 }
 
 /// The packets that no guest has to send to its host.
-fn from_guests(link: u32, by_mac: bool, abilities: Abilities, meter: &str) -> Vec<Vec<Value>> {
+fn from_guests(link: LinkIndex, by_mac: bool, abilities: Abilities, meter: &str) -> Vec<Vec<Value>> {
     let mut rules = arp(link, by_mac);
     rules.extend(ipv4());
     rules.extend(ipv6(by_mac && abilities.fib, meter));
@@ -237,7 +237,7 @@ fn from_guests(link: u32, by_mac: bool, abilities: Abilities, meter: &str) -> Ve
 
 /// Questions are for the addresses that the shim answers for. The kernel takes the address family from fixed places,
 /// and a second hardware type (IEEE 802) for the same as Ethernet, where `nft` looks at Ethernet only.
-fn arp(link: u32, by_mac: bool) -> Vec<Vec<Value>> {
+fn arp(link: LinkIndex, by_mac: bool) -> Vec<Vec<Value>> {
     let operation = || field("arp", "operation");
     // A shim that knows its guests asks nobody, so no answer is for it. With `all.arp_accept` each would make an entry.
     let known = if by_mac { json!("request") } else { json!({ "set": ["request", "reply"] }) };

@@ -11,11 +11,13 @@ use rtnetlink::{LinkMacVlan, LinkMessageBuilder, LinkUnspec};
 
 use super::error::Fault;
 use super::request::Requests;
-use super::wire::{Attributes, Malformed, Message, i32_of, text_of, u8_at, u16_at, u32_at, u32_of};
-use crate::model::Mac;
+use super::wire::{
+    Attributes, Malformed, Message, link_at, link_of, netns_of, text_of, u8_at, u16_at, u32_at, u32_of,
+};
 use crate::model::inventory::Mode;
 use crate::model::names::{LINK_GROUP, made_with, shim_alias};
 use crate::model::snapshot::{LinkKind, Sources, is_shim};
+use crate::model::{LinkIndex, Mac, NetnsId};
 
 /// So many links of a guest are looked at: each takes a few microseconds.
 pub(super) const LINKS: usize = 512;
@@ -26,7 +28,7 @@ const SOURCES: usize = 8;
 /// A link as a message shows it, in whichever namespace.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Seen {
-    pub(super) index: u32,
+    pub(super) index: LinkIndex,
     pub(super) name: String,
     pub(super) kind: LinkKind,
     /// Of a macvlan or macvtap in mode source.
@@ -39,19 +41,19 @@ pub(super) struct Seen {
     /// What the alias says, if it is a shim's.
     pub(super) made_with: Option<Mac>,
     /// `IFLA_LINK`.
-    pub(super) lower: Option<u32>,
+    pub(super) lower: Option<LinkIndex>,
     /// `IFLA_LINK_NETNSID`: where the lower link is, if it is not in the link's own namespace. In a dump
     /// it counts in the asker's table, in an event in the table of the link's namespace.
-    pub(super) lower_netns: Option<i32>,
-    pub(super) master: Option<u32>,
+    pub(super) lower_netns: Option<NetnsId>,
+    pub(super) master: Option<LinkIndex>,
     /// A port of a bond that is not in use (`IFLA_BOND_SLAVE_STATE`): the bond takes nothing in through it.
     pub(super) backup: bool,
     /// `net.ipv4.conf.NAME.arp_ignore`.
     pub(super) arp_ignore: i64,
     /// `IFLA_TARGET_NETNSID`: the namespace that the answer is about.
-    pub(super) target: Option<i32>,
+    pub(super) target: Option<NetnsId>,
     /// `IFLA_NEW_NETNSID` in a `RTM_DELLINK`: the namespace that it has moved to.
-    pub(super) moved_to: Option<i32>,
+    pub(super) moved_to: Option<NetnsId>,
 }
 
 impl Seen {
@@ -84,7 +86,7 @@ pub(super) fn read(message: &Message<'_>) -> Result<Option<Seen>, Malformed> {
     let flags = u32_at(payload, 8)?;
     let mut names = 0;
     let mut seen = Seen {
-        index: u32_at(payload, 4)?,
+        index: link_at(payload, 4)?,
         name: String::new(),
         kind: LinkKind::Other(String::new()),
         sources: Sources::default(),
@@ -113,11 +115,13 @@ pub(super) fn read(message: &Message<'_>) -> Result<Option<Seen>, Malformed> {
             libc::IFLA_MTU => seen.mtu = u32_of(value)?,
             libc::IFLA_GROUP => seen.group = u32_of(value)?,
             libc::IFLA_IFALIAS => seen.made_with = made_with(&text_of(value)),
-            libc::IFLA_LINK => seen.lower = Some(u32_of(value)?).filter(|index| *index != 0),
-            libc::IFLA_LINK_NETNSID => seen.lower_netns = Some(i32_of(value)?),
-            libc::IFLA_MASTER => seen.master = Some(u32_of(value)?).filter(|index| *index != 0),
-            libc::IFLA_TARGET_NETNSID => seen.target = Some(i32_of(value)?),
-            libc::IFLA_NEW_NETNSID => seen.moved_to = Some(i32_of(value)?),
+            libc::IFLA_LINK => seen.lower = Some(link_of(value)?).filter(|index| *index != LinkIndex::NONE),
+            libc::IFLA_LINK_NETNSID => seen.lower_netns = Some(netns_of(value)?),
+            libc::IFLA_MASTER => {
+                seen.master = Some(link_of(value)?).filter(|index| *index != LinkIndex::NONE)
+            }
+            libc::IFLA_TARGET_NETNSID => seen.target = Some(netns_of(value)?),
+            libc::IFLA_NEW_NETNSID => seen.moved_to = Some(netns_of(value)?),
             libc::IFLA_LINKINFO => {
                 (seen.kind, seen.backup) = (kind_of(value)?, is_backup(value)?);
                 if let LinkKind::Macvlan(Mode::Source) | LinkKind::Macvtap(Mode::Source) = seen.kind {
@@ -266,14 +270,14 @@ fn mode_of(value: Option<&[u8]>) -> Result<Mode, Malformed> {
 
 /// The links of the host's namespace, as far as they can be read in a list.
 pub(super) fn dump(requests: &mut Requests) -> Result<Vec<Seen>, Fault> {
-    list(requests, question(None, 0), None)
+    list(requests, question(None, LinkIndex::NONE), None)
 }
 
 /// The links of a guest among which are those that may be children, as far as they can be read in a list. Where it has
 /// more than any needs, only these are asked for, and of these, too, no more than the first are looked at.
-pub(super) fn of_guest(requests: &mut Requests, netns: i32) -> Result<Vec<Seen>, Fault> {
+pub(super) fn of_guest(requests: &mut Requests, netns: NetnsId) -> Result<Vec<Seen>, Fault> {
     let of_kind = |kind: Option<InfoKind>| {
-        let mut question = question(Some(netns), 0);
+        let mut question = question(Some(netns), LinkIndex::NONE);
         question.attributes.extend(kind.map(|kind| LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind)])));
         question
     };
@@ -288,7 +292,7 @@ pub(super) fn of_guest(requests: &mut Requests, netns: i32) -> Result<Vec<Seen>,
     Ok(some)
 }
 
-fn list(requests: &mut Requests, question: LinkMessage, netns: Option<i32>) -> Result<Vec<Seen>, Fault> {
+fn list(requests: &mut Requests, question: LinkMessage, netns: Option<NetnsId>) -> Result<Vec<Seen>, Fault> {
     let most = netns.map(|_| LINKS);
     let read = |list: &mut Vec<Seen>, message: &Message<'_>| {
         match read(message) {
@@ -309,7 +313,11 @@ fn list(requests: &mut Requests, question: LinkMessage, netns: Option<i32>) -> R
 }
 
 /// The link with that index in that namespace.
-pub(super) fn with_index(requests: &mut Requests, netns: Option<i32>, index: u32) -> Result<Seen, Fault> {
+pub(super) fn with_index(
+    requests: &mut Requests,
+    netns: Option<NetnsId>,
+    index: LinkIndex,
+) -> Result<Seen, Fault> {
     let question = RouteNetlinkMessage::GetLink(question(netns, index));
     requests.ask(question, |message| Ok(read(message)?.filter(|seen| seen.target == netns)))
 }
@@ -320,11 +328,11 @@ pub(super) fn with_name(requests: &mut Requests, name: &str) -> Result<Seen, Fau
     requests.ask(RouteNetlinkMessage::GetLink(message), read)
 }
 
-fn question(netns: Option<i32>, index: u32) -> LinkMessage {
+fn question(netns: Option<NetnsId>, index: LinkIndex) -> LinkMessage {
     let mut message = LinkMessage::default();
-    message.header.index = index;
+    message.header.index = index.0;
     message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
-    message.attributes.extend(netns.map(LinkAttribute::IfNetnsId));
+    message.attributes.extend(netns.map(|id| LinkAttribute::IfNetnsId(id.0)));
     message
 }
 
@@ -332,11 +340,11 @@ fn question(netns: Option<i32>, index: u32) -> LinkMessage {
 pub(super) fn create(
     requests: &mut Requests,
     name: &str,
-    parent: u32,
+    parent: LinkIndex,
     mac: Mac,
     mtu: u32,
 ) -> Result<(), Fault> {
-    let message = LinkMacVlan::new(name, parent, MacVlanMode::Bridge)
+    let message = LinkMacVlan::new(name, parent.0, MacVlanMode::Bridge)
         .mtu(mtu)
         .address(mac.0.to_vec())
         .link_group(LINK_GROUP)
@@ -345,11 +353,11 @@ pub(super) fn create(
 }
 
 /// Gives a link another name. Before Linux 6.2 it has to be down for that (FACTS 57).
-pub(super) fn rename(requests: &mut Requests, index: u32, name: &str) -> Result<(), Fault> {
-    let order = || LinkUnspec::new_with_index(index).name(name);
+pub(super) fn rename(requests: &mut Requests, index: LinkIndex, name: &str) -> Result<(), Fault> {
+    let order = || LinkUnspec::new_with_index(index.0).name(name);
     match change(requests, order()) {
         Err(Fault::Refused { errno: Errno::EBUSY, .. }) => {
-            change(requests, LinkUnspec::new_with_index(index).down())?;
+            change(requests, LinkUnspec::new_with_index(index.0).down())?;
             change(requests, order())
         }
         result => result,
@@ -357,28 +365,28 @@ pub(super) fn rename(requests: &mut Requests, index: u32, name: &str) -> Result<
 }
 
 /// Puts both marks on a link of ours.
-pub(super) fn mark(requests: &mut Requests, index: u32, mac: Mac) -> Result<(), Fault> {
-    change(requests, LinkUnspec::new_with_index(index).link_group(LINK_GROUP).alias(shim_alias(mac)))
+pub(super) fn mark(requests: &mut Requests, index: LinkIndex, mac: Mac) -> Result<(), Fault> {
+    change(requests, LinkUnspec::new_with_index(index.0).link_group(LINK_GROUP).alias(shim_alias(mac)))
 }
 
 /// Changes a link's MAC.
-pub(super) fn set_mac(requests: &mut Requests, index: u32, mac: Mac) -> Result<(), Fault> {
-    change(requests, LinkUnspec::new_with_index(index).address(mac.0.to_vec()))
+pub(super) fn set_mac(requests: &mut Requests, index: LinkIndex, mac: Mac) -> Result<(), Fault> {
+    change(requests, LinkUnspec::new_with_index(index.0).address(mac.0.to_vec()))
 }
 
 /// Changes a link's MTU.
-pub(super) fn set_mtu(requests: &mut Requests, index: u32, mtu: u32) -> Result<(), Fault> {
-    change(requests, LinkUnspec::new_with_index(index).mtu(mtu))
+pub(super) fn set_mtu(requests: &mut Requests, index: LinkIndex, mtu: u32) -> Result<(), Fault> {
+    change(requests, LinkUnspec::new_with_index(index.0).mtu(mtu))
 }
 
 /// Sets a link up.
-pub(super) fn set_up(requests: &mut Requests, index: u32) -> Result<(), Fault> {
-    change(requests, LinkUnspec::new_with_index(index).up())
+pub(super) fn set_up(requests: &mut Requests, index: LinkIndex) -> Result<(), Fault> {
+    change(requests, LinkUnspec::new_with_index(index.0).up())
 }
 
 /// Takes `IFF_MULTICAST` from a link.
-pub(super) fn multicast_off(requests: &mut Requests, index: u32) -> Result<(), Fault> {
-    change(requests, LinkUnspec::new_with_index(index).multicast(false))
+pub(super) fn multicast_off(requests: &mut Requests, index: LinkIndex) -> Result<(), Fault> {
+    change(requests, LinkUnspec::new_with_index(index.0).multicast(false))
 }
 
 fn change(requests: &mut Requests, message: LinkMessageBuilder<LinkUnspec>) -> Result<(), Fault> {
@@ -386,8 +394,8 @@ fn change(requests: &mut Requests, message: LinkMessageBuilder<LinkUnspec>) -> R
 }
 
 /// Deletes a link.
-pub(super) fn delete(requests: &mut Requests, index: u32) -> Result<(), Fault> {
-    let message = LinkUnspec::new_with_index(index).build();
+pub(super) fn delete(requests: &mut Requests, index: LinkIndex) -> Result<(), Fault> {
+    let message = LinkUnspec::new_with_index(index.0).build();
     requests.order(RouteNetlinkMessage::DelLink(message), 0)
 }
 

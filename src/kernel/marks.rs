@@ -5,6 +5,7 @@ use std::ops::Bound;
 use std::time::{Duration, Instant};
 
 use super::slice::Slice;
+use crate::model::NetnsId;
 
 /// When a slice is tried again that could not be read.
 const RETRY: Duration = Duration::from_secs(1);
@@ -31,7 +32,7 @@ pub(super) struct Marks {
     lost: BTreeMap<Slice, Instant>,
     /// Read while events were still queued, which may be older than what was read.
     unsure: BTreeSet<Slice>,
-    paces: BTreeMap<i32, Pace>,
+    paces: BTreeMap<NetnsId, Pace>,
     failures: BTreeMap<Slice, Failure>,
 }
 
@@ -177,7 +178,7 @@ impl Marks {
     }
 
     /// What a namespace changed took so long.
-    pub(super) fn spent(&mut self, id: i32, time: Duration) {
+    pub(super) fn spent(&mut self, id: NetnsId, time: Duration) {
         if let Some(pace) = self.paces.get_mut(&id) {
             pace.spent += time;
         }
@@ -244,7 +245,7 @@ impl Marks {
     }
 
     /// A namespace is gone, and its id free for another.
-    pub(super) fn forget(&mut self, id: i32) {
+    pub(super) fn forget(&mut self, id: NetnsId) {
         let whole = Slice::Namespace(id);
         for slices in [&mut self.now, &mut self.sweep, &mut self.unsure] {
             take_from(slices, whole);
@@ -288,7 +289,7 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Family;
+    use crate::model::{Family, LinkIndex};
 
     fn taken(marks: &mut Marks) -> Vec<Slice> {
         std::iter::from_fn(|| marks.take()).collect()
@@ -298,16 +299,19 @@ mod tests {
     fn a_slice_is_read_once_and_not_again_with_the_whole_that_it_belongs_to() {
         let mut marks = Marks::default();
         for slice in [
-            Slice::ChildAddresses(1, 5, Family::V4),
-            Slice::Child(1, 5),
-            Slice::ChildAddresses(2, 5, Family::V6),
-            Slice::Namespace(2),
+            Slice::ChildAddresses(NetnsId(1), LinkIndex(5), Family::V4),
+            Slice::Child(NetnsId(1), LinkIndex(5)),
+            Slice::ChildAddresses(NetnsId(2), LinkIndex(5), Family::V6),
+            Slice::Namespace(NetnsId(2)),
             Slice::Links,
             Slice::Links,
         ] {
             marks.mark(slice);
         }
-        assert_eq!(taken(&mut marks), [Slice::Links, Slice::Namespace(2), Slice::Child(1, 5)]);
+        assert_eq!(
+            taken(&mut marks),
+            [Slice::Links, Slice::Namespace(NetnsId(2)), Slice::Child(NetnsId(1), LinkIndex(5))]
+        );
     }
 
     #[test]
@@ -352,13 +356,13 @@ mod tests {
     #[test]
     fn a_busy_guest_is_put_off_and_the_others_are_not() {
         let mut marks = Marks::default();
-        let busy = Slice::ChildAddresses(1, 5, Family::V4);
+        let busy = Slice::ChildAddresses(NetnsId(1), LinkIndex(5), Family::V4);
         marks.mark(busy);
         assert_eq!(taken(&mut marks), [busy]);
-        marks.spent(1, Pace::BUDGET * 2);
+        marks.spent(NetnsId(1), Pace::BUDGET * 2);
         marks.mark(busy);
-        marks.mark(Slice::ChildAddresses(2, 5, Family::V6));
-        assert_eq!(taken(&mut marks), [Slice::ChildAddresses(2, 5, Family::V6)]);
+        marks.mark(Slice::ChildAddresses(NetnsId(2), LinkIndex(5), Family::V6));
+        assert_eq!(taken(&mut marks), [Slice::ChildAddresses(NetnsId(2), LinkIndex(5), Family::V6)]);
         assert!(marks.due().is_some() && !marks.pending());
         std::thread::sleep(Pace::SPAN);
         marks.wake();
@@ -368,14 +372,14 @@ mod tests {
     #[test]
     fn a_busy_namespace_is_put_off_in_whole_and_in_a_sweep() {
         let mut marks = Marks::default();
-        let busy = Slice::Namespace(1);
+        let busy = Slice::Namespace(NetnsId(1));
         marks.mark(busy);
         assert_eq!(taken(&mut marks), [busy]);
-        marks.spent(1, Pace::BUDGET * 2);
+        marks.spent(NetnsId(1), Pace::BUDGET * 2);
         marks.mark(busy);
-        (1..=2).for_each(|id| marks.sweep(Slice::Namespace(id)));
+        (1..=2).for_each(|id| marks.sweep(Slice::Namespace(NetnsId(id))));
         assert!(marks.take().is_none());
-        assert_eq!(marks.take_sweep(), Some(Slice::Namespace(2)));
+        assert_eq!(marks.take_sweep(), Some(Slice::Namespace(NetnsId(2))));
         assert_eq!(marks.take_sweep(), None);
         assert!(marks.due().is_some() && !marks.pending());
     }
@@ -383,7 +387,7 @@ mod tests {
     #[test]
     fn a_guest_that_keeps_failing_is_tried_less_and_less_often_and_told_once() {
         let mut marks = Marks::default();
-        let slice = Slice::ChildAddresses(1, 5, Family::V4);
+        let slice = Slice::ChildAddresses(NetnsId(1), LinkIndex(5), Family::V4);
         let mut news = Vec::new();
         for time in 0..8 {
             let start = Instant::now();
@@ -411,11 +415,11 @@ mod tests {
         let mut marks = Marks::default();
         let mut swept = Vec::new();
         for _ in 0..4 {
-            (1..=5).for_each(|id| marks.sweep(Slice::Namespace(id)));
+            (1..=5).for_each(|id| marks.sweep(Slice::Namespace(NetnsId(id))));
             swept.extend([marks.take_sweep(), marks.take_sweep()].into_iter().flatten());
         }
         let ids: Vec<_> = swept.into_iter().filter_map(Slice::namespace).collect();
-        assert_eq!(ids, [1, 2, 3, 4, 5, 1, 2, 3]);
+        assert_eq!(ids, [1, 2, 3, 4, 5, 1, 2, 3].map(NetnsId));
         while marks.take_sweep().is_some() {}
         assert!(!marks.pending());
     }
@@ -423,9 +427,9 @@ mod tests {
     #[test]
     fn a_namespace_that_is_gone_leaves_nothing_to_do() {
         let mut marks = Marks::default();
-        marks.failed(Slice::Namespace(1), "why");
-        marks.mark(Slice::Child(1, 5));
-        marks.forget(1);
+        marks.failed(Slice::Namespace(NetnsId(1)), "why");
+        marks.mark(Slice::Child(NetnsId(1), LinkIndex(5)));
+        marks.forget(NetnsId(1));
         assert!(!marks.pending() && marks.due().is_none() && marks.problems().next().is_none());
     }
 }

@@ -66,7 +66,7 @@ use nix::time::ClockId;
 
 use crate::model::neighbours::NeighbourTable;
 use crate::model::snapshot::Netns;
-use crate::model::{Changes, Snapshot};
+use crate::model::{Changes, LinkIndex, NetnsId, Snapshot};
 use monitor::{Heard, Monitor};
 use request::{BUFFER, LARGEST, Requests};
 use slice::Slice;
@@ -95,20 +95,20 @@ pub struct Kernel {
     filters: Option<Monitor>,
     state: State,
     /// The shims that were made since the last [`Kernel::drain`], which are not in the snapshot yet, by name.
-    made: BTreeMap<String, u32>,
+    made: BTreeMap<String, LinkIndex>,
     /// The namespaces whose changes had filters written, which are to be read back.
-    filter_causes: BTreeSet<i32>,
+    filter_causes: BTreeSet<NetnsId>,
     incoming: Vec<u8>,
 }
 
-/// What events make of an empty snapshot, without a kernel, each with the netns id that it comes from (`None`: the
+/// What events make of an empty snapshot, without a kernel, each with the id of the namespace that it comes from (`None`: the
 /// host's); those of nftables are with the id -1. And how many of them could not be read. For those who try our readers
 /// with anything (`tests/fuzz`).
-pub fn recorded<'a>(events: impl IntoIterator<Item = (Option<i32>, &'a [u8])>) -> (Snapshot, usize) {
+pub fn recorded<'a>(events: impl IntoIterator<Item = (Option<NetnsId>, &'a [u8])>) -> (Snapshot, usize) {
     let mut state = State::default();
     let mut malformed = 0;
     for (netns, datagram) in events {
-        let source = if netns == Some(-1) { Source::Filters } else { Source::Everywhere };
+        let source = if netns == Some(NetnsId(-1)) { Source::Filters } else { Source::Everywhere };
         malformed += usize::from(state.take_in(source, netns, datagram).is_err());
     }
     (state.snapshot, malformed)
@@ -196,7 +196,7 @@ impl Kernel {
 
     /// What these namespaces of guests have changed took so long to decide and to write. Who takes too much of our time
     /// is looked at less often for a while.
-    pub fn charge(&mut self, namespaces: &BTreeSet<i32>, time: Duration) {
+    pub fn charge(&mut self, namespaces: &BTreeSet<NetnsId>, time: Duration) {
         let share = time / u32::try_from(namespaces.len()).unwrap_or(u32::MAX).max(1);
         namespaces.iter().for_each(|id| self.state.marks.spent(*id, share));
         // What was written to a filter is read back, by a program that takes longer than all else.

@@ -10,6 +10,7 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, NetlinkAddr, recv, recvmsg
 use tokio::io::unix::AsyncFd;
 
 use super::source::Source;
+use crate::model::NetnsId;
 
 /// What the kernel may hold back for us, in bytes, before it drops events. It takes memory only when
 /// events are held back.
@@ -22,9 +23,9 @@ const NETLINK_LISTEN_ALL_NSID: i32 = 8;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Heard {
     /// So many bytes of events, in the host's namespace or in that of the netns id.
-    Events { length: usize, netns: Option<i32> },
+    Events { length: usize, netns: Option<NetnsId> },
     /// A datagram of so many bytes, which are more than the buffer has, is lost.
-    Oversized { length: usize, netns: Option<i32> },
+    Oversized { length: usize, netns: Option<NetnsId> },
     /// Events were lost.
     Lost,
     /// There is nothing more, for now.
@@ -146,10 +147,10 @@ fn receive(socket: &Socket, buffer: &mut [u8]) -> Result<Heard, Errno> {
 }
 
 /// The netns id that came along; none comes with events of the own namespace.
-fn netns_of(control: ControlMessageOwned) -> Option<i32> {
+fn netns_of(control: ControlMessageOwned) -> Option<NetnsId> {
     let ControlMessageOwned::Unknown(control) = control else { return None };
     let ours = control.cmsg_header.cmsg_level == SOL_NETLINK
         && control.cmsg_header.cmsg_type == NETLINK_LISTEN_ALL_NSID;
     let bytes = control.data_bytes.first_chunk()?;
-    ours.then(|| i32::from_ne_bytes(*bytes))
+    ours.then(|| NetnsId(i32::from_ne_bytes(*bytes)))
 }

@@ -15,16 +15,16 @@ use nix::libc;
 
 use super::error::Fault;
 use super::request::Requests;
-use super::wire::{Attributes, Malformed, Message, ip_of, u8_at, u16_at, u32_at};
+use super::wire::{Attributes, Malformed, Message, family_of, ip_of, link_at, u8_at, u16_at};
 use crate::model::names::PROTOCOL;
 use crate::model::neighbours::is_solicited_node;
 use crate::model::snapshot::{Neighbour, NeighbourState};
-use crate::model::{Family, Mac};
+use crate::model::{Family, LinkIndex, Mac};
 
 /// An entry as a message shows it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Seen {
-    pub(super) link: u32,
+    pub(super) link: LinkIndex,
     pub(super) address: IpAddr,
     pub(super) value: Neighbour,
     /// A proxy entry.
@@ -37,11 +37,10 @@ pub(super) fn read(message: &Message<'_>) -> Result<Option<Seen>, Malformed> {
     const HEADER: usize = 12;
     const NDA_PROTOCOL: u16 = 12;
     let payload = message.payload;
-    let family = i32::from(u8_at(payload, 0)?);
-    if family != libc::AF_INET && family != libc::AF_INET6 {
+    if family_of(payload)?.is_none() {
         return Ok(None);
     }
-    let (link, state, flags) = (u32_at(payload, 4)?, u16_at(payload, 8)?, u8_at(payload, 10)?);
+    let (link, state, flags) = (link_at(payload, 4)?, u16_at(payload, 8)?, u8_at(payload, 10)?);
     let (mut address, mut mac, mut ours) = (None, None, false);
     for attribute in Attributes::after(payload, HEADER) {
         let (kind, value) = attribute?;
@@ -81,7 +80,7 @@ fn state_of(state: u16) -> NeighbourState {
 }
 
 /// All neighbour entries of the host.
-pub(super) fn dump(requests: &mut Requests) -> Result<BTreeMap<(IpAddr, u32), Neighbour>, Fault> {
+pub(super) fn dump(requests: &mut Requests) -> Result<BTreeMap<(IpAddr, LinkIndex), Neighbour>, Fault> {
     let message = RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default());
     requests.dump(message, |list: &mut BTreeMap<_, _>, message| {
         let seen = read(message)?.filter(|seen| !seen.proxy);
@@ -91,7 +90,7 @@ pub(super) fn dump(requests: &mut Requests) -> Result<BTreeMap<(IpAddr, u32), Ne
 }
 
 /// All proxy entries of the host for IPv6; the value tells whether they bear our mark.
-pub(super) fn dump_proxies(requests: &mut Requests) -> Result<BTreeMap<(u32, Ipv6Addr), bool>, Fault> {
+pub(super) fn dump_proxies(requests: &mut Requests) -> Result<BTreeMap<(LinkIndex, Ipv6Addr), bool>, Fault> {
     let mut message = NeighbourMessage::default();
     message.header.family = AddressFamily::Inet6;
     message.header.flags = NeighbourFlags::Proxy;
@@ -106,7 +105,7 @@ pub(super) fn dump_proxies(requests: &mut Requests) -> Result<BTreeMap<(u32, Ipv
 /// One entry, if there is one.
 pub(super) fn find(
     requests: &mut Requests,
-    link: u32,
+    link: LinkIndex,
     address: IpAddr,
     proxy: bool,
 ) -> Result<Option<Neighbour>, Fault> {
@@ -121,7 +120,7 @@ pub(super) fn find(
 /// Makes a permanent entry with our mark. `replace`: also where there is another.
 pub(super) fn set(
     requests: &mut Requests,
-    link: u32,
+    link: LinkIndex,
     address: IpAddr,
     mac: Mac,
     replace: bool,
@@ -134,20 +133,25 @@ pub(super) fn set(
 }
 
 /// Makes a proxy entry with our mark.
-pub(super) fn add_proxy(requests: &mut Requests, link: u32, address: Ipv6Addr) -> Result<(), Fault> {
+pub(super) fn add_proxy(requests: &mut Requests, link: LinkIndex, address: Ipv6Addr) -> Result<(), Fault> {
     let message = marked(named(link, address.into(), true));
     requests.order(RouteNetlinkMessage::NewNeighbour(message), NLM_F_CREATE)
 }
 
 /// Deletes an entry.
-pub(super) fn delete(requests: &mut Requests, link: u32, address: IpAddr, proxy: bool) -> Result<(), Fault> {
+pub(super) fn delete(
+    requests: &mut Requests,
+    link: LinkIndex,
+    address: IpAddr,
+    proxy: bool,
+) -> Result<(), Fault> {
     requests.order(RouteNetlinkMessage::DelNeighbour(named(link, address, proxy)), 0)
 }
 
-pub(super) fn named(link: u32, address: IpAddr, proxy: bool) -> NeighbourMessage {
+pub(super) fn named(link: LinkIndex, address: IpAddr, proxy: bool) -> NeighbourMessage {
     let mut message = NeighbourMessage::default();
     message.header.family = Family::of(address).into();
-    message.header.ifindex = link;
+    message.header.ifindex = link.0;
     if proxy {
         message.header.flags = NeighbourFlags::Proxy;
     }

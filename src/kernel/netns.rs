@@ -8,7 +8,8 @@ use nix::errno::Errno;
 
 use super::error::Fault;
 use super::request::Requests;
-use super::wire::{Attributes, Malformed, Message, i32_of};
+use super::wire::{Attributes, Malformed, Message, netns_of};
+use crate::model::NetnsId;
 
 /// The kernel's dump ends early, with its first datagram: after the lowest 134 ids on Linux 6.18, or more where a larger
 /// datagram was read before. A list shorter than this is whole.
@@ -23,12 +24,12 @@ const GAP: i32 = 64;
 const FIRST_GAP: i32 = 1024;
 
 /// Reads `RTM_NEWNSID` and `RTM_DELNSID`: the id, -1 if the namespace has none.
-pub(super) fn read(message: &Message<'_>) -> Result<Option<i32>, Malformed> {
+pub(super) fn read(message: &Message<'_>) -> Result<Option<NetnsId>, Malformed> {
     const HEADER: usize = 4;
     const NETNSA_NSID: u16 = 1;
     for attribute in Attributes::after(message.payload, HEADER) {
         if let (NETNSA_NSID, value) = attribute? {
-            return i32_of(value).map(Some);
+            return netns_of(value).map(Some);
         }
     }
     Ok(None)
@@ -36,11 +37,11 @@ pub(super) fn read(message: &Message<'_>) -> Result<Option<i32>, Malformed> {
 
 /// The id of the host's namespace in its own table, by which the kernel names it as the place of
 /// children's parents. Given to it if it has none.
-pub(super) fn own(requests: &mut Requests) -> Result<i32, Fault> {
+pub(super) fn own(requests: &mut Requests) -> Result<NetnsId, Fault> {
     // The thread's id and not the process's: tests have threads in namespaces of their own.
     let pid = NsidAttribute::Pid(nix::unistd::gettid().as_raw().unsigned_abs());
     let known = requests.ask(RouteNetlinkMessage::GetNsId(message(vec![pid.clone()])), read)?;
-    if known >= 0 {
+    if known >= NetnsId::FIRST {
         return Ok(known);
     }
     let any = NsidAttribute::Id(-1);
@@ -52,18 +53,18 @@ pub(super) fn own(requests: &mut Requests) -> Result<i32, Fault> {
 }
 
 /// The id of the namespace of a process; `None` where there is no such process, or its namespace has none.
-pub(super) fn of_process(requests: &mut Requests, pid: u32) -> Result<Option<i32>, Fault> {
+pub(super) fn of_process(requests: &mut Requests, pid: u32) -> Result<Option<NetnsId>, Fault> {
     let question = RouteNetlinkMessage::GetNsId(message(vec![NsidAttribute::Pid(pid)]));
     match requests.ask(question, read) {
-        Ok(id) => Ok(Some(id).filter(|id| *id >= 0)),
+        Ok(id) => Ok(Some(id).filter(|id| *id >= NetnsId::FIRST)),
         Err(Fault::Refused { errno: Errno::ESRCH | Errno::ENOENT, .. }) => Ok(None),
         Err(fault) => Err(fault),
     }
 }
 
 /// Whether there is a namespace with that id.
-pub(super) fn exists(requests: &mut Requests, id: i32) -> Result<bool, Fault> {
-    let question = RouteNetlinkMessage::GetNsId(message(vec![NsidAttribute::Id(id)]));
+pub(super) fn exists(requests: &mut Requests, id: NetnsId) -> Result<bool, Fault> {
+    let question = RouteNetlinkMessage::GetNsId(message(vec![NsidAttribute::Id(id.0)]));
     match requests.ask(question, read) {
         Ok(found) => Ok(found == id),
         Err(Fault::Refused { errno: Errno::ENOENT, .. }) => Ok(false),
@@ -72,10 +73,10 @@ pub(super) fn exists(requests: &mut Requests, id: i32) -> Result<bool, Fault> {
 }
 
 /// All ids, of which these were known.
-pub(super) fn dump(requests: &mut Requests, known: &BTreeSet<i32>) -> Result<BTreeSet<i32>, Fault> {
+pub(super) fn dump(requests: &mut Requests, known: &BTreeSet<NetnsId>) -> Result<BTreeSet<NetnsId>, Fault> {
     let question = RouteNetlinkMessage::GetNsId(message(vec![]));
-    let mut ids = requests.dump(question, |list: &mut BTreeSet<i32>, message| {
-        list.extend(read(message)?.filter(|id| *id >= 0));
+    let mut ids = requests.dump(question, |list: &mut BTreeSet<NetnsId>, message| {
+        list.extend(read(message)?.filter(|id| *id >= NetnsId::FIRST));
         Ok(())
     })?;
     if ids.len() >= SURELY_WHOLE {
@@ -87,10 +88,10 @@ pub(super) fn dump(requests: &mut Requests, known: &BTreeSet<i32>) -> Result<BTr
 
 /// The ids that a list of the lowest may lack: those of the known that are still there, and those that follow.
 fn unlisted(
-    listed: &BTreeSet<i32>,
-    known: &BTreeSet<i32>,
-    mut exists: impl FnMut(i32) -> Result<bool, Fault>,
-) -> Result<BTreeSet<i32>, Fault> {
+    listed: &BTreeSet<NetnsId>,
+    known: &BTreeSet<NetnsId>,
+    mut exists: impl FnMut(NetnsId) -> Result<bool, Fault>,
+) -> Result<BTreeSet<NetnsId>, Fault> {
     let mut found = BTreeSet::new();
     for id in known.difference(listed) {
         if exists(*id)? {
@@ -98,12 +99,12 @@ fn unlisted(
         }
     }
     let gap = if known.is_empty() { FIRST_GAP } else { GAP };
-    let mut last = listed.last().copied().unwrap_or(-1);
+    let mut last = listed.last().map_or(-1, |id| id.0);
     let mut id = last;
     while id < i32::MAX && id - last < gap {
         id += 1;
-        if found.contains(&id) || exists(id)? {
-            found.insert(id);
+        if found.contains(&NetnsId(id)) || exists(NetnsId(id))? {
+            found.insert(NetnsId(id));
             last = id;
         }
     }
@@ -123,12 +124,13 @@ mod tests {
     /// What is found beyond a list of 0 to 133, where these are known and these exist; and how many were asked for.
     fn found(known: &[i32], there: &[i32]) -> (Vec<i32>, usize) {
         let mut asked = 0;
-        let exists = |id| {
+        let exists = |id: NetnsId| {
             asked += 1;
-            Ok(there.contains(&id))
+            Ok(there.contains(&id.0))
         };
-        let found = unlisted(&(0..134).collect(), &known.iter().copied().collect(), exists).unwrap();
-        (found.into_iter().collect(), asked)
+        let known = known.iter().copied().map(NetnsId).collect();
+        let found = unlisted(&(0..134).map(NetnsId).collect(), &known, exists).unwrap();
+        (found.into_iter().map(|id| id.0).collect(), asked)
     }
 
     #[test]
@@ -146,7 +148,7 @@ mod tests {
             let (ids, asked) = found(&[far], &[134, far]);
             assert!(ids == [134, far] && asked < 100, "{ids:?}, {asked}");
         }
-        let all = unlisted(&[i32::MAX].into(), &[i32::MAX].into(), |_| Ok(true)).unwrap();
+        let all = unlisted(&[NetnsId::LAST].into(), &[NetnsId::LAST].into(), |_| Ok(true)).unwrap();
         assert!(all.is_empty(), "{all:?}");
     }
 }

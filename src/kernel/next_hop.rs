@@ -7,7 +7,8 @@ use netlink_packet_core::NetlinkSerializable;
 
 use super::error::Fault;
 use super::request::Requests;
-use super::wire::{Attributes, Malformed, ip_of, u32_of};
+use super::wire::{Attributes, Malformed, ip_of, link_of, u32_of};
+use crate::model::LinkIndex;
 use crate::model::routing::{Hop, RouteKind, Way};
 
 /// The attribute of a route that names such an object.
@@ -25,7 +26,7 @@ pub(super) struct NextHops {
 /// One object.
 #[derive(Debug, Default, PartialEq)]
 struct Object {
-    link: u32,
+    link: LinkIndex,
     gateway: Option<IpAddr>,
     blackhole: bool,
     group: Vec<u32>,
@@ -68,7 +69,7 @@ pub(super) fn dump(requests: &mut Requests) -> Result<NextHops, Fault> {
                 (NHA_ID, value) => id = u32_of(value)?,
                 (NHA_GROUP, value) => object.group = members(value)?,
                 (NHA_BLACKHOLE, _) => object.blackhole = true,
-                (NHA_OIF, value) => object.link = u32_of(value)?,
+                (NHA_OIF, value) => object.link = link_of(value)?,
                 (NHA_GATEWAY, value) => object.gateway = Some(ip_of(value)?),
                 _ => {}
             }

@@ -18,16 +18,21 @@ use super::error::Fault;
 use super::neighbour::{marked, named};
 use super::request::Requests;
 use super::state::State;
-use crate::model::Mac;
 use crate::model::neighbours::solicited_node;
 use crate::model::snapshot::{Neighbour, NeighbourState};
+use crate::model::{LinkIndex, Mac};
 
 /// Asks everybody on the link who has an address of which the kernel knows nothing. The answer is in an entry with our
 /// mark.
 ///
 /// `disputed`: the entry loses the flag again at once, which tells that another machine is known to have had the address
 /// ([`NeighbourState::Disputed`]).
-pub(super) fn ask(requests: &mut Requests, link: u32, address: IpAddr, disputed: bool) -> Result<(), Fault> {
+pub(super) fn ask(
+    requests: &mut Requests,
+    link: LinkIndex,
+    address: IpAddr,
+    disputed: bool,
+) -> Result<(), Fault> {
     if let Some(group) = solicited_node(address) {
         make_group(requests, link, group)?;
     }
@@ -53,7 +58,7 @@ fn mac_of(group: IpAddr) -> Mac {
 }
 
 /// The entry for a multicast group.
-fn make_group(requests: &mut Requests, link: u32, group: IpAddr) -> Result<(), Fault> {
+fn make_group(requests: &mut Requests, link: LinkIndex, group: IpAddr) -> Result<(), Fault> {
     let mut message = marked(named(link, group, false));
     message.header.flags = NeighbourFlags::ExtLearned;
     message.header.state = Nud::Noarp;
@@ -63,7 +68,7 @@ fn make_group(requests: &mut Requests, link: u32, group: IpAddr) -> Result<(), F
 
 impl State {
     /// A question was put. Of the entry for its group no event tells.
-    pub(super) fn asked(&mut self, link: u32, address: IpAddr) {
+    pub(super) fn asked(&mut self, link: LinkIndex, address: IpAddr) {
         let Some(group) = solicited_node(address) else { return };
         let entry = Neighbour { mac: Some(mac_of(group)), state: NeighbourState::Permanent, ours: true };
         let old = self.snapshot.neighbours.insert((group, link), entry);
@@ -73,7 +78,12 @@ impl State {
 
 /// Hands the entry of a question back to the kernel, which keeps it while the host needs it. Deleting it would cut off
 /// the host, where the table is full, from a machine that it talks to.
-pub(super) fn release(requests: &mut Requests, link: u32, address: IpAddr, mac: Mac) -> Result<(), Fault> {
+pub(super) fn release(
+    requests: &mut Requests,
+    link: LinkIndex,
+    address: IpAddr,
+    mac: Mac,
+) -> Result<(), Fault> {
     let mut message = named(link, address, false);
     message.header.state = Nud::Stale;
     message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.0.to_vec()));

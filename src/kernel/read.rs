@@ -12,8 +12,8 @@ use super::shortfall::{ADDRESSES, CHILDREN, Shortfall};
 use super::slice::Slice;
 use super::state::State;
 use super::{address, link, neighbour, netns, route, rule, setting, table};
-use crate::model::Family;
 use crate::model::snapshot::{Child, ChildKey, Filter, Master, Netns, Sysctls};
+use crate::model::{Family, LinkIndex, NetnsId};
 
 impl State {
     /// Reads a slice. If that fails, what was known of it stays.
@@ -67,9 +67,9 @@ impl State {
     }
 
     fn read_links(&mut self, requests: &mut Requests) -> Result<(), Fault> {
-        let known: BTreeSet<u32> = self.snapshot.links.keys().copied().collect();
+        let known: BTreeSet<LinkIndex> = self.snapshot.links.keys().copied().collect();
         let Roll { links, unreadable, .. } = roll::of_host(requests, &known)?;
-        let there: BTreeSet<u32> =
+        let there: BTreeSet<LinkIndex> =
             links.iter().map(|seen| seen.index).chain(unreadable.keys().copied()).collect();
         known.difference(&there).for_each(|index| self.drop_link(*index));
         for seen in links {
@@ -92,7 +92,7 @@ impl State {
         }
         self.snapshot.addresses = addresses;
         self.changes.all = true;
-        let links: Vec<u32> = self.snapshot.links.keys().copied().collect();
+        let links: Vec<LinkIndex> = self.snapshot.links.keys().copied().collect();
         links.into_iter().for_each(|index| self.host_child(index));
         Ok(())
     }
@@ -183,7 +183,7 @@ impl State {
         Ok(())
     }
 
-    fn read_child(&mut self, requests: &mut Requests, id: i32, index: u32) -> Result<(), Fault> {
+    fn read_child(&mut self, requests: &mut Requests, id: NetnsId, index: LinkIndex) -> Result<(), Fault> {
         let key = ChildKey { netns: Netns::Id(id), index };
         let known = self.snapshot.children.contains_key(&key);
         let mut room = self.room_beside(key);
@@ -211,8 +211,8 @@ impl State {
     fn read_child_addresses(
         &mut self,
         requests: &mut Requests,
-        id: i32,
-        index: u32,
+        id: NetnsId,
+        index: LinkIndex,
         family: Family,
     ) -> Result<(), Fault> {
         let key = ChildKey { netns: Netns::Id(id), index };
@@ -237,7 +237,7 @@ impl State {
     fn unless_gone(
         &mut self,
         requests: &mut Requests,
-        id: i32,
+        id: NetnsId,
         read: impl FnOnce(&mut State, &mut Requests) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
         let Err(fault) = read(self, requests) else { return Ok(()) };
@@ -250,9 +250,13 @@ impl State {
 
     /// The children in a namespace whose parents are links of the host; of a guest that makes more than any needs, the
     /// first. A child that cannot be read (any more) is as it was, with the addresses that it has now.
-    fn children(&self, requests: &mut Requests, id: i32) -> Result<(BTreeMap<u32, Child>, Shortfall), Fault> {
+    fn children(
+        &self,
+        requests: &mut Requests,
+        id: NetnsId,
+    ) -> Result<(BTreeMap<LinkIndex, Child>, Shortfall), Fault> {
         let (mut found, mut room) = (BTreeMap::new(), ADDRESSES);
-        let known: BTreeSet<u32> = self.children_in(id).map(|key| key.index).collect();
+        let known: BTreeSet<LinkIndex> = self.children_in(id).map(|key| key.index).collect();
         let Roll { links, unreadable, cut } = roll::of_guest(requests, id, &known)?;
         let mut shortfall = Shortfall { links: cut, ..Shortfall::default() };
         for index in unreadable.keys() {
@@ -281,9 +285,9 @@ impl State {
 /// A link of a guest as a child, with its master and the addresses of both; `None` if it is none, or has gone meanwhile.
 fn whole_child(
     requests: &mut Requests,
-    id: i32,
+    id: NetnsId,
     seen: &link::Seen,
-    own_id: i32,
+    own_id: NetnsId,
     room: &mut usize,
 ) -> Result<Option<Child>, Fault> {
     let Some(mut child) = child(seen, own_id) else { return Ok(None) };
@@ -298,7 +302,7 @@ fn whole_child(
 }
 
 /// A link of a guest, if it is still there.
-fn link_in(requests: &mut Requests, id: i32, index: u32) -> Result<Option<link::Seen>, Fault> {
+fn link_in(requests: &mut Requests, id: NetnsId, index: LinkIndex) -> Result<Option<link::Seen>, Fault> {
     match link::with_index(requests, Some(id), index) {
         Ok(seen) => Ok(Some(seen)),
         Err(Fault::Refused { errno: Errno::ENODEV, .. }) => Ok(None),
@@ -307,7 +311,7 @@ fn link_in(requests: &mut Requests, id: i32, index: u32) -> Result<Option<link::
 }
 
 /// The ifindex of the link that a port hands what comes to.
-fn master_of(port: &link::Seen) -> Option<u32> {
+fn master_of(port: &link::Seen) -> Option<LinkIndex> {
     port.master.filter(|_| !port.backup)
 }
 
@@ -315,7 +319,7 @@ fn master(seen: link::Seen) -> Option<Master> {
     seen.takes_in_for_ports().then_some(Master { index: seen.index, name: seen.name, mac: seen.mac })
 }
 
-fn child(seen: &link::Seen, own_id: i32) -> Option<Child> {
+fn child(seen: &link::Seen, own_id: NetnsId) -> Option<Child> {
     let parent = seen.lower.filter(|_| seen.lower_netns == Some(own_id))?;
     let child = Child::of_link(&seen.kind, parent, seen.mac?, &seen.name, seen.up)?;
     Some(Child { sources: seen.sources.clone(), ..child })
@@ -325,8 +329,8 @@ fn child(seen: &link::Seen, own_id: i32) -> Option<Child> {
 /// meanwhile. `room`: so many are looked at, and so many more could have been.
 fn with_addresses(
     requests: &mut Requests,
-    id: i32,
-    index: u32,
+    id: NetnsId,
+    index: LinkIndex,
     mut child: Child,
     family: AddressFamily,
     room: &mut usize,

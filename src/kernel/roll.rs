@@ -18,7 +18,8 @@ use nix::libc;
 use super::error::Fault;
 use super::link::{self, LINKS};
 use super::request::Requests;
-use super::wire::{Attributes, Malformed, Message, i32_of, u32_at};
+use super::wire::{Attributes, Malformed, Message, link_at, netns_of};
+use crate::model::{LinkIndex, NetnsId};
 
 /// Maximum number of links of a guest that are asked for singly.
 const SINGLY: usize = 64;
@@ -33,25 +34,30 @@ pub(super) struct Roll {
     /// Those that could be read.
     pub(super) links: Vec<link::Seen>,
     /// The ifindexes of those that are there but cannot be read, and why.
-    pub(super) unreadable: BTreeMap<u32, String>,
+    pub(super) unreadable: BTreeMap<LinkIndex, String>,
     /// There are more links than were looked at.
     pub(super) cut: bool,
 }
 
 /// All links of the host. `known`: those of which was known before.
-pub(super) fn of_host(requests: &mut Requests, known: &BTreeSet<u32>) -> Result<Roll, Fault> {
+pub(super) fn of_host(requests: &mut Requests, known: &BTreeSet<LinkIndex>) -> Result<Roll, Fault> {
     let mut roll = Roll { links: link::dump(requests)?, ..Roll::default() };
-    let there: BTreeSet<u32> = requests.dump(Statistics, |list: &mut BTreeSet<u32>, message| {
-        list.insert(u32_at(message.payload, 4)?);
-        Ok(())
-    })?;
-    let lacking: Vec<u32> = roll.lacks(there.union(known).copied());
+    let there: BTreeSet<LinkIndex> =
+        requests.dump(Statistics, |list: &mut BTreeSet<LinkIndex>, message| {
+            list.insert(link_at(message.payload, 4)?);
+            Ok(())
+        })?;
+    let lacking: Vec<LinkIndex> = roll.lacks(there.union(known).copied());
     roll.ask_for(requests, None, lacking)?;
     Ok(roll)
 }
 
 /// The links of a guest among which are those that may be children: not all where it has more than any needs.
-pub(super) fn of_guest(requests: &mut Requests, netns: i32, known: &BTreeSet<u32>) -> Result<Roll, Fault> {
+pub(super) fn of_guest(
+    requests: &mut Requests,
+    netns: NetnsId,
+    known: &BTreeSet<LinkIndex>,
+) -> Result<Roll, Fault> {
     let mut roll = Roll { links: link::of_guest(requests, netns)?, ..Roll::default() };
     roll.cut = roll.links.len() >= LINKS;
     let mut there = known.clone();
@@ -73,16 +79,16 @@ pub(super) fn of_guest(requests: &mut Requests, netns: i32, known: &BTreeSet<u32
 }
 
 impl Roll {
-    fn lacks(&self, indexes: impl Iterator<Item = u32>) -> Vec<u32> {
-        let listed: BTreeSet<u32> = self.links.iter().map(|seen| seen.index).collect();
+    fn lacks(&self, indexes: impl Iterator<Item = LinkIndex>) -> Vec<LinkIndex> {
+        let listed: BTreeSet<LinkIndex> = self.links.iter().map(|seen| seen.index).collect();
         indexes.filter(|index| !listed.contains(index)).collect()
     }
 
     fn ask_for(
         &mut self,
         requests: &mut Requests,
-        netns: Option<i32>,
-        lacking: Vec<u32>,
+        netns: Option<NetnsId>,
+        lacking: Vec<LinkIndex>,
     ) -> Result<(), Fault> {
         for index in lacking {
             match link::with_index(requests, netns, index) {
@@ -96,21 +102,21 @@ impl Roll {
     }
 }
 
-fn indexes(requests: &mut Requests, question: Small) -> Result<BTreeSet<u32>, Fault> {
+fn indexes(requests: &mut Requests, question: Small) -> Result<BTreeSet<LinkIndex>, Fault> {
     let netns = question.netns;
-    requests.dump_of_guest(question, SMALL_OBJECTS, |list: &mut BTreeSet<u32>, message| {
+    requests.dump_of_guest(question, SMALL_OBJECTS, |list: &mut BTreeSet<LinkIndex>, message| {
         list.insert(index_of(message, netns)?);
         Ok(())
     })
 }
 
 /// The link of a `struct ifaddrmsg`, if it is about that namespace.
-fn index_of(message: &Message<'_>, netns: i32) -> Result<u32, Malformed> {
+fn index_of(message: &Message<'_>, netns: NetnsId) -> Result<LinkIndex, Malformed> {
     for attribute in Attributes::after(message.payload, ADDRESS_HEADER) {
         if let (IFA_TARGET_NETNSID, value) = attribute?
-            && i32_of(value)? == netns
+            && netns_of(value)? == netns
         {
-            return u32_at(message.payload, 4);
+            return link_at(message.payload, 4);
         }
     }
     Err(Malformed("objects of another namespace than the one asked for"))
@@ -150,11 +156,11 @@ impl NetlinkSerializable for Statistics {
 struct Small {
     kind: u16,
     family: i32,
-    netns: i32,
+    netns: NetnsId,
 }
 
 impl Small {
-    fn addresses(netns: i32) -> Small {
+    fn addresses(netns: NetnsId) -> Small {
         Small { kind: libc::RTM_GETADDR, family: libc::AF_UNSPEC, netns }
     }
 }
@@ -173,6 +179,6 @@ impl NetlinkSerializable for Small {
         buffer[0] = u8::try_from(self.family).unwrap_or_default();
         buffer[8..10].copy_from_slice(&8u16.to_ne_bytes());
         buffer[10..12].copy_from_slice(&IFA_TARGET_NETNSID.to_ne_bytes());
-        buffer[12..16].copy_from_slice(&self.netns.to_ne_bytes());
+        buffer[12..16].copy_from_slice(&self.netns.0.to_ne_bytes());
     }
 }

@@ -13,11 +13,13 @@ use rtnetlink::RouteMessageBuilder;
 use super::error::Fault;
 use super::next_hop::{self, NextHops};
 use super::request::Requests;
-use super::wire::{Attributes, Malformed, Message, family_of, ip_of, net, u8_at, u16_at, u32_at, u32_of};
-use crate::model::Family;
+use super::wire::{
+    Attributes, Malformed, Message, family_of, ip_of, link_at, link_of, net, u8_at, u16_at, u32_at, u32_of,
+};
 use crate::model::names::{PROTOCOL, TABLE_LOCAL, metric};
 use crate::model::routing::{Hop, RouteKey, RouteKind, Routing, Way, is_host};
 use crate::model::snapshot::Route;
+use crate::model::{Family, LinkIndex};
 
 /// A route as a message shows it.
 #[derive(Debug, Clone, PartialEq)]
@@ -108,13 +110,13 @@ pub(super) fn read(message: &Message<'_>) -> Result<Option<Seen>, Malformed> {
     let protocol = u8_at(payload, 5)?;
     let ours = protocol == PROTOCOL && kind == RouteKind::Unicast;
     let (mut destination, mut metric, mut source) = (family.unspecified(), 0, None);
-    let (mut single, mut hops, mut next_hop) = (Hop { link: 0, gateway: None }, vec![], None);
+    let (mut single, mut hops, mut next_hop) = (Hop { link: LinkIndex::NONE, gateway: None }, vec![], None);
     for attribute in Attributes::after(payload, HEADER) {
         let (attribute, value) = attribute?;
         match attribute {
             libc::RTA_TABLE => table = u32_of(value)?,
             libc::RTA_DST => destination = ip_of(value)?,
-            libc::RTA_OIF => single.link = u32_of(value)?,
+            libc::RTA_OIF => single.link = link_of(value)?,
             libc::RTA_PRIORITY => metric = u32_of(value)?,
             libc::RTA_PREFSRC => source = Some(ip_of(value)?),
             libc::RTA_GATEWAY => single.gateway = Some(ip_of(value)?),
@@ -129,7 +131,7 @@ pub(super) fn read(message: &Message<'_>) -> Result<Option<Seen>, Malformed> {
     }
     let link = single.link;
     let key = RouteKey { table, destination: net(destination, u8_at(payload, 1)?)?, metric, link };
-    let shown = link != 0 || !hops.is_empty();
+    let shown = link != LinkIndex::NONE || !hops.is_empty();
     if kind == RouteKind::Unicast && hops.is_empty() && shown {
         hops.push(single);
     }
@@ -166,7 +168,7 @@ fn multipath(mut rest: &[u8], hops: &mut Vec<Hop>) -> Result<(), Malformed> {
     while !rest.is_empty() {
         let length = usize::from(u16_at(rest, 0)?);
         let seen = rest.get(..length).filter(|hop| hop.len() >= HEADER).ok_or(Malformed("next hop"))?;
-        let mut hop = Hop { link: u32_at(seen, 4)?, gateway: None };
+        let mut hop = Hop { link: link_at(seen, 4)?, gateway: None };
         for attribute in Attributes::after(seen, HEADER) {
             match attribute? {
                 (libc::RTA_GATEWAY, value) => hop.gateway = Some(ip_of(value)?),
@@ -217,7 +219,7 @@ fn question(family: Family) -> RouteNetlinkMessage {
 /// A route through a link with our mark.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wanted {
-    pub(super) link: u32,
+    pub(super) link: LinkIndex,
     pub(super) destination: IpNet,
     pub(super) source: Option<IpAddr>,
     pub(super) table: u32,
@@ -255,7 +257,7 @@ pub(super) fn set(requests: &mut Requests, wanted: Wanted, replace: bool) -> Res
 /// Deletes the route with our mark that goes through that link.
 pub(super) fn delete(
     requests: &mut Requests,
-    link: u32,
+    link: LinkIndex,
     destination: IpNet,
     table: u32,
     metric: u32,
@@ -265,9 +267,9 @@ pub(super) fn delete(
     requests.order(RouteNetlinkMessage::DelRoute(message), 0)
 }
 
-fn named(link: u32, destination: IpNet, table: u32) -> Result<RouteMessageBuilder<IpAddr>, Fault> {
+fn named(link: LinkIndex, destination: IpNet, table: u32) -> Result<RouteMessageBuilder<IpAddr>, Fault> {
     let builder = RouteMessageBuilder::<IpAddr>::new()
-        .output_interface(link)
+        .output_interface(link.0)
         .table_id(table)
         .protocol(RouteProtocol::Other(PROTOCOL));
     builder

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::link::LINKS;
+use crate::model::LinkIndex;
 
 /// Maximum number of children of one namespace that are kept.
 pub(super) const CHILDREN: usize = 256;
@@ -20,7 +21,7 @@ pub(super) struct Shortfall {
     /// There are more addresses than are looked at.
     pub(super) addresses: bool,
     /// The links that cannot be read, by their ifindexes, and why.
-    pub(super) unreadable: BTreeMap<u32, String>,
+    pub(super) unreadable: BTreeMap<LinkIndex, String>,
 }
 
 impl Shortfall {
@@ -42,7 +43,7 @@ impl Shortfall {
         ];
         let many =
             many.iter().filter(|(is, ..)| *is).map(|(_, limit, what)| format!("it has over {limit} {what}"));
-        let one = |(index, why): (&u32, &String)| format!("link {index} cannot be read: {why}");
+        let one = |(index, why): (&LinkIndex, &String)| format!("link {index} cannot be read: {why}");
         many.chain(self.unreadable.iter().map(one)).collect()
     }
 }

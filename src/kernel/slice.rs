@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use crate::model::Family;
+use crate::model::{Family, LinkIndex, NetnsId};
 
 /// A part of the snapshot, in the order in which several are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,11 +24,11 @@ pub(super) enum Slice {
     /// The namespaces of the processes that were asked for.
     Inits,
     /// All children in one namespace, with their addresses.
-    Namespace(i32),
+    Namespace(NetnsId),
     /// One link in one namespace, with its master and the addresses of both if it is a child.
-    Child(i32, u32),
+    Child(NetnsId, LinkIndex),
     /// The addresses of one child and its master, of one family: each costs a few microseconds.
-    ChildAddresses(i32, u32, Family),
+    ChildAddresses(NetnsId, LinkIndex, Family),
 }
 
 impl Slice {
@@ -53,8 +53,8 @@ impl Slice {
         match self {
             Slice::Namespace(id) => vec![
                 self..=self,
-                Slice::Child(id, 0)..=Slice::Child(id, u32::MAX),
-                addresses(id, 0, u32::MAX),
+                Slice::Child(id, LinkIndex::NONE)..=Slice::Child(id, LinkIndex::LAST),
+                addresses(id, LinkIndex::NONE, LinkIndex::LAST),
             ],
             Slice::Child(id, index) => vec![self..=self, addresses(id, index, index)],
             _ => vec![self..=self],
@@ -62,7 +62,7 @@ impl Slice {
     }
 
     /// The namespace that it is in, if it is a guest's.
-    pub(super) fn namespace(self) -> Option<i32> {
+    pub(super) fn namespace(self) -> Option<NetnsId> {
         match self {
             Slice::Namespace(id) | Slice::Child(id, _) | Slice::ChildAddresses(id, ..) => Some(id),
             _ => None,

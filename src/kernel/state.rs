@@ -12,7 +12,7 @@ use super::slice::Slice;
 use super::{address, filter, link, setting};
 use crate::model::neighbours::NeighbourTable;
 use crate::model::snapshot::{AddressKey, Child, ChildKey, GuestAddress, HostAddress, Link, LinkKind, Netns};
-use crate::model::{Changes, Snapshot};
+use crate::model::{Changes, LinkIndex, NetnsId, Snapshot};
 
 /// What is known, what has changed, and what must be read again.
 #[derive(Debug, Default)]
@@ -21,7 +21,7 @@ pub(super) struct State {
     pub(super) changes: Changes,
     pub(super) marks: Marks,
     /// The host's namespace in its own table of netns ids.
-    pub(super) own_id: i32,
+    pub(super) own_id: NetnsId,
     /// The processes whose namespaces are wanted.
     pub(super) wanted_inits: BTreeSet<u32>,
     pub(super) filters: filter::Filters,
@@ -69,7 +69,7 @@ impl State {
     }
 
     /// A link of the host is gone, and with it all that hung on it.
-    pub(super) fn drop_link(&mut self, index: u32) {
+    pub(super) fn drop_link(&mut self, index: LinkIndex) {
         let snapshot = &mut self.snapshot;
         if snapshot.links.remove(&index).is_none() {
             return;
@@ -136,13 +136,13 @@ impl State {
     /// How long a namespace of which something is left out is left as it is, unless it changes.
     const SHORTFALL: std::time::Duration = std::time::Duration::from_secs(30);
 
-    fn carries_routes(&self, index: u32) -> bool {
+    fn carries_routes(&self, index: LinkIndex) -> bool {
         self.snapshot.routing.leads_through(index) || self.snapshot.routes.keys().any(|key| key.link == index)
     }
 
     /// Looks again whether a link of the host is a child (a VM's, or not of any server), and at its
     /// addresses.
-    pub(super) fn host_child(&mut self, index: u32) {
+    pub(super) fn host_child(&mut self, index: LinkIndex) {
         let key = ChildKey { netns: Netns::Host, index };
         let addresses = self.snapshot.addresses.iter().filter(|(key, _)| key.link == index);
         let child = self.snapshot.links.get(&index).and_then(|link| {
@@ -166,8 +166,8 @@ impl State {
 
     /// An event of a namespace could not be heard or read. If it is a guest's it concerns nothing but that namespace, which
     /// is read anew; says whether it is.
-    pub(super) fn unheard(&mut self, netns: Option<i32>) -> bool {
-        let guest = netns.filter(|id| *id >= 0 && *id != self.own_id);
+    pub(super) fn unheard(&mut self, netns: Option<NetnsId>) -> bool {
+        let guest = netns.filter(|id| *id >= NetnsId::FIRST && *id != self.own_id);
         guest.into_iter().for_each(|id| self.marks.mark(Slice::Namespace(id)));
         guest.is_some()
     }
@@ -187,8 +187,8 @@ impl State {
     }
 
     /// The children of one guest's namespace are those given, and no others.
-    pub(super) fn put_namespace(&mut self, id: i32, mut found: BTreeMap<u32, Child>) {
-        let known: Vec<u32> = self.children_in(id).map(|key| key.index).collect();
+    pub(super) fn put_namespace(&mut self, id: NetnsId, mut found: BTreeMap<LinkIndex, Child>) {
+        let known: Vec<LinkIndex> = self.children_in(id).map(|key| key.index).collect();
         for index in known {
             self.put_child(ChildKey { netns: Netns::Id(id), index }, found.remove(&index));
         }
@@ -198,7 +198,7 @@ impl State {
     }
 
     /// The namespaces that have children here.
-    pub(super) fn namespaces(&self) -> BTreeSet<i32> {
+    pub(super) fn namespaces(&self) -> BTreeSet<NetnsId> {
         let id = |key: &ChildKey| match key.netns {
             Netns::Id(id) => Some(id),
             Netns::Host => None,
@@ -207,7 +207,7 @@ impl State {
     }
 
     /// The children in a namespace that are ports of the link with that ifindex there.
-    pub(super) fn ports_of(&self, id: i32, master: u32) -> Vec<u32> {
+    pub(super) fn ports_of(&self, id: NetnsId, master: LinkIndex) -> Vec<LinkIndex> {
         let is_port = |key: &&ChildKey| {
             let its = self.snapshot.children.get(key).and_then(|child| child.master.as_ref());
             its.is_some_and(|its| its.index == master)
@@ -216,9 +216,9 @@ impl State {
     }
 
     /// The children that a namespace has.
-    pub(super) fn children_in(&self, id: i32) -> impl Iterator<Item = &ChildKey> {
+    pub(super) fn children_in(&self, id: NetnsId) -> impl Iterator<Item = &ChildKey> {
         let netns = Netns::Id(id);
-        let all = ChildKey { netns, index: 0 }..=ChildKey { netns, index: u32::MAX };
+        let all = ChildKey { netns, index: LinkIndex::NONE }..=ChildKey { netns, index: LinkIndex::LAST };
         self.snapshot.children.range(all).map(|(key, _)| key)
     }
 }

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use netlink_packet_route::AddressFamily;
 use nix::libc;
 
-use crate::model::{Family, text};
+use crate::model::{Family, LinkIndex, NetnsId, text};
 
 /// Bytes that are no netlink message: something was cut off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -130,6 +130,21 @@ impl From<Family> for AddressFamily {
             Family::V6 => AddressFamily::Inet6,
         }
     }
+}
+
+/// A link in a message's header.
+pub(super) fn link_at(header: &[u8], at: usize) -> Result<LinkIndex, Malformed> {
+    u32_at(header, at).map(LinkIndex)
+}
+
+/// A link as an attribute's value.
+pub(super) fn link_of(value: &[u8]) -> Result<LinkIndex, Malformed> {
+    u32_of(value).map(LinkIndex)
+}
+
+/// A namespace as an attribute's value.
+pub(super) fn netns_of(value: &[u8]) -> Result<NetnsId, Malformed> {
+    i32_of(value).map(NetnsId)
 }
 
 /// Two bytes of a message's header.

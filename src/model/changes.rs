@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::NetnsId;
 use super::routing::{RouteKey, Way, is_network};
 use super::snapshot::{Child, ChildKey, Neighbour, Netns, Route};
 
@@ -27,7 +28,7 @@ pub struct Changes {
     /// The children that were not there: a server may be worth asking about them.
     pub new_children: BTreeSet<ChildKey>,
     /// The guests' namespaces in which something has changed: what that costs is theirs to answer for.
-    pub causes: BTreeSet<i32>,
+    pub causes: BTreeSet<NetnsId>,
 }
 
 impl Changes {

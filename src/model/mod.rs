@@ -5,6 +5,7 @@
 //! | [`names`] | every name and number that marks an object as ours |
 //! | [`mac`] | a MAC address |
 //! | [`family`] | IPv4 and IPv6 |
+//! | [`id`] | the numbers of links and namespaces |
 //! | [`inventory`] | what the servers say exists: servers, guests, NICs |
 //! | [`changes`] | what a look at the kernel has changed in it |
 //! | [`setting`] | the sysctls of a shim |
@@ -16,6 +17,7 @@
 
 pub mod changes;
 pub mod family;
+pub mod id;
 pub mod inventory;
 pub mod mac;
 pub mod names;
@@ -29,6 +31,7 @@ pub mod text;
 
 pub use changes::Changes;
 pub use family::{Family, PerFamily};
+pub use id::{LinkIndex, NetnsId};
 pub use inventory::{Guest, GuestKey, Inventory, Nic, NicKey, ServerId};
 pub use mac::Mac;
 pub use plan::{Op, Plan, ShimRef, Step};

@@ -1,6 +1,6 @@
 //! Every name and number by which an object in the kernel or a file is known to be ours.
 
-use super::{Family, Mac};
+use super::{Family, LinkIndex, Mac};
 
 /// The program, its package, its unit.
 pub const PROGRAM: &str = "macvlan-shim";
@@ -85,7 +85,7 @@ pub fn shim_name(parent: &str) -> String {
 }
 
 /// A name for a shim whose right one is another link's.
-pub fn spare_name(index: u32) -> String {
+pub fn spare_name(index: LinkIndex) -> String {
     format!("mvs-if{index}")
 }
 

@@ -6,9 +6,9 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net};
 
-use super::{Family, Mac};
 use super::names::{FILTER_TABLE, TABLE_MAIN};
-use super::snapshot::{Filter, Setting, is_host};
+use super::snapshot::{Setting, is_host};
+use super::{Family, LinkIndex, Mac};
 
 /// The ordered difference between what should exist and what exists.
 pub type Plan = Vec<Step>;
@@ -59,7 +59,7 @@ pub struct ShimRef {
     /// Its name.
     pub name: String,
     /// Its ifindex; `None` until it is created.
-    pub index: Option<u32>,
+    pub index: Option<LinkIndex>,
 }
 
 impl fmt::Display for ShimRef {
@@ -74,9 +74,9 @@ impl fmt::Display for ShimRef {
 #[expect(missing_docs, reason = "the fields are named after the vocabulary and shown by Display")]
 pub enum Op {
     /// Makes a shim: macvlan in bridge mode, marked, down.
-    CreateShim { shim: ShimRef, parent: u32, parent_name: String, mac: Mac, mtu: u32 },
+    CreateShim { shim: ShimRef, parent: LinkIndex, parent_name: String, mac: Mac, mtu: u32 },
     /// Gives a shim of ours another name.
-    Rename { link: u32, link_name: String, name: String },
+    Rename { link: LinkIndex, link_name: String, name: String },
     /// Puts both marks on a shim: the link group, and the alias with the MAC that it was made with.
     Mark { shim: ShimRef, mac: Mac },
     /// Gives a shim back the MAC that it was made with: guests remember it. Its neighbour entries stay.
@@ -104,23 +104,23 @@ pub enum Op {
     AddRule { family: Family, priority: u32 },
     /// Asks everybody on the LAN who has an address, whatever is known. `disputed`: another machine is known to have it,
     /// which holds until nobody has answered.
-    Probe { link: u32, link_name: String, address: IpAddr, disputed: bool },
+    Probe { link: LinkIndex, link_name: String, address: IpAddr, disputed: bool },
     /// Deletes our rule.
     DeleteRule { family: Family, priority: u32 },
     /// Deletes a route of ours.
-    DeleteRoute { link: u32, link_name: String, destination: IpNet, table: u32, metric: u32 },
+    DeleteRoute { link: LinkIndex, link_name: String, destination: IpNet, table: u32, metric: u32 },
     /// Deletes a neighbour entry of ours.
-    DeleteNeighbour { link: u32, link_name: String, address: IpAddr },
+    DeleteNeighbour { link: LinkIndex, link_name: String, address: IpAddr },
     /// Leaves the entry that a question of ours has made to the kernel, which keeps it while the host needs it.
-    ReleaseNeighbour { link: u32, link_name: String, address: IpAddr },
+    ReleaseNeighbour { link: LinkIndex, link_name: String, address: IpAddr },
     /// Deletes a proxy neighbour entry of ours.
-    DeleteProxy { link: u32, link_name: String, address: Ipv6Addr },
+    DeleteProxy { link: LinkIndex, link_name: String, address: Ipv6Addr },
     /// Deletes an own address of a shim.
-    DeleteAddress { link: u32, link_name: String, address: IpNet },
+    DeleteAddress { link: LinkIndex, link_name: String, address: IpNet },
     /// Deletes a shim.
-    DeleteShim { link: u32, link_name: String },
+    DeleteShim { link: LinkIndex, link_name: String },
     /// Deletes the filter of a shim; with the `last` one the table.
-    DeleteFilter { link: u32, link_name: String, last: bool },
+    DeleteFilter { link: LinkIndex, link_name: String, last: bool },
 }
 
 impl Op {
@@ -248,7 +248,7 @@ impl fmt::Display for Op {
                 write!(f, "delete address {} from {link_name}", address.addr())
             }
             Op::DeleteShim { link_name, .. } => write!(f, "delete shim {link_name}"),
-            Op::DeleteFilter { link: Filter::NO_LINK, .. } => {
+            Op::DeleteFilter { link: LinkIndex::NONE, .. } => {
                 write!(f, "delete what belongs to no shim from the table {FILTER_TABLE}")
             }
             Op::DeleteFilter { link_name, .. } => write!(f, "delete the filter of {link_name}"),

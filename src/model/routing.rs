@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::Family;
 use super::names::{TABLE, TABLE_MAIN};
+use super::{Family, LinkIndex};
 
 /// The key of a route: what the kernel takes two routes for the same by. IPv6 treats the link as part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,7 +20,7 @@ pub struct RouteKey {
     /// The priority (metric), as the kernel shows it.
     pub metric: u32,
     /// The outgoing link's ifindex; 0 for a multipath route.
-    pub link: u32,
+    pub link: LinkIndex,
 }
 
 impl RouteKey {
@@ -69,7 +69,7 @@ impl fmt::Display for RouteKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Hop {
     /// The outgoing link's ifindex; 0 if it is not known.
-    pub link: u32,
+    pub link: LinkIndex,
     /// The gateway, if there is one.
     pub gateway: Option<IpAddr>,
 }
@@ -85,12 +85,12 @@ pub struct Way {
 
 impl Way {
     /// A unicast way through one link.
-    pub fn through(link: u32, gateway: Option<IpAddr>) -> Way {
+    pub fn through(link: LinkIndex, gateway: Option<IpAddr>) -> Way {
         Way { kind: RouteKind::Unicast, hops: vec![Hop { link, gateway }] }
     }
 
     /// The links that it reaches without a gateway.
-    pub fn direct(&self) -> impl Iterator<Item = u32> {
+    pub fn direct(&self) -> impl Iterator<Item = LinkIndex> {
         let unicast = self.kind == RouteKind::Unicast;
         self.hops.iter().filter(move |hop| unicast && hop.gateway.is_none()).map(|hop| hop.link)
     }
@@ -104,9 +104,9 @@ pub struct Routing {
     /// Every way that a route takes, and how many take it.
     ways: BTreeMap<Arc<Way>, usize>,
     /// The gateways and links of all ways, and how many ways use each pair.
-    gateways: BTreeMap<(IpAddr, u32), usize>,
+    gateways: BTreeMap<(IpAddr, LinkIndex), usize>,
     /// The networks that each link reaches without a gateway: link, network, table, metric.
-    networks: BTreeSet<(u32, IpNet, u32, u32)>,
+    networks: BTreeSet<(LinkIndex, IpNet, u32, u32)>,
 }
 
 impl Routing {
@@ -187,7 +187,7 @@ impl Routing {
     }
 
     /// Removes the routes through that link alone to destinations of that kind.
-    pub fn take_link(&mut self, link: u32, which: impl Fn(&IpNet) -> bool) {
+    pub fn take_link(&mut self, link: LinkIndex, which: impl Fn(&IpNet) -> bool) {
         if !self.leads_through(link) {
             return;
         }
@@ -198,7 +198,7 @@ impl Routing {
     }
 
     /// Whether any route leads through a link.
-    pub fn leads_through(&self, link: u32) -> bool {
+    pub fn leads_through(&self, link: LinkIndex) -> bool {
         self.ways.keys().any(|way| way.hops.iter().any(|hop| hop.link == link))
     }
 
@@ -215,7 +215,9 @@ impl Routing {
     /// The routes of a table to exactly that destination, lowest metric first.
     pub fn at(&self, table: u32, destination: IpNet) -> impl Iterator<Item = (&RouteKey, &Way)> {
         let key = |metric, link| RouteKey { table, destination, metric, link };
-        self.routes.range(key(0, 0)..=key(u32::MAX, u32::MAX)).map(|(key, way)| (key, &**way))
+        self.routes
+            .range(key(0, LinkIndex::NONE)..=key(u32::MAX, LinkIndex::LAST))
+            .map(|(key, way)| (key, &**way))
     }
 
     /// The longest destination in a table that contains an address.
@@ -226,8 +228,13 @@ impl Routing {
     pub fn longest(&self, table: u32, address: IpAddr) -> Option<IpNet> {
         let mut up_to = IpNet::from(address);
         loop {
-            let first = RouteKey { table, destination: Family::of(address).everything(), metric: 0, link: 0 };
-            let last = RouteKey { table, destination: up_to, metric: u32::MAX, link: u32::MAX };
+            let first = RouteKey {
+                table,
+                destination: Family::of(address).everything(),
+                metric: 0,
+                link: LinkIndex::NONE,
+            };
+            let last = RouteKey { table, destination: up_to, metric: u32::MAX, link: LinkIndex::LAST };
             let (found, _) = self.routes.range(first..=last).next_back()?;
             if found.destination.contains(&address) {
                 return Some(found.destination);
@@ -238,17 +245,19 @@ impl Routing {
     }
 
     /// The gateways of all routes, each with the link that it is used through.
-    pub fn gateways(&self) -> impl Iterator<Item = (IpAddr, u32)> {
+    pub fn gateways(&self) -> impl Iterator<Item = (IpAddr, LinkIndex)> {
         self.gateways.keys().copied()
     }
 
     /// The links through which an address is used as a gateway.
-    pub fn links_to_gateway(&self, address: IpAddr) -> impl Iterator<Item = u32> {
-        self.gateways.range((address, 0)..=(address, u32::MAX)).map(|((_, link), _)| *link)
+    pub fn links_to_gateway(&self, address: IpAddr) -> impl Iterator<Item = LinkIndex> {
+        self.gateways
+            .range((address, LinkIndex::NONE)..=(address, LinkIndex::LAST))
+            .map(|((_, link), _)| *link)
     }
 
     /// The networks that a link reaches without a gateway, in any table; neither a default route nor a single host.
-    pub fn networks(&self, link: u32) -> impl Iterator<Item = IpNet> {
+    pub fn networks(&self, link: LinkIndex) -> impl Iterator<Item = IpNet> {
         let first = (link, Family::V4.everything(), 0, 0);
         let networks = self.networks.range(first..).take_while(move |(its, ..)| *its == link);
         let mut last = None;
@@ -334,7 +343,7 @@ mod tests {
     use super::*;
 
     fn key(table: u32, destination: &str) -> RouteKey {
-        RouteKey { table, destination: destination.parse().unwrap(), metric: 0, link: 2 }
+        RouteKey { table, destination: destination.parse().unwrap(), metric: 0, link: LinkIndex(2) }
     }
 
     #[test]
@@ -366,12 +375,12 @@ mod tests {
             let chosen: Vec<IpNet> = chosen.map(|net| net.parse().unwrap()).collect();
             for net in &chosen {
                 routing.put(
-                    RouteKey { table: 254, destination: *net, metric: 0, link: 2 },
-                    Way::through(2, None),
+                    RouteKey { table: 254, destination: *net, metric: 0, link: LinkIndex(2) },
+                    Way::through(LinkIndex(2), None),
                 );
             }
-            routing.put(key(100, "10.0.0.0/30"), Way::through(2, None));
-            routing.put(key(300, "10.0.0.0/30"), Way::through(2, None));
+            routing.put(key(100, "10.0.0.0/30"), Way::through(LinkIndex(2), None));
+            routing.put(key(300, "10.0.0.0/30"), Way::through(LinkIndex(2), None));
             for address in [
                 "10.0.0.0",
                 "10.0.0.7",
@@ -404,13 +413,13 @@ mod tests {
         let mut routing = Routing::default();
         let gateway: IpAddr = "10.0.0.254".parse().unwrap();
         let of = |metric| RouteKey { metric, ..key(254, "10.9.0.0/16") };
-        routing.put(of(1), Way::through(2, Some(gateway)));
-        routing.put(of(2), Way::through(2, Some(gateway)));
-        routing.put(of(3), Way::through(2, None));
-        assert_eq!(routing.links_to_gateway(gateway).collect::<Vec<_>>(), [2]);
-        assert_eq!(routing.networks(2).count(), 1);
-        routing.put(of(1), Way::through(3, None));
-        assert_eq!(routing.links_to_gateway(gateway).collect::<Vec<_>>(), [2]);
+        routing.put(of(1), Way::through(LinkIndex(2), Some(gateway)));
+        routing.put(of(2), Way::through(LinkIndex(2), Some(gateway)));
+        routing.put(of(3), Way::through(LinkIndex(2), None));
+        assert_eq!(routing.links_to_gateway(gateway).collect::<Vec<_>>(), [LinkIndex(2)]);
+        assert_eq!(routing.networks(LinkIndex(2)).count(), 1);
+        routing.put(of(1), Way::through(LinkIndex(3), None));
+        assert_eq!(routing.links_to_gateway(gateway).collect::<Vec<_>>(), [LinkIndex(2)]);
         routing.take(&of(2));
         assert_eq!(routing.gateways().count(), 0);
         for metric in 1..4 {
@@ -422,11 +431,11 @@ mod tests {
     #[test]
     fn a_network_stays_while_one_of_two_routes_leads_to_it() {
         let mut routing = Routing::default();
-        let both = RouteKey { link: 0, ..key(254, "10.9.0.0/16") };
-        let hops = [2, 3].map(|link| Hop { link, gateway: None }).to_vec();
+        let both = RouteKey { link: LinkIndex::NONE, ..key(254, "10.9.0.0/16") };
+        let hops = [2, 3].map(|link| Hop { link: LinkIndex(link), gateway: None }).to_vec();
         routing.put(both, Way { kind: RouteKind::Unicast, hops });
-        routing.put(key(254, "10.9.0.0/16"), Way::through(2, None));
+        routing.put(key(254, "10.9.0.0/16"), Way::through(LinkIndex(2), None));
         routing.take(&both);
-        assert_eq!((routing.networks(2).count(), routing.networks(3).count()), (1, 0));
+        assert_eq!((routing.networks(LinkIndex(2)).count(), routing.networks(LinkIndex(3)).count()), (1, 0));
     }
 }

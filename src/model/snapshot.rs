@@ -8,11 +8,11 @@ use std::ops::RangeInclusive;
 
 use ipnet::{IpNet, Ipv4Net};
 
-use super::Mac;
 use super::inventory::Mode;
 use super::names;
 pub use super::routing::{Action, Hop, RouteKey, RouteKind, Routing, Rule, Way, is_host};
 pub use super::setting::Setting;
+use super::{LinkIndex, Mac, NetnsId};
 
 /// The kernel's state, as far as we need it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -20,7 +20,7 @@ pub struct Snapshot {
     /// Facts of the host that are no objects.
     pub host: Host,
     /// The links of the host's namespace, by ifindex.
-    pub links: BTreeMap<u32, Link>,
+    pub links: BTreeMap<LinkIndex, Link>,
     /// The addresses of the host's namespace.
     pub addresses: BTreeMap<AddressKey, HostAddress>,
     /// The unicast routes of the host that have no gateway or lead to a single host, and all of ours; and those of any
@@ -31,11 +31,11 @@ pub struct Snapshot {
     /// The policy rules of both families.
     pub rules: BTreeSet<Rule>,
     /// The neighbour tables of the host's links: by the neighbour's address and the link's ifindex.
-    pub neighbours: BTreeMap<(IpAddr, u32), Neighbour>,
+    pub neighbours: BTreeMap<(IpAddr, LinkIndex), Neighbour>,
     /// The proxy neighbour entries of the host's links; the value tells whether they bear our mark.
-    pub proxies: BTreeMap<(u32, Ipv6Addr), bool>,
+    pub proxies: BTreeMap<(LinkIndex, Ipv6Addr), bool>,
     /// The sysctls of our shims, by ifindex. A setting that the kernel does not have is not in the map.
-    pub settings: BTreeMap<u32, BTreeMap<Setting, i64>>,
+    pub settings: BTreeMap<LinkIndex, BTreeMap<Setting, i64>>,
     /// The filters of our shims.
     pub filter: Filter,
     /// The namespaces of the processes that were asked for ([`crate::kernel::Kernel::locate`]), by process id.
@@ -52,7 +52,7 @@ impl Snapshot {
     }
 
     /// Our shims, each with its parent's ifindex.
-    pub fn shims(&self) -> impl Iterator<Item = (u32, &Link)> {
+    pub fn shims(&self) -> impl Iterator<Item = (LinkIndex, &Link)> {
         self.links.values().filter_map(|link| Some((link.shim_parent()?, link)))
     }
 }
@@ -95,7 +95,7 @@ pub enum Sysctls {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Link {
     /// Its ifindex.
-    pub index: u32,
+    pub index: LinkIndex,
     /// Its name.
     pub name: String,
     /// What it is.
@@ -113,9 +113,9 @@ pub struct Link {
     /// The MAC that its alias says we made it with ([`super::names::made_with`]).
     pub made_with: Option<Mac>,
     /// The ifindex of the link below it (`IFLA_LINK`), if that is in this namespace.
-    pub lower: Option<u32>,
+    pub lower: Option<LinkIndex>,
     /// The ifindex of the bridge, bond or VRF that it is a port of.
-    pub master: Option<u32>,
+    pub master: Option<LinkIndex>,
     /// A Wi-Fi interface: a station drops frames to foreign MACs.
     pub wireless: bool,
     /// Its own `arp_ignore`. The kernel goes by the greater of this and [`Host::arp_ignore`].
@@ -126,8 +126,9 @@ impl Link {
     /// If this link is one of our shims: the ifindex of its parent. Either mark suffices, so that the other can
     /// be put back. A marked link whose parent has left the namespace counts too, with parent 0, so that it is
     /// cleaned away. A guest's NIC that was marked by its root does not.
-    pub fn shim_parent(&self) -> Option<u32> {
-        is_shim(&self.kind, &self.name, self.group, self.made_with).then_some(self.lower.unwrap_or(0))
+    pub fn shim_parent(&self) -> Option<LinkIndex> {
+        is_shim(&self.kind, &self.name, self.group, self.made_with)
+            .then_some(self.lower.unwrap_or(LinkIndex::NONE))
     }
 }
 
@@ -155,7 +156,7 @@ pub enum LinkKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AddressKey {
     /// The link's ifindex.
-    pub link: u32,
+    pub link: LinkIndex,
     /// The address and the length of its prefix, in bits.
     pub address: IpNet,
 }
@@ -253,16 +254,11 @@ pub struct Filter {
     pub usable: bool,
     /// Why there can be none, or what it cannot do, in a sentence.
     pub lacks: Option<String>,
-    /// The filter of each shim, by the ifindex that it was made for. [`Filter::NO_LINK`] has the objects of our table
+    /// The filter of each shim, by the ifindex that it was made for. [`LinkIndex::NONE`] has the objects of our table
     /// that belong to no shim. Where they are no longer known, those that were seen last.
-    pub shims: BTreeMap<u32, ShimFilter>,
+    pub shims: BTreeMap<LinkIndex, ShimFilter>,
     /// The chains of others in the family netdev that can take frames away.
     pub foreign: Vec<ForeignChain>,
-}
-
-impl Filter {
-    /// The ifindex of no link.
-    pub const NO_LINK: u32 = 0;
 }
 
 /// A chain of somebody else at a hook of links, in whose table something drops, forwards or queues frames.
@@ -295,18 +291,18 @@ pub struct ChildKey {
     /// The namespace.
     pub netns: Netns,
     /// Its ifindex there.
-    pub index: u32,
+    pub index: LinkIndex,
 }
 
 impl ChildKey {
     /// Before all others.
-    pub const FIRST: ChildKey = ChildKey { netns: Netns::Host, index: 0 };
+    pub const FIRST: ChildKey = ChildKey { netns: Netns::Host, index: LinkIndex::NONE };
     /// After all others.
-    pub const LAST: ChildKey = ChildKey { netns: Netns::Id(i32::MAX), index: u32::MAX };
+    pub const LAST: ChildKey = ChildKey { netns: Netns::Id(NetnsId::LAST), index: LinkIndex::LAST };
 
     /// All of one namespace.
     pub fn all_in(netns: Netns) -> RangeInclusive<ChildKey> {
-        ChildKey { netns, index: 0 }..=ChildKey { netns, index: u32::MAX }
+        ChildKey { netns, index: LinkIndex::NONE }..=ChildKey { netns, index: LinkIndex::LAST }
     }
 }
 
@@ -316,7 +312,7 @@ pub enum Netns {
     /// The host's own.
     Host,
     /// Another, by its netns id.
-    Id(i32),
+    Id(NetnsId),
 }
 
 impl fmt::Display for Netns {
@@ -332,7 +328,7 @@ impl fmt::Display for Netns {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Child {
     /// The parent's ifindex in the host's namespace.
-    pub parent: u32,
+    pub parent: LinkIndex,
     /// Its MAC.
     pub mac: Mac,
     /// Its mode.
@@ -366,7 +362,7 @@ pub struct Sources {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Master {
     /// Its ifindex in the guest's namespace.
-    pub index: u32,
+    pub index: LinkIndex,
     /// Its name there.
     pub name: String,
     /// Its MAC, from which it sends.
@@ -375,7 +371,7 @@ pub struct Master {
 
 impl Child {
     /// A link with these properties, of which the addresses are not known yet; `None` if it is of another kind.
-    pub fn of_link(kind: &LinkKind, parent: u32, mac: Mac, name: &str, up: bool) -> Option<Child> {
+    pub fn of_link(kind: &LinkKind, parent: LinkIndex, mac: Mac, name: &str, up: bool) -> Option<Child> {
         let (mode, tap) = match kind {
             LinkKind::Macvlan(mode) => (*mode, false),
             LinkKind::Macvtap(mode) => (*mode, true),

@@ -13,7 +13,7 @@ use crate::config::Probe;
 use crate::model::routing::RouteKind;
 use crate::model::snapshot::{GuestAddress, Link, Neighbour, NeighbourState};
 use crate::model::status::Problem;
-use crate::model::{Family, Mac};
+use crate::model::{Family, LinkIndex, Mac};
 
 /// Why an address is refused. The codes are part of the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -144,7 +144,7 @@ pub struct Claimant {
 
 impl Claimant {
     /// Our neighbour entry names one of its MACs.
-    pub(super) fn holds(&self, ground: &Ground<'_>, parent: u32, ip: IpAddr) -> bool {
+    pub(super) fn holds(&self, ground: &Ground<'_>, parent: LinkIndex, ip: IpAddr) -> bool {
         self.reached_at.iter().any(|mac| ground.holds(parent, *mac, ip))
     }
 }
@@ -332,7 +332,7 @@ fn is_asked_first(ground: &Ground<'_>, parent: &Link, claimant: &Claimant, ip: I
 }
 
 /// A machine of the LAN answers for an address just now.
-pub(super) fn is_answered(ground: &Ground<'_>, parent: u32, ip: IpAddr) -> bool {
+pub(super) fn is_answered(ground: &Ground<'_>, parent: LinkIndex, ip: IpAddr) -> bool {
     let entry = ground.snapshot.neighbours.get(&(ip, parent));
     entry.is_some_and(|entry| entry.state == NeighbourState::Reachable)
 }

@@ -20,7 +20,7 @@ use super::tenure::Tenure;
 use crate::config::Config;
 use crate::model::neighbours::solicited_node;
 use crate::model::snapshot::ChildKey;
-use crate::model::{Changes, Snapshot};
+use crate::model::{Changes, LinkIndex, Snapshot};
 
 /// Decides on what has changed since `desired` was decided, and returns the addresses that have to be compared
 /// with the kernel again ([`super::diff_at()`]). `None` if it takes a full decision: `desired` must then be
@@ -95,7 +95,7 @@ fn amend_upon(
 /// The groups with an entry of ours that questions about these addresses go to.
 fn groups(snapshot: &Snapshot, addresses: &BTreeSet<IpAddr>) -> BTreeSet<IpAddr> {
     let stands = |group: &IpAddr| {
-        let mut entries = snapshot.neighbours.range((*group, 0)..=(*group, u32::MAX));
+        let mut entries = snapshot.neighbours.range((*group, LinkIndex::NONE)..=(*group, LinkIndex::LAST));
         entries.any(|(_, entry)| entry.ours)
     };
     addresses.iter().filter_map(|address| solicited_node(*address)).filter(stands).collect()

@@ -12,13 +12,14 @@ use ipnet::{IpNet, Ipv4Net};
 
 use super::desired::Shim;
 use super::ground::Ground;
+use crate::model::LinkIndex;
 use crate::model::snapshot::LinkKind;
 
 /// The addresses that guests may ask for, each as a range of one, and the configured ranges: what the strangers there
 /// announce shall be heard. No range lies within another.
-pub(super) fn answers(ground: &Ground<'_>, parent: u32, shim: &Shim) -> BTreeSet<Ipv4Net> {
+pub(super) fn answers(ground: &Ground<'_>, parent: LinkIndex, shim: &Shim) -> BTreeSet<Ipv4Net> {
     let standing = shim.shim.index;
-    let here = |link: u32| link == parent || Some(link) == standing || is_beside(ground, link, parent);
+    let here = |link: LinkIndex| link == parent || Some(link) == standing || is_beside(ground, link, parent);
     let hosts = ground.snapshot.addresses.iter().filter(|(_, address)| !address.ours);
     let hosts = hosts.filter_map(|(key, _)| {
         let IpAddr::V4(address) = key.address.addr() else { return None };
@@ -42,7 +43,7 @@ fn range(range: &IpNet) -> Option<Ipv4Net> {
 }
 
 /// A macvlan link of the host itself on that parent, as keepalived makes one for a virtual MAC.
-fn is_beside(ground: &Ground<'_>, link: u32, parent: u32) -> bool {
+fn is_beside(ground: &Ground<'_>, link: LinkIndex, parent: LinkIndex) -> bool {
     let link = ground.snapshot.links.get(&link);
     link.is_some_and(|link| {
         matches!(link.kind, LinkKind::Macvlan(_))
@@ -53,7 +54,7 @@ fn is_beside(ground: &Ground<'_>, link: u32, parent: u32) -> bool {
 
 /// An address of another link, where the parent itself would answer for it and guests may be expected to ask: it lies
 /// where the parent leads without a gateway, or where the configuration admits guests.
-fn is_answered_on(ground: &Ground<'_>, parent: u32, address: Ipv4Addr) -> bool {
+fn is_answered_on(ground: &Ground<'_>, parent: LinkIndex, address: Ipv4Addr) -> bool {
     let Some(link) = ground.snapshot.links.get(&parent) else { return false };
     let near = |address: IpAddr| {
         ground.networks(link).any(|range| range.contains(&address))

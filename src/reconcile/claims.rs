@@ -13,7 +13,7 @@ use super::ground::{Ground, Holding, HostFacts};
 use super::kin::reached_at;
 use super::suspects::Suspect;
 use crate::model::snapshot::{Child, ChildKey};
-use crate::model::{Mac, NicKey, Snapshot};
+use crate::model::{LinkIndex, Mac, NicKey, Snapshot};
 
 /// The first of all addresses in their order, and the last.
 const FIRST: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
@@ -29,7 +29,7 @@ pub struct Parties {
     /// The MACs that the servers gave to the NICs that are served.
     pub given: BTreeMap<NicKey, Mac>,
     /// The parents on which no shim can stand, by ifindex: nobody can hold anything there.
-    pub blocked: BTreeSet<u32>,
+    pub blocked: BTreeSet<LinkIndex>,
 }
 
 /// Where a child that is served belongs.

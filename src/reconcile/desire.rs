@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::model::inventory::{Guest, GuestKind, Inventory, Mode, Nic, NicParent, OptOut, Power};
 use crate::model::snapshot::{Child, ChildKey, Netns};
 use crate::model::status::Problem;
-use crate::model::{Family, Mac, NicKey, Snapshot};
+use crate::model::{Family, LinkIndex, Mac, NicKey, Snapshot};
 
 /// Decides. `memory` is what the last call left, updated to what the next one needs.
 pub fn desire(
@@ -166,8 +166,8 @@ fn parties(
     });
     let orphans = orphans.map(|(key, _)| *key).collect();
     parties.orphans = orphans;
-    let parents: BTreeSet<u32> = decisions.values().filter_map(Decision::parent).collect();
-    let blocked = |parent: &u32| {
+    let parents: BTreeSet<LinkIndex> = decisions.values().filter_map(Decision::parent).collect();
+    let blocked = |parent: &LinkIndex| {
         let link = ground.snapshot.links.get(parent);
         link.is_none_or(|link| shim::obstacle(ground, link).is_some())
     };
@@ -178,7 +178,7 @@ fn parties(
 /// The rules that must stand: where our own table is used by any route.
 pub(super) fn rules(
     ground: &Ground<'_>,
-    shims: &BTreeMap<u32, Shim>,
+    shims: &BTreeMap<LinkIndex, Shim>,
     holders: &BTreeMap<IpAddr, Holder>,
 ) -> BTreeMap<Family, u32> {
     let stands = |parent| shims.get(parent).is_some_and(|shim: &Shim| shim.obstacle.is_none());

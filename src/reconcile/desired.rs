@@ -18,7 +18,7 @@ use super::tenure::{Contest, Tenure, WAIT};
 use crate::config::Config;
 use crate::model::snapshot::{ChildKey, Setting};
 use crate::model::status::Problem;
-use crate::model::{Family, GuestKey, Inventory, Mac, NicKey, PerFamily, ShimRef, Snapshot};
+use crate::model::{Family, GuestKey, Inventory, LinkIndex, Mac, NicKey, PerFamily, ShimRef, Snapshot};
 
 /// What this process remembers beside the kernel's state. Losing it costs time, never correctness.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -45,7 +45,7 @@ pub struct Memory {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Desired {
     /// By the parent's ifindex.
-    pub shims: BTreeMap<u32, Shim>,
+    pub shims: BTreeMap<LinkIndex, Shim>,
     /// The rules that must stand: the priority of each.
     pub rules: BTreeMap<Family, u32>,
     /// The decision on every macvlan NIC.
@@ -109,7 +109,7 @@ pub struct Holder {
     /// The child that has it.
     pub child: ChildKey,
     /// The child's parent, by ifindex.
-    pub parent: u32,
+    pub parent: LinkIndex,
     /// The MAC at which the child is reached: its own, but for a sibling of the NIC in another mode.
     pub mac: Mac,
     /// The preferred source.
@@ -134,7 +134,7 @@ pub enum Decision {
         /// Where the kernel shows it.
         child: ChildKey,
         /// The parent's ifindex, by the kernel's word.
-        parent: u32,
+        parent: LinkIndex,
         /// Its MAC, by the kernel's word.
         mac: Mac,
     },
@@ -142,7 +142,7 @@ pub enum Decision {
 
 impl Decision {
     /// The parent's ifindex, if it is served.
-    pub fn parent(&self) -> Option<u32> {
+    pub fn parent(&self) -> Option<LinkIndex> {
         match self {
             Decision::Served { parent, .. } => Some(*parent),
             _ => None,

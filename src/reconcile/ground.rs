@@ -16,7 +16,7 @@ use crate::model::names::{MAIN_RULE_PRIORITY, TABLE, TABLE_LOCAL, TABLE_MAIN, me
 use crate::model::routing::{Action, is_host};
 use crate::model::snapshot::{AddressKey, ChildKey, Link, LinkKind, RouteKey, RouteKind, Rule};
 use crate::model::status::Problem;
-use crate::model::{Family, Mac, Snapshot};
+use crate::model::{Family, LinkIndex, Mac, Snapshot};
 
 /// What every verdict stands on: the kernel's state, the configuration, and what follows from them for all.
 #[derive(Clone, Copy, Debug)]
@@ -37,9 +37,9 @@ pub struct HostFacts {
     /// The members of the servers' clusters by their addresses.
     pub members: BTreeMap<IpAddr, String>,
     /// The host's addresses of each link that may be a preferred source, best first.
-    sources: BTreeMap<u32, Vec<Source>>,
+    sources: BTreeMap<LinkIndex, Vec<Source>>,
     /// The ifindex of the standing shim of each parent.
-    shims: BTreeMap<u32, u32>,
+    shims: BTreeMap<LinkIndex, LinkIndex>,
     /// Those of which an address turned out to be another machine's.
     pub(super) distrusted: BTreeSet<Suspect>,
     /// What was held though no server vouches for it: the kernel drops our entries with a link's carrier or last address.
@@ -53,7 +53,7 @@ pub struct HostFacts {
 }
 
 /// A parent's ifindex, and who holds which address there, by the MAC at which it is reached.
-pub type Holding = (u32, Mac, IpAddr);
+pub type Holding = (LinkIndex, Mac, IpAddr);
 
 /// An address that packets to a guest may come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,7 +73,7 @@ impl HostFacts {
         let given = given.chain([&config.shim.addresses]).flatten().copied();
         // Ours are there because the configuration gives them, or about to go.
         let theirs = snapshot.addresses.iter().filter(|(_, address)| !address.ours);
-        let shim_links: BTreeSet<u32> = snapshot.shims().map(|(_, link)| link.index).collect();
+        let shim_links: BTreeSet<LinkIndex> = snapshot.shims().map(|(_, link)| link.index).collect();
         let mut facts = HostFacts {
             own: theirs.map(|(key, _)| key.address.addr()).chain(given).collect(),
             members: members.collect(),
@@ -120,35 +120,35 @@ impl HostFacts {
     }
 
     /// Our neighbour entry on the shim of that very parent names this MAC, or did so before it went with other things.
-    pub fn holds(&self, snapshot: &Snapshot, parent: u32, mac: Mac, address: IpAddr) -> bool {
+    pub fn holds(&self, snapshot: &Snapshot, parent: LinkIndex, mac: Mac, address: IpAddr) -> bool {
         self.is_named(snapshot, parent, mac, address) || self.unclaimed.contains(&(parent, mac, address))
     }
 
     /// Our neighbour entry on the shim of that very parent names this MAC now.
-    pub(super) fn is_named(&self, snapshot: &Snapshot, parent: u32, mac: Mac, address: IpAddr) -> bool {
+    pub(super) fn is_named(&self, snapshot: &Snapshot, parent: LinkIndex, mac: Mac, address: IpAddr) -> bool {
         self.shims.get(&parent).is_some_and(|shim| names(snapshot, *shim, mac, address))
     }
 }
 
-fn names(snapshot: &Snapshot, shim: u32, mac: Mac, address: IpAddr) -> bool {
+fn names(snapshot: &Snapshot, shim: LinkIndex, mac: Mac, address: IpAddr) -> bool {
     let entry = snapshot.neighbours.get(&(address, shim));
     entry.is_some_and(|entry| entry.ours && entry.mac == Some(mac))
 }
 
 impl<'a> Ground<'a> {
     /// The standing shim of a parent.
-    pub fn shim(&self, parent: u32) -> Option<&'a Link> {
+    pub fn shim(&self, parent: LinkIndex) -> Option<&'a Link> {
         self.facts.shims.get(&parent).and_then(|index| self.snapshot.links.get(index))
     }
 
     /// All standing shims, each with its parent's ifindex.
-    pub fn shims(&self) -> impl Iterator<Item = (u32, &'a Link)> {
+    pub fn shims(&self) -> impl Iterator<Item = (LinkIndex, &'a Link)> {
         let links = &self.snapshot.links;
         self.facts.shims.iter().filter_map(|(parent, index)| Some((*parent, links.get(index)?)))
     }
 
     /// Our neighbour entry on the shim of that very parent names this MAC, or did so before it went with other things.
-    pub fn holds(&self, parent: u32, mac: Mac, address: IpAddr) -> bool {
+    pub fn holds(&self, parent: LinkIndex, mac: Mac, address: IpAddr) -> bool {
         self.facts.holds(self.snapshot, parent, mac, address)
     }
 
@@ -167,8 +167,9 @@ impl<'a> Ground<'a> {
     /// when it goes up: until then nothing has become another's.
     pub(super) fn latent_networks(&self, parent: &Link) -> impl Iterator<Item = IpNet> {
         let (index, down) = (parent.index, !parent.up);
-        let key = |index| AddressKey { link: index, address: IpNet::V4(Default::default()) };
-        let addresses = self.snapshot.addresses.range(key(index)..key(index + 1)).filter(move |_| down);
+        let first = AddressKey { link: index, address: Family::V4.everything() };
+        let of_link = self.snapshot.addresses.range(first..).take_while(move |(key, _)| key.link == index);
+        let addresses = of_link.filter(move |_| down);
         let networks = addresses.filter(|(_, value)| !value.ours).map(|(key, value)| key.network(value));
         networks.filter(|net| !is_host(net))
     }
@@ -181,7 +182,7 @@ impl<'a> Ground<'a> {
     }
 
     /// The host's global addresses on a parent, of both families.
-    pub fn host_addresses(&self, parent: u32) -> impl Iterator<Item = IpAddr> {
+    pub fn host_addresses(&self, parent: LinkIndex) -> impl Iterator<Item = IpAddr> {
         self.facts.sources.get(&parent).into_iter().flatten().map(|source| source.address)
     }
 
@@ -232,7 +233,7 @@ impl<'a> Ground<'a> {
     pub fn route_in_the_way(&self, destination: IpNet) -> Option<Problem> {
         let family = Family::of(destination);
         let key = |link| RouteKey { table: self.table(family), destination, metric: metric(family), link };
-        let mut routes = self.snapshot.routes.range(key(0)..=key(u32::MAX));
+        let mut routes = self.snapshot.routes.range(key(LinkIndex::NONE)..=key(LinkIndex::LAST));
         let (key, route) = routes.find(|(_, route)| !route.ours)?;
         let link = self.snapshot.links.get(&key.link).map_or("?", |link| link.name.as_str());
         let (what, dev) = match route.kind {
@@ -286,8 +287,8 @@ impl<'a> Ground<'a> {
 
 /// The shim of each parent. If two bear our mark, the one with the right name counts, then the older. One that
 /// cannot serve does not count: in another mode, or with a MAC that keeps it from going up.
-fn standing_shims(snapshot: &Snapshot, refused_macs: &BTreeSet<Mac>) -> BTreeMap<u32, u32> {
-    let mut shims: BTreeMap<u32, &Link> = BTreeMap::new();
+fn standing_shims(snapshot: &Snapshot, refused_macs: &BTreeSet<Mac>) -> BTreeMap<LinkIndex, LinkIndex> {
+    let mut shims: BTreeMap<LinkIndex, &Link> = BTreeMap::new();
     for (parent, link) in snapshot.shims() {
         let refused = !link.up && link.mac.is_some_and(|mac| refused_macs.contains(&mac));
         if refused || link.kind != LinkKind::Macvlan(Mode::Bridge) {

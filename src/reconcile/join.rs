@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::ground::Ground;
 use crate::model::inventory::{Guest, GuestKind, Inventory, Mode, Nic, NicParent, Power};
 use crate::model::snapshot::{Child, ChildKey, Netns};
-use crate::model::{GuestKey, NicKey};
+use crate::model::{GuestKey, LinkIndex, NicKey};
 
 /// The children of NICs.
 pub type Joins = BTreeMap<NicKey, ChildKey>;
@@ -120,7 +120,7 @@ pub fn doubts(ground: &Ground<'_>, inventory: &Inventory, joins: &Joins) -> BTre
         .iter()
         .filter(|(key, child)| !child.tap && key.netns != Netns::Host && !joined.contains(key))
         .filter(|(_, child)| child.mode != Mode::Source);
-    let strange: BTreeSet<u32> = strange.map(|(_, child)| child.parent).collect();
+    let strange: BTreeSet<LinkIndex> = strange.map(|(_, child)| child.parent).collect();
     let in_doubt = running_nics(inventory).filter(|(key, guest, nic)| {
         let Some(parent) = parent_of(ground, nic) else { return false };
         let on_parent = |child: &&ChildKey| children[*child].parent == parent;
@@ -153,7 +153,7 @@ fn running_nics(inventory: &Inventory) -> impl Iterator<Item = (NicKey, &Guest, 
 }
 
 /// The ifindex of the link that the configuration hangs a NIC on.
-fn parent_of(ground: &Ground<'_>, nic: &Nic) -> Option<u32> {
+fn parent_of(ground: &Ground<'_>, nic: &Nic) -> Option<LinkIndex> {
     match &nic.parent {
         NicParent::Link { name, vlan } => ground.resolve(name, *vlan).map(|link| link.index),
         NicParent::Unknown(_) => None,

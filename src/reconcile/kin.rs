@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::join::Joins;
 use crate::model::inventory::Mode;
 use crate::model::snapshot::{Child, ChildKey, Netns};
-use crate::model::{Mac, NicKey, Snapshot};
+use crate::model::{LinkIndex, Mac, NicKey, Snapshot};
 
 /// The NIC that every child counts as, if it is one or is beside one: in the same namespace, on the same parent. Beside
 /// several it is the first one's.
@@ -23,7 +23,7 @@ pub(super) fn kin<'a>(snapshot: &Snapshot, joins: &'a Joins) -> BTreeMap<ChildKe
 /// The children beside this one, in the order of their keys. What is in the host's own namespace is nobody's kin; nor is
 /// what is down, for that may have any MAC, another guest's too; nor what only listens in.
 pub(super) fn beside(snapshot: &Snapshot, key: ChildKey) -> impl Iterator<Item = (ChildKey, &Child)> {
-    let all = ChildKey { index: 0, ..key }..=ChildKey { index: u32::MAX, ..key };
+    let all = ChildKey { index: LinkIndex(0), ..key }..=ChildKey { index: LinkIndex::LAST, ..key };
     let parent = snapshot.children.get(&key).map(|child| child.parent);
     let of_guest = key.netns != Netns::Host;
     let others = snapshot.children.range(all).filter(move |(other, child)| {

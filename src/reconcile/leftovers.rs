@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use super::desired::Desired;
 use super::ground::Ground;
 use super::tenure::Tenure;
+use crate::model::LinkIndex;
 use crate::model::names::{TABLE, TABLE_MAIN};
 use crate::model::snapshot::{ChildKey, Link, RouteKey};
 
@@ -81,7 +82,8 @@ fn whose(ground: &Ground<'_>, desired: &Desired, address: IpAddr) -> Option<Chil
         return None;
     }
     let key = |table, metric, link| RouteKey { table, destination: host, metric, link };
-    let all = |table| snapshot.routes.range(key(table, 0, 0)..=key(table, u32::MAX, u32::MAX));
+    let all =
+        |table| snapshot.routes.range(key(table, 0, LinkIndex::NONE)..=key(table, u32::MAX, LinkIndex::LAST));
     let ours = [TABLE, TABLE_MAIN].into_iter().flat_map(all).filter(|(_, route)| route.ours);
     ours.map(|(key, _)| key.link).find_map(|link| {
         let parent = snapshot.links.get(&link).and_then(Link::shim_parent)?;

@@ -14,7 +14,7 @@ use super::shim::{self, Obstacle};
 use crate::model::inventory::{Guest, GuestKind, Inventory, Mode, NicParent};
 use crate::model::snapshot::Link;
 use crate::model::status::Problem;
-use crate::model::{Family, GuestKey, Mac, PerFamily, ShimRef};
+use crate::model::{Family, GuestKey, LinkIndex, Mac, PerFamily, ShimRef};
 
 /// Makes the shims that the decisions ask for.
 pub(super) fn place_shims(
@@ -23,7 +23,7 @@ pub(super) fn place_shims(
     desired: &mut Desired,
     refused_macs: &BTreeSet<Mac>,
 ) {
-    let mut shims: BTreeMap<u32, Shim> = BTreeMap::new();
+    let mut shims: BTreeMap<LinkIndex, Shim> = BTreeMap::new();
     let wanted = wanted_parents(ground, inventory, desired);
     for (parent, why) in wanted {
         if let Some(link) = ground.snapshot.links.get(&parent) {
@@ -32,7 +32,7 @@ pub(super) fn place_shims(
         }
     }
     // A destination leads through one shim. Where a guest is known to be goes before a range of one address.
-    let standing: BTreeSet<u32> =
+    let standing: BTreeSet<LinkIndex> =
         shims.iter().filter(|(_, shim)| shim.obstacle.is_none()).map(|(parent, _)| *parent).collect();
     let Desired { holders, problems, .. } = desired;
     let is_host = |range: &IpNet| {
@@ -62,7 +62,7 @@ pub(super) fn place_shims(
 
 /// The MACs that the filter of a parent's shim lets pass: those of the NICs that are served and of their kin, and of what no server
 /// vouches for those that hold an address or pass already.
-fn macs(ground: &Ground<'_>, desired: &Desired, parent: u32) -> BTreeSet<Mac> {
+fn macs(ground: &Ground<'_>, desired: &Desired, parent: LinkIndex) -> BTreeSet<Mac> {
     let served = desired.parties.served.keys().filter_map(|key| ground.snapshot.children.get(key));
     let served = served.filter(|child| child.parent == parent && child.mode == Mode::Bridge);
     let served = served.map(|child| child.mac);
@@ -80,8 +80,8 @@ fn wanted_parents(
     ground: &Ground<'_>,
     inventory: &Inventory,
     desired: &mut Desired,
-) -> BTreeMap<u32, String> {
-    let mut wanted: BTreeMap<u32, String> = BTreeMap::new();
+) -> BTreeMap<LinkIndex, String> {
+    let mut wanted: BTreeMap<LinkIndex, String> = BTreeMap::new();
     for (key, decision) in &desired.decisions {
         if let Decision::Served { parent, .. } = decision {
             wanted.entry(*parent).or_insert_with(|| format!("{key} is on it"));
@@ -98,7 +98,7 @@ fn wanted_parents(
         }
     }
     let general_keep = ground.config.shim.keep;
-    let not_kept: BTreeSet<u32> = (ground.config.parents.iter())
+    let not_kept: BTreeSet<LinkIndex> = (ground.config.parents.iter())
         .filter(|(_, parent)| parent.keep == Some(false))
         .filter_map(|(name, _)| Some(ground.resolve(name, None)?.index))
         .collect();

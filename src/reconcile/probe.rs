@@ -14,7 +14,7 @@ use super::schedule::Error;
 use crate::config::{Config, Probe};
 use crate::model::plan::Scope;
 use crate::model::snapshot::{ChildKey, NeighbourState};
-use crate::model::{Op, Snapshot};
+use crate::model::{LinkIndex, Op, Snapshot};
 
 /// A standing address is asked for again after this time: a service may have moved to another machine.
 const AGAIN: Duration = Duration::from_secs(600);
@@ -48,7 +48,7 @@ pub struct Probes {
 #[derive(Clone, Debug, PartialEq)]
 struct Subject {
     child: ChildKey,
-    parent: u32,
+    parent: LinkIndex,
     /// Its route waits for nobody to answer.
     waits: bool,
     /// Another machine is known to have it.
@@ -260,7 +260,7 @@ fn subject(
 }
 
 /// The question to everybody is under way, or was put in vain.
-fn is_settled(snapshot: &Snapshot, parent: u32, address: IpAddr) -> bool {
+fn is_settled(snapshot: &Snapshot, parent: LinkIndex, address: IpAddr) -> bool {
     let entry = snapshot.neighbours.get(&(address, parent));
     entry.is_some_and(|entry| entry.is_nobodys() || entry.is_asked_for())
 }
@@ -275,10 +275,10 @@ fn is_open(verdict: &Verdict) -> bool {
 mod tests {
     use super::*;
     use crate::model::snapshot::{Link, LinkKind, Neighbour, Netns};
-    use crate::model::{Mac, PerFamily, ShimRef};
+    use crate::model::{Mac, NetnsId, PerFamily, ShimRef};
     use crate::reconcile::desired::{Holder, Shim};
 
-    const PARENT: u32 = 2;
+    const PARENT: LinkIndex = LinkIndex(2);
 
     /// A parent on which so many guests hold an address each.
     fn guests(count: u8) -> (Desired, Snapshot) {
@@ -300,7 +300,7 @@ mod tests {
         };
         let snapshot = Snapshot { links: [(PARENT, eth0)].into(), ..Snapshot::default() };
         let shim = Shim {
-            shim: ShimRef { name: "mvs-eth0".to_owned(), index: Some(3) },
+            shim: ShimRef { name: "mvs-eth0".to_owned(), index: Some(LinkIndex(3)) },
             parent: "eth0".to_owned(),
             mac,
             mtu: 1500,
@@ -315,7 +315,7 @@ mod tests {
             answers: BTreeSet::new(),
         };
         let holder = |last: u8| {
-            let child = ChildKey { netns: Netns::Id(last.into()), index: 7 };
+            let child = ChildKey { netns: Netns::Id(NetnsId(last.into())), index: LinkIndex(7) };
             let source = IpAddr::from([192, 0, 2, 254]);
             (IpAddr::from([192, 0, 2, last]), Holder { child, parent: PARENT, mac, source, nic: None })
         };

@@ -8,10 +8,10 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::ground::Ground;
-use crate::model::Family;
 use crate::model::names::TABLE_MAIN;
 use crate::model::routing::{Action, RouteKind, Rule, Way};
 use crate::model::snapshot::{Link, LinkKind};
+use crate::model::{Family, LinkIndex};
 
 /// Where an address leads.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -64,7 +64,7 @@ fn in_table<'a>(
 ) -> Option<Leads<'a>> {
     let routing = &ground.snapshot.routing;
     let long_enough = |net: &IpNet| rule.suppressed_length.is_none_or(|length| net.prefix_len() > length);
-    let in_group = |link: u32| {
+    let in_group = |link: LinkIndex| {
         let group = ground.snapshot.links.get(&link).map(|link| link.group);
         rule.suppressed_group.is_some_and(|suppressed| group == Some(suppressed))
     };
@@ -99,7 +99,7 @@ fn elsewhere(destination: IpNet, way: Option<&Way>) -> Leads<'_> {
 
 /// What goes out through a macvlan child of the parent arrives where what goes out through the parent does, and at the
 /// guests of the host as well.
-fn leads_to(ground: &Ground<'_>, link: u32, parent: &Link) -> bool {
+fn leads_to(ground: &Ground<'_>, link: LinkIndex, parent: &Link) -> bool {
     let is_upon = |link: &Link| matches!(link.kind, LinkKind::Macvlan(_)) && link.lower == Some(parent.index);
     link == parent.index || ground.snapshot.links.get(&link).is_some_and(is_upon)
 }

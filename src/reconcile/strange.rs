@@ -52,23 +52,23 @@ mod tests {
 
     use super::*;
     use crate::model::inventory::{Guest, Mode, Nic, NicParent, OptOut, Power};
-    use crate::model::{GuestKey, Mac, NicKey};
+    use crate::model::{GuestKey, LinkIndex, Mac, NetnsId, NicKey};
 
     const OWN: Mac = Mac([0x00, 0x16, 0x3e, 0, 0, 1]);
     const FOREIGN: Mac = Mac([0x02, 0x42, 0, 0, 0, 1]);
 
-    fn in_guest(netns: i32) -> ChildKey {
-        ChildKey { netns: Netns::Id(netns), index: 7 }
+    fn in_guest(netns: NetnsId) -> ChildKey {
+        ChildKey { netns: Netns::Id(netns), index: LinkIndex(7) }
     }
 
     fn on_host() -> ChildKey {
-        ChildKey { netns: Netns::Host, index: 7 }
+        ChildKey { netns: Netns::Host, index: LinkIndex(7) }
     }
 
     /// The ids of the servers that are asked when a child appears: LXD has a container with the MAC `OWN`, Incus none.
     fn asked(key: ChildKey, mac: Mac, tap: bool, incus: ServerState, joins: &Joins) -> Vec<String> {
         let child = Child {
-            parent: 2,
+            parent: LinkIndex(2),
             mac,
             mode: Mode::Bridge,
             name: "eth0".into(),
@@ -117,8 +117,8 @@ mod tests {
     #[test]
     fn the_server_whose_guest_has_the_mac_is_asked_and_no_other() {
         let connected = ServerState::Connected;
-        assert_eq!(asked(in_guest(1), OWN, false, connected, &Joins::new()), ["lxd"]);
-        assert!(asked(in_guest(1), FOREIGN, false, connected, &Joins::new()).is_empty());
+        assert_eq!(asked(in_guest(NetnsId(1)), OWN, false, connected, &Joins::new()), ["lxd"]);
+        assert!(asked(in_guest(NetnsId(1)), FOREIGN, false, connected, &Joins::new()).is_empty());
     }
 
     #[test]
@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn a_server_that_is_not_connected_may_be_back() {
         for state in [ServerState::Absent, ServerState::Failed, ServerState::Connecting] {
-            assert_eq!(asked(in_guest(1), FOREIGN, false, state, &Joins::new()), ["incus"]);
+            assert_eq!(asked(in_guest(NetnsId(1)), FOREIGN, false, state, &Joins::new()), ["incus"]);
             assert!(asked(on_host(), FOREIGN, false, state, &Joins::new()).is_empty());
         }
     }
@@ -140,8 +140,8 @@ mod tests {
     fn what_a_known_guest_makes_for_itself_is_no_reason() {
         let guest = GuestKey { server: ServerId("lxd".into()), project: "default".into(), name: "c2".into() };
         let nic = NicKey { guest, nic: "eth0".into() };
-        let joins: Joins = [(nic, ChildKey { netns: Netns::Id(1), index: 3 })].into();
-        assert!(asked(in_guest(1), OWN, false, ServerState::Absent, &joins).is_empty());
-        assert_eq!(asked(in_guest(2), OWN, false, ServerState::Connected, &joins), ["lxd"]);
+        let joins: Joins = [(nic, ChildKey { netns: Netns::Id(NetnsId(1)), index: LinkIndex(3) })].into();
+        assert!(asked(in_guest(NetnsId(1)), OWN, false, ServerState::Absent, &joins).is_empty());
+        assert_eq!(asked(in_guest(NetnsId(2)), OWN, false, ServerState::Connected, &joins), ["lxd"]);
     }
 }

@@ -36,7 +36,7 @@ use macvlan_shim::model::snapshot::{
     AddressKey, HostAddress, Link, LinkKind, Neighbour, NeighbourState, Route, RouteKey, RouteKind, Rule,
     Setting, ShimFilter, Snapshot, is_host,
 };
-use macvlan_shim::model::{Changes, Family, Mac, Op, ShimRef};
+use macvlan_shim::model::{Changes, Family, LinkIndex, Mac, Op, ShimRef};
 
 /// The kernel: what it shows, and what it hides.
 #[derive(Clone, Debug, Default)]
@@ -45,13 +45,13 @@ pub(crate) struct InMemoryKernel {
     pub(crate) snapshot: Snapshot,
     /// MACs of links in namespaces that we cannot see.
     pub(crate) hidden_macs: BTreeSet<Mac>,
-    last_index: u32,
+    last_index: LinkIndex,
 }
 
 impl InMemoryKernel {
     /// A kernel with these objects.
     pub(crate) fn new(snapshot: Snapshot) -> InMemoryKernel {
-        let last_index = snapshot.links.keys().next_back().copied().unwrap_or(0);
+        let last_index = snapshot.links.keys().next_back().copied().unwrap_or(LinkIndex::NONE);
         InMemoryKernel { snapshot, hidden_macs: BTreeSet::new(), last_index }
     }
 
@@ -111,7 +111,7 @@ impl InMemoryKernel {
             Op::AddAddress { shim, address } => self.add_own_address(shim, *address),
             Op::AddProxy { shim, address } => {
                 let link = self.index(shim)?;
-                self.needs_ipv6(link, true)?;
+                self.needs(link, Family::V6)?;
                 self.snapshot.proxies.insert((link, *address), true);
                 Ok(())
             }
@@ -208,7 +208,7 @@ impl InMemoryKernel {
     }
 
     /// Over IPv6 the question has an entry of its own.
-    fn ask(&mut self, link: u32, address: IpAddr, state: NeighbourState) {
+    fn ask(&mut self, link: LinkIndex, address: IpAddr, state: NeighbourState) {
         if let Some(group) = solicited_node(address) {
             let mac = Some(Mac([0x33, 0x33, 0xff, 0, 0, 0]));
             let entry = Neighbour { mac, state: NeighbourState::Permanent, ours: true };
@@ -218,7 +218,7 @@ impl InMemoryKernel {
         self.snapshot.neighbours.insert((address, link), asked);
     }
 
-    fn create(&mut self, name: &str, parent: u32, mac: Mac, mtu: u32) -> Result<(), String> {
+    fn create(&mut self, name: &str, parent: LinkIndex, mac: Mac, mtu: u32) -> Result<(), String> {
         if self.snapshot.link_named(name).is_some() {
             return Err("EEXIST".to_owned());
         }
@@ -261,9 +261,9 @@ impl InMemoryKernel {
     }
 
     /// An ifindex that no link had before.
-    pub(crate) fn next_index(&mut self) -> u32 {
-        let highest = self.snapshot.links.keys().next_back().copied().unwrap_or(0);
-        self.last_index = self.last_index.max(highest) + 1;
+    pub(crate) fn next_index(&mut self) -> LinkIndex {
+        let highest = self.snapshot.links.keys().next_back().copied().unwrap_or(LinkIndex::NONE);
+        self.last_index = LinkIndex(self.last_index.max(highest).0 + 1);
         self.last_index
     }
 
@@ -315,7 +315,7 @@ impl InMemoryKernel {
     }
 
     /// A link goes up, and the networks of its addresses are on it.
-    pub(crate) fn set_link_up(&mut self, index: u32) {
+    pub(crate) fn set_link_up(&mut self, index: LinkIndex) {
         if let Some(link) = self.snapshot.links.get_mut(&index) {
             link.up = true;
         }
@@ -422,7 +422,7 @@ impl InMemoryKernel {
     }
 
     /// Somebody sets a link down.
-    pub(crate) fn set_down(&mut self, link: u32) {
+    pub(crate) fn set_down(&mut self, link: LinkIndex) {
         if let Some(link) = self.snapshot.links.get_mut(&link) {
             link.up = false;
         }
@@ -434,7 +434,7 @@ impl InMemoryKernel {
     }
 
     /// A link goes: deleted by somebody, pulled out, or with the link below it.
-    pub(crate) fn remove_link(&mut self, index: u32) {
+    pub(crate) fn remove_link(&mut self, index: LinkIndex) {
         self.last_index = self.last_index.max(index);
         self.set_down(index);
         let addresses: Vec<_> =
@@ -451,7 +451,7 @@ impl InMemoryKernel {
     }
 
     /// Takes the routes, neighbours and proxies of a family from a link.
-    fn flush(&mut self, link: u32, family: impl Fn(&IpAddr) -> bool) {
+    fn flush(&mut self, link: LinkIndex, family: impl Fn(&IpAddr) -> bool) {
         self.snapshot.routes.retain(|key, _| key.link != link || !family(&key.destination.addr()));
         self.snapshot.routing.take_link(link, |destination| family(&destination.addr()));
         self.snapshot.neighbours.retain(|(address, at), _| *at != link || !family(address));
@@ -462,7 +462,7 @@ impl InMemoryKernel {
         self.snapshot.addresses.keys().any(|key| key.address.addr() == address)
     }
 
-    fn needs(&self, link: u32, family: Family) -> Result<(), String> {
+    fn needs(&self, link: LinkIndex, family: Family) -> Result<(), String> {
         let disabled =
             self.snapshot.settings.get(&link).and_then(|settings| settings.get(&Setting::Ipv6Disable));
         match family == Family::V6 && (!self.snapshot.host.ipv6 || disabled == Some(&1)) {
@@ -472,7 +472,7 @@ impl InMemoryKernel {
     }
 
     /// By ifindex where it stands, else by name.
-    fn index(&self, shim: &ShimRef) -> Result<u32, String> {
+    fn index(&self, shim: &ShimRef) -> Result<LinkIndex, String> {
         let found = match shim.index {
             Some(index) => self.snapshot.links.get(&index),
             None => self.snapshot.link_named(&shim.name).filter(|link| link.shim_parent().is_some()),

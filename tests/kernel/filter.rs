@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 use ipnet::Ipv4Net;
 use lab::forge::{self, Forge};
 use macvlan_shim::kernel::Kernel;
-use macvlan_shim::model::snapshot::Filter;
-use macvlan_shim::model::{Mac, Op, ShimRef};
+use macvlan_shim::model::{LinkIndex, Mac, Op, ShimRef};
 
 use crate::host::Host;
 use crate::shim::{GUEST_MAC, SHIM_MAC};
@@ -189,11 +188,13 @@ fn what_somebody_puts_into_our_table_is_found_and_deleted() {
     lab::eventually(Duration::from_secs(10), || {
         kernel.drain();
         let shims = &kernel.snapshot().filter.shims;
-        anyhow::ensure!(shims.contains_key(&Filter::NO_LINK) && shims[&link].whole, "{shims:?}");
+        anyhow::ensure!(shims.contains_key(&LinkIndex::NONE) && shims[&link].whole, "{shims:?}");
         Ok(())
     })
     .unwrap();
-    kernel.apply(&Op::DeleteFilter { link: 0, link_name: "link 0".to_owned(), last: false }).unwrap();
+    kernel
+        .apply(&Op::DeleteFilter { link: LinkIndex(0), link_name: "link 0".to_owned(), last: false })
+        .unwrap();
     set(&mut kernel, &shim, &macs);
     let filter = &kernel.snapshot().filter;
     assert_eq!(filter.shims.keys().collect::<Vec<_>>(), [&link], "{filter:?}");
@@ -234,7 +235,7 @@ fn a_chain_of_somebody_else_that_can_take_a_shims_frames_away_is_seen_at_once() 
 }
 
 /// Gives a filter the form of version 0.1.0: it has the same sets but one, and its rules bear the link's name only.
-pub(crate) fn make_old(link: u32) {
+pub(crate) fn make_old(link: LinkIndex) {
     let old = format!(
         "flush chain netdev macvlan_shim in-{link}
          flush chain netdev macvlan_shim out-{link}

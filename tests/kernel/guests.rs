@@ -1,10 +1,10 @@
 //! Children in the namespaces of guests, followed without entering them.
 
 use macvlan_shim::kernel::Kernel;
-use macvlan_shim::model::Changes;
 use macvlan_shim::model::Mac;
 use macvlan_shim::model::inventory::Mode;
 use macvlan_shim::model::snapshot::{GuestAddress, Netns};
+use macvlan_shim::model::{Changes, LinkIndex};
 
 use crate::host::{Guest, Host};
 use crate::look::{assert_truth, eventually, net, next_changes, only_child};
@@ -205,7 +205,7 @@ fn a_child_among_more_links_than_are_looked_at_is_found() {
     guest.ip("addr add 192.0.2.101/24 dev br7");
     let mut kernel = Kernel::open().unwrap();
     let children = &kernel.snapshot().children;
-    assert_eq!(children.keys().map(|key| key.index).collect::<Vec<_>>(), [5000, 5001]);
+    assert_eq!(children.keys().map(|key| key.index).collect::<Vec<_>>(), [LinkIndex(5000), LinkIndex(5001)]);
     let child = children.values().next().unwrap();
     assert_eq!(child.master.as_ref().map(|master| master.name.as_str()), Some("br7"));
     assert!(child.addresses.keys().copied().eq([net("192.0.2.100/24"), net("192.0.2.101/24")]));

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child as Process, Command, Stdio};
 
 use macvlan_shim::kernel::Kernel;
+use macvlan_shim::model::LinkIndex;
 
 /// The network namespace of the test's own thread, with one uplink `eth0` (its LAN: `lan`).
 pub(crate) struct Host;
@@ -44,7 +45,7 @@ impl Host {
         guest
     }
 
-    pub(crate) fn parent(&self, kernel: &Kernel) -> u32 {
+    pub(crate) fn parent(&self, kernel: &Kernel) -> LinkIndex {
         kernel.snapshot().link_named("eth0").unwrap().index
     }
 }

@@ -14,7 +14,7 @@ use macvlan_shim::model::inventory::{
     Guest, GuestKey, GuestKind, Inventory, Mode, Nic, NicParent, OptOut, Power, Server, ServerId, ServerState,
 };
 use macvlan_shim::model::snapshot::{Child, ChildKey, GuestAddress, Netns, Snapshot};
-use macvlan_shim::model::{Mac, NicKey};
+use macvlan_shim::model::{LinkIndex, Mac, NetnsId, NicKey};
 use macvlan_shim::reconcile::admit::Verdict;
 use macvlan_shim::reconcile::desire;
 use macvlan_shim::reconcile::desired::Memory;
@@ -242,7 +242,7 @@ fn address(dice: &mut Dice, ipv6: bool) -> IpAddr {
 /// What we say to a guest on eth0 that claims all these addresses, and why.
 fn ours(snapshot: &Snapshot, addresses: &[IpAddr]) -> BTreeMap<IpAddr, (Answer, String)> {
     let mac = Mac([0, 0x16, 0x3e, 0, 0, 1]);
-    let key = ChildKey { netns: Netns::Id(1), index: 7 };
+    let key = ChildKey { netns: Netns::Id(NetnsId(1)), index: LinkIndex(7) };
     let claims = addresses.iter().map(|address| (IpNet::from(*address), GuestAddress::Settled));
     let child = Child {
         parent: snapshot.link_named("eth0").unwrap().index,

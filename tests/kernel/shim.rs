@@ -3,7 +3,7 @@
 use macvlan_shim::kernel::Kernel;
 use macvlan_shim::model::names::TABLE_MAIN;
 use macvlan_shim::model::snapshot::Setting;
-use macvlan_shim::model::{Family, Mac, Op, ShimRef};
+use macvlan_shim::model::{Family, LinkIndex, Mac, Op, ShimRef};
 
 use crate::host::Host;
 use crate::look::{ip, net};
@@ -26,7 +26,7 @@ impl Host {
     }
 
     /// A shim with one guest, every kind of operation.
-    pub(crate) fn making(&self, shim: &ShimRef, parent: u32, table: u32) -> Vec<Op> {
+    pub(crate) fn making(&self, shim: &ShimRef, parent: LinkIndex, table: u32) -> Vec<Op> {
         let shim = shim.clone();
         let set = |setting, value| Op::Set { shim: shim.clone(), setting, value };
         let route = |to: &str, source: Option<&str>| Op::SetRoute {
@@ -71,7 +71,7 @@ impl Host {
     /// Everything of ours, away.
     pub(crate) fn breaking(&self, kernel: &Kernel) -> Vec<Op> {
         let snapshot = kernel.snapshot();
-        let name = |link: u32| snapshot.links[&link].name.clone();
+        let name = |link: LinkIndex| snapshot.links[&link].name.clone();
         let mut ops = vec![];
         for rule in snapshot.rules.iter().filter(|rule| rule.ours) {
             ops.push(Op::DeleteRule { family: rule.family, priority: rule.priority });

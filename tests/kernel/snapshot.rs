@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use macvlan_shim::kernel::Kernel;
 use macvlan_shim::model::names::TABLE_MAIN;
 use macvlan_shim::model::snapshot::{LinkKind, Neighbour, NeighbourState, Rule};
-use macvlan_shim::model::{Family, Mac};
+use macvlan_shim::model::{Family, LinkIndex, Mac};
 
 use crate::host::Host;
 use crate::look::{ip, net};
@@ -51,7 +51,7 @@ fn the_snapshot_shows_the_hosts_objects() {
     assert!(!routes.contains_key(&net("198.51.101.0/24")), "{routes:?}");
     assert!(!routes.contains_key(&net("192.0.2.1/32")), "table local is not wanted: {routes:?}");
     let hops = ["192.0.2.252", "192.0.2.253", "192.0.2.254", "2001:db8::fe"];
-    let hops: BTreeSet<(IpAddr, u32)> = hops.into_iter().map(|hop| (ip(hop), eth0.index)).collect();
+    let hops: BTreeSet<(IpAddr, LinkIndex)> = hops.into_iter().map(|hop| (ip(hop), eth0.index)).collect();
     assert_eq!(snapshot.routing.gateways().collect::<BTreeSet<_>>(), hops);
     let networks: Vec<IpNet> = snapshot.routing.networks(eth0.index).collect();
     assert_eq!(networks, ["192.0.2.0/24", "203.0.113.0/24", "2001:db8::/64"].map(net));

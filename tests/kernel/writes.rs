@@ -4,7 +4,7 @@ use macvlan_shim::kernel::{ErrorCode, Kernel};
 use macvlan_shim::model::Changes;
 use macvlan_shim::model::names::{TABLE, TABLE_MAIN};
 use macvlan_shim::model::snapshot::{Neighbour, NeighbourState, RouteKey, Rule, Setting};
-use macvlan_shim::model::{Family, Mac, Op, ShimRef};
+use macvlan_shim::model::{Family, LinkIndex, Mac, Op, ShimRef};
 
 use crate::host::Host;
 use crate::look::{assert_truth, eventually, ip, net};
@@ -250,7 +250,7 @@ fn failures_say_what_is_wrong() {
     let error = kernel.apply(&create(parent, SHIM_MAC, 1500)).unwrap_err();
     assert_eq!(error.code, ErrorCode::ParentBusy, "{error:?}");
     host.ip("link set eth0 nomaster");
-    assert!(kernel.apply(&create(9999, SHIM_MAC, 1500)).unwrap_err().hint.is_some());
+    assert!(kernel.apply(&create(LinkIndex(9999), SHIM_MAC, 1500)).unwrap_err().hint.is_some());
 
     // A guest may take the shim's MAC: then the shim cannot go up.
     let guest = host.guest_with_child("eth0", "02:4d:53:00:00:01");

@@ -9,7 +9,7 @@ use macvlan_shim::model::inventory::{
     Guest, GuestKind, Inventory, Mode, Nic, NicParent, OptOut, Power, Server, ServerId, ServerState,
 };
 use macvlan_shim::model::snapshot::{Child, ChildKey, GuestAddress, Netns};
-use macvlan_shim::model::{Mac, Op};
+use macvlan_shim::model::{LinkIndex, Mac, NetnsId, Op};
 use macvlan_shim::reconcile::desired::Memory;
 use macvlan_shim::reconcile::{desire, diff};
 
@@ -25,7 +25,7 @@ fn crowd(guests: u16) -> World {
         let addresses = [format!("10.0.{}.{low}/16", high + 1), format!("fd00::1:{number:x}/64")];
         let addresses = addresses.map(|text| (text.parse().unwrap(), GuestAddress::Settled));
         let child = Child {
-            parent: 2,
+            parent: LinkIndex(2),
             mac,
             mode: Mode::Bridge,
             name: "eth0".to_owned(),
@@ -35,7 +35,10 @@ fn crowd(guests: u16) -> World {
             sources: Default::default(),
             addresses: addresses.into_iter().collect(),
         };
-        kernel.snapshot.children.insert(ChildKey { netns: Netns::Id(number.into()), index: 10 }, child);
+        kernel
+            .snapshot
+            .children
+            .insert(ChildKey { netns: Netns::Id(NetnsId(number.into())), index: LinkIndex(10) }, child);
         let parent = NicParent::Link { name: "eth0".to_owned(), vlan: None };
         let nic = Nic {
             name: "eth0".to_owned(),

@@ -12,7 +12,7 @@ use macvlan_shim::model::inventory::{
 };
 use macvlan_shim::model::plan::Scope;
 use macvlan_shim::model::snapshot::{Child, ChildKey, GuestAddress, NeighbourState, Netns, Snapshot};
-use macvlan_shim::model::{Mac, Op, Step};
+use macvlan_shim::model::{LinkIndex, Mac, NetnsId, Op, Step};
 use macvlan_shim::reconcile::admit::{Reason, Verdict};
 use macvlan_shim::reconcile::desired::{Desired, Memory};
 use macvlan_shim::reconcile::{Probes, decide};
@@ -22,7 +22,7 @@ use super::config;
 use super::in_memory_kernel::InMemoryKernel;
 use super::worlds::{Event, LAN_MACHINE, plain_host};
 
-const PARENT: u32 = 2;
+const PARENT: LinkIndex = LinkIndex(2);
 /// Of a machine of the LAN that is always there.
 const MACHINES: &str = "10.0.0.50/24";
 /// Of nobody.
@@ -35,7 +35,7 @@ struct Known {
     /// The MAC of each NIC, by the word of the server.
     macs: Vec<Mac>,
     /// Where it runs; nowhere while it is stopped.
-    netns: Option<i32>,
+    netns: Option<NetnsId>,
 }
 
 struct Tale {
@@ -138,7 +138,7 @@ impl Tale {
 
     fn key(&self, guest: usize, nic: usize) -> Option<ChildKey> {
         let index = 10 + u32::try_from(nic).unwrap();
-        self.guests[guest].netns.map(|id| ChildKey { netns: Netns::Id(id), index })
+        self.guests[guest].netns.map(|id| ChildKey { netns: Netns::Id(id), index: LinkIndex(index) })
     }
 
     /// The server lists the guest as it is now. One that is away lists nobody.
@@ -209,7 +209,7 @@ impl Tale {
                     self.guests[guest].macs[0] = self.new_mac();
                 }
                 self.last_netns += 1;
-                self.guests[guest].netns = Some(self.last_netns);
+                self.guests[guest].netns = Some(NetnsId(self.last_netns));
                 for nic in 0..self.guests[guest].macs.len() {
                     self.appear(guest, nic);
                 }

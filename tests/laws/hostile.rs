@@ -9,7 +9,7 @@ use macvlan_shim::config::Probe;
 use macvlan_shim::model::neighbours::solicited_node;
 use macvlan_shim::model::plan::Scope;
 use macvlan_shim::model::snapshot::{ChildKey, NeighbourState, Netns, Snapshot};
-use macvlan_shim::model::{Mac, Op};
+use macvlan_shim::model::{LinkIndex, Mac, NetnsId, Op};
 use macvlan_shim::reconcile::desired::Memory;
 use macvlan_shim::reconcile::{Probes, desire, diff};
 use proptest::prelude::*;
@@ -20,7 +20,7 @@ use super::{apply, config, configured_ranges, is_host};
 use crate::in_memory_kernel::InMemoryKernel;
 
 /// Where an address leads to a guest: the parent, and the address.
-type Place = (u32, IpAddr);
+type Place = (LinkIndex, IpAddr);
 
 /// Where the host's traffic must not go to a guest: its own addresses and its gateways' anywhere, and on each parent those
 /// of machines that it knows there; the policy's exceptions aside.
@@ -56,8 +56,9 @@ fn mac() -> impl Strategy<Value = Mac> {
 
 /// What root in a guest can do, one thing or two that belong together.
 fn deed() -> impl Strategy<Value = Vec<Event>> {
-    let key = |index: u32| (0i32..4).prop_map(move |id| ChildKey { netns: Netns::Id(id), index });
-    let any_key = || prop_oneof![key(10), key(11)];
+    let key =
+        |index: LinkIndex| (0i32..4).prop_map(move |id| ChildKey { netns: Netns::Id(NetnsId(id)), index });
+    let any_key = || prop_oneof![key(LinkIndex(10)), key(LinkIndex(11))];
     let any_net = || {
         (select(ADDRESSES.to_vec()), any::<bool>())
             .prop_map(|(text, wide)| wide_or_host(text.parse::<IpAddr>().unwrap(), wide))
@@ -67,12 +68,12 @@ fn deed() -> impl Strategy<Value = Vec<Event>> {
         6 => (any_key(), net()).prop_map(|(key, address)| Event::Gets { key, address }),
         2 => (any_key(), net()).prop_map(|(key, address)| Event::Loses { key, address }),
         3 => (any_key(), mac()).prop_map(|(key, mac)| Event::OtherMac { key, mac }),
-        2 => (key(11), mac(), any::<bool>()).prop_map(|(key, mac, up)| Event::Nested { key, mac, up }),
+        2 => (key(LinkIndex(11)), mac(), any::<bool>()).prop_map(|(key, mac, up)| Event::Nested { key, mac, up }),
         1 => any_key().prop_map(|key| Event::NoChild { key }),
         1 => mac().prop_map(|mac| Event::ComesHome { mac }),
     ];
     // Who takes a machine's MAC takes its address too.
-    let theft = (key(10), good_net()).prop_map(|(key, address)| {
+    let theft = (key(LinkIndex(10)), good_net()).prop_map(|(key, address)| {
         vec![Event::OtherMac { key, mac: LAN_MACHINE }, Event::Gets { key, address }]
     });
     prop_oneof![3 => one.prop_map(|one| vec![one]), 1 => theft]
@@ -91,7 +92,7 @@ proptest! {
     #[test]
     fn no_deeds_of_guests_get_them_what_is_others(
         mut world in world(),
-        machines in prop::collection::vec((2u32..4, good_net()), 0..4),
+        machines in prop::collection::vec(((2u32..4).prop_map(LinkIndex), good_net()), 0..4),
         deeds in prop::collection::vec(deed(), 1..16)
     ) {
         for (link, address) in machines {
@@ -119,7 +120,7 @@ proptest! {
 }
 
 /// A machine on the LAN of a link, which answers whoever asks for its address.
-type Machine = (u32, IpAddr, Mac);
+type Machine = (LinkIndex, IpAddr, Mac);
 
 /// Decides, asks and acts as the daemon does. The machines that are asked for answer, and everybody else is silent.
 fn ask_and_settle(
@@ -166,7 +167,7 @@ proptest! {
     #[test]
     fn a_machine_that_answers_is_not_robbed(
         mut world in world(),
-        machines in prop::collection::vec((2u32..4, good_net(), mac(), any::<bool>()), 1..6),
+        machines in prop::collection::vec(((2u32..4).prop_map(LinkIndex), good_net(), mac(), any::<bool>()), 1..6),
         deeds in prop::collection::vec(deed(), 1..8),
         restarts in any::<u8>(),
     ) {
@@ -211,7 +212,7 @@ proptest! {
     #[test]
     fn questions_leave_nothing_behind(
         world in world(),
-        machines in prop::collection::vec((2u32..4, good_net(), mac()), 0..4),
+        machines in prop::collection::vec(((2u32..4).prop_map(LinkIndex), good_net(), mac()), 0..4),
         deeds in prop::collection::vec(deed(), 0..6),
     ) {
         let (mut kernel, mut memory, mut probes) = (world.kernel.clone(), Memory::default(), Probes::default());

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use macvlan_shim::config::Config;
 use macvlan_shim::model::plan::Scope;
 use macvlan_shim::model::snapshot::{ChildKey, Netns, Snapshot};
+use macvlan_shim::model::{LinkIndex, NetnsId};
 use macvlan_shim::reconcile::Schedule;
 use macvlan_shim::reconcile::decide;
 use macvlan_shim::reconcile::desired::{Desired, Memory};
@@ -45,7 +46,7 @@ proptest! {
         let (mut schedule, mut now) = (Schedule::default(), Instant::now());
         let mut seen = Snapshot::default();
         for (addresses, pause, restarts, told) in steps {
-            let key = ChildKey { netns: Netns::Id(0), index: 10 };
+            let key = ChildKey { netns: Netns::Id(NetnsId(0)), index: LinkIndex(10) };
             if let Some(child) = world.kernel.snapshot.children.get_mut(&key) {
                 child.addresses.clear();
             }

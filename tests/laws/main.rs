@@ -22,7 +22,7 @@ use macvlan_shim::config::Config;
 use macvlan_shim::model::inventory::{Inventory, Mode, ServerState};
 use macvlan_shim::model::plan::{Scope, When};
 use macvlan_shim::model::snapshot::{Child, ChildKey, Filter, GuestAddress, NeighbourState, Netns, Snapshot};
-use macvlan_shim::model::{Family, Mac, Op, Plan, Step};
+use macvlan_shim::model::{Family, LinkIndex, Mac, NetnsId, Op, Plan, Step};
 use macvlan_shim::reconcile::admit::Verdict;
 use macvlan_shim::reconcile::desired::Memory;
 use macvlan_shim::reconcile::schedule::{BLINK, BREATH, Error, Round};
@@ -214,14 +214,14 @@ proptest! {
     #[test]
     fn no_op_uses_a_link_before_it_is_made(world in world()) {
         let (_, plan) = plan(&world, &world.kernel);
-        let mut there: BTreeMap<String, u32> =
+        let mut there: BTreeMap<String, LinkIndex> =
             world.kernel.snapshot.links.values().map(|link| (link.name.clone(), link.index)).collect();
         for step in &plan {
             match &step.op {
                 Op::CreateShim { shim, parent, .. } => {
                     prop_assert!(world.kernel.snapshot.links.contains_key(parent));
                     prop_assert_eq!(shim.index, None);
-                    prop_assert!(there.insert(shim.name.clone(), 0).is_none(), "{} made twice", shim);
+                    prop_assert!(there.insert(shim.name.clone(), LinkIndex::NONE).is_none(), "{} made twice", shim);
                 }
                 Op::Rename { link, link_name, name } => {
                     prop_assert_eq!(there.remove(link_name), Some(*link), "{}", step.op);
@@ -230,7 +230,7 @@ proptest! {
                 Op::Mark { shim, .. } | Op::SetMac { shim, .. } | Op::SetMtu { shim, .. } | Op::MulticastOff { shim } | Op::Set { shim, .. }
                 | Op::AddAddress { shim, .. } | Op::AddProxy { shim, .. } | Op::SetNeighbour { shim, .. }
                 | Op::SetFilter { shim, .. } | Op::SetUp { shim } | Op::SetRoute { shim, .. } => {
-                    prop_assert_eq!(there.get(&shim.name).copied(), Some(shim.index.unwrap_or(0)), "{}", step.op);
+                    prop_assert_eq!(there.get(&shim.name).copied(), Some(shim.index.unwrap_or(LinkIndex::NONE)), "{}", step.op);
                 }
                 Op::DeleteShim { link_name, .. } => {
                     there.remove(link_name);
@@ -248,7 +248,7 @@ proptest! {
         let snapshot = &kernel.snapshot;
         let ranges = configured_ranges(&world.config);
         let hosts = snapshot.routes.iter().filter(|(key, route)| route.ours && is_host(&key.destination));
-        let mut routed: BTreeSet<(u32, IpAddr)> = BTreeSet::new();
+        let mut routed: BTreeSet<(LinkIndex, IpAddr)> = BTreeSet::new();
         for (key, _) in hosts.filter(|(key, _)| !ranges.contains(&key.destination)) {
             let ip = key.destination.addr();
             let shim = &snapshot.links[&key.link];
@@ -579,7 +579,7 @@ fn a_guest_that_flips_through_addresses_does_not_fill_our_memory() {
     for round in 0..20_000u32 {
         now += Duration::from_micros(50);
         let address = IpAddr::from((0x0a00_0000 + round / 2).to_be_bytes());
-        let op = Op::DeleteNeighbour { link: 9, link_name: "mvs-eth0".to_owned(), address };
+        let op = Op::DeleteNeighbour { link: LinkIndex(9), link_name: "mvs-eth0".to_owned(), address };
         let plan = vec![macvlan_shim::model::Step { op: op.clone(), when: When::Now, why: String::new() }];
         let scope = Scope::Addresses(BTreeSet::from([address]));
         let mut walk = schedule.begin(&plan, &scope, now);
@@ -594,7 +594,7 @@ fn a_guest_that_flips_through_addresses_does_not_fill_our_memory() {
 fn a_guest_that_flips_through_addresses_does_not_fill_what_is_remembered_of_holders() {
     let mut world = tenure::world(Config::default(), 1);
     let (mut desired, mut memory, mut now) = (Desired::default(), Memory::default(), Instant::now());
-    let key = ChildKey { netns: Netns::Id(0), index: 10 };
+    let key = ChildKey { netns: Netns::Id(NetnsId(0)), index: LinkIndex(10) };
     let mut seen = Snapshot::default();
     for round in 0..4_000u32 {
         now += Duration::from_millis(20);
@@ -629,7 +629,7 @@ fn shuffled(inventory: &Inventory, seed: u64) -> Inventory {
 
 /// Host routes of ours that lead to a shim without a permanent neighbour entry of ours: the host would ask for the
 /// guest on the wire with the shim's MAC.
-fn unsafe_hosts(snapshot: &Snapshot) -> BTreeSet<(IpAddr, u32)> {
+fn unsafe_hosts(snapshot: &Snapshot) -> BTreeSet<(IpAddr, LinkIndex)> {
     let ours = snapshot.routes.iter().filter(|(key, route)| route.ours && is_host(&key.destination));
     let at = ours.map(|(key, _)| (key.destination.addr(), key.link));
     at.filter(|at| {
@@ -663,7 +663,7 @@ fn reached_at(snapshot: &Snapshot, key: &ChildKey, child: &Child) -> Vec<Mac> {
 
 /// Everything that does not bear our mark, and is not on one of our shims.
 fn unmarked(snapshot: &Snapshot) -> Snapshot {
-    let shims: BTreeSet<u32> = snapshot.shims().map(|(_, link)| link.index).collect();
+    let shims: BTreeSet<LinkIndex> = snapshot.shims().map(|(_, link)| link.index).collect();
     let mut rest = snapshot.clone();
     rest.links.retain(|index, _| !shims.contains(index));
     rest.settings.clear();
@@ -680,11 +680,11 @@ fn unmarked(snapshot: &Snapshot) -> Snapshot {
 /// The same, but for the entries that were ours at first and are the kernel's now.
 fn unmarked_since(first: &Snapshot, now: &Snapshot) -> Snapshot {
     let mut rest = unmarked(now);
-    let was_ours = |key: &(IpAddr, u32)| first.neighbours.get(key).is_some_and(|entry| entry.ours);
+    let was_ours = |key: &(IpAddr, LinkIndex)| first.neighbours.get(key).is_some_and(|entry| entry.ours);
     rest.neighbours.retain(|key, entry| !was_ours(key) || entry.state != NeighbourState::Stale);
     // What the LAN is asked about the kernel knows anew in a moment: asking is not touching.
     let is_asked_for =
-        |key: &(IpAddr, u32)| now.neighbours.get(key).is_some_and(|entry| entry.is_asked_for());
+        |key: &(IpAddr, LinkIndex)| now.neighbours.get(key).is_some_and(|entry| entry.is_asked_for());
     for (key, entry) in first.neighbours.iter().filter(|(key, entry)| !entry.ours && is_asked_for(key)) {
         rest.neighbours.insert(*key, *entry);
     }

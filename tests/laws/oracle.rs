@@ -4,10 +4,10 @@ use std::net::IpAddr;
 
 use macvlan_shim::model::routing::{Action, RouteKey, RouteKind, Rule, Way};
 use macvlan_shim::model::snapshot::LinkKind;
-use macvlan_shim::model::{Family, Snapshot};
+use macvlan_shim::model::{Family, LinkIndex, Snapshot};
 
 /// `None`: nowhere. `Some(None)`: onto the link of the parent. `Some(Some(length))`: elsewhere, by a route of that length.
-pub(crate) fn leads(snapshot: &Snapshot, parent: u32, ip: IpAddr) -> Option<Option<u8>> {
+pub(crate) fn leads(snapshot: &Snapshot, parent: LinkIndex, ip: IpAddr) -> Option<Option<u8>> {
     let rules: Vec<&Rule> = snapshot.rules.iter().filter(|rule| rule.family == Family::of(ip)).collect();
     let mut at = 0;
     while let Some(rule) = rules.get(at) {
@@ -40,7 +40,7 @@ enum Found {
     There(u8),
 }
 
-fn in_table(snapshot: &Snapshot, parent: u32, ip: IpAddr, rule: &Rule, table: u32) -> Found {
+fn in_table(snapshot: &Snapshot, parent: LinkIndex, ip: IpAddr, rule: &Rule, table: u32) -> Found {
     let suppressed = |length: u8| rule.suppressed_length.is_some_and(|most| length <= most);
     let routes =
         snapshot.routing.iter().filter(|(key, _)| key.table == table && key.destination.contains(&ip));
@@ -59,11 +59,11 @@ fn in_table(snapshot: &Snapshot, parent: u32, ip: IpAddr, rule: &Rule, table: u3
     let longest =
         || routes.iter().filter(|(key, _)| key.destination.prefix_len() == length).map(|(_, way)| *way);
     let first = longest().next().unwrap();
-    let grouped = |link: u32| {
+    let grouped = |link: LinkIndex| {
         let group = snapshot.links.get(&link).map(|link| link.group);
         rule.suppressed_group.is_some() && group == rule.suppressed_group
     };
-    let here = |link: u32| {
+    let here = |link: LinkIndex| {
         let upon = snapshot.links.get(&link).filter(|link| matches!(link.kind, LinkKind::Macvlan(_)));
         link == parent || upon.is_some_and(|link| link.lower == Some(parent))
     };

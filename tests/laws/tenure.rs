@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use macvlan_shim::config::Config;
-use macvlan_shim::model::Mac;
 use macvlan_shim::model::inventory::{Guest, GuestKind, Inventory, Mode, Nic, NicParent, OptOut, Power};
 use macvlan_shim::model::snapshot::{ChildKey, Netns};
+use macvlan_shim::model::{LinkIndex, Mac, NetnsId};
 use macvlan_shim::reconcile::tenure::{MOMENT, RETURN, WAIT};
 use proptest::prelude::*;
 
@@ -19,7 +19,7 @@ const ADDRESS: &str = "10.0.0.3/24";
 const GUESTS: usize = 3;
 
 fn key(guest: usize) -> ChildKey {
-    ChildKey { netns: Netns::Id(i32::try_from(guest).unwrap()), index: 10 }
+    ChildKey { netns: Netns::Id(NetnsId(i32::try_from(guest).unwrap())), index: LinkIndex(10) }
 }
 
 fn mac(guest: usize) -> Mac {
@@ -56,7 +56,14 @@ pub(super) fn world(config: Config, guests: usize) -> World {
 
 fn comes(guest: usize) -> Event {
     let (key, mac) = (key(guest), mac(guest));
-    Event::Child { key, parent: 2, mac, mode: Mode::Bridge, tap: false, addresses: BTreeMap::new() }
+    Event::Child {
+        key,
+        parent: LinkIndex(2),
+        mac,
+        mode: Mode::Bridge,
+        tap: false,
+        addresses: BTreeMap::new(),
+    }
 }
 
 /// What a guest does.

@@ -17,7 +17,7 @@ use macvlan_shim::model::snapshot::{
     AddressKey, Child, ChildKey, GuestAddress, HostAddress, Link, LinkKind, Master, Neighbour,
     NeighbourState, Netns, Route, RouteKey, RouteKind, Rule, Setting, ShimFilter, Snapshot, Sources, is_host,
 };
-use macvlan_shim::model::{Family, Mac, Op, ShimRef};
+use macvlan_shim::model::{Family, LinkIndex, Mac, NetnsId, Op, ShimRef};
 use macvlan_shim::reconcile::desired::Memory;
 use macvlan_shim::reconcile::{desire, diff};
 use proptest::prelude::*;
@@ -28,7 +28,7 @@ use crate::in_memory_kernel::{InMemoryKernel, default_settings};
 /// Host addresses that a random configuration may route as ranges.
 pub(crate) const CONFIGURED_HOST_RANGES: [&str; 1] = ["10.0.0.4"];
 
-const PARENTS: [u32; 3] = [2, 3, 4];
+const PARENTS: [LinkIndex; 3] = [LinkIndex(2), LinkIndex(3), LinkIndex(4)];
 const NAMES: [&str; 3] = ["eth0", "eth1", "eth0.5"];
 pub(crate) const ADDRESSES: [&str; 14] = [
     "10.0.0.0",
@@ -72,7 +72,7 @@ pub(crate) fn world() -> impl Strategy<Value = World> {
                 for (nic, mut child) in guest.nics.iter().zip(children) {
                     if let Event::Child { mac, parent, .. } = &mut child {
                         *mac = nic.mac.unwrap_or(*mac);
-                        *parent = if nic.parent.to_string() == "eth1" { 3 } else { 2 };
+                        *parent = if nic.parent.to_string() == "eth1" { LinkIndex(3) } else { LinkIndex(2) };
                     }
                     for sibling in &mut siblings {
                         sibling.stands_beside(&child);
@@ -131,13 +131,13 @@ pub(crate) fn plain_host(ipv6: bool, arp_ignore: i64) -> InMemoryKernel {
     snapshot.host.ipv6 = ipv6;
     snapshot.host.arp_ignore = arp_ignore;
     snapshot.filter.usable = true;
-    snapshot.inits = (0i32..4).map(|id| (1000 + id.unsigned_abs(), Netns::Id(id))).collect();
+    snapshot.inits = (0i32..4).map(|id| (1000 + id.unsigned_abs(), Netns::Id(NetnsId(id)))).collect();
     for (index, name) in PARENTS.into_iter().zip(NAMES) {
         snapshot.links.insert(index, link(index, name, LinkKind::Other(String::new())));
     }
-    if let Some(vlan) = snapshot.links.get_mut(&4) {
+    if let Some(vlan) = snapshot.links.get_mut(&LinkIndex(4)) {
         vlan.kind = LinkKind::Vlan(5);
-        vlan.lower = Some(2);
+        vlan.lower = Some(LinkIndex(2));
     }
     for family in Family::ALL {
         for (priority, table) in [(0, 255), (32766, 254)] {
@@ -147,7 +147,7 @@ pub(crate) fn plain_host(ipv6: bool, arp_ignore: i64) -> InMemoryKernel {
     let addresses = [(2, "10.0.0.1/24"), (2, "fd00::1/64"), (3, "10.0.0.200/24")];
     let mut kernel = InMemoryKernel::new(snapshot);
     for (link, address) in addresses.into_iter().filter(|(_, address)| ipv6 || !address.contains(':')) {
-        let key = AddressKey { link, address: address.parse().unwrap() };
+        let key = AddressKey { link: LinkIndex(link), address: address.parse().unwrap() };
         kernel.add_address(key, HostAddress { usable: true, ..HostAddress::default() });
     }
     kernel
@@ -157,18 +157,18 @@ pub(crate) fn plain_host(ipv6: bool, arp_ignore: i64) -> InMemoryKernel {
 pub(crate) fn cost_host() -> InMemoryKernel {
     let mut kernel = plain_host(true, 0);
     for address in ["10.0.0.1/16", "fd00::1/64"] {
-        let key = AddressKey { link: 2, address: address.parse().unwrap() };
+        let key = AddressKey { link: LinkIndex(2), address: address.parse().unwrap() };
         kernel.add_address(key, HostAddress { usable: true, ..HostAddress::default() });
     }
     kernel
 }
 
-fn link(index: u32, name: &str, kind: LinkKind) -> Link {
+fn link(index: LinkIndex, name: &str, kind: LinkKind) -> Link {
     Link {
         index,
         name: name.to_owned(),
         kind,
-        mac: Some(Mac([0x52, 0x54, 0, 0, 0, u8::try_from(index).unwrap()])),
+        mac: Some(Mac([0x52, 0x54, 0, 0, 0, u8::try_from(index.0).unwrap()])),
         mtu: 1500,
         up: true,
         multicast: true,
@@ -229,16 +229,16 @@ fn config() -> impl Strategy<Value = Config> {
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
     Address {
-        link: u32,
+        link: LinkIndex,
         address: IpNet,
         usable: bool,
     },
     NoAddress {
-        link: u32,
+        link: LinkIndex,
         address: IpNet,
     },
     Route {
-        link: u32,
+        link: LinkIndex,
         destination: IpNet,
         table: u32,
         ours: bool,
@@ -247,14 +247,14 @@ pub(crate) enum Event {
         kind: RouteKind,
     },
     Neighbour {
-        link: u32,
+        link: LinkIndex,
         address: IpAddr,
         mac: Mac,
         state: NeighbourState,
         ours: bool,
     },
     Proxy {
-        link: u32,
+        link: LinkIndex,
         address: IpAddr,
         ours: bool,
     },
@@ -270,47 +270,47 @@ pub(crate) enum Event {
         there: bool,
     },
     Shim {
-        parent: u32,
+        parent: LinkIndex,
         name: &'static str,
         mode: Mode,
         marked: bool,
         complete: bool,
     },
     Up {
-        link: u32,
+        link: LinkIndex,
         up: bool,
     },
     Gone {
-        link: u32,
+        link: LinkIndex,
     },
     Orphan {
-        link: u32,
+        link: LinkIndex,
     },
     Mtu {
-        link: u32,
+        link: LinkIndex,
         mtu: u32,
     },
     Wifi {
-        link: u32,
+        link: LinkIndex,
     },
     Drift {
-        link: u32,
+        link: LinkIndex,
         setting: usize,
     },
     ArpIgnore(i64),
     /// Two links have each other's names.
     SwapNames {
-        link: u32,
-        other: u32,
+        link: LinkIndex,
+        other: LinkIndex,
     },
     /// Somebody takes a mark from a link, and changes its MAC.
     Disguise {
-        link: u32,
+        link: LinkIndex,
         mac: Mac,
     },
     Child {
         key: ChildKey,
-        parent: u32,
+        parent: LinkIndex,
         mac: Mac,
         mode: Mode,
         tap: bool,
@@ -320,7 +320,7 @@ pub(crate) enum Event {
         key: ChildKey,
     },
     Filter {
-        link: u32,
+        link: LinkIndex,
         mac: Option<Mac>,
         whole: bool,
     },
@@ -390,11 +390,16 @@ pub(crate) fn address_event() -> impl Strategy<Value = Event> {
         2 => (key(), good_net()).prop_map(|(key, address)| Event::Moves { key, address }),
         1 => key().prop_map(|key| Event::NoChild { key }),
         3 => way_event(),
-        2 => (2u32..4, good_net(), state()).prop_map(|(link, address, state)| {
+        2 => (links(2..4), good_net(), state()).prop_map(|(link, address, state)| {
             let mac = LAN_MACHINE;
             Event::Neighbour { link, address: address.addr(), mac, state, ours: false }
         }),
     ]
+}
+
+/// A link with one of these ifindexes.
+fn links(indexes: std::ops::Range<u32>) -> impl Strategy<Value = LinkIndex> + Clone {
+    indexes.prop_map(LinkIndex)
 }
 
 /// A rule: ours, or what a host may have.
@@ -454,7 +459,8 @@ pub(crate) fn way_event() -> impl Strategy<Value = Event> {
     let destination = ip().prop_flat_map(move |ip| {
         select(length(Family::of(ip))).prop_map(move |length| IpNet::new(ip, length).unwrap().trunc())
     });
-    let hop = (2u32..9, prop::option::weighted(0.5, ip())).prop_map(|(link, gateway)| Hop { link, gateway });
+    let hop =
+        (links(2..9), prop::option::weighted(0.5, ip())).prop_map(|(link, gateway)| Hop { link, gateway });
     let kind = prop_oneof![
         8 => Just(RouteKind::Unicast),
         1 => select(vec![RouteKind::Throw, RouteKind::Unreachable, RouteKind::Local]),
@@ -466,7 +472,7 @@ pub(crate) fn way_event() -> impl Strategy<Value = Event> {
             if kind != RouteKind::Unicast {
                 hops.clear();
             }
-            let link = if let [only] = hops.as_slice() { only.link } else { 0 };
+            let link = if let [only] = hops.as_slice() { only.link } else { LinkIndex::NONE };
             let key = RouteKey { table, destination, metric, link };
             Event::Way { key, way: Way { kind, hops }, there }
         },
@@ -484,7 +490,7 @@ fn net() -> impl Strategy<Value = IpNet> {
 pub(crate) fn event() -> impl Strategy<Value = Event> {
     let parent = || select(PARENTS.to_vec());
     // Parents, and what may stand upon them.
-    let any_link = || prop_oneof![2 => parent(), 3 => 5u32..9];
+    let any_link = || prop_oneof![2 => parent(), 3 => links(5..9)];
     let mac = || (1u8..6).prop_map(|last| Mac([0, 0x16, 0x3e, 0, 0, last]));
     let lan_mac = || prop_oneof![4 => mac(), 1 => Just(LAN_MACHINE)];
     let state = || select(NEIGHBOUR_STATES.to_vec());
@@ -513,17 +519,17 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
             Event::Shim { parent, name, mode, marked, complete }
         }),
         1 => (any_link(), any::<bool>()).prop_map(|(link, up)| Event::Up { link, up }),
-        1 => (prop_oneof![1 => parent(), 9 => 5u32..9], rarely(0.4)).prop_map(|(link, gone)| {
+        1 => (prop_oneof![1 => parent(), 9 => links(5..9)], rarely(0.4)).prop_map(|(link, gone)| {
             if gone { Event::Gone { link } } else { Event::Orphan { link } }
         }),
         1 => (any_link(), select(vec![1400u32, 1500, 9000])).prop_map(|(link, mtu)| Event::Mtu { link, mtu }),
         1 => (0i64..4).prop_map(Event::ArpIgnore),
-        1 => (5u32..9, 0usize..Setting::ALL.len()).prop_map(|(link, setting)| Event::Drift { link, setting }),
-        1 => prop_oneof![(parent(), parent()), (5u32..9, 5u32..9)]
+        1 => (links(5..9), 0usize..Setting::ALL.len()).prop_map(|(link, setting)| Event::Drift { link, setting }),
+        1 => prop_oneof![(parent(), parent()), (links(5..9), links(5..9))]
             .prop_map(|(link, other)| Event::SwapNames { link, other }),
-        1 => (5u32..9, mac()).prop_map(|(link, mac)| Event::Disguise { link, mac }),
+        1 => (links(5..9), mac()).prop_map(|(link, mac)| Event::Disguise { link, mac }),
         1 => parent().prop_map(|link| Event::Wifi { link }),
-        2 => (5u32..10, prop::option::weighted(0.8, mac()), any::<bool>())
+        2 => (links(5..10), prop::option::weighted(0.8, mac()), any::<bool>())
             .prop_map(|(link, mac, whole)| Event::Filter { link, mac, whole }),
         8 => child(mode()),
         1 => key().prop_map(|key| Event::NoChild { key }),
@@ -534,7 +540,7 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
             Event::Port { key, bridge, mac }
         }),
         1 => (key(), mac()).prop_map(|(key, mac)| Event::OtherMac { key, mac }),
-        2 => (2u32..4, good_net(), state()).prop_map(|(link, address, state)| {
+        2 => (links(2..4), good_net(), state()).prop_map(|(link, address, state)| {
             let mac = LAN_MACHINE;
             Event::Neighbour { link, address: address.addr(), mac, state, ours: false }
         }),
@@ -559,8 +565,8 @@ fn child(mode: impl Strategy<Value = Mode>) -> impl Strategy<Value = Event> {
 
 /// A guest's NIC, or a child that it made beside it.
 fn key() -> impl Strategy<Value = ChildKey> {
-    let index = prop_oneof![3 => Just(10u32), 1 => Just(11)];
-    (0i32..4, index).prop_map(|(id, index)| ChildKey { netns: Netns::Id(id), index })
+    let index = prop_oneof![3 => Just(LinkIndex(10)), 1 => Just(LinkIndex(11))];
+    (0i32..4, index).prop_map(|(id, index)| ChildKey { netns: Netns::Id(NetnsId(id)), index })
 }
 
 /// Addresses that may well be admitted.
@@ -612,14 +618,14 @@ fn guest(name: impl Strategy<Value = &'static str>) -> impl Strategy<Value = Gue
 impl Event {
     fn stands_beside(&mut self, nic: &Event) {
         if let (Event::Child { key, parent, .. }, Event::Child { key: its, parent: on, .. }) = (self, nic) {
-            *key = ChildKey { netns: its.netns, index: 11 };
+            *key = ChildKey { netns: its.netns, index: LinkIndex(11) };
             *parent = *on;
         }
     }
 
     /// What the kernel would refuse does not happen.
     pub(crate) fn happen(&self, kernel: &mut InMemoryKernel, inventory: &mut Inventory) {
-        let there = |link: &u32, kernel: &InMemoryKernel| kernel.snapshot.links.contains_key(link);
+        let there = |link: &LinkIndex, kernel: &InMemoryKernel| kernel.snapshot.links.contains_key(link);
         match self {
             Event::Address { link, address, usable } if there(link, kernel) => {
                 // Nobody else gives our shims addresses, and ours are nowhere else.
@@ -646,7 +652,7 @@ impl Event {
                 let metric = other.unwrap_or(metric(Family::of(*destination)));
                 // Those that lead nowhere have no link, and the snapshot has them for hosts.
                 let kind = if *ours || !is_host(destination) { RouteKind::Unicast } else { *kind };
-                let link = if kind == RouteKind::Unicast { *link } else { 0 };
+                let link = if kind == RouteKind::Unicast { *link } else { LinkIndex::NONE };
                 let key = RouteKey { table: *table, destination: *destination, metric, link };
                 let source = source.filter(|source| source.is_ipv4() == destination.addr().is_ipv4());
                 let _ = kernel.set_route(key, Route { source, ours: *ours, gateway: false, kind }, false);
@@ -700,12 +706,16 @@ impl Event {
             }
             Event::Gone { link } => kernel.remove_link(*link),
             Event::Orphan { link } => {
-                if let Some(link) = kernel.snapshot.links.get_mut(link).filter(|link| link.index > 4) {
+                if let Some(link) =
+                    kernel.snapshot.links.get_mut(link).filter(|link| link.index > LinkIndex(4))
+                {
                     link.lower = None;
                 }
             }
             Event::Mtu { link, mtu } => {
-                if let Some(link) = kernel.snapshot.links.get_mut(link).filter(|link| link.index < 5) {
+                if let Some(link) =
+                    kernel.snapshot.links.get_mut(link).filter(|link| link.index < LinkIndex(5))
+                {
                     link.mtu = *mtu;
                 }
                 let upon = kernel.snapshot.links.values_mut().filter(|upon| upon.lower == Some(*link));
@@ -741,7 +751,9 @@ impl Event {
                 }
             }
             Event::Disguise { link, mac } => {
-                if let Some(link) = kernel.snapshot.links.get_mut(link).filter(|link| link.index > 4) {
+                if let Some(link) =
+                    kernel.snapshot.links.get_mut(link).filter(|link| link.index > LinkIndex(4))
+                {
                     (link.group, link.mac) = (0, Some(*mac));
                     let index = link.index;
                     kernel.snapshot.neighbours.retain(|(_, at), _| *at != index);
@@ -786,7 +798,8 @@ impl Event {
             Event::Port { key, bridge, mac } => {
                 if let Some(child) = kernel.snapshot.children.get_mut(key) {
                     let mac = mac.or(Some(child.mac));
-                    child.master = bridge.then(|| Master { index: 90, name: "br0".to_owned(), mac });
+                    child.master =
+                        bridge.then(|| Master { index: LinkIndex(90), name: "br0".to_owned(), mac });
                 }
             }
             Event::Moves { key, address } if kernel.snapshot.children.contains_key(key) => {
@@ -806,7 +819,7 @@ impl Event {
             }
             Event::Nested { key, mac, up } => {
                 let children = &kernel.snapshot.children;
-                let nic = ChildKey { index: 10, ..*key };
+                let nic = ChildKey { index: LinkIndex(10), ..*key };
                 let Some(child) = children.get(&nic).filter(|child| child.mode != Mode::Passthru).cloned()
                 else {
                     return;
@@ -820,9 +833,9 @@ impl Event {
             }
             Event::ComesHome { mac } => {
                 let name = format!("mac0000000{}", mac.0[5]);
-                let index = 50 + u32::from(mac.0[5]);
+                let index = LinkIndex(50 + u32::from(mac.0[5]));
                 let mut nic = link(index, &name, LinkKind::Macvlan(Mode::Bridge));
-                (nic.lower, nic.up, nic.mac) = (Some(2), false, Some(*mac));
+                (nic.lower, nic.up, nic.mac) = (Some(LinkIndex(2)), false, Some(*mac));
                 (nic.group, nic.made_with) = (LINK_GROUP, Some(*mac));
                 kernel.snapshot.links.insert(index, nic);
             }
@@ -851,15 +864,22 @@ impl Event {
     }
 }
 
-fn is_marked(kernel: &InMemoryKernel, link: u32) -> bool {
+fn is_marked(kernel: &InMemoryKernel, link: LinkIndex) -> bool {
     kernel.snapshot.links.get(&link).is_some_and(|link| link.shim_parent().is_some())
 }
 
-fn make_shim(kernel: &mut InMemoryKernel, parent: u32, name: &str, mode: Mode, marked: bool, complete: bool) {
+fn make_shim(
+    kernel: &mut InMemoryKernel,
+    parent: LinkIndex,
+    name: &str,
+    mode: Mode,
+    marked: bool,
+    complete: bool,
+) {
     let index = kernel.next_index();
-    let mac = Mac([2, 0x77, 0, 0, 0, u8::try_from(index % 251).unwrap()]);
+    let mac = Mac([2, 0x77, 0, 0, 0, u8::try_from(index.0 % 251).unwrap()]);
     // A new one has no second mark yet, an old one may have lost the first.
-    let grouped = marked && !(complete && index.is_multiple_of(2));
+    let grouped = marked && !(complete && index.0.is_multiple_of(2));
     let new = Link {
         mac: Some(mac),
         mtu: kernel.snapshot.links[&parent].mtu,
@@ -868,7 +888,7 @@ fn make_shim(kernel: &mut InMemoryKernel, parent: u32, name: &str, mode: Mode, m
         group: if grouped { LINK_GROUP } else { 0 },
         made_with: Some(mac).filter(|_| marked && complete),
         lower: Some(parent),
-        ..link(0, name, LinkKind::Macvlan(mode))
+        ..link(LinkIndex::NONE, name, LinkKind::Macvlan(mode))
     };
     kernel.snapshot.links.insert(index, Link { index, ..new });
     if marked {

@@ -48,7 +48,7 @@ use macvlan_shim::model::snapshot::{
     AddressKey, Child, ChildKey, Filter, ForeignChain, GuestAddress, HostAddress, Link, LinkKind, Master,
     Neighbour, NeighbourState, Netns, Route, RouteKey, RouteKind, Rule, Setting, Snapshot, Sources, Sysctls,
 };
-use macvlan_shim::model::{Family, Mac, Op};
+use macvlan_shim::model::{Family, LinkIndex, Mac, NetnsId, Op};
 use macvlan_shim::reconcile::desired::Memory;
 use macvlan_shim::reconcile::{Desired, Probes, Schedule};
 
@@ -90,7 +90,7 @@ impl World {
             }
         }
         let lo = Link {
-            index: 1,
+            index: LinkIndex(1),
             name: "lo".to_owned(),
             kind: LinkKind::Other(String::new()),
             mac: None,
@@ -104,7 +104,7 @@ impl World {
             wireless: false,
             arp_ignore: 0,
         };
-        snapshot.links.insert(1, lo);
+        snapshot.links.insert(LinkIndex(1), lo);
         World {
             kernel: InMemoryKernel::new(snapshot),
             inventory: Inventory::default(),
@@ -256,7 +256,7 @@ impl World {
                     self.kernel.snapshot.inits.remove(&pid);
                 } else {
                     words.expect("in")?;
-                    self.kernel.snapshot.inits.insert(pid, Netns::Id(parse(words.next()?)?));
+                    self.kernel.snapshot.inits.insert(pid, Netns::Id(NetnsId(parse(words.next()?)?)));
                 }
             }
             (false, "restart") => {
@@ -282,7 +282,7 @@ impl World {
         words.done()
     }
 
-    fn index(&self, name: &str) -> Said<u32> {
+    fn index(&self, name: &str) -> Said<LinkIndex> {
         Ok(self.kernel.snapshot.link_named(name).ok_or_else(|| format!("no link {name}"))?.index)
     }
 
@@ -298,7 +298,7 @@ impl World {
                     index,
                     name: name.to_owned(),
                     kind: LinkKind::Other(String::new()),
-                    mac: Some(Mac([0x52, 0x54, 0, 0, 0, u8::try_from(index).unwrap_or(0)])),
+                    mac: Some(Mac([0x52, 0x54, 0, 0, 0, u8::try_from(index.0).unwrap_or(0)])),
                     mtu: 1500,
                     up: true,
                     multicast: true,
@@ -436,7 +436,7 @@ impl World {
             hops.push(Hop { link: self.index(words.next()?)?, gateway });
             more = words.has("and");
         }
-        let link = if let [only] = hops.as_slice() { only.link } else { 0 };
+        let link = if let [only] = hops.as_slice() { only.link } else { LinkIndex::NONE };
         let key = RouteKey { destination, link, metric, table };
         if no {
             let stood = self.kernel.snapshot.routes.remove(&key).is_some();
@@ -456,7 +456,7 @@ impl World {
         let gateway: IpAddr = parse(words.next()?)?;
         let all = Family::of(gateway).everything();
         let near = |key: &&AddressKey| key.address.contains(&gateway);
-        let link = self.kernel.snapshot.addresses.keys().find(near).map_or(1, |key| key.link);
+        let link = self.kernel.snapshot.addresses.keys().find(near).map_or(LinkIndex(1), |key| key.link);
         let key = RouteKey { table: 254, destination: all, metric: 100, link };
         if no {
             self.kernel.snapshot.routing.take(&key).ok_or("there is no such next hop")?;
@@ -596,8 +596,8 @@ impl World {
 
     fn child(&mut self, no: bool, words: &mut Words<'_>, addresses: &str) -> Said {
         let (netns, index) = words.next()?.split_once(':').ok_or("expected netns:ifindex")?;
-        let netns = if netns == "host" { Netns::Host } else { Netns::Id(parse(netns)?) };
-        let key = ChildKey { netns, index: parse(index)? };
+        let netns = if netns == "host" { Netns::Host } else { Netns::Id(NetnsId(parse(netns)?)) };
+        let key = ChildKey { netns, index: LinkIndex(parse(index)?) };
         let children = &mut self.kernel.snapshot.children;
         if no {
             children.remove(&key).ok_or("there is no such child")?;
@@ -609,7 +609,11 @@ impl World {
         let port = words.has("port");
         let name = words.after("of")?.filter(|_| port);
         let others = words.after("mac")?.map(mac).transpose()?;
-        let master = name.map(|name| Master { index: 90, name: name.to_owned(), mac: others.or(Some(own)) });
+        let master = name.map(|name| Master {
+            index: LinkIndex(90),
+            name: name.to_owned(),
+            mac: others.or(Some(own)),
+        });
         let sources =
             words.after("from")?.map_or(Ok(BTreeSet::new()), |list| list.split(',').map(mac).collect())?;
         let child = Child {

@@ -21,12 +21,12 @@ use crate::model::snapshot::{
     AddressKey, Child, ChildKey, GuestAddress, HostAddress, Link, LinkKind, Neighbour, NeighbourState,
     RouteKey,
 };
-use crate::model::{Family, Mac, Op, Plan, ShimRef, Snapshot, Step};
+use crate::model::{Family, LinkIndex, Mac, Op, Plan, ShimRef, Snapshot, Step};
 
 /// What has to be done.
 pub fn diff(desired: &Desired, snapshot: &Snapshot) -> Plan {
     let mut steps = Steps::new(desired, snapshot);
-    let mut held: BTreeMap<u32, Vec<IpAddr>> = BTreeMap::new();
+    let mut held: BTreeMap<LinkIndex, Vec<IpAddr>> = BTreeMap::new();
     for (address, holder) in &desired.holders {
         held.entry(holder.parent).or_default().push(*address);
     }
@@ -64,11 +64,11 @@ pub fn diff_at(desired: &Desired, snapshot: &Snapshot, addresses: &BTreeSet<IpAd
 struct Steps<'a> {
     plan: Plan,
     /// Links that make way for new shims, with all that is on them.
-    gone: BTreeSet<u32>,
+    gone: BTreeSet<LinkIndex>,
     /// Table and destination of the IPv4 routes that the plan has replaced.
     replaced: BTreeSet<(u32, IpNet)>,
     /// The standing shims that lose their last IPv4 address.
-    flushed: BTreeSet<u32>,
+    flushed: BTreeSet<LinkIndex>,
     desired: &'a Desired,
     snapshot: &'a Snapshot,
 }
@@ -97,7 +97,7 @@ impl<'a> Steps<'a> {
             (link.name != shim.shim.name).then_some((link, shim))
         });
         let misnamed: Vec<(&Link, &Shim)> = misnamed.collect();
-        let mut names: BTreeMap<u32, String> =
+        let mut names: BTreeMap<LinkIndex, String> =
             misnamed.iter().map(|(link, _)| (link.index, link.name.clone())).collect();
         for (link, shim) in misnamed {
             let right = &shim.shim.name;
@@ -105,13 +105,13 @@ impl<'a> Steps<'a> {
             if let Some(holder) = holder.map(|(index, _)| *index) {
                 self.rename(&mut names, holder, &spare_name(holder), "another shim needs its name");
             }
-            self.make_way(shim, link.shim_parent().unwrap_or(0));
+            self.make_way(shim, link.shim_parent().unwrap_or(LinkIndex::NONE));
             self.rename(&mut names, link.index, right, "its parent has that name");
         }
     }
 
     /// `names`: those that the shims have by then.
-    fn rename(&mut self, names: &mut BTreeMap<u32, String>, link: u32, name: &str, why: &str) {
+    fn rename(&mut self, names: &mut BTreeMap<LinkIndex, String>, link: LinkIndex, name: &str, why: &str) {
         if let Some(link_name) = names.insert(link, name.to_owned()) {
             self.now(Op::Rename { link, link_name, name: name.to_owned() }, why);
         }
@@ -122,7 +122,7 @@ impl<'a> Steps<'a> {
         let shim = &desired.shim;
         let standing = shim.index.and_then(|index| self.snapshot.links.get(&index));
         if standing.is_none() {
-            let parent = self.snapshot.link_named(&desired.parent).map_or(0, |link| link.index);
+            let parent = self.snapshot.link_named(&desired.parent).map_or(LinkIndex::NONE, |link| link.index);
             self.make_way(desired, parent);
             let op = Op::CreateShim {
                 shim: shim.clone(),
@@ -199,7 +199,7 @@ impl<'a> Steps<'a> {
         }
     }
 
-    fn make_way(&mut self, shim: &Shim, parent: u32) {
+    fn make_way(&mut self, shim: &Shim, parent: LinkIndex) {
         let Some(link) = in_the_way(self.desired, self.snapshot, shim) else { return };
         let why = match (&link.kind, link.lower) {
             (_, None) => "its parent is gone".to_owned(),
@@ -238,13 +238,17 @@ impl<'a> Steps<'a> {
     }
 
     /// The neighbour entries for an address, by their link.
-    fn entries(&self, address: IpAddr) -> impl Iterator<Item = (u32, &'a Neighbour)> + use<'a> {
-        let all = self.snapshot.neighbours.range((address, 0)..=(address, u32::MAX));
+    fn entries(&self, address: IpAddr) -> impl Iterator<Item = (LinkIndex, &'a Neighbour)> + use<'a> {
+        let all = self.snapshot.neighbours.range((address, LinkIndex::NONE)..=(address, LinkIndex::LAST));
         all.map(|((_, link), entry)| (*link, entry))
     }
 
     /// The children that are reached at that MAC on the parent of a shim.
-    fn children_at(&self, link: u32, mac: Mac) -> impl Iterator<Item = (&'a ChildKey, &'a Child)> + use<'a> {
+    fn children_at(
+        &self,
+        link: LinkIndex,
+        mac: Mac,
+    ) -> impl Iterator<Item = (&'a ChildKey, &'a Child)> + use<'a> {
         let parent = self.snapshot.links.get(&link).and_then(Link::shim_parent);
         let (keys, snapshot) = (self.desired.facts.children_at(mac), self.snapshot);
         let children = keys.filter_map(|key| Some((key, snapshot.children.get(key)?)));
@@ -299,10 +303,10 @@ impl<'a> Steps<'a> {
     }
 
     /// Our route with that key, wherever it leads: its link and its preferred source.
-    fn standing_route(&self, shim: &ShimRef, to: IpNet, table: u32) -> Option<(u32, Option<IpAddr>)> {
+    fn standing_route(&self, shim: &ShimRef, to: IpNet, table: u32) -> Option<(LinkIndex, Option<IpAddr>)> {
         let metric = metric(Family::of(to));
         let key = |link| RouteKey { table, destination: to, metric, link };
-        let range = key(0)..=key(u32::MAX);
+        let range = key(LinkIndex::NONE)..=key(LinkIndex::LAST);
         let ours = || self.snapshot.routes.range(range.clone()).filter(|(_, route)| route.ours);
         let here = ours().find(|(key, _)| Some(key.link) == shim.index);
         here.or_else(|| ours().next()).map(|(key, route)| (key.link, route.source))
@@ -341,15 +345,15 @@ impl<'a> Steps<'a> {
     }
 
     /// The desired shim that stands as this link.
-    fn desired_on(&self, link: u32) -> Option<&Shim> {
+    fn desired_on(&self, link: LinkIndex) -> Option<&Shim> {
         self.desired.shims.values().find(|shim| shim.shim.index == Some(link))
     }
 
-    fn is_shim(&self, link: u32) -> bool {
+    fn is_shim(&self, link: LinkIndex) -> bool {
         self.snapshot.links.get(&link).is_some_and(|link| link.shim_parent().is_some())
     }
 
-    fn link_name(&self, link: u32) -> String {
+    fn link_name(&self, link: LinkIndex) -> String {
         self.snapshot.links.get(&link).map_or_else(|| format!("link {link}"), |link| link.name.clone())
     }
 }
@@ -368,7 +372,7 @@ fn in_the_way<'a>(desired: &Desired, snapshot: &'a Snapshot, shim: &Shim) -> Opt
 
 /// The kernel drops all IPv4 routes and neighbours of a link with its last IPv4 address, used or not. So where that
 /// is due it comes first, and all else is made anew.
-fn is_flushed(snapshot: &Snapshot, link: u32, desired: &Shim) -> bool {
+fn is_flushed(snapshot: &Snapshot, link: LinkIndex, desired: &Shim) -> bool {
     let on_it = snapshot.addresses.iter();
     let mut on_it = on_it.filter(|(key, _)| key.link == link && key.address.addr().is_ipv4());
     let some = on_it.clone().next().is_some();

@@ -8,8 +8,8 @@ use super::Steps;
 use crate::model::names::{TABLE, TABLE_MAIN, metric};
 use crate::model::neighbours::{is_solicited_node, solicited_node};
 use crate::model::plan::When;
-use crate::model::snapshot::{Child, Filter, Link, NeighbourState, RouteKey, Rule, is_host};
-use crate::model::{Family, Op, Step};
+use crate::model::snapshot::{Child, Link, NeighbourState, RouteKey, Rule, is_host};
+use crate::model::{Family, LinkIndex, Op, Step};
 use crate::reconcile::desired::Shim;
 use crate::reconcile::ground::is_link_local;
 use crate::reconcile::tenure::Contest;
@@ -62,7 +62,7 @@ impl Steps<'_> {
     pub(super) fn delete_routes_to(&mut self, address: IpAddr) {
         let key = |table, metric, link| RouteKey { table, destination: IpNet::from(address), metric, link };
         for table in [TABLE, TABLE_MAIN] {
-            let all = key(table, 0, 0)..=key(table, u32::MAX, u32::MAX);
+            let all = key(table, 0, LinkIndex::NONE)..=key(table, u32::MAX, LinkIndex::LAST);
             for (key, _) in self.snapshot.routes.range(all).filter(|(_, route)| route.ours) {
                 self.delete_route(key);
             }
@@ -115,7 +115,7 @@ impl Steps<'_> {
     }
 
     /// When the route to a guest's address that nobody desires may go, and why.
-    fn surplus_host(&self, link: u32, address: IpAddr) -> (When, String) {
+    fn surplus_host(&self, link: LinkIndex, address: IpAddr) -> (When, String) {
         let parent = self.snapshot.links.get(&link).and_then(Link::shim_parent);
         let mac = self.snapshot.neighbours.get(&(address, link)).and_then(|entry| entry.mac);
         let Some((parent, mac)) = parent.zip(mac) else {
@@ -161,7 +161,7 @@ impl Steps<'_> {
         }
     }
 
-    fn delete_neighbour(&mut self, link: u32, address: IpAddr) {
+    fn delete_neighbour(&mut self, link: LinkIndex, address: IpAddr) {
         let shim = self.desired_on(link);
         if shim.is_some_and(|shim| self.is_host_on(shim, address)) || self.gone.contains(&link) {
             return;
@@ -179,7 +179,7 @@ impl Steps<'_> {
 
     /// The entry names the last holder of an address for which others wait: it is the memory of that, which outlives
     /// this process. While a server is still to be read, any entry without a route may be one.
-    fn is_remembered_by(&self, link: u32, address: IpAddr) -> bool {
+    fn is_remembered_by(&self, link: LinkIndex, address: IpAddr) -> bool {
         let parent = self.snapshot.links.get(&link).and_then(Link::shim_parent);
         let mac = self.snapshot.neighbours.get(&(address, link)).and_then(|entry| entry.mac);
         let is_lasts = match self.desired.contests.get(&address) {
@@ -197,7 +197,7 @@ impl Steps<'_> {
     }
 
     /// A route of ours to an address leads through this link.
-    fn is_routed(&self, link: u32, address: IpAddr) -> bool {
+    fn is_routed(&self, link: LinkIndex, address: IpAddr) -> bool {
         let key = |table| RouteKey {
             table,
             destination: IpNet::from(address),
@@ -208,7 +208,7 @@ impl Steps<'_> {
     }
 
     /// An entry that a question of ours has made on a parent. The kernel never collects it.
-    fn end_question(&mut self, link: u32, address: IpAddr) {
+    fn end_question(&mut self, link: LinkIndex, address: IpAddr) {
         let Some(entry) = self.snapshot.neighbours.get(&(address, link)) else { return };
         let link_name = self.link_name(link);
         let serves = self.desired.shims.contains_key(&link) || !self.desired.settled;
@@ -234,13 +234,13 @@ impl Steps<'_> {
     }
 
     /// A question of ours goes to that group.
-    fn is_asked_at(&self, link: u32, group: IpAddr) -> bool {
+    fn is_asked_at(&self, link: LinkIndex, group: IpAddr) -> bool {
         let mut asked = self.snapshot.neighbours.iter().filter(|(_, entry)| entry.is_asked_for());
         asked.any(|((address, at), _)| *at == link && solicited_node(*address) == Some(group))
     }
 
     /// A child of that link that takes part claims an address.
-    fn is_claimed_on(&self, link: u32, address: IpAddr) -> bool {
+    fn is_claimed_on(&self, link: LinkIndex, address: IpAddr) -> bool {
         self.desired.claims.claimants(address).any(|key| {
             let child = self.snapshot.children.get(key);
             let here = child.is_some_and(|child| child.parent == link);
@@ -309,8 +309,8 @@ impl Steps<'_> {
             return;
         }
         let filters = &self.snapshot.filter.shims;
-        let needed = |link: &u32| self.is_shim(*link) && self.desired_on(*link).is_some();
-        let surplus: Vec<u32> = filters.keys().filter(|link| !needed(link)).copied().collect();
+        let needed = |link: &LinkIndex| self.is_shim(*link) && self.desired_on(*link).is_some();
+        let surplus: Vec<LinkIndex> = filters.keys().filter(|link| !needed(link)).copied().collect();
         let last = surplus.len() == filters.len() && self.desired.shims.is_empty();
         for link in surplus {
             let when = if self.is_shim(link) { When::AfterBreath } else { When::Now };
@@ -318,7 +318,7 @@ impl Steps<'_> {
                 continue;
             }
             let op = Op::DeleteFilter { link, link_name: self.link_name(link), last };
-            let why = if link == Filter::NO_LINK { "the table is ours alone" } else { "its shim is gone" };
+            let why = if link == LinkIndex::NONE { "the table is ours alone" } else { "its shim is gone" };
             self.plan.push(Step { op, when, why: why.to_owned() });
         }
     }

@@ -17,7 +17,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use self::record::Record;
-use crate::model::{Changes, Mac, NicKey};
+use crate::model::{Changes, LinkIndex, Mac, NicKey};
 
 /// How long an address stays free after its loss for those that claimed it beside its tenant.
 pub const WAIT: Duration = Duration::from_secs(60);
@@ -40,7 +40,7 @@ pub struct Party {
     /// The NIC; `None` if no server vouches for it.
     pub nic: Option<NicKey>,
     /// The parent's ifindex.
-    pub parent: u32,
+    pub parent: LinkIndex,
     /// The MAC at which it is reached.
     pub mac: Mac,
 }
@@ -79,7 +79,7 @@ pub(super) struct Claim<'a> {
     /// The NIC that makes it, if a server vouches for it.
     pub(super) nic: Option<&'a NicKey>,
     /// The parent's ifindex.
-    pub(super) parent: u32,
+    pub(super) parent: LinkIndex,
     /// The MAC at which the claimant is reached.
     pub(super) mac: Mac,
     /// The MAC that its server gave the NIC.

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use macvlan_shim::config::Config;
 use macvlan_shim::kernel;
+use macvlan_shim::model::NetnsId;
 use macvlan_shim::model::inventory::{Inventory, Server, ServerId, ServerKind, ServerState};
 use macvlan_shim::reconcile::desired::Memory;
 use macvlan_shim::reconcile::{desire, diff};
@@ -48,7 +49,7 @@ fn netlink(mut rest: &[u8]) {
     let mut datagrams = Vec::new();
     while let [netns, low, high, more @ ..] = rest {
         let length = usize::from(u16::from_le_bytes([*low, *high])).min(more.len());
-        let netns = Some(i32::from(netns.cast_signed())).filter(|id| *id != 0);
+        let netns = Some(NetnsId(netns.cast_signed().into())).filter(|id| *id != NetnsId(0));
         datagrams.push((netns, &more[..length]));
         rest = &more[length..];
     }
