@@ -21,7 +21,8 @@ pub struct Cli {
 /// The files that every command shares.
 #[derive(Debug, Args)]
 pub struct Files {
-    /// Configuration file; it must exist [default: /etc/macvlan-shim/config.toml, if there is one]
+    /// Configuration file, which must exist; conf.d/*.toml beside it are read too [default:
+    /// /etc/macvlan-shim/config.toml, if there is one]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Control socket of the daemon
@@ -75,7 +76,7 @@ pub struct StatusArgs {
 /// What to do with the configuration.
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Tell all faults of the configuration file
+    /// Tell all faults of the configuration files
     Check,
     /// Print the effective configuration, every default spelt out
     Show,

@@ -137,6 +137,41 @@ mod configuration {
     }
 
     #[test]
+    fn the_files_beside_it_are_read_too() {
+        let (folder, path) = file("[shim]\nkeep = true\n");
+        let beside = folder.path().join("conf.d");
+        std::fs::create_dir(&beside).unwrap();
+        std::fs::write(beside.join("20-policy.toml"), "[policy]\nmax_addresses = 7\n").unwrap();
+        std::fs::write(beside.join("10-shim.toml"), "[shim]\nipv6 = false\n").unwrap();
+        let (check, show) =
+            (["config", "check", "--config", shown(&path)], ["config", "show", "--config", shown(&path)]);
+        let files = [path.clone(), beside.join("10-shim.toml"), beside.join("20-policy.toml")];
+        let ok: String = files.iter().map(|file| format!("{}: ok\n", file.display())).collect();
+        let ran = run(&check);
+        assert_eq!((ran.code, ran.out), (Some(0), ok));
+        let together = run(&show).out;
+        assert!(together.contains("ipv6 = false\nkeep = true\n"), "{together}");
+        assert!(together.contains("max_addresses = 7\n"), "{together}");
+
+        std::fs::write(beside.join("30-again.toml"), "[policy]\nmax_addresses = 7\n[polcy]\n").unwrap();
+        let expected = format!(
+            r#"macvlan-shim: {again}, line 2: policy.max_addresses stands in {first}, line 2, already
+  2 | max_addresses = 7
+    | ^^^^^^^^^^^^^
+  hint: a key may stand in one file only
+{again}, line 3: there is no section "polcy"
+  3 | [polcy]
+    |  ^^^^^
+  hint: did you mean [policy]? the sections are [[server]], [select], [shim], [[parent]], [policy]
+"#,
+            again = beside.join("30-again.toml").display(),
+            first = beside.join("20-policy.toml").display(),
+        );
+        let ran = run(&check);
+        assert_eq!((ran.code, ran.err, ran.out.as_str()), (Some(2), expected, ""));
+    }
+
+    #[test]
     fn a_file_that_is_named_must_exist() {
         let ran = run(&["--config", "/nowhere/c.toml", "config", "check"]);
         assert_eq!(ran.code, Some(2));

@@ -6,11 +6,11 @@ use super::output::print;
 use super::{Failure, GOOD};
 use crate::cli::ConfigCommand;
 use crate::config::{Config, Loaded};
-use crate::model::names;
+use crate::model::{names, text};
 
-/// Checks or shows the file that is named, else the default file.
+/// Checks or shows the file that is named, else the default file, with the files of `conf.d` beside it.
 pub fn config(file: Option<&Path>, command: ConfigCommand) -> Result<u8, Failure> {
-    let loaded = Config::find(file)?;
+    let loaded = Config::load(file)?;
     match command {
         ConfigCommand::Check => print(&verdict(&loaded)),
         ConfigCommand::Show => print(&loaded.config.to_toml()),
@@ -19,8 +19,12 @@ pub fn config(file: Option<&Path>, command: ConfigCommand) -> Result<u8, Failure
 }
 
 fn verdict(loaded: &Loaded) -> String {
-    match &loaded.file {
-        Some(file) => format!("{}: ok\n", file.display()),
-        None => format!("{}: there is no such file; the defaults hold\n", names::CONFIG_FILE),
+    match loaded.files.is_empty() {
+        true => format!("{}: there is no such file; the defaults hold\n", names::CONFIG_FILE),
+        false => loaded
+            .files
+            .iter()
+            .map(|file| format!("{}: ok\n", text::visible(&file.to_string_lossy())))
+            .collect(),
     }
 }

@@ -24,7 +24,7 @@ struct StepView {
 
 /// Runs it.
 pub fn plan(config_file: Option<PathBuf>, json: bool) -> Result<u8, Failure> {
-    let config = Config::load(config_file.as_deref())?;
+    let config = Config::load(config_file.as_deref())?.config;
     let inventory = super::block_on(read_servers(&config))?;
     let kernel = Kernel::open()?;
     let desired = desire(&config, &inventory, kernel.snapshot(), &mut Memory::default(), Instant::now());
@@ -61,7 +61,7 @@ pub fn plan(config_file: Option<PathBuf>, json: bool) -> Result<u8, Failure> {
 
 async fn read_servers(config: &Config) -> Inventory {
     let mut inventory = Inventory::default();
-    for target in servers::targets(&config.servers, |name| std::env::var_os(name)) {
+    for target in servers::targets(&config.sockets(), |name| std::env::var_os(name)) {
         let server = servers::read(&target).await;
         inventory.servers.insert(target.id.clone(), server);
     }

@@ -1,70 +1,55 @@
-//! What is wrong in a configuration file: where, what was found, what was expected, what to write instead.
+//! What is wrong in the configuration files: where, what was found, what was expected, what to write instead.
 
 use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::str::Utf8Error;
 
 use crate::model::text;
 
-/// A file that cannot be used. `Display` gives all that is wrong, on several lines.
+/// Files that cannot be used. `Display` gives all that is wrong, on several lines.
 #[derive(Debug)]
 pub struct ConfigError {
-    file: PathBuf,
-    cause: Cause,
+    faults: Vec<Fault>,
 }
 
-#[derive(Debug)]
-enum Cause {
-    Unreadable(io::Error),
-    Faults(Vec<Fault>),
-}
-
-/// One fault in the text of a file.
+/// One fault of a file.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Fault {
-    /// The line, from 1.
-    pub line: usize,
+pub(super) struct Fault {
+    file: PathBuf,
+    /// The place in its text; `None` if it could not be read.
+    place: Option<Marked>,
     /// What is wrong, in a sentence that names the key.
-    pub message: String,
+    message: String,
     /// What to write instead.
-    pub hint: Option<String>,
+    hint: Option<String>,
+}
+
+/// A place in a text as people are shown it.
+#[derive(Clone, Debug, PartialEq)]
+struct Marked {
+    /// From 1.
+    line: usize,
     /// The text of the line.
     text: String,
     /// The part of the line that is meant, in characters.
-    marked: Range<usize>,
+    part: Range<usize>,
 }
 
 impl ConfigError {
-    pub(super) fn unreadable(file: &Path, error: io::Error) -> ConfigError {
-        ConfigError { file: file.to_owned(), cause: Cause::Unreadable(error) }
-    }
-
-    pub(super) fn faults(file: &Path, faults: Vec<Fault>) -> ConfigError {
-        ConfigError { file: file.to_owned(), cause: Cause::Faults(faults) }
-    }
-
-    pub(super) fn not_text(file: &Path, bytes: &[u8], error: std::str::Utf8Error) -> ConfigError {
-        let text = String::from_utf8_lossy(bytes);
-        let at = error.valid_up_to();
-        let message = "this is not UTF-8 text".to_owned();
-        ConfigError::faults(file, vec![Fault::at(&text, at..at + 1, message, None)])
+    pub(super) fn new(faults: Vec<Fault>) -> ConfigError {
+        ConfigError { faults }
     }
 
     /// The first fault on one line, for a log or a problem.
     pub fn summary(&self) -> String {
-        let file = self.file.display();
-        match &self.cause {
-            Cause::Unreadable(error) => text::words(&format!("{file}: {}", in_words(error))),
-            Cause::Faults(faults) => {
-                let first = faults.first().map(|fault| format!(", line {}: {}", fault.line, fault.message));
-                let more = match faults.len() {
-                    0 | 1 => String::new(),
-                    n => format!(" (and {} more)", n - 1),
-                };
-                text::words(&format!("{file}{}{more}", first.unwrap_or_default()))
-            }
-        }
+        let first = self.faults.first().map(Fault::sentence).unwrap_or_default();
+        let more = match self.faults.len() {
+            0 | 1 => String::new(),
+            n => format!(" (and {} more)", n - 1),
+        };
+        text::words(&format!("{first}{more}"))
     }
 }
 
@@ -72,27 +57,57 @@ impl std::error::Error for ConfigError {}
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let faults = match &self.cause {
-            Cause::Faults(faults) => faults,
-            Cause::Unreadable(error) => {
-                f.write_str(&self.summary())?;
-                let denied = error.kind() == io::ErrorKind::PermissionDenied;
-                return if denied { f.write_str(&readable(&self.file)) } else { Ok(()) };
-            }
-        };
-        for (n, fault) in faults.iter().enumerate() {
-            if n > 0 {
-                f.write_str("\n")?;
-            }
-            write!(f, "{}, {fault}", self.file.display())?;
+        for (n, fault) in self.faults.iter().enumerate() {
+            let separator = if n > 0 { "\n" } else { "" };
+            write!(f, "{separator}{fault}")?;
         }
         Ok(())
     }
 }
 
 impl Fault {
-    /// A fault at some bytes of a text.
-    pub(super) fn at(text: &str, bytes: Range<usize>, message: String, hint: Option<String>) -> Fault {
+    /// A fault at some bytes of a file's text.
+    pub(super) fn at(
+        file: &Path,
+        text: &str,
+        bytes: Range<usize>,
+        message: String,
+        hint: Option<String>,
+    ) -> Fault {
+        Fault { file: file.to_owned(), place: Some(Marked::new(text, bytes)), message, hint }
+    }
+
+    /// A file or folder that cannot be read.
+    pub(super) fn unreadable(file: &Path, error: &io::Error) -> Fault {
+        let denied = error.kind() == io::ErrorKind::PermissionDenied;
+        let hint = denied.then(|| how_to_let_it_be_read(file));
+        Fault { file: file.to_owned(), place: None, message: in_words(error), hint }
+    }
+
+    /// A file that is no text.
+    pub(super) fn not_text(file: &Path, bytes: &[u8], error: Utf8Error) -> Fault {
+        let text = String::from_utf8_lossy(bytes);
+        let at = error.valid_up_to();
+        Fault::at(file, &text, at..at + 1, "this is not UTF-8 text".to_owned(), None)
+    }
+
+    /// The line, from 1; 0 for a file that could not be read.
+    pub(super) fn line(&self) -> usize {
+        self.place.as_ref().map_or(0, |place| place.line)
+    }
+
+    /// Where and what, on one line.
+    fn sentence(&self) -> String {
+        let file = self.file.display();
+        match &self.place {
+            Some(Marked { line, .. }) => format!("{file}, line {line}: {}", self.message),
+            None => format!("{file}: {}", self.message),
+        }
+    }
+}
+
+impl Marked {
+    fn new(text: &str, bytes: Range<usize>) -> Marked {
         // A parser that misses something points behind the end of a line: that line is meant.
         let at = boundary(text, bytes.start);
         let start = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
@@ -100,25 +115,25 @@ impl Fault {
         let end = boundary(text, bytes.end.clamp(at, start + line.len().max(at - start)));
         let before = text[start..at].chars().count();
         let length = text[at..end].chars().count().max(1);
-        Fault {
+        Marked {
             line: text[..start].matches('\n').count() + 1,
-            message,
-            hint,
             text: line.replace('\t', " "),
-            marked: before..before + length,
+            part: before..before + length,
         }
     }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Fault { line, message, hint, text, marked } = self;
-        let number = line.to_string();
-        let margin = " ".repeat(number.len());
-        writeln!(f, "line {line}: {message}")?;
-        writeln!(f, "  {number} | {text}")?;
-        write!(f, "  {margin} | {}{}", " ".repeat(marked.start), "^".repeat(marked.len()))?;
-        match hint {
+        // A file's name may have anything in it.
+        f.write_str(&text::visible(&self.sentence()))?;
+        if let Some(Marked { line, text, part }) = &self.place {
+            let number = line.to_string();
+            let margin = " ".repeat(number.len());
+            write!(f, "\n  {number} | {text}")?;
+            write!(f, "\n  {margin} | {}{}", " ".repeat(part.start), "^".repeat(part.len()))?;
+        }
+        match &self.hint {
             Some(hint) => write!(f, "\n  hint: {hint}"),
             None => Ok(()),
         }
@@ -130,12 +145,13 @@ fn boundary(text: &str, byte: usize) -> usize {
     (0..=byte.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0)
 }
 
-/// How to let the daemon of the unit, which is not root, read a file.
-fn readable(file: &Path) -> String {
+/// How to let the daemon of the unit, which is not root, read a file or folder.
+fn how_to_let_it_be_read(file: &Path) -> String {
+    let rights = if file.is_dir() { "g+rx" } else { "g+r" };
     let file = file.display();
     format!(
-        "\n  hint: the unit's user, macvlan-shim, must be able to read it: \
-         chgrp macvlan-shim {file} && chmod g+r {file}"
+        "the unit's user, macvlan-shim, must be able to read it: \
+         chgrp macvlan-shim {file} && chmod {rights} {file}"
     )
 }
 
@@ -144,6 +160,7 @@ fn in_words(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "there is no such file".to_owned(),
         io::ErrorKind::PermissionDenied => "it may not be read: permission denied".to_owned(),
+        io::ErrorKind::NotADirectory => "this is a file; expected a directory".to_owned(),
         io::ErrorKind::IsADirectory => "this is a directory; expected a file".to_owned(),
         _ => error.to_string(),
     }

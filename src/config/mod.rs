@@ -1,126 +1,61 @@
-//! The configuration file: raw TOML → [`Config`]. Nothing after this module is unchecked.
+//! The configuration files: TOML → [`Config`]. Nothing after this module is unchecked.
 //!
 //! | module | what |
 //! | --- | --- |
-//! | `read` | a TOML table → its values, each with its place in the file; types and unknown keys |
-//! | `sections` | the five sections → [`Config`]; what must be unique |
+//! | `files` | which files there are, and their texts |
+//! | `tables` | the texts → one table for each section; unknown sections and keys, keys in two files |
+//! | `sections` | the five sections: one struct each, one field a key |
+//! | `section` | what makes a struct a section, and what the section then says about itself |
+//! | `read` | one value → a checked value |
+//! | `reader` | values with their places, faults so far |
 //! | `values` | one text → an address, a prefix, an interface name, a socket |
-//! | `show` | [`Config`] → TOML |
 //! | `error` | a fault with its line, and what to write instead |
+//!
+//! Why not serde's `Deserialize`: it stops at the first fault, so a file with three would be corrected in three runs. It
+//! also needs each key twice (as it is written, and checked), and does not see documentation. So the tree of values and
+//! spans that `toml` has is read directly, and a macro of 50 lines makes each field a key: name, type, default, check and
+//! explanation stand in one place. The sample file and the manual page are made of it. What is shown is serde's
+//! `Serialize`.
 
 mod error;
+mod files;
 mod read;
+mod reader;
+mod section;
 mod sections;
-mod show;
+mod tables;
 mod values;
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use ipnet::IpNet;
+use serde::{Serialize, Serializer};
 
 use crate::model::names;
+use error::Fault;
+use files::Source;
+use reader::Reader;
+use tables::Tables;
 
-pub use error::{ConfigError, Fault};
+pub use error::ConfigError;
+pub use section::{Key, Schema};
+pub use sections::{Parent, Policy, Probe, SECTIONS, Select, Server, Shim};
 
 /// The effective configuration.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Config {
-    /// The sockets to follow; empty: every known socket of this host.
-    pub servers: Vec<PathBuf>,
+    /// The servers to follow; empty: every known server of this host.
+    #[serde(rename = "server", skip_serializing_if = "Vec::is_empty")]
+    pub servers: Vec<Server>,
     /// Which guests take part.
     pub select: Select,
     /// What holds for every shim.
     pub shim: Shim,
     /// What holds for the shim on one parent, by the parent's name.
+    #[serde(rename = "parent", skip_serializing_if = "BTreeMap::is_empty", serialize_with = "as_list")]
     pub parents: BTreeMap<String, Parent>,
     /// Which addresses are admitted.
     pub policy: Policy,
-}
-
-/// Which guests take part.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Select {
-    /// Only guests with one of these profiles; empty: any.
-    pub profiles: Vec<String>,
-    /// Only guests of these projects; empty: any.
-    pub projects: Vec<String>,
-}
-
-/// What holds for every shim.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Shim {
-    /// Own addresses; empty: none.
-    pub addresses: Vec<IpAddr>,
-    /// Whether guests are reached over IPv6.
-    pub ipv6: bool,
-    /// Whether it stands even without a guest.
-    pub keep: bool,
-}
-
-/// What holds for the shim on one parent; `None` where the general value holds.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Parent {
-    /// Own addresses of this shim.
-    pub addresses: Option<Vec<IpAddr>>,
-    /// Ranges to reach through the shim besides known guests.
-    pub routes: Vec<IpNet>,
-    /// Whether it stands even without a guest.
-    pub keep: Option<bool>,
-}
-
-/// Which addresses are admitted.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Policy {
-    /// Prefixes admitted besides the parent's on-link ones.
-    pub allow: Vec<IpNet>,
-    /// Prefixes never admitted.
-    pub deny: Vec<IpNet>,
-    /// How many addresses one NIC may have routed.
-    pub max_addresses: usize,
-    /// Whether the LAN is asked who has an address before a guest gets the host's traffic for it.
-    pub probe: Probe,
-}
-
-/// Whether and when the LAN is asked who has an address that a guest claims.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Probe {
-    /// While its route goes in, which is withdrawn if somebody answers. A NIC of which an address turned out to be
-    /// another machine's is treated strictly from then on.
-    #[default]
-    Optimistic,
-    /// Before: the route waits until nobody has answered, which takes three seconds.
-    Strict,
-    /// Never. What the host's neighbour table knows counts all the same.
-    Off,
-}
-
-impl Probe {
-    /// All of them.
-    pub const ALL: [Probe; 3] = [Probe::Optimistic, Probe::Strict, Probe::Off];
-
-    /// As it is written.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Probe::Optimistic => "optimistic",
-            Probe::Strict => "strict",
-            Probe::Off => "off",
-        }
-    }
-}
-
-impl Default for Shim {
-    fn default() -> Shim {
-        Shim { addresses: Vec::new(), ipv6: true, keep: false }
-    }
-}
-
-impl Default for Policy {
-    fn default() -> Policy {
-        Policy { allow: Vec::new(), deny: Vec::new(), max_addresses: 32, probe: Probe::default() }
-    }
 }
 
 /// A configuration, and where it was read.
@@ -128,37 +63,79 @@ impl Default for Policy {
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
-    /// The file; `None` if there is none, so that the defaults hold.
-    pub file: Option<PathBuf>,
+    /// The files in the order in which they were read; none: the defaults hold.
+    pub files: Vec<PathBuf>,
 }
 
 impl Config {
-    /// Reads the file that `explicit` names, which must exist, or else the default file, which need not.
-    pub fn load(explicit: Option<&Path>) -> Result<Config, ConfigError> {
-        Config::find(explicit).map(|loaded| loaded.config)
-    }
-
-    /// The same, and says which file it was.
-    pub fn find(explicit: Option<&Path>) -> Result<Loaded, ConfigError> {
+    /// Reads the file that `explicit` names, which must exist, or else the default file, which need not, and the files
+    /// in `conf.d` beside it.
+    ///
+    /// # Errors
+    ///
+    /// All faults of all files.
+    pub fn load(explicit: Option<&Path>) -> Result<Loaded, ConfigError> {
         Config::load_or_default(explicit, Path::new(names::CONFIG_FILE))
     }
 
     fn load_or_default(explicit: Option<&Path>, default: &Path) -> Result<Loaded, ConfigError> {
-        let file = explicit.unwrap_or(default);
-        let bytes = match std::fs::read(file) {
-            Err(error) if error.kind() == ErrorKind::NotFound && explicit.is_none() => {
-                return Ok(Loaded { config: Config::default(), file: None });
-            }
-            other => other.map_err(|error| ConfigError::unreadable(file, error))?,
-        };
-        let text = str::from_utf8(&bytes).map_err(|error| ConfigError::not_text(file, &bytes, error))?;
-        Ok(Loaded { config: Config::parse(text, file)?, file: Some(file.to_owned()) })
+        let (sources, faults) = files::read(explicit.unwrap_or(default), explicit.is_none());
+        let config = Config::of(&sources, faults)?;
+        Ok(Loaded { config, files: sources.into_iter().map(|source| source.file).collect() })
     }
 
     /// Reads the text of a file; the file's name only serves the errors.
+    ///
+    /// # Errors
+    ///
+    /// All faults of the text.
     pub fn parse(text: &str, file: &Path) -> Result<Config, ConfigError> {
-        sections::config(text).map_err(|faults| ConfigError::faults(file, faults))
+        Config::of(&[Source { file: file.to_owned(), text: text.to_owned() }], Vec::new())
     }
+
+    /// What the files say together, unless something in them, or in reading them, was faulty.
+    fn of(sources: &[Source], mut faults: Vec<Fault>) -> Result<Config, ConfigError> {
+        let mut reader = Reader::new(sources);
+        let trees = reader.parse();
+        let tables = Tables::new(&trees, &mut reader);
+        // Whether an address of any section is good depends on this one key, so it is read ahead.
+        reader.ipv6 = tables.one::<Shim>(&mut Reader::new(sources)).ipv6;
+        let parents = tables.all::<Parent>(&mut reader).into_iter();
+        let config = Config {
+            servers: tables.all(&mut reader),
+            select: tables.one(&mut reader),
+            shim: tables.one(&mut reader),
+            parents: parents.map(|parent| (parent.name.clone(), parent)).collect(),
+            policy: tables.one(&mut reader),
+        };
+        faults.extend(reader.into_faults());
+        match faults.is_empty() {
+            true => Ok(config),
+            false => Err(ConfigError::new(faults)),
+        }
+    }
+
+    /// The sockets of the servers to follow; empty: every known socket of this host.
+    pub fn sockets(&self) -> Vec<PathBuf> {
+        self.servers.iter().map(|server| server.socket.clone()).collect()
+    }
+
+    /// The whole configuration with every default spelt out. It reads back as the same.
+    pub fn to_toml(&self) -> String {
+        let every = match self.servers.is_empty() {
+            true => "# no [[server]]: every known socket of this host is followed\n\n",
+            false => "",
+        };
+        match toml::to_string(self) {
+            Ok(text) => format!("{every}{text}"),
+            // No value of a configuration is beyond TOML, because all were read from it.
+            Err(error) => format!("# it cannot be shown: {error}\n"),
+        }
+    }
+}
+
+fn as_list<S: Serializer>(parents: &BTreeMap<String, Parent>, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(parents.values())
 }
 
 #[cfg(test)]

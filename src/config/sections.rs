@@ -1,171 +1,110 @@
-//! The five sections → [`Config`], and what must be unique.
+//! The sections of the file and their keys. A new key is a field here, and nothing anywhere else but where it is used.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::ops::Range;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
+use serde::Serialize;
 
-use super::error::Fault;
-use super::read::{Section, Text, Value};
-use super::values::{self, Wrong};
-use super::{Config, Parent, Policy, Probe, Select, Shim};
+use super::read::{boolean, choice, list, number, of_family, optional, text, unique};
+use super::section::{Schema, Section, section};
+use super::values::{name, own_address, parent, prefix, range, socket};
 
-/// The configuration that a text holds, or all faults in it.
-pub(super) fn config(text: &str) -> Result<Config, Vec<Fault>> {
-    let mut text = Text::new(text);
-    let file = text.parse();
-    text.refuse_unknown_sections(&file);
-    let shim = one(&mut text, &file, "shim", shim);
-    let config = Config {
-        servers: servers(&mut text, &file),
-        select: one(&mut text, &file, "select", select),
-        parents: parents(&mut text, &file, shim.ipv6),
-        shim,
-        policy: one(&mut text, &file, "policy", policy),
-    };
-    match text.into_faults() {
-        faults if faults.is_empty() => Ok(config),
-        faults => Err(faults),
+/// All sections, in the order in which they are shown.
+pub const SECTIONS: [&Schema; 5] =
+    [Server::SCHEMA, Select::SCHEMA, Shim::SCHEMA, Parent::SCHEMA, Policy::SCHEMA];
+
+section! {
+    /// A server to follow; repeat it for each.
+    pub struct Server = "[[server]]" {
+        /// The unix socket of a server to follow. Without any `[[server]]`, every LXD and Incus server of this host is
+        /// followed.
+        pub socket: PathBuf = unique(text(socket)), example r#""/var/lib/lxd/unix.socket""#;
     }
 }
 
-type File<'d> = toml::de::DeTable<'d>;
-
-fn one<'d, T: Default>(
-    text: &mut Text<'_>,
-    file: &'d File<'d>,
-    name: &'static str,
-    read: impl Fn(&mut Text<'_>, &Section<'d>) -> T,
-) -> T {
-    text.section(file, name).first().map(|section| read(text, section)).unwrap_or_default()
+section! {
+    /// Which guests take part.
+    pub struct Select = "[select]" {
+        /// Only guests with one of these profiles; empty: any.
+        pub profiles: Vec<String> = list(text(name));
+        /// Only guests of these projects; empty: any.
+        pub projects: Vec<String> = list(text(name));
+    }
 }
 
-fn servers<'d>(text: &mut Text<'_>, file: &'d File<'d>) -> Vec<PathBuf> {
-    let mut sockets = Unique::default();
-    for section in text.section(file, "server") {
-        match section.string(text, "socket") {
-            Some(written) => sockets.add(text, &written, values::socket),
-            None => missing(text, &section, "socket", "[[server]] names no socket"),
+section! {
+    /// What holds for every shim.
+    pub struct Shim = "[shim]" {
+        /// Own addresses of every shim, without prefix length. They are needed only where the host has no address on
+        /// the parent (then `allow` of `[policy]` must also admit the guests' network), where NAT of bridged guests must
+        /// cross a second uplink, or with `net.ipv4.conf.all.arp_ignore=1`.
+        pub addresses: Vec<IpAddr> = list(of_family(text(own_address)));
+        /// Reach guests over IPv6 too.
+        pub ipv6: bool = boolean, default true;
+        /// Keep shims while no guest needs them.
+        pub keep: bool = boolean;
+    }
+}
+
+section! {
+    /// What holds for the shim on one parent; repeat it for each.
+    pub struct Parent = "[[parent]]" {
+        /// The host's interface below the guests' NICs. The keys below hold for its shim.
+        pub name: String = unique(text(parent)), example r#""eth1""#;
+        /// Own addresses of this shim.
+        pub addresses: Option<Vec<IpAddr>> = optional(list(of_family(text(own_address)))),
+            example r#"["192.168.101.72"]"#;
+        /// Ranges to reach through this shim besides known guests.
+        pub routes: Vec<IpNet> = list(unique(of_family(text(range)))), example r#"["192.168.124.160/27"]"#;
+        /// Keep this shim while no guest needs it.
+        pub keep: Option<bool> = optional(boolean), example "true";
+    }
+}
+
+section! {
+    /// Which addresses are admitted.
+    pub struct Policy = "[policy]" {
+        /// Admit addresses of these ranges besides the parent's own networks, and gateways in them. An address that the
+        /// host routes elsewhere is admitted only by a range at least as long as the prefix of that route.
+        pub allow: Vec<IpNet> = list(text(prefix));
+        /// Never admit addresses of these ranges.
+        pub deny: Vec<IpNet> = list(text(prefix));
+        /// Maximum number of addresses routed per NIC.
+        pub max_addresses: usize = number(1..=4096), default 32;
+        /// When the LAN is asked who has an address that a guest claims. `"optimistic"`: while its route is added; the
+        /// route is withdrawn if another machine answers. `"strict"`: before its route is added, which takes three seconds.
+        /// `"off"`: never.
+        pub probe: Probe = choice(&Probe::ALL);
+    }
+}
+
+/// When the LAN is asked who has an address that a guest claims.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(into = "&'static str")]
+pub enum Probe {
+    /// While its route is added, which is withdrawn if somebody answers. If an address of a NIC turned out to be
+    /// another machine's, the NIC is treated strictly from then on.
+    #[default]
+    Optimistic,
+    /// Before: the route waits until nobody has answered, which takes three seconds.
+    Strict,
+    /// Never. What the host's neighbour table knows counts all the same.
+    Off,
+}
+
+impl Probe {
+    /// All of them.
+    pub const ALL: [Probe; 3] = [Probe::Optimistic, Probe::Strict, Probe::Off];
+}
+
+/// As it is written.
+impl From<Probe> for &'static str {
+    fn from(probe: Probe) -> &'static str {
+        match probe {
+            Probe::Optimistic => "optimistic",
+            Probe::Strict => "strict",
+            Probe::Off => "off",
         }
-    }
-    sockets.values()
-}
-
-fn select(text: &mut Text<'_>, section: &Section<'_>) -> Select {
-    Select {
-        profiles: list(text, section, "profiles", values::name).unwrap_or_default(),
-        projects: list(text, section, "projects", values::name).unwrap_or_default(),
-    }
-}
-
-fn shim(text: &mut Text<'_>, section: &Section<'_>) -> Shim {
-    let default = Shim::default();
-    let ipv6 = section.boolean(text, "ipv6").unwrap_or(default.ipv6);
-    Shim {
-        addresses: list(text, section, "addresses", |written| own_address(written, ipv6)).unwrap_or_default(),
-        ipv6,
-        keep: section.boolean(text, "keep").unwrap_or(default.keep),
-    }
-}
-
-fn parents<'d>(text: &mut Text<'_>, file: &'d File<'d>, ipv6: bool) -> BTreeMap<String, Parent> {
-    let mut names = Unique::default();
-    let mut ranges = Unique::default();
-    let mut parents = BTreeMap::new();
-    for section in text.section(file, "parent") {
-        let parent = parent(text, &section, &mut ranges, ipv6);
-        let Some(written) = section.string(text, "name") else {
-            missing(text, &section, "name", "[[parent]] has no name");
-            continue;
-        };
-        names.add(text, &written, values::parent);
-        parents.insert(written.value.to_owned(), parent);
-    }
-    parents
-}
-
-/// A range can lead through one shim only, so ranges are unique over all parents.
-fn parent(text: &mut Text<'_>, section: &Section<'_>, ranges: &mut Unique<IpNet>, ipv6: bool) -> Parent {
-    let before = ranges.seen.len();
-    for written in section.strings(text, "routes").unwrap_or_default() {
-        ranges.add(text, &written, |written| {
-            let range = values::range(written)?;
-            values::family(range.addr(), ipv6)?;
-            Ok(range)
-        });
-    }
-    Parent {
-        addresses: list(text, section, "addresses", |written| own_address(written, ipv6)),
-        routes: ranges.seen[before..].iter().map(|(range, _)| *range).collect(),
-        keep: section.boolean(text, "keep"),
-    }
-}
-
-fn own_address(written: &str, ipv6: bool) -> Result<IpAddr, Wrong> {
-    let address = values::own_address(written)?;
-    values::family(address, ipv6)?;
-    Ok(address)
-}
-
-fn policy(text: &mut Text<'_>, section: &Section<'_>) -> Policy {
-    let default = Policy::default();
-    Policy {
-        allow: list(text, section, "allow", values::prefix).unwrap_or_default(),
-        deny: list(text, section, "deny", values::prefix).unwrap_or_default(),
-        max_addresses: section.number(text, "max_addresses", 1, 4096).unwrap_or(default.max_addresses),
-        probe: section.choice(text, "probe", &Probe::ALL, Probe::as_str).unwrap_or_default(),
-    }
-}
-
-fn list<T: PartialEq>(
-    text: &mut Text<'_>,
-    section: &Section<'_>,
-    key: &str,
-    check: impl Fn(&str) -> Result<T, Wrong>,
-) -> Option<Vec<T>> {
-    let mut unique = Unique::default();
-    for written in section.strings(text, key)? {
-        unique.add(text, &written, &check);
-    }
-    Some(unique.values())
-}
-
-fn missing(text: &mut Text<'_>, section: &Section<'_>, key: &str, message: &str) {
-    // A key of the wrong type has been told already.
-    if !section.has(key) {
-        text.fault(section.at.clone(), message.to_owned(), Some(format!("add {key} = \"…\" below it")));
-    }
-}
-
-/// Values of which each may come once only, each with its place.
-struct Unique<T> {
-    seen: Vec<(T, Range<usize>)>,
-}
-
-impl<T> Default for Unique<T> {
-    fn default() -> Unique<T> {
-        Unique { seen: Vec::new() }
-    }
-}
-
-impl<T: PartialEq> Unique<T> {
-    fn add(&mut self, text: &mut Text<'_>, written: &Value<&str>, check: impl Fn(&str) -> Result<T, Wrong>) {
-        let Value { key, at, value } = written;
-        match check(value) {
-            Err(Wrong { what, hint }) => text.fault(at.clone(), format!("{key}: {value:?} {what}"), hint),
-            Ok(checked) => match self.seen.iter().find(|(seen, _)| *seen == checked) {
-                Some((_, first)) => {
-                    let line = text.line(first.start);
-                    text.fault(at.clone(), format!("{key}: {value:?} stands in line {line} already"), None);
-                }
-                None => self.seen.push((checked, at.clone())),
-            },
-        }
-    }
-
-    fn values(self) -> Vec<T> {
-        self.seen.into_iter().map(|(value, _)| value).collect()
     }
 }

@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 
 use self::notify::Notifier;
 use self::servers::Servers;
-use crate::config::Config;
+use crate::config::{Config, Loaded};
 use crate::kernel::{self, ErrorCode, Kernel, OpError};
 use crate::model::inventory::ServerState;
 use crate::model::plan::Scope;
@@ -48,7 +48,7 @@ pub async fn run(config_file: Option<PathBuf>, socket: &Path) -> anyhow::Result<
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
-    let config = Config::load(config_file.as_deref())?;
+    let config = Config::load(config_file.as_deref())?.config;
     let _lock = lock::acquire()?;
     let mut notifier = Notifier::new();
     notifier.turn("reading the kernel's state".to_owned(), Instant::now());
@@ -59,7 +59,7 @@ pub async fn run(config_file: Option<PathBuf>, socket: &Path) -> anyhow::Result<
     tokio::spawn(control::serve(listener, ask));
     let mut servers = Servers::default();
     let mut daemon = Daemon::new(config, config_file, kernel);
-    servers.follow(&daemon.config.servers, &mut daemon.inventory);
+    servers.follow(&daemon.config.sockets(), &mut daemon.inventory);
     daemon.settle(&servers);
     notifier.ready();
 
@@ -262,9 +262,9 @@ impl Daemon {
     /// and says so.
     fn reload(&mut self, servers: &mut Servers) {
         match Config::load(self.config_file.as_deref()) {
-            Ok(config) => {
+            Ok(Loaded { config, .. }) => {
                 tracing::info!("configuration reloaded");
-                servers.follow(&config.servers, &mut self.inventory);
+                servers.follow(&config.sockets(), &mut self.inventory);
                 self.config = config;
                 self.config_problem = None;
                 self.schedule.retry();

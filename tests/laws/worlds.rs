@@ -205,8 +205,9 @@ fn config() -> impl Strategy<Value = Config> {
             let mut ranges = vec!["10.9.0.0/24", "10.0.0.4/32", "fd09::/64"];
             let parents = parents.into_iter().map(|(which, (own, routes, keep, _))| {
                 let routes = if routes { ranges.pop().map(|range| range.parse().unwrap()) } else { None };
-                let parent = Parent { addresses: own.map(parse), routes: routes.into_iter().collect(), keep };
-                (["eth0", "eth1", "eth0.5", "eth9"][which].to_owned(), parent)
+                let name = ["eth0", "eth1", "eth0.5", "eth9"][which].to_owned();
+                let (addresses, routes) = (own.map(parse), routes.into_iter().collect());
+                (name.clone(), Parent { name, addresses, routes, keep })
             });
             let nets =
                 |texts: Vec<&str>| texts.into_iter().map(|text| text.parse::<IpNet>().unwrap()).collect();

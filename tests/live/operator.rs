@@ -211,6 +211,35 @@ fn a_bad_reload_keeps_the_running_configuration() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn a_reload_reads_the_files_beside_the_configuration() -> Result<()> {
+    let site = Site::new(Kind::Lxd)?;
+    let policy = "[policy]\ndeny = [\"192.168.77.102/32\"]\n";
+    let write = |name: &str| {
+        let script = format!("mkdir -p /etc/macvlan-shim/conf.d && cat > /etc/macvlan-shim/conf.d/{name}");
+        site.host.run_with_stdin(&["sh", "-c", &script], policy)
+    };
+    write("10.toml")?;
+    let mut node = Node::start(&site.host)?;
+    let guest = site.launch_static("c1", &["192.168.77.101/24", "192.168.77.102/24"])?;
+    node.wait_both_ways(&guest, "192.168.77.101".parse::<IpAddr>()?, HOST)?;
+    let refused = node.wait_address(&guest, "192.168.77.102".parse::<IpAddr>()?, "refused")?;
+    ensure!(refused["reason"] == "denied", "{refused}");
+
+    write("20.toml")?;
+    node.daemon.signal("HUP")?;
+    let status = node
+        .wait("the key in two files is a problem", |status| problem(status, "config-rejected").is_some())?;
+    let message = problem(&status, "config-rejected").map(|p| p["message"].to_string()).unwrap_or_default();
+    ensure!(message.contains("conf.d/10.toml") && message.contains("conf.d/20.toml"), "{message}");
+
+    site.host.sh("rm /etc/macvlan-shim/conf.d/*.toml")?;
+    node.daemon.signal("HUP")?;
+    node.wait_both_ways(&guest, "192.168.77.102".parse::<IpAddr>()?, HOST)?;
+    node.wait("the problem is over", |status| problem(status, "config-rejected").is_none())?;
+    Ok(())
+}
+
 /// One that is named is followed, one that is not is forgotten; its guests run on, and so do their routes.
 #[test]
 fn a_reload_loses_no_packet_and_follows_the_servers_that_it_names() -> Result<()> {

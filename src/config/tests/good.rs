@@ -41,7 +41,10 @@ fn every_key_arrives_where_it_belongs() {
             "#,
     );
     let expected = Config {
-        servers: vec!["/var/lib/lxd/unix.socket".into(), "/var/lib/incus/unix.socket".into()],
+        servers: vec![
+            Server { socket: "/var/lib/lxd/unix.socket".into() },
+            Server { socket: "/var/lib/incus/unix.socket".into() },
+        ],
         select: Select { profiles: vec!["shim".into(), "lan".into()], projects: vec!["default".into()] },
         shim: Shim {
             addresses: vec!["192.168.100.72".parse().unwrap(), "fd00::72".parse().unwrap()],
@@ -52,12 +55,13 @@ fn every_key_arrives_where_it_belongs() {
             (
                 "eth1".into(),
                 Parent {
+                    name: "eth1".into(),
                     addresses: Some(vec![]),
                     routes: vec!["192.168.124.160/27".parse().unwrap()],
                     keep: Some(false),
                 },
             ),
-            ("eth2".into(), Parent::default()),
+            ("eth2".into(), Parent { name: "eth2".into(), ..Parent::default() }),
         ]),
         policy: Policy {
             allow: vec!["0.0.0.0/0".parse().unwrap(), "2001:db8::/32".parse().unwrap()],

@@ -66,7 +66,7 @@ c.toml, line 1: shim is a list; expected the section [shim]
 #[test]
 fn what_is_missing() {
     let expected = r#"
-c.toml, line 1: [[server]] names no socket
+c.toml, line 1: [[server]] has no socket
   1 | [[server]]
     | ^^^^^^^^^^
   hint: add socket = "…" below it

@@ -1,13 +1,17 @@
 //! What a file may say, and what is answered to one that says it wrongly.
 
+mod documents;
 mod files;
 mod good;
 mod keys;
-mod sample;
 mod shown;
 mod together;
 mod types;
 mod values;
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
 
 use super::*;
 

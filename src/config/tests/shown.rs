@@ -63,7 +63,7 @@ fn parents() -> impl Strategy<Value = BTreeMap<String, Parent>> {
             // Ranges are unique over all parents.
             let range = || IpNet::new(IpAddr::from([10, u8::try_from(n).unwrap(), 0, 0]), 16).unwrap();
             let routes = if route { vec![range()] } else { vec![] };
-            (name, Parent { addresses, routes, keep })
+            (name.clone(), Parent { name, addresses, routes, keep })
         };
         parents.into_iter().enumerate().map(parent).collect()
     })
@@ -85,7 +85,7 @@ prop_compose! {
         let own = addresses.iter().chain(parents.values().flat_map(|p| p.addresses.iter().flatten()));
         let ipv6 = ipv6 || own.into_iter().any(six);
         Config {
-            servers: servers.into_iter().map(PathBuf::from).collect(),
+            servers: servers.into_iter().map(|socket| Server { socket: socket.into() }).collect(),
             select: Select { profiles, projects },
             shim: Shim { addresses, ipv6, keep },
             parents,

@@ -67,3 +67,13 @@ c.toml, line 2: string values must be quoted, expected literal string
     assert!(refused("[shim]\nkeep = true\nkeep = false\n").starts_with("c.toml, line 3: duplicate key"));
     assert!(refused("[shim]\n[shim]\n").starts_with("c.toml, line 2: duplicate key"));
 }
+
+#[test]
+fn all_places_that_are_not_toml_are_told_at_once() {
+    let error = refused("[shim]\nkeep = yes\n[policy]\nmax_addresses = 32\nprobe = strict\nallow = []]\n");
+    let lines: Vec<&str> = error.lines().filter_map(|line| line.strip_prefix("c.toml, ")).collect();
+    assert_eq!(lines.len(), 3, "{error}");
+    assert!(
+        lines[0].starts_with("line 2") && lines[1].starts_with("line 5") && lines[2].starts_with("line 6")
+    );
+}

@@ -1,6 +1,7 @@
 //! Values that mean nothing.
 
 use super::*;
+use crate::config::values::{parent, range, socket};
 
 #[test]
 fn an_own_address_with_a_prefix_length() {
@@ -26,7 +27,7 @@ fn own_addresses_that_nobody_could_reach() {
         ("fe80::1", "is link-local"),
         ("0.1.2.3", "is of \"this network\" (0.0.0.0/8)"),
         ("241.0.0.1", "is reserved (240.0.0.0/4)"),
-        ("::ffff:10.0.0.1", "is an IPv4 address in IPv6 clothes"),
+        ("::ffff:10.0.0.1", "is an IPv4-mapped IPv6 address"),
         ("192.168.1", "is no IP address"),
         ("fe80::1%eth0", "is no IP address"),
     ] {
@@ -99,4 +100,29 @@ c.toml, line 2: server.socket: "lxd/unix.socket" is no absolute path; expected o
 fn a_name_of_white_space() {
     assert!(refused("[select]\nprofiles = ['']\n").contains("select.profiles: \"\" is no name"));
     assert!(refused("[select]\nprojects = [' web']\n").ends_with("hint: write \"web\""));
+}
+
+#[test]
+fn an_interface_name_is_what_the_kernel_takes() {
+    for good in ["eth0", "enx00163e001122", "br-lan", "bond0.100", "wän", "a@b"] {
+        assert_eq!(parent(good), Ok(good.to_owned()));
+    }
+    for bad in ["", ".", "..", "eth 0", "eth/0", "eth0:1", "enx00163e001122a", "e\tth", "mvs-eth0"] {
+        assert!(parent(bad).is_err(), "{bad:?}");
+    }
+}
+
+#[test]
+fn equal_sockets_are_equal_paths() {
+    assert_eq!(socket("/var//lib/lxd/unix.socket/"), socket("/var/lib/lxd/unix.socket"));
+}
+
+#[test]
+fn a_range_as_wide_as_multicast_is_refused() {
+    for bad in ["0.0.0.0/0", "::/0", "128.0.0.0/1", "8000::/1", "224.0.0.0/4", "ff00::/8", "127.0.0.0/8"] {
+        assert!(range(bad).is_err(), "{bad}");
+    }
+    for good in ["10.0.0.0/8", "2000::/3", "192.168.124.160/27", "192.0.2.1/32"] {
+        assert!(range(good).is_ok(), "{good}");
+    }
 }
