@@ -11,6 +11,7 @@ use crate::packages::{self, Copy, run};
 const FILES: &[&str] = &[
     "/usr/bin/macvlan-shim",
     "/etc/macvlan-shim/config.toml",
+    "/etc/macvlan-shim/conf.d/README",
     "/etc/iproute2/rt_protos.d/macvlan-shim.conf",
     "/usr/lib/systemd/system/macvlan-shimd.service",
     "/usr/lib/systemd/network/10-macvlan-shim.network",
@@ -20,6 +21,7 @@ const FILES: &[&str] = &[
     "/usr/share/macvlan-shim/profiles/macvlan.yaml",
     "/usr/share/macvlan-shim/profiles/macvlan-vlan.yaml",
     "/usr/share/macvlan-shim/profiles/macvlan-network.yaml",
+    "/usr/share/man/man5/macvlan-shim.toml.5.gz",
     "/usr/share/man/man8/macvlan-shim.8.gz",
     "/usr/share/man/man8/macvlan-shim-status.8.gz",
     "/usr/share/bash-completion/completions/macvlan-shim",
@@ -64,7 +66,7 @@ fn the_rpm_has_everything_and_rpmlint_has_nothing_to_say() -> Result<()> {
         &query("-qlp")?,
         &["50-macvlan-shim.preset", "/LICENSE-MIT", "/LICENSE-APACHE", "/CHANGELOG.md"],
     )?;
-    ensure!(query("-qcp")?.lines().count() == 2, "what is in /etc is configuration: {}", query("-qcp")?);
+    ensure!(query("-qcp")?.lines().count() == 3, "what is in /etc is configuration: {}", query("-qcp")?);
     let requires = run(Command::new("rpm").args(["-qp", "--requires", "--recommends"]).arg(rpm))?;
     ensure!(requires.contains("systemd") && requires.contains("nftables"), "{requires}");
     let filters = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/rpm/rpmlint.toml");

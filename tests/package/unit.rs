@@ -12,6 +12,7 @@ use crate::node::{Node, PATIENCE, UNIT};
 pub(crate) const EXPOSURE: f64 = 1.8;
 
 const CONFIG: &str = "/etc/macvlan-shim/config.toml";
+const ADDED: &str = "/etc/macvlan-shim/conf.d/site.toml";
 
 #[test]
 fn it_is_exposed_to_little_and_that_is_enough() -> Result<()> {
@@ -90,7 +91,10 @@ fn a_reload_fails_where_the_configuration_is_faulty() -> Result<()> {
     node.wait("the old configuration stays", |status| {
         status["problems"].to_string().contains("config-rejected")
     })?;
-    node.host.sh(&format!("echo > {CONFIG}; {reload}"))?;
+    // The files beside it are read in the unit's sandbox too.
+    node.host.sh(&format!("echo > {CONFIG}; echo nonsense > {ADDED}"))?;
+    ensure!(!node.host.ok(&reload) && node.host.journal(&[UNIT]).contains(ADDED), "{}", node.picture());
+    node.host.sh(&format!("printf '[shim]\nkeep = false\n' > {ADDED}; {reload}"))?;
     node.wait("it is in order", |status| status["problems"].as_array().is_some_and(Vec::is_empty))?;
     ensure!(reloads(&node) == 2 && node.unit("MainPID")? == process, "{}", node.picture());
     Ok(())

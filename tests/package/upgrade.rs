@@ -13,6 +13,7 @@ on_lxd_and_incus!(upgrade_downgrade_remove_and_purge);
 /// Sorts after the present version.
 const NEXT: &str = "9.9.9";
 const EDITED: &str = "/etc/macvlan-shim/config.toml";
+const ADDED: &str = "/etc/macvlan-shim/conf.d/site.toml";
 
 /// On Incus's node, a policy forbids packages to stop services.
 fn upgrade_downgrade_remove_and_purge(kind: Kind) -> Result<()> {
@@ -22,6 +23,7 @@ fn upgrade_downgrade_remove_and_purge(kind: Kind) -> Result<()> {
     node.install()?;
     node.meets(&guest)?;
     node.host.sh(&format!("echo '[policy]' > {EDITED}; echo 'max_addresses = 31' >> {EDITED}"))?;
+    node.host.sh(&format!("echo '[policy]' > {ADDED}; echo 'deny = [\"203.0.113.0/24\"]' >> {ADDED}"))?;
 
     let folder = tempfile::tempdir()?;
     let next = packages::deb_of_version(NEXT, folder.path())?;
@@ -29,7 +31,8 @@ fn upgrade_downgrade_remove_and_purge(kind: Kind) -> Result<()> {
         replaced_without_a_loss(&node, &guest, || node.install_file(package))?;
         let installed = node.host.run(&["dpkg-query", "-W", "-f", "${Version}", "macvlan-shim"])?;
         ensure!(installed == format!("{version}-1"), "it is {installed}");
-        ensure!(node.host.sh("macvlan-shim config show")?.contains("max_addresses = 31"), "the edit is lost");
+        let shown = node.host.sh("macvlan-shim config show")?;
+        ensure!(shown.contains("max_addresses = 31") && shown.contains("203.0.113.0/24"), "lost: {shown}");
         let other = node.host.ok(&format!("grep -qF '{OTHER_HEAD}' {EDITED}.dpkg-dist"));
         ensure!(other == (version == NEXT), "the packages' own configurations differ, and both are there");
     }
@@ -39,7 +42,7 @@ fn upgrade_downgrade_remove_and_purge(kind: Kind) -> Result<()> {
     }
     node.host.apt("remove macvlan-shim")?;
     ensure!(node.ours()?.is_empty(), "left: {}", node.ours()?);
-    ensure!(node.host.ok(&format!("test -e {EDITED} && ! test -e /run/macvlan-shim")));
+    ensure!(node.host.ok(&format!("test -e {EDITED} && test -e {ADDED} && ! test -e /run/macvlan-shim")));
     ensure!(node.unit("LoadState")? != "loaded" && !node.host.pings(guest.ipv4("eth0")?));
     ensure!(guest.pings([192, 168, 77, 1]), "the guest lost the LAN");
 

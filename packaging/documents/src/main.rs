@@ -5,6 +5,7 @@
 //! usage: macvlan-shim-documents FOLDER DATE, where DATE is that of the release as `date -R` prints it
 
 mod changelog;
+mod config_page;
 mod links;
 mod notices;
 
@@ -42,6 +43,7 @@ fn main() -> Result<()> {
     }
     fs::create_dir_all(folder)?;
     pages(folder)?;
+    compressed(&folder.join("macvlan-shim.toml.5.gz"), config_page::page().as_bytes())?;
     completions(folder)?;
     documents(folder)?;
     fs::write(folder.join("THIRD-PARTY-NOTICES"), notices::third_party()?)?;
