@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use host::Host;
 use lab::{Crowd, eventually};
 use macvlan_shim::kernel::Kernel;
-use macvlan_shim::model::Op;
 use macvlan_shim::model::snapshot::{Neighbour, NeighbourState};
+use macvlan_shim::model::{LinkRef, Op};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -83,16 +83,16 @@ fn no_question_is_refused_in_a_full_table() {
             assert!(said.contains("No buffer space"), "the table takes {address}: {said}");
         }
         for (address, disputed) in [(there, false), (there, true), (free, false)] {
-            let (address, link_name) = (ip(address), "eth0".to_owned());
-            kernel.apply(&Op::Probe { link, link_name, address, disputed }).unwrap();
+            let (address, link) = (ip(address), LinkRef::standing("eth0", link));
+            kernel.apply(&Op::Probe { link, address, disputed }).unwrap();
             match address == ip(free) {
                 false => wait_for(&mut kernel, address, |entry| entry.state == NeighbourState::Reachable),
                 true => wait_for(&mut kernel, address, |entry| entry.state == NeighbourState::Failed),
             }
         }
         // The kernel takes over what has answered, full or not.
-        let (address, link_name) = (ip(there), "eth0".to_owned());
-        kernel.apply(&Op::ReleaseNeighbour { link, link_name, address }).unwrap();
+        let (address, link) = (ip(there), LinkRef::standing("eth0", link));
+        kernel.apply(&Op::ReleaseNeighbour { link, address }).unwrap();
         wait_for(&mut kernel, address, |entry| !entry.ours && entry.mac.is_some());
     }
     kernel.resync_host();

@@ -13,7 +13,7 @@ use crate::model::status::{
     AddressState, AddressStatus, GuestStatus, NicState, NicStatus, Problem, ServerStatus, ShimState,
     ShimStatus, Status, UnclaimedStatus,
 };
-use crate::model::{Family, LinkIndex, Mac, NicKey, Op, ShimRef, Snapshot};
+use crate::model::{Family, LinkIndex, LinkRef, Mac, NicKey, Op, Snapshot};
 use crate::reconcile::admit::Verdict;
 use crate::reconcile::desired::Shim;
 use crate::reconcile::schedule::Error;
@@ -226,7 +226,7 @@ impl View<'_> {
     }
 
     /// The filter that stands knows nothing of this MAC.
-    fn filtered(&self, shim: &ShimRef, mac: Mac) -> Option<(&'static str, String)> {
+    fn filtered(&self, shim: &LinkRef, mac: Mac) -> Option<(&'static str, String)> {
         let filter = &self.snapshot.filter;
         if filter.shims.get(&shim.index?)?.macs.as_ref()?.contains(&mac) {
             return None;
@@ -239,26 +239,27 @@ impl View<'_> {
     }
 
     fn failure_of_shim(&self, shim: &str) -> Option<&Error> {
-        self.schedule.failures_at(None).find_map(|(op, error)| match op {
-            Op::Rename { name, .. } => (name == shim).then_some(error),
-            Op::CreateShim { shim: at, .. }
-            | Op::Mark { shim: at, .. }
-            | Op::SetMac { shim: at, .. }
-            | Op::SetMtu { shim: at, .. }
-            | Op::MulticastOff { shim: at }
-            | Op::Set { shim: at, .. }
-            | Op::SetUp { shim: at } => (at.name == shim).then_some(error),
-            _ => None,
-        })
+        let makes = |op: &Op| {
+            matches!(
+                op,
+                Op::Rename { .. }
+                    | Op::CreateShim { .. }
+                    | Op::Mark { .. }
+                    | Op::SetMac { .. }
+                    | Op::SetMtu { .. }
+                    | Op::MulticastOff { .. }
+                    | Op::Set { .. }
+                    | Op::SetUp { .. }
+            )
+        };
+        let mut failures = self.schedule.failures_at(None);
+        failures.find(|(op, _)| makes(op) && op.object().0 == shim).map(|(_, error)| error)
     }
 
     fn failure_of_address(&self, shim: &str, address: IpAddr) -> Option<&Error> {
-        self.schedule.failures_at(Some(address)).find_map(|(op, error)| match op {
-            Op::SetNeighbour { shim: at, .. } | Op::SetRoute { shim: at, .. } => {
-                (at.name == shim).then_some(error)
-            }
-            _ => None,
-        })
+        let makes = |op: &Op| matches!(op, Op::SetNeighbour { .. } | Op::SetRoute { .. });
+        let mut failures = self.schedule.failures_at(Some(address));
+        failures.find(|(op, _)| makes(op) && op.object().0 == shim).map(|(_, error)| error)
     }
 
     fn unclaimed(&self) -> Vec<UnclaimedStatus> {

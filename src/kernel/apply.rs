@@ -15,7 +15,7 @@ use super::slice::Slice;
 use super::{Kernel, address, link, neighbour, question, route, rule, setting};
 use crate::model::names::PROTOCOL;
 use crate::model::snapshot::NeighbourState;
-use crate::model::{Family, LinkIndex, Mac, Op, ShimRef};
+use crate::model::{Family, LinkIndex, LinkRef, Mac, Op};
 
 impl Kernel {
     /// Does one write. What it changed is in the snapshot after the next [`Kernel::drain`]. So is the host as it is
@@ -30,13 +30,14 @@ impl Kernel {
     fn perform(&mut self, op: &Op) -> Result<(), Failure> {
         let (requests, made) = (&mut self.requests, &mut self.made);
         match op {
-            Op::CreateShim { shim, parent, mac, mtu, .. } => {
+            Op::CreateShim { shim, parent, mac, mtu } => {
                 made.remove(&shim.name);
-                create(requests, &shim.name, *parent, *mac, *mtu)
+                create(requests, &shim.name, standing(parent)?, *mac, *mtu)
             }
-            Op::Rename { link, link_name, name } => {
-                only_ours(requests, *link, link_name)?;
-                Ok(link::rename(requests, *link, name)?)
+            Op::Rename { link, name } => {
+                let index = standing(link)?;
+                only_ours(requests, index, &link.name)?;
+                Ok(link::rename(requests, index, name)?)
             }
             Op::Mark { shim, mac } => {
                 let link = index(requests, made, shim)?;
@@ -97,36 +98,39 @@ impl Kernel {
                 set_route(requests, wanted, *replace)
             }
             Op::AddRule { family, priority } => add_rule(requests, *family, *priority),
-            Op::Probe { link, address, disputed, .. } => {
-                if probe(requests, *link, *address, *disputed)? {
-                    self.state.asked(*link, *address);
+            Op::Probe { link, address, disputed } => {
+                let link = standing(link)?;
+                if probe(requests, link, *address, *disputed)? {
+                    self.state.asked(link, *address);
                 }
                 Ok(())
             }
             Op::DeleteRule { family, priority } => gone(rule::delete(requests, *family, *priority)),
-            Op::DeleteRoute { link, destination, table, metric, .. } => {
-                gone(route::delete(requests, *link, *destination, *table, *metric))
+            Op::DeleteRoute { link, destination, table, metric } => {
+                gone(route::delete(requests, standing(link)?, *destination, *table, *metric))
             }
-            Op::DeleteNeighbour { link, address, .. } => delete_neighbour(requests, *link, *address, false),
-            Op::ReleaseNeighbour { link, address, .. } => release(requests, *link, *address),
-            Op::DeleteProxy { link, address, .. } => {
+            Op::DeleteNeighbour { link, address } => {
+                delete_neighbour(requests, standing(link)?, *address, false)
+            }
+            Op::ReleaseNeighbour { link, address } => release(requests, standing(link)?, *address),
+            Op::DeleteProxy { link, address } => {
                 self.state.marks.mark(Slice::Proxies);
-                delete_neighbour(requests, *link, (*address).into(), true)?;
+                delete_neighbour(requests, standing(link)?, (*address).into(), true)?;
                 self.state.written(Slice::Proxies);
                 Ok(())
             }
-            Op::DeleteAddress { link, address, .. } => gone(address::delete(requests, *link, *address)),
-            Op::DeleteShim { link, link_name } => delete_shim(requests, *link, link_name),
-            Op::DeleteFilter { link, last, .. } => {
+            Op::DeleteAddress { link, address } => gone(address::delete(requests, standing(link)?, *address)),
+            Op::DeleteShim { link } => delete_shim(requests, standing(link)?, &link.name),
+            Op::DeleteFilter { link, last } => {
                 self.state.marks.mark(Slice::Filter);
-                self.state.filters.delete(*link, *last)?;
+                self.state.filters.delete(standing(link)?, *last)?;
                 self.state.written(Slice::Filter);
                 Ok(())
             }
         }
     }
 
-    fn set_filter(&mut self, shim: &ShimRef, sets: Sets<'_>) -> Result<(), Failure> {
+    fn set_filter(&mut self, shim: &LinkRef, sets: Sets<'_>) -> Result<(), Failure> {
         let link = index(&mut self.requests, &mut self.made, shim)?;
         let standing = self.state.snapshot.filter.shims.get(&link);
         self.state.marks.mark(Slice::Filter);
@@ -136,12 +140,17 @@ impl Kernel {
     }
 }
 
+/// The ifindex of a link that stands.
+fn standing(link: &LinkRef) -> Result<LinkIndex, Failure> {
+    link.index.ok_or_else(|| Failure::InTheWay(ErrorCode::Other, format!("{link} is not there")))
+}
+
 /// The ifindex of a shim, also of one that the running plan has just made: `made` spares the thousand ops that follow
 /// the question.
 fn index(
     requests: &mut Requests,
     made: &mut BTreeMap<String, LinkIndex>,
-    shim: &ShimRef,
+    shim: &LinkRef,
 ) -> Result<LinkIndex, Failure> {
     if let Some(index) = shim.index.or_else(|| made.get(&shim.name).copied()) {
         return Ok(index);

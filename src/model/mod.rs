@@ -34,5 +34,5 @@ pub use family::{Family, PerFamily};
 pub use id::{LinkIndex, NetnsId};
 pub use inventory::{Guest, GuestKey, Inventory, Nic, NicKey, ServerId};
 pub use mac::Mac;
-pub use plan::{Op, Plan, ShimRef, Step};
+pub use plan::{LinkRef, Op, Plan, Step};
 pub use snapshot::Snapshot;

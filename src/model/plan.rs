@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use ipnet::{IpNet, Ipv4Net};
 
 use super::names::{FILTER_TABLE, TABLE_MAIN};
-use super::snapshot::{Setting, is_host};
+use super::snapshot::{Link, Setting, is_host};
 use super::{Family, LinkIndex, Mac};
 
 /// The ordered difference between what should exist and what exists.
@@ -53,16 +53,29 @@ impl When {
     }
 }
 
-/// A shim: by ifindex where it stands, by name where this plan creates it.
+/// A link: by ifindex where it stands, by name where a plan creates it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ShimRef {
+pub struct LinkRef {
     /// Its name.
     pub name: String,
     /// Its ifindex; `None` until it is created.
     pub index: Option<LinkIndex>,
 }
 
-impl fmt::Display for ShimRef {
+impl LinkRef {
+    /// A link that stands.
+    pub fn standing(name: impl Into<String>, index: LinkIndex) -> LinkRef {
+        LinkRef { name: name.into(), index: Some(index) }
+    }
+}
+
+impl From<&Link> for LinkRef {
+    fn from(link: &Link) -> LinkRef {
+        LinkRef::standing(&link.name, link.index)
+    }
+}
+
+impl fmt::Display for LinkRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)
     }
@@ -74,83 +87,105 @@ impl fmt::Display for ShimRef {
 #[expect(missing_docs, reason = "the fields are named after the vocabulary and shown by Display")]
 pub enum Op {
     /// Makes a shim: macvlan in bridge mode, marked, down.
-    CreateShim { shim: ShimRef, parent: LinkIndex, parent_name: String, mac: Mac, mtu: u32 },
+    CreateShim { shim: LinkRef, parent: LinkRef, mac: Mac, mtu: u32 },
     /// Gives a shim of ours another name.
-    Rename { link: LinkIndex, link_name: String, name: String },
+    Rename { link: LinkRef, name: String },
     /// Puts both marks on a shim: the link group, and the alias with the MAC that it was made with.
-    Mark { shim: ShimRef, mac: Mac },
+    Mark { shim: LinkRef, mac: Mac },
     /// Gives a shim back the MAC that it was made with: guests remember it. Its neighbour entries stay.
-    SetMac { shim: ShimRef, mac: Mac },
+    SetMac { shim: LinkRef, mac: Mac },
     /// Changes a shim's MTU, in bytes.
-    SetMtu { shim: ShimRef, mtu: u32 },
+    SetMtu { shim: LinkRef, mtu: u32 },
     /// Takes `IFF_MULTICAST` from a shim: the kernel then sends no group reports of its own.
-    MulticastOff { shim: ShimRef },
+    MulticastOff { shim: LinkRef },
     /// Writes one sysctl of a shim.
-    Set { shim: ShimRef, setting: Setting, value: i64 },
+    Set { shim: LinkRef, setting: Setting, value: i64 },
     /// Gives a shim an own address, with the length of its prefix. It makes no route.
-    AddAddress { shim: ShimRef, address: IpNet },
+    AddAddress { shim: LinkRef, address: IpNet },
     /// Lets a shim answer neighbour solicitations for an address of the host.
-    AddProxy { shim: ShimRef, address: Ipv6Addr },
+    AddProxy { shim: LinkRef, address: Ipv6Addr },
     /// Makes a permanent neighbour entry, or changes its MAC.
-    SetNeighbour { shim: ShimRef, address: IpAddr, mac: Mac },
+    SetNeighbour { shim: LinkRef, address: IpAddr, mac: Mac },
     /// Lets the frames of these guests alone pass a shim (`None`: those of anybody), and of their ARP questions those for
     /// `answers`.
-    SetFilter { shim: ShimRef, macs: Option<BTreeSet<Mac>>, answers: BTreeSet<Ipv4Net> },
+    SetFilter { shim: LinkRef, macs: Option<BTreeSet<Mac>>, answers: BTreeSet<Ipv4Net> },
     /// Sets a shim up.
-    SetUp { shim: ShimRef },
+    SetUp { shim: LinkRef },
     /// Makes a route through a shim. `replace` only where the route that stands there is ours.
-    SetRoute { shim: ShimRef, destination: IpNet, source: Option<IpAddr>, table: u32, replace: bool },
+    SetRoute { shim: LinkRef, destination: IpNet, source: Option<IpAddr>, table: u32, replace: bool },
     /// Makes the rule that looks up our own table.
     AddRule { family: Family, priority: u32 },
     /// Asks everybody on the LAN who has an address, whatever is known. `disputed`: another machine is known to have it,
     /// which holds until nobody has answered.
-    Probe { link: LinkIndex, link_name: String, address: IpAddr, disputed: bool },
+    Probe { link: LinkRef, address: IpAddr, disputed: bool },
     /// Deletes our rule.
     DeleteRule { family: Family, priority: u32 },
     /// Deletes a route of ours.
-    DeleteRoute { link: LinkIndex, link_name: String, destination: IpNet, table: u32, metric: u32 },
+    DeleteRoute { link: LinkRef, destination: IpNet, table: u32, metric: u32 },
     /// Deletes a neighbour entry of ours.
-    DeleteNeighbour { link: LinkIndex, link_name: String, address: IpAddr },
+    DeleteNeighbour { link: LinkRef, address: IpAddr },
     /// Leaves the entry that a question of ours has made to the kernel, which keeps it while the host needs it.
-    ReleaseNeighbour { link: LinkIndex, link_name: String, address: IpAddr },
+    ReleaseNeighbour { link: LinkRef, address: IpAddr },
     /// Deletes a proxy neighbour entry of ours.
-    DeleteProxy { link: LinkIndex, link_name: String, address: Ipv6Addr },
+    DeleteProxy { link: LinkRef, address: Ipv6Addr },
     /// Deletes an own address of a shim.
-    DeleteAddress { link: LinkIndex, link_name: String, address: IpNet },
+    DeleteAddress { link: LinkRef, address: IpNet },
     /// Deletes a shim.
-    DeleteShim { link: LinkIndex, link_name: String },
+    DeleteShim { link: LinkRef },
     /// Deletes the filter of a shim; with the `last` one the table.
-    DeleteFilter { link: LinkIndex, link_name: String, last: bool },
+    DeleteFilter { link: LinkRef, last: bool },
 }
 
 impl Op {
-    /// The link that it is about, by name, and the destination upon it if it is about one; rules are about none.
-    pub fn object(&self) -> (&str, Option<IpNet>) {
+    /// The link that it is about; rules are about none.
+    pub fn link(&self) -> Option<&LinkRef> {
         match self {
-            Op::CreateShim { shim, .. }
-            | Op::Mark { shim, .. }
-            | Op::SetMac { shim, .. }
-            | Op::SetMtu { shim, .. }
-            | Op::MulticastOff { shim }
-            | Op::Set { shim, .. }
-            | Op::SetFilter { shim, .. }
-            | Op::SetUp { shim } => (&shim.name, None),
-            Op::Rename { name, .. } => (name, None),
-            Op::AddAddress { shim, address } => (&shim.name, Some(IpNet::from(address.addr()))),
-            Op::SetNeighbour { shim, address, .. } => (&shim.name, Some(IpNet::from(*address))),
-            Op::AddProxy { shim, address } => (&shim.name, Some(IpNet::from(IpAddr::from(*address)))),
-            Op::SetRoute { shim, destination, .. } => (&shim.name, Some(*destination)),
-            Op::Probe { link_name, address, .. }
-            | Op::DeleteNeighbour { link_name, address, .. }
-            | Op::ReleaseNeighbour { link_name, address, .. } => (link_name, Some(IpNet::from(*address))),
-            Op::DeleteRoute { link_name, destination, .. } => (link_name, Some(*destination)),
-            Op::DeleteProxy { link_name, address, .. } => {
-                (link_name, Some(IpNet::from(IpAddr::from(*address))))
-            }
-            Op::DeleteAddress { link_name, address, .. } => (link_name, Some(IpNet::from(address.addr()))),
-            Op::DeleteShim { link_name, .. } | Op::DeleteFilter { link_name, .. } => (link_name, None),
-            Op::AddRule { .. } | Op::DeleteRule { .. } => ("", None),
+            Op::CreateShim { shim: link, .. }
+            | Op::Rename { link, .. }
+            | Op::Mark { shim: link, .. }
+            | Op::SetMac { shim: link, .. }
+            | Op::SetMtu { shim: link, .. }
+            | Op::MulticastOff { shim: link }
+            | Op::Set { shim: link, .. }
+            | Op::AddAddress { shim: link, .. }
+            | Op::AddProxy { shim: link, .. }
+            | Op::SetNeighbour { shim: link, .. }
+            | Op::SetFilter { shim: link, .. }
+            | Op::SetUp { shim: link }
+            | Op::SetRoute { shim: link, .. }
+            | Op::Probe { link, .. }
+            | Op::DeleteRoute { link, .. }
+            | Op::DeleteNeighbour { link, .. }
+            | Op::ReleaseNeighbour { link, .. }
+            | Op::DeleteProxy { link, .. }
+            | Op::DeleteAddress { link, .. }
+            | Op::DeleteShim { link }
+            | Op::DeleteFilter { link, .. } => Some(link),
+            Op::AddRule { .. } | Op::DeleteRule { .. } => None,
         }
+    }
+
+    /// The destination that it is about, if it is about one: an address is one of its length.
+    pub fn destination(&self) -> Option<IpNet> {
+        match self {
+            Op::AddAddress { address, .. } | Op::DeleteAddress { address, .. } => {
+                Some(IpNet::from(address.addr()))
+            }
+            Op::AddProxy { address, .. } | Op::DeleteProxy { address, .. } => {
+                Some(IpNet::from(IpAddr::from(*address)))
+            }
+            Op::SetRoute { destination, .. } | Op::DeleteRoute { destination, .. } => Some(*destination),
+            _ => self.address().map(IpNet::from),
+        }
+    }
+
+    /// The link that it is about, by the name that it has afterwards, and the destination upon it if it is about one.
+    pub fn object(&self) -> (&str, Option<IpNet>) {
+        let name = match self {
+            Op::Rename { name, .. } => name,
+            _ => self.link().map_or("", |link| &link.name),
+        };
+        (name, self.destination())
     }
 
     /// The guest's address that it is about, if it is about one alone.
@@ -186,10 +221,10 @@ impl Op {
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Op::CreateShim { shim, parent_name, mac, mtu, .. } => {
-                write!(f, "create shim {shim} on {parent_name} with MAC {mac} and MTU {mtu}")
+            Op::CreateShim { shim, parent, mac, mtu } => {
+                write!(f, "create shim {shim} on {parent} with MAC {mac} and MTU {mtu}")
             }
-            Op::Rename { link_name, name, .. } => write!(f, "rename {link_name} to {name}"),
+            Op::Rename { link, name } => write!(f, "rename {link} to {name}"),
             Op::Mark { shim, mac } => write!(f, "mark {shim} as ours, made with MAC {mac}"),
             Op::SetMac { shim, mac } => write!(f, "set the MAC of {shim} to {mac}"),
             Op::SetMtu { shim, mtu } => write!(f, "set the MTU of {shim} to {mtu}"),
@@ -227,31 +262,31 @@ impl fmt::Display for Op {
             Op::AddRule { family, priority } => {
                 write!(f, "add {family} rule {priority}: look up table {}", super::names::TABLE)
             }
-            Op::Probe { link_name, address, .. } => {
-                write!(f, "ask the LAN on {link_name} who holds {address}")
+            Op::Probe { link, address, .. } => {
+                write!(f, "ask the LAN on {link} who holds {address}")
             }
             Op::DeleteRule { family, priority } => write!(f, "delete {family} rule {priority}"),
-            Op::DeleteRoute { link_name, destination, table, .. } => {
-                write!(f, "delete route {destination} through {link_name}")?;
+            Op::DeleteRoute { link, destination, table, .. } => {
+                write!(f, "delete route {destination} through {link}")?;
                 show_table(f, *table)
             }
-            Op::DeleteNeighbour { link_name, address, .. } => {
-                write!(f, "delete neighbour {address} on {link_name}")
+            Op::DeleteNeighbour { link, address, .. } => {
+                write!(f, "delete neighbour {address} on {link}")
             }
-            Op::ReleaseNeighbour { link_name, address, .. } => {
-                write!(f, "leave neighbour {address} on {link_name} to the kernel")
+            Op::ReleaseNeighbour { link, address, .. } => {
+                write!(f, "leave neighbour {address} on {link} to the kernel")
             }
-            Op::DeleteProxy { link_name, address, .. } => {
-                write!(f, "no longer let {link_name} answer for {address}")
+            Op::DeleteProxy { link, address, .. } => {
+                write!(f, "no longer let {link} answer for {address}")
             }
-            Op::DeleteAddress { link_name, address, .. } => {
-                write!(f, "delete address {} from {link_name}", address.addr())
+            Op::DeleteAddress { link, address, .. } => {
+                write!(f, "delete address {} from {link}", address.addr())
             }
-            Op::DeleteShim { link_name, .. } => write!(f, "delete shim {link_name}"),
-            Op::DeleteFilter { link: LinkIndex::NONE, .. } => {
+            Op::DeleteShim { link, .. } => write!(f, "delete shim {link}"),
+            Op::DeleteFilter { link: LinkRef { index: Some(LinkIndex::NONE), .. }, .. } => {
                 write!(f, "delete what belongs to no shim from the table {FILTER_TABLE}")
             }
-            Op::DeleteFilter { link_name, .. } => write!(f, "delete the filter of {link_name}"),
+            Op::DeleteFilter { link, .. } => write!(f, "delete the filter of {link}"),
         }
     }
 }

@@ -18,7 +18,7 @@ use super::tenure::{Contest, Tenure, WAIT};
 use crate::config::Config;
 use crate::model::snapshot::{ChildKey, Setting};
 use crate::model::status::Problem;
-use crate::model::{Family, GuestKey, Inventory, LinkIndex, Mac, NicKey, PerFamily, ShimRef, Snapshot};
+use crate::model::{Family, GuestKey, Inventory, LinkIndex, LinkRef, Mac, NicKey, PerFamily, Snapshot};
 
 /// What this process remembers beside the kernel's state. Losing it costs time, never correctness.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -76,7 +76,7 @@ pub struct Desired {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Shim {
     /// Its name, and its ifindex if it stands.
-    pub shim: ShimRef,
+    pub shim: LinkRef,
     /// The parent's name.
     pub parent: String,
     /// Its MAC.

@@ -14,7 +14,7 @@ use super::shim::{self, Obstacle};
 use crate::model::inventory::{Guest, GuestKind, Inventory, Mode, NicParent};
 use crate::model::snapshot::Link;
 use crate::model::status::Problem;
-use crate::model::{Family, GuestKey, LinkIndex, Mac, PerFamily, ShimRef};
+use crate::model::{Family, GuestKey, LinkIndex, LinkRef, Mac, PerFamily};
 
 /// Makes the shims that the decisions ask for.
 pub(super) fn place_shims(
@@ -154,7 +154,7 @@ fn new_shim(
         ground.config.parents.get(&parent.name).map(|parent| parent.routes.as_slice()).unwrap_or_default();
     let ranges = ranges.iter().filter(|range| ground.ipv6() || Family::of(**range) == Family::V4);
     Shim {
-        shim: ShimRef { name, index: standing.map(|link| link.index) },
+        shim: LinkRef { name, index: standing.map(|link| link.index) },
         parent: parent.name.clone(),
         mac,
         mtu: parent.mtu,

@@ -174,7 +174,7 @@ impl Probes {
             if self.lately.len() > AT_ONCE {
                 self.lately.pop_front();
             }
-            return Some(Op::Probe { link: parent.index, link_name: parent.name.clone(), address, disputed });
+            return Some(Op::Probe { link: parent.into(), address, disputed });
         }
     }
 
@@ -275,7 +275,7 @@ fn is_open(verdict: &Verdict) -> bool {
 mod tests {
     use super::*;
     use crate::model::snapshot::{Link, LinkKind, Neighbour, Netns};
-    use crate::model::{Mac, NetnsId, PerFamily, ShimRef};
+    use crate::model::{LinkRef, Mac, NetnsId, PerFamily};
     use crate::reconcile::desired::{Holder, Shim};
 
     const PARENT: LinkIndex = LinkIndex(2);
@@ -300,7 +300,7 @@ mod tests {
         };
         let snapshot = Snapshot { links: [(PARENT, eth0)].into(), ..Snapshot::default() };
         let shim = Shim {
-            shim: ShimRef { name: "mvs-eth0".to_owned(), index: Some(LinkIndex(3)) },
+            shim: LinkRef { name: "mvs-eth0".to_owned(), index: Some(LinkIndex(3)) },
             parent: "eth0".to_owned(),
             mac,
             mtu: 1500,

@@ -36,7 +36,7 @@ use macvlan_shim::model::snapshot::{
     AddressKey, HostAddress, Link, LinkKind, Neighbour, NeighbourState, Route, RouteKey, RouteKind, Rule,
     Setting, ShimFilter, Snapshot, is_host,
 };
-use macvlan_shim::model::{Changes, Family, LinkIndex, Mac, Op, ShimRef};
+use macvlan_shim::model::{Changes, Family, LinkIndex, LinkRef, Mac, Op};
 
 /// The kernel: what it shows, and what it hides.
 #[derive(Clone, Debug, Default)]
@@ -88,12 +88,15 @@ impl InMemoryKernel {
     /// Obeys one operation, or says why not by the name of the error.
     pub(crate) fn apply(&mut self, op: &Op) -> Result<(), String> {
         match op {
-            Op::CreateShim { shim, parent, mac, mtu, .. } => self.create(&shim.name, *parent, *mac, *mtu),
-            Op::Rename { link, name, .. } => {
-                if self.snapshot.link_named(name).is_some_and(|other| other.index != *link) {
+            Op::CreateShim { shim, parent, mac, mtu } => {
+                self.create(&shim.name, standing(parent)?, *mac, *mtu)
+            }
+            Op::Rename { link, name } => {
+                let link = standing(link)?;
+                if self.snapshot.link_named(name).is_some_and(|other| other.index != link) {
                     return Err("EEXIST".to_owned());
                 }
-                self.snapshot.links.get_mut(link).ok_or("ENODEV")?.name.clone_from(name);
+                self.snapshot.links.get_mut(&link).ok_or("ENODEV")?.name.clone_from(name);
                 Ok(())
             }
             Op::Mark { shim, mac } => {
@@ -145,19 +148,21 @@ impl InMemoryKernel {
                 self.snapshot.rules.insert(rule);
                 Ok(())
             }
-            Op::Probe { link, address, disputed, .. } => {
-                let entry = self.snapshot.neighbours.get(&(*address, *link));
+            Op::Probe { link, address, disputed } => {
+                let link = standing(link)?;
+                let entry = self.snapshot.neighbours.get(&(*address, link));
                 let state = match entry.map(|entry| entry.state) {
                     Some(NeighbourState::Permanent) => return Ok(()),
                     _ if *disputed => NeighbourState::Disputed,
                     _ => NeighbourState::Unresolved,
                 };
-                self.ask(*link, *address, state);
+                self.ask(link, *address, state);
                 Ok(())
             }
-            Op::ReleaseNeighbour { link, address, .. } => {
+            Op::ReleaseNeighbour { link, address } => {
+                let link = standing(link)?;
                 if let Some(entry) =
-                    self.snapshot.neighbours.get_mut(&(*address, *link)).filter(|entry| entry.ours)
+                    self.snapshot.neighbours.get_mut(&(*address, link)).filter(|entry| entry.ours)
                 {
                     (entry.state, entry.ours) = (NeighbourState::Stale, false);
                 }
@@ -169,38 +174,44 @@ impl InMemoryKernel {
                     .retain(|rule| !(rule.ours && rule.family == *family && rule.priority == *priority));
                 Ok(())
             }
-            Op::DeleteRoute { link, destination, table, metric, .. } => {
-                let key = RouteKey { table: *table, destination: *destination, metric: *metric, link: *link };
+            Op::DeleteRoute { link, destination, table, metric } => {
+                let link = standing(link)?;
+                let key = RouteKey { table: *table, destination: *destination, metric: *metric, link };
                 self.snapshot.routes.retain(|at, route| !(*at == key && route.ours));
                 Ok(())
             }
-            Op::DeleteNeighbour { link, address, .. } => {
-                self.snapshot.neighbours.retain(|at, entry| !(*at == (*address, *link) && entry.ours));
+            Op::DeleteNeighbour { link, address } => {
+                let link = standing(link)?;
+                self.snapshot.neighbours.retain(|at, entry| !(*at == (*address, link) && entry.ours));
                 Ok(())
             }
-            Op::DeleteProxy { link, address, .. } => {
-                self.snapshot.proxies.retain(|at, ours| !(*at == (*link, *address) && *ours));
+            Op::DeleteProxy { link, address } => {
+                let link = standing(link)?;
+                self.snapshot.proxies.retain(|at, ours| !(*at == (link, *address) && *ours));
                 Ok(())
             }
-            Op::DeleteAddress { link, address, .. } => {
-                let key = AddressKey { link: *link, address: *address };
+            Op::DeleteAddress { link, address } => {
+                let link = standing(link)?;
+                let key = AddressKey { link, address: *address };
                 if self.snapshot.addresses.get(&key).is_some_and(|address| address.ours) {
                     self.remove_address(key);
                 }
                 Ok(())
             }
-            Op::DeleteShim { link, .. } => {
-                if self.snapshot.links.get(link).is_some_and(|link| link.shim_parent().is_some()) {
-                    self.remove_link(*link);
+            Op::DeleteShim { link } => {
+                let link = standing(link)?;
+                if self.snapshot.links.get(&link).is_some_and(|link| link.shim_parent().is_some()) {
+                    self.remove_link(link);
                 }
                 Ok(())
             }
-            Op::DeleteFilter { link, last, .. } => {
+            Op::DeleteFilter { link, last } => {
+                let link = standing(link)?;
                 let filters = &mut self.snapshot.filter.shims;
                 if *last {
                     filters.clear()
                 } else {
-                    drop(filters.remove(link))
+                    drop(filters.remove(&link))
                 }
                 Ok(())
             }
@@ -267,7 +278,7 @@ impl InMemoryKernel {
         self.last_index
     }
 
-    fn set_mac(&mut self, shim: &ShimRef, mac: Mac) -> Result<(), String> {
+    fn set_mac(&mut self, shim: &LinkRef, mac: Mac) -> Result<(), String> {
         let link = Link { mac: Some(mac), ..self.link_mut(shim)?.clone() };
         if link.up && self.is_taken(&link) {
             return Err("EADDRINUSE".to_owned());
@@ -276,7 +287,7 @@ impl InMemoryKernel {
         Ok(())
     }
 
-    fn set_mtu(&mut self, shim: &ShimRef, mtu: u32) -> Result<(), String> {
+    fn set_mtu(&mut self, shim: &LinkRef, mtu: u32) -> Result<(), String> {
         let parent = self.link_mut(shim)?.lower.and_then(|lower| self.snapshot.links.get(&lower));
         if parent.is_some_and(|parent| mtu > parent.mtu) {
             return Err("EINVAL".to_owned());
@@ -285,7 +296,7 @@ impl InMemoryKernel {
         Ok(())
     }
 
-    fn set(&mut self, shim: &ShimRef, setting: Setting, value: i64) -> Result<(), String> {
+    fn set(&mut self, shim: &LinkRef, setting: Setting, value: i64) -> Result<(), String> {
         let link = self.index(shim)?;
         let settings = self.snapshot.settings.entry(link).or_default();
         *settings.get_mut(&setting).ok_or("ENOENT")? = value;
@@ -296,7 +307,7 @@ impl InMemoryKernel {
         Ok(())
     }
 
-    fn add_own_address(&mut self, shim: &ShimRef, address: IpNet) -> Result<(), String> {
+    fn add_own_address(&mut self, shim: &LinkRef, address: IpNet) -> Result<(), String> {
         let link = self.index(shim)?;
         self.needs(link, Family::of(address))?;
         let key = AddressKey { link, address };
@@ -305,7 +316,7 @@ impl InMemoryKernel {
         Ok(())
     }
 
-    fn set_up(&mut self, shim: &ShimRef) -> Result<(), String> {
+    fn set_up(&mut self, shim: &LinkRef) -> Result<(), String> {
         let link = self.link_mut(shim)?.clone();
         if self.is_taken(&link) {
             return Err("EADDRINUSE".to_owned());
@@ -472,7 +483,7 @@ impl InMemoryKernel {
     }
 
     /// By ifindex where it stands, else by name.
-    fn index(&self, shim: &ShimRef) -> Result<LinkIndex, String> {
+    fn index(&self, shim: &LinkRef) -> Result<LinkIndex, String> {
         let found = match shim.index {
             Some(index) => self.snapshot.links.get(&index),
             None => self.snapshot.link_named(&shim.name).filter(|link| link.shim_parent().is_some()),
@@ -480,10 +491,15 @@ impl InMemoryKernel {
         found.map(|link| link.index).ok_or_else(|| "ENODEV".to_owned())
     }
 
-    fn link_mut(&mut self, shim: &ShimRef) -> Result<&mut Link, String> {
+    fn link_mut(&mut self, shim: &LinkRef) -> Result<&mut Link, String> {
         let index = self.index(shim)?;
         self.snapshot.links.get_mut(&index).ok_or_else(|| "ENODEV".to_owned())
     }
+}
+
+/// By ifindex.
+fn standing(link: &LinkRef) -> Result<LinkIndex, String> {
+    link.index.ok_or_else(|| "ENODEV".to_owned())
 }
 
 /// What the kernel gives a new link.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use macvlan_shim::kernel::Kernel;
 use macvlan_shim::model::names::TABLE_MAIN;
 use macvlan_shim::model::snapshot::Setting;
-use macvlan_shim::model::{Changes, Op, ShimRef};
+use macvlan_shim::model::{Changes, LinkRef, Op};
 
 use crate::host::Host;
 use crate::look::{assert_truth, eventually, ip, net, next_changes};
@@ -171,7 +171,7 @@ fn an_address_that_the_kernel_gives_a_shim_is_ours() {
     let [(link, address, true)] = its[..] else { panic!("{its:?}") };
     assert_eq!(link, index);
     assert_truth(&mut kernel);
-    kernel.apply(&Op::DeleteAddress { link, link_name: shim.name, address }).unwrap();
+    kernel.apply(&Op::DeleteAddress { link: LinkRef::standing(shim.name, link), address }).unwrap();
     eventually(&mut kernel, |snapshot| !snapshot.addresses.keys().any(|key| key.address == address));
     assert_truth(&mut kernel);
 }
@@ -198,7 +198,7 @@ fn a_setting_that_another_changes_is_noticed() {
     // Of this one nothing does, but an op that fails.
     std::fs::write("/proc/sys/net/ipv4/conf/mvs-eth0/arp_filter", "0").unwrap();
     let route = Op::SetRoute {
-        shim: ShimRef { index: Some(index), ..shim },
+        shim: LinkRef { index: Some(index), ..shim },
         destination: net("192.0.2.130/32"),
         source: Some(ip("192.0.2.99")),
         table: TABLE_MAIN,

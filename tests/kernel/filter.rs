@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use ipnet::Ipv4Net;
 use lab::forge::{self, Forge};
 use macvlan_shim::kernel::Kernel;
-use macvlan_shim::model::{LinkIndex, Mac, Op, ShimRef};
+use macvlan_shim::model::{LinkIndex, LinkRef, Mac, Op};
 
 use crate::host::Host;
 use crate::shim::{GUEST_MAC, SHIM_MAC};
@@ -25,12 +25,12 @@ fn nth(n: u32) -> Mac {
 }
 
 /// A shim behind a filter that lets pass the guest and the first of the MACs that it goes through.
-pub(crate) fn filtered(host: &Host, kernel: &mut Kernel, first: u32) -> (ShimRef, BTreeSet<Mac>) {
+pub(crate) fn filtered(host: &Host, kernel: &mut Kernel, first: u32) -> (LinkRef, BTreeSet<Mac>) {
     let shim = host.shim_ref();
     host.make(kernel, &shim);
     kernel.drain();
     let index = kernel.snapshot().link_named(&shim.name).map(|link| link.index);
-    let shim = ShimRef { index, ..shim };
+    let shim = LinkRef { index, ..shim };
     let mut macs = BTreeSet::from([GUEST_MAC]);
     set(kernel, &shim, &macs);
     // So many at once that nft is done with them in its time on an emulated machine, too.
@@ -47,7 +47,7 @@ fn answers() -> BTreeSet<Ipv4Net> {
 }
 
 /// On an emulated machine nft may take longer than it is given, and is tried again as the daemon does.
-pub(crate) fn set(kernel: &mut Kernel, shim: &ShimRef, macs: &BTreeSet<Mac>) {
+pub(crate) fn set(kernel: &mut Kernel, shim: &LinkRef, macs: &BTreeSet<Mac>) {
     let op = Op::SetFilter { shim: shim.clone(), macs: Some(macs.clone()), answers: answers() };
     lab::eventually(Duration::from_secs(60), || {
         let result = kernel.apply(&op);
@@ -193,7 +193,7 @@ fn what_somebody_puts_into_our_table_is_found_and_deleted() {
     })
     .unwrap();
     kernel
-        .apply(&Op::DeleteFilter { link: LinkIndex(0), link_name: "link 0".to_owned(), last: false })
+        .apply(&Op::DeleteFilter { link: LinkRef::standing("link 0", LinkIndex::NONE), last: false })
         .unwrap();
     set(&mut kernel, &shim, &macs);
     let filter = &kernel.snapshot().filter;
@@ -279,6 +279,6 @@ fn what_listens_on_the_loopback_is_not_for_guests() {
         service.recv(&mut [0; 16]).is_ok()
     };
     assert!(hears(), "without a filter the host takes it: the test shows nothing");
-    set(&mut kernel, &ShimRef { index, ..shim }, &[GUEST_MAC].into());
+    set(&mut kernel, &LinkRef { index, ..shim }, &[GUEST_MAC].into());
     assert!(!hears(), "a guest reaches the host's loopback");
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 use macvlan_shim::kernel::ErrorCode;
 use macvlan_shim::model::names::LINK_GROUP;
 use macvlan_shim::model::snapshot::Setting;
-use macvlan_shim::model::{Op, ShimRef};
+use macvlan_shim::model::{LinkRef, Op};
 
 use crate::host::Host;
 use crate::look::{assert_truth, ip};
@@ -54,12 +54,13 @@ fn a_shim_is_renamed_and_keeps_all_that_is_on_it() {
     kernel.drain();
     let before = kernel.snapshot().clone();
     let link = before.link_named("mvs-eth0").unwrap().index;
-    let rename = |link, name: &str| Op::Rename { link, link_name: "mvs-eth0".into(), name: name.into() };
+    let rename =
+        |link, name: &str| Op::Rename { link: LinkRef::standing("mvs-eth0", link), name: name.into() };
     for _ in 0..2 {
         kernel.apply(&rename(link, "mvs-lan0")).unwrap();
     }
     // A plan names the shim as it shall be, and knows it by its index.
-    let shim = ShimRef { name: "mvs-any".to_owned(), index: Some(link) };
+    let shim = LinkRef { name: "mvs-any".to_owned(), index: Some(link) };
     kernel.apply(&Op::Set { shim, setting: Setting::ArpFilter, value: 0 }).unwrap();
     kernel.drain();
     let after = kernel.snapshot();

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use lab::forge::{self, Forge};
 use macvlan_shim::kernel::Kernel;
-use macvlan_shim::model::ShimRef;
+use macvlan_shim::model::LinkRef;
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockProtocol, SockType, SockaddrIn6, recvfrom, setsockopt, socket, sockopt,
 };
@@ -32,7 +32,7 @@ const OPTIONS: u8 = 60;
 pub(crate) struct Stage {
     pub(crate) host: Host,
     pub(crate) kernel: Kernel,
-    pub(crate) shim: ShimRef,
+    pub(crate) shim: LinkRef,
     pub(crate) guest: Guest,
 }
 

@@ -44,7 +44,7 @@ fn settle(kernel: &mut Kernel, config: &str) -> Desired {
 /// Makes what a guest that is served has: its entry and its route.
 fn serve(kernel: &mut Kernel, address: &str, source: &str) {
     let link = kernel.snapshot().link_named("mvs-eth0").unwrap();
-    let shim = macvlan_shim::model::ShimRef { name: link.name.clone(), index: Some(link.index) };
+    let shim = macvlan_shim::model::LinkRef { name: link.name.clone(), index: Some(link.index) };
     let entry = Op::SetNeighbour { shim: shim.clone(), address: ip(address), mac: GUEST_MAC };
     let (destination, source) = (net(&format!("{address}/32")), Some(ip(source)));
     let route = Op::SetRoute { shim, destination, source, table: 254, replace: false };
@@ -309,7 +309,7 @@ fn a_tree_of_sysctls_that_is_hidden_is_no_kernel_without_sysctls() {
     // What was known stays, IPv6 among it.
     assert_eq!((hidden.settings, hidden.host.ipv6, shims), (known.settings.clone(), true, right.shims));
     assert!(told(problems));
-    let shim = macvlan_shim::model::ShimRef { name: "mvs-eth0".to_owned(), index: None };
+    let shim = macvlan_shim::model::LinkRef { name: "mvs-eth0".to_owned(), index: None };
     let set = Op::Set { shim, setting: Setting::ArpFilter, value: 0 };
     let error = kernel.apply(&set).unwrap_err();
     assert!(error.hint.unwrap().contains("/proc/sys/net"));

@@ -3,7 +3,7 @@
 use macvlan_shim::kernel::Kernel;
 use macvlan_shim::model::names::TABLE_MAIN;
 use macvlan_shim::model::snapshot::Setting;
-use macvlan_shim::model::{Family, LinkIndex, Mac, Op, ShimRef};
+use macvlan_shim::model::{Family, LinkIndex, LinkRef, Mac, Op};
 
 use crate::host::Host;
 use crate::look::{ip, net};
@@ -13,7 +13,7 @@ pub(crate) const GUEST_MAC: Mac = Mac([0, 0x16, 0x3e, 0, 0, 1]);
 
 impl Host {
     /// A host where a shim has just been made; what that changed is still to be taken in.
-    pub(crate) fn with_shim() -> (Host, Kernel, ShimRef) {
+    pub(crate) fn with_shim() -> (Host, Kernel, LinkRef) {
         let host = Host::new();
         let mut kernel = Kernel::open().unwrap();
         let shim = host.shim_ref();
@@ -21,12 +21,12 @@ impl Host {
         (host, kernel, shim)
     }
 
-    pub(crate) fn shim_ref(&self) -> ShimRef {
-        ShimRef { name: "mvs-eth0".to_owned(), index: None }
+    pub(crate) fn shim_ref(&self) -> LinkRef {
+        LinkRef { name: "mvs-eth0".to_owned(), index: None }
     }
 
     /// A shim with one guest, every kind of operation.
-    pub(crate) fn making(&self, shim: &ShimRef, parent: LinkIndex, table: u32) -> Vec<Op> {
+    pub(crate) fn making(&self, shim: &LinkRef, parent: LinkIndex, table: u32) -> Vec<Op> {
         let shim = shim.clone();
         let set = |setting, value| Op::Set { shim: shim.clone(), setting, value };
         let route = |to: &str, source: Option<&str>| Op::SetRoute {
@@ -38,9 +38,9 @@ impl Host {
         };
         let neighbour =
             |address| Op::SetNeighbour { shim: shim.clone(), address: ip(address), mac: GUEST_MAC };
-        let parent_name = "eth0".to_owned();
+        let parent = LinkRef::standing("eth0", parent);
         vec![
-            Op::CreateShim { shim: shim.clone(), parent, parent_name, mac: SHIM_MAC, mtu: 1400 },
+            Op::CreateShim { shim: shim.clone(), parent, mac: SHIM_MAC, mtu: 1400 },
             Op::Mark { shim: shim.clone(), mac: SHIM_MAC },
             Op::SetMtu { shim: shim.clone(), mtu: 1500 },
             Op::MulticastOff { shim: shim.clone() },
@@ -63,7 +63,7 @@ impl Host {
         ]
     }
 
-    pub(crate) fn make(&self, kernel: &mut Kernel, shim: &ShimRef) {
+    pub(crate) fn make(&self, kernel: &mut Kernel, shim: &LinkRef) {
         let parent = self.parent(kernel);
         self.making(shim, parent, TABLE_MAIN).iter().for_each(|op| kernel.apply(op).unwrap());
     }
@@ -71,26 +71,26 @@ impl Host {
     /// Everything of ours, away.
     pub(crate) fn breaking(&self, kernel: &Kernel) -> Vec<Op> {
         let snapshot = kernel.snapshot();
-        let name = |link: LinkIndex| snapshot.links[&link].name.clone();
+        let on = |link: LinkIndex| LinkRef::from(&snapshot.links[&link]);
         let mut ops = vec![];
         for rule in snapshot.rules.iter().filter(|rule| rule.ours) {
             ops.push(Op::DeleteRule { family: rule.family, priority: rule.priority });
         }
         for (key, _) in snapshot.routes.iter().filter(|(_, route)| route.ours) {
             let (link, destination, table, metric) = (key.link, key.destination, key.table, key.metric);
-            ops.push(Op::DeleteRoute { link, link_name: name(link), destination, table, metric });
+            ops.push(Op::DeleteRoute { link: on(link), destination, table, metric });
         }
         for (&(address, link), _) in snapshot.neighbours.iter().filter(|(_, entry)| entry.ours) {
-            ops.push(Op::DeleteNeighbour { link, link_name: name(link), address });
+            ops.push(Op::DeleteNeighbour { link: on(link), address });
         }
         for &(link, address) in snapshot.proxies.keys() {
-            ops.push(Op::DeleteProxy { link, link_name: name(link), address });
+            ops.push(Op::DeleteProxy { link: on(link), address });
         }
         for (key, _) in snapshot.addresses.iter().filter(|(_, address)| address.ours) {
-            ops.push(Op::DeleteAddress { link: key.link, link_name: name(key.link), address: key.address });
+            ops.push(Op::DeleteAddress { link: on(key.link), address: key.address });
         }
         for (_, shim) in snapshot.shims() {
-            ops.push(Op::DeleteShim { link: shim.index, link_name: shim.name.clone() });
+            ops.push(Op::DeleteShim { link: shim.into() });
         }
         ops
     }

@@ -4,7 +4,7 @@ use macvlan_shim::kernel::{ErrorCode, Kernel};
 use macvlan_shim::model::Changes;
 use macvlan_shim::model::names::{TABLE, TABLE_MAIN};
 use macvlan_shim::model::snapshot::{Neighbour, NeighbourState, RouteKey, Rule, Setting};
-use macvlan_shim::model::{Family, LinkIndex, Mac, Op, ShimRef};
+use macvlan_shim::model::{Family, LinkIndex, LinkRef, Mac, Op};
 
 use crate::host::Host;
 use crate::look::{assert_truth, eventually, ip, net};
@@ -119,24 +119,16 @@ fn what_is_ours_is_replaced_and_what_is_not_is_left_alone() {
     assert_eq!(kernel.snapshot().proxies.get(&(index, proxy)), Some(&false), "it is not made ours");
 
     // Deleting asks for our mark.
-    let link_name = name.clone();
-    kernel.apply(&Op::DeleteProxy { link: index, link_name: link_name.clone(), address: proxy }).unwrap();
+    let standing = LinkRef::standing(name, index);
+    kernel.apply(&Op::DeleteProxy { link: standing.clone(), address: proxy }).unwrap();
     let address = ip("192.0.2.121");
-    kernel.apply(&Op::DeleteNeighbour { link: index, link_name: link_name.clone(), address }).unwrap();
+    kernel.apply(&Op::DeleteNeighbour { link: standing, address }).unwrap();
     let destination = net("192.0.2.120/32");
-    let link = host.parent(&kernel);
-    kernel
-        .apply(&Op::DeleteRoute {
-            link,
-            link_name: "eth0".to_owned(),
-            destination,
-            table: TABLE_MAIN,
-            metric: 0,
-        })
-        .unwrap();
+    let link = LinkRef::standing("eth0", host.parent(&kernel));
+    kernel.apply(&Op::DeleteRoute { link: link.clone(), destination, table: TABLE_MAIN, metric: 0 }).unwrap();
     host.ip("rule add lookup 77 pref 71");
     kernel.apply(&Op::DeleteRule { family: Family::V4, priority: 71 }).unwrap();
-    let error = kernel.apply(&Op::DeleteShim { link, link_name }).unwrap_err();
+    let error = kernel.apply(&Op::DeleteShim { link }).unwrap_err();
     assert_eq!(error.code, ErrorCode::Exists);
     kernel.drain();
     assert_truth(&mut kernel);
@@ -232,8 +224,7 @@ fn failures_say_what_is_wrong() {
     let (parent, shim) = (host.parent(&kernel), host.shim_ref());
     let create = |parent, mac, mtu| Op::CreateShim {
         shim: shim.clone(),
-        parent,
-        parent_name: "eth0".to_owned(),
+        parent: LinkRef::standing("eth0", parent),
         mac,
         mtu,
     };
@@ -271,7 +262,7 @@ fn failures_say_what_is_wrong() {
         })
         .unwrap_err();
     assert!(error.message.contains("Invalid prefsrc address"), "the kernel's words are kept: {error:?}");
-    let missing = ShimRef { name: "mvs-none".to_owned(), index: None };
+    let missing = LinkRef { name: "mvs-none".to_owned(), index: None };
     let error = kernel.apply(&Op::Set { shim: missing, setting: Setting::ArpFilter, value: 1 }).unwrap_err();
     assert_eq!(error.code, ErrorCode::Other);
 }
@@ -282,14 +273,14 @@ fn nobody_answers_for_a_free_address() {
     let mut kernel = Kernel::open().unwrap();
     let link = host.parent(&kernel);
     for address in [ip("192.0.2.51"), ip("2001:db8::51")] {
-        let probe = Op::Probe { link, link_name: "eth0".to_owned(), address, disputed: false };
+        let probe = Op::Probe { link: LinkRef::standing("eth0", link), address, disputed: false };
         // A second question does not disturb the first.
         apply_twice(&mut kernel, &probe);
         eventually(&mut kernel, |snapshot| {
             let entry = snapshot.neighbours.get(&(address, link));
             entry.is_some_and(|entry| entry.state == NeighbourState::Failed && entry.ours)
         });
-        kernel.apply(&Op::DeleteNeighbour { link, link_name: "eth0".to_owned(), address }).unwrap();
+        kernel.apply(&Op::DeleteNeighbour { link: LinkRef::standing("eth0", link), address }).unwrap();
         kernel.drain();
         assert!(!kernel.snapshot().neighbours.contains_key(&(address, link)));
     }
@@ -300,7 +291,7 @@ fn an_old_holder_is_asked_whether_it_is_still_there() {
     let host = Host::new();
     let mut kernel = Kernel::open().unwrap();
     let (link, address) = (host.parent(&kernel), ip("192.0.2.50"));
-    let probe = Op::Probe { link, link_name: "eth0".to_owned(), address, disputed: true };
+    let probe = Op::Probe { link: LinkRef::standing("eth0", link), address, disputed: true };
     host.ip("neigh add 192.0.2.50 lladdr 02:00:00:00:00:50 dev eth0 nud stale");
     kernel.apply(&probe).unwrap();
     kernel.drain();
@@ -332,14 +323,14 @@ fn who_answers_has_an_entry_of_ours_until_it_is_left_to_the_kernel() {
         host.ip(&format!("neigh replace {address} lladdr 02:00:00:00:00:60 dev eth0 nud {known}"));
         let address = ip(address);
         for disputed in [false, true] {
-            kernel.apply(&Op::Probe { link, link_name: "eth0".to_owned(), address, disputed }).unwrap();
+            kernel.apply(&Op::Probe { link: LinkRef::standing("eth0", link), address, disputed }).unwrap();
             eventually(&mut kernel, |snapshot| {
                 let entry = snapshot.neighbours.get(&(address, link));
                 entry.is_some_and(|entry| entry.state == NeighbourState::Reachable && entry.ours)
             });
             assert_ne!(kernel.snapshot().neighbours[&(address, link)].mac, Some(Mac([2, 0, 0, 0, 0, 0x60])));
         }
-        let release = Op::ReleaseNeighbour { link, link_name: "eth0".to_owned(), address };
+        let release = Op::ReleaseNeighbour { link: LinkRef::standing("eth0", link), address };
         apply_twice(&mut kernel, &release);
         kernel.drain();
         let entry = kernel.snapshot().neighbours[&(address, link)];
@@ -348,7 +339,7 @@ fn who_answers_has_an_entry_of_ours_until_it_is_left_to_the_kernel() {
     // Over IPv6 the group is left, which the next decision takes away.
     let group = ip("ff02::1:ff00:60");
     assert!(kernel.snapshot().neighbours[&(group, link)].ours);
-    kernel.apply(&Op::DeleteNeighbour { link, link_name: "eth0".to_owned(), address: group }).unwrap();
+    kernel.apply(&Op::DeleteNeighbour { link: LinkRef::standing("eth0", link), address: group }).unwrap();
     kernel.drain();
     assert!(!kernel.snapshot().neighbours.contains_key(&(group, link)));
 }

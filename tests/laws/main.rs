@@ -22,7 +22,7 @@ use macvlan_shim::config::Config;
 use macvlan_shim::model::inventory::{Inventory, Mode, ServerState};
 use macvlan_shim::model::plan::{Scope, When};
 use macvlan_shim::model::snapshot::{Child, ChildKey, Filter, GuestAddress, NeighbourState, Netns, Snapshot};
-use macvlan_shim::model::{Family, LinkIndex, Mac, NetnsId, Op, Plan, Step};
+use macvlan_shim::model::{Family, LinkIndex, LinkRef, Mac, NetnsId, Op, Plan, Step};
 use macvlan_shim::reconcile::admit::Verdict;
 use macvlan_shim::reconcile::desired::Memory;
 use macvlan_shim::reconcile::schedule::{BLINK, BREATH, Error, Round};
@@ -76,7 +76,7 @@ fn apply(kernel: &mut InMemoryKernel, plan: &Plan) {
 fn settle(world: &World, kernel: &mut InMemoryKernel, memory: &mut Memory, now: Instant) -> Plan {
     let first = plan_at(world, kernel, memory, now);
     let takes_a_way = first.iter().any(
-        |step| matches!(step.op, Op::DeleteShim { link, .. } if kernel.snapshot.routing.leads_through(link)),
+        |step| matches!(&step.op, Op::DeleteShim { link } if kernel.snapshot.routing.leads_through(link.index.unwrap())),
     );
     apply(kernel, &first);
     if takes_a_way {
@@ -219,23 +219,23 @@ proptest! {
         for step in &plan {
             match &step.op {
                 Op::CreateShim { shim, parent, .. } => {
-                    prop_assert!(world.kernel.snapshot.links.contains_key(parent));
+                    prop_assert!(world.kernel.snapshot.links.contains_key(&parent.index.unwrap()));
                     prop_assert_eq!(shim.index, None);
                     prop_assert!(there.insert(shim.name.clone(), LinkIndex::NONE).is_none(), "{} made twice", shim);
                 }
-                Op::Rename { link, link_name, name } => {
-                    prop_assert_eq!(there.remove(link_name), Some(*link), "{}", step.op);
-                    prop_assert!(there.insert(name.clone(), *link).is_none(), "{}", step.op);
+                Op::Rename { link, name } => {
+                    prop_assert_eq!(there.remove(&link.name), link.index, "{}", step.op);
+                    prop_assert!(there.insert(name.clone(), link.index.unwrap()).is_none(), "{}", step.op);
                 }
-                Op::Mark { shim, .. } | Op::SetMac { shim, .. } | Op::SetMtu { shim, .. } | Op::MulticastOff { shim } | Op::Set { shim, .. }
-                | Op::AddAddress { shim, .. } | Op::AddProxy { shim, .. } | Op::SetNeighbour { shim, .. }
-                | Op::SetFilter { shim, .. } | Op::SetUp { shim } | Op::SetRoute { shim, .. } => {
-                    prop_assert_eq!(there.get(&shim.name).copied(), Some(shim.index.unwrap_or(LinkIndex::NONE)), "{}", step.op);
+                Op::DeleteShim { link } => {
+                    there.remove(&link.name);
                 }
-                Op::DeleteShim { link_name, .. } => {
-                    there.remove(link_name);
+                op if op.deletes() || matches!(op, Op::Probe { .. }) => {}
+                op => {
+                    let Some(link) = op.link() else { continue };
+                    let index = link.index.unwrap_or(LinkIndex::NONE);
+                    prop_assert_eq!(there.get(&link.name).copied(), Some(index), "{}", op);
                 }
-                _ => {}
             }
         }
     }
@@ -334,11 +334,11 @@ proptest! {
             let (_, mut plan) = plan(&silent, &kernel);
             if state == ServerState::Absent {
                 // It may be gone for good, so what no guest's route needs is surplus.
-                plan.retain(|step| match step.op {
-                    Op::DeleteRoute { destination, .. } => is_host(&destination) && !ranges.contains(&destination),
+                plan.retain(|step| match &step.op {
+                    Op::DeleteRoute { destination, .. } => is_host(destination) && !ranges.contains(destination),
                     // What the LAN has answered matters to no route, nor does an entry without one.
-                    Op::DeleteNeighbour { link, address, .. } => kernel.snapshot.routes.iter().any(|(key, route)| {
-                        route.ours && key.link == link && key.destination == IpNet::from(address)
+                    Op::DeleteNeighbour { link, address } => kernel.snapshot.routes.iter().any(|(key, route)| {
+                        route.ours && Some(key.link) == link.index && key.destination == IpNet::from(*address)
                     }),
                     _ => false,
                 });
@@ -519,29 +519,7 @@ impl Run {
 
 /// Whether one op may have to wait for another: they are about one shim or one address, or a rule and its routes.
 fn related(a: &Op, b: &Op) -> bool {
-    let shim = |op: &Op| match op {
-        Op::CreateShim { shim, .. }
-        | Op::Mark { shim, .. }
-        | Op::SetMac { shim, .. }
-        | Op::SetMtu { shim, .. }
-        | Op::MulticastOff { shim }
-        | Op::Set { shim, .. }
-        | Op::AddAddress { shim, .. }
-        | Op::AddProxy { shim, .. }
-        | Op::SetNeighbour { shim, .. }
-        | Op::SetFilter { shim, .. }
-        | Op::SetUp { shim }
-        | Op::SetRoute { shim, .. } => Some(shim.name.clone()),
-        Op::Rename { link_name, .. }
-        | Op::DeleteRoute { link_name, .. }
-        | Op::DeleteNeighbour { link_name, .. }
-        | Op::ReleaseNeighbour { link_name, .. }
-        | Op::DeleteProxy { link_name, .. }
-        | Op::DeleteAddress { link_name, .. }
-        | Op::DeleteShim { link_name, .. }
-        | Op::DeleteFilter { link_name, .. } => Some(link_name.clone()),
-        Op::AddRule { .. } | Op::DeleteRule { .. } | Op::Probe { .. } => None,
-    };
+    let shim = |op: &Op| op.link().filter(|_| !matches!(op, Op::Probe { .. })).map(|link| link.name.clone());
     let address = |op: &Op| match op {
         Op::SetNeighbour { address, .. }
         | Op::DeleteNeighbour { address, .. }
@@ -553,7 +531,7 @@ fn related(a: &Op, b: &Op) -> bool {
     let rule = matches!(a, Op::SetRoute { .. }) && matches!(b, Op::DeleteRule { .. });
     let source = matches!((a, b), (Op::AddAddress { address, .. }, Op::SetRoute { source, .. }) if Some(address.addr()) == *source);
     let name = matches!((a, b),
-        (Op::Rename { link_name, .. } | Op::DeleteShim { link_name, .. }, Op::Rename { name, .. }) if link_name == name);
+        (Op::Rename { link, .. } | Op::DeleteShim { link }, Op::Rename { name, .. }) if link.name == *name);
     let same_address = address(a).is_some() && address(a) == address(b);
     // On one shim, only what makes the shim holds back what concerns different addresses.
     let makes = matches!(
@@ -576,10 +554,11 @@ fn related(a: &Op, b: &Op) -> bool {
 fn a_guest_that_flips_through_addresses_does_not_fill_our_memory() {
     let mut schedule = Schedule::default();
     let mut now = Instant::now();
+    let shim = LinkRef { name: "mvs-eth0".to_owned(), index: Some(LinkIndex(9)) };
     for round in 0..20_000u32 {
         now += Duration::from_micros(50);
         let address = IpAddr::from((0x0a00_0000 + round / 2).to_be_bytes());
-        let op = Op::DeleteNeighbour { link: LinkIndex(9), link_name: "mvs-eth0".to_owned(), address };
+        let op = Op::DeleteNeighbour { link: shim.clone(), address };
         let plan = vec![macvlan_shim::model::Step { op: op.clone(), when: When::Now, why: String::new() }];
         let scope = Scope::Addresses(BTreeSet::from([address]));
         let mut walk = schedule.begin(&plan, &scope, now);

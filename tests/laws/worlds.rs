@@ -17,7 +17,7 @@ use macvlan_shim::model::snapshot::{
     AddressKey, Child, ChildKey, GuestAddress, HostAddress, Link, LinkKind, Master, Neighbour,
     NeighbourState, Netns, Route, RouteKey, RouteKind, Rule, Setting, ShimFilter, Snapshot, Sources, is_host,
 };
-use macvlan_shim::model::{Family, LinkIndex, Mac, NetnsId, Op, ShimRef};
+use macvlan_shim::model::{Family, LinkIndex, LinkRef, Mac, NetnsId, Op};
 use macvlan_shim::reconcile::desired::Memory;
 use macvlan_shim::reconcile::{desire, diff};
 use proptest::prelude::*;
@@ -701,7 +701,7 @@ impl Event {
             Event::Up { link, up: false } => kernel.set_down(*link),
             Event::Up { link, up: true } => {
                 if let Some(link) = kernel.snapshot.links.get(link) {
-                    let shim = ShimRef { name: link.name.clone(), index: Some(link.index) };
+                    let shim = LinkRef { name: link.name.clone(), index: Some(link.index) };
                     let _ = kernel.apply(&Op::SetUp { shim });
                 }
             }

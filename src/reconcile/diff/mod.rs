@@ -21,7 +21,7 @@ use crate::model::snapshot::{
     AddressKey, Child, ChildKey, GuestAddress, HostAddress, Link, LinkKind, Neighbour, NeighbourState,
     RouteKey,
 };
-use crate::model::{Family, LinkIndex, Mac, Op, Plan, ShimRef, Snapshot, Step};
+use crate::model::{Family, LinkIndex, LinkRef, Mac, Op, Plan, Snapshot, Step};
 
 /// What has to be done.
 pub fn diff(desired: &Desired, snapshot: &Snapshot) -> Plan {
@@ -112,8 +112,9 @@ impl<'a> Steps<'a> {
 
     /// `names`: those that the shims have by then.
     fn rename(&mut self, names: &mut BTreeMap<LinkIndex, String>, link: LinkIndex, name: &str, why: &str) {
-        if let Some(link_name) = names.insert(link, name.to_owned()) {
-            self.now(Op::Rename { link, link_name, name: name.to_owned() }, why);
+        if let Some(before) = names.insert(link, name.to_owned()) {
+            let link = LinkRef::standing(before, link);
+            self.now(Op::Rename { link, name: name.to_owned() }, why);
         }
     }
 
@@ -122,12 +123,11 @@ impl<'a> Steps<'a> {
         let shim = &desired.shim;
         let standing = shim.index.and_then(|index| self.snapshot.links.get(&index));
         if standing.is_none() {
-            let parent = self.snapshot.link_named(&desired.parent).map_or(LinkIndex::NONE, |link| link.index);
-            self.make_way(desired, parent);
+            let parent = self.snapshot.link_named(&desired.parent).map(|link| link.index);
+            self.make_way(desired, parent.unwrap_or(LinkIndex::NONE));
             let op = Op::CreateShim {
                 shim: shim.clone(),
-                parent,
-                parent_name: desired.parent.clone(),
+                parent: LinkRef { name: desired.parent.clone(), index: parent },
                 mac: desired.mac,
                 mtu: desired.mtu,
             };
@@ -207,17 +207,17 @@ impl<'a> Steps<'a> {
             (_, Some(lower)) if lower == parent => "it cannot go up: another machine has its MAC".to_owned(),
             _ => "no guest of this host needs it".to_owned(),
         };
-        self.now(Op::DeleteShim { link: link.index, link_name: link.name.clone() }, why);
+        self.now(Op::DeleteShim { link: link.into() }, why);
     }
 
-    fn is_flushed(&self, shim: &ShimRef) -> bool {
+    fn is_flushed(&self, shim: &LinkRef) -> bool {
         shim.index.is_some_and(|index| self.flushed.contains(&index))
     }
 
     /// Our neighbour entry names another holder, whose address may be away for a moment only (a renewal): nobody
     /// may snatch it then, unless it is the one with the best right to it. One that it has and may not use yet takes
     /// longer to come back than one that is gone.
-    fn until_holder_is_gone(&self, shim: &ShimRef, address: IpAddr, mac: Mac) -> When {
+    fn until_holder_is_gone(&self, shim: &LinkRef, address: IpAddr, mac: Mac) -> When {
         if !self.desired.seconds.contains(&address) {
             return When::Now;
         }
@@ -255,7 +255,7 @@ impl<'a> Steps<'a> {
         children.filter(move |(_, child)| Some(child.parent) == parent)
     }
 
-    fn has_address(&self, shim: &ShimRef, address: IpNet) -> bool {
+    fn has_address(&self, shim: &LinkRef, address: IpNet) -> bool {
         let Some(link) = shim.index else { return false };
         let on_it = self.snapshot.addresses.iter().filter(|(key, _)| key.link == link);
         // One of somebody else's with another length is left alone.
@@ -265,7 +265,7 @@ impl<'a> Steps<'a> {
         on_it.into_iter().any(is_it)
     }
 
-    fn has_neighbour(&self, shim: &ShimRef, address: IpAddr, mac: Mac) -> bool {
+    fn has_neighbour(&self, shim: &LinkRef, address: IpAddr, mac: Mac) -> bool {
         let entry = shim.index.and_then(|index| self.snapshot.neighbours.get(&(address, index)));
         entry.is_some_and(|entry| {
             entry.ours && entry.mac == Some(mac) && entry.state == NeighbourState::Permanent
@@ -303,7 +303,7 @@ impl<'a> Steps<'a> {
     }
 
     /// Our route with that key, wherever it leads: its link and its preferred source.
-    fn standing_route(&self, shim: &ShimRef, to: IpNet, table: u32) -> Option<(LinkIndex, Option<IpAddr>)> {
+    fn standing_route(&self, shim: &LinkRef, to: IpNet, table: u32) -> Option<(LinkIndex, Option<IpAddr>)> {
         let metric = metric(Family::of(to));
         let key = |link| RouteKey { table, destination: to, metric, link };
         let range = key(LinkIndex::NONE)..=key(LinkIndex::LAST);
@@ -337,7 +337,8 @@ impl<'a> Steps<'a> {
             if let (Some(shim), true) = (shim, stale)
                 && self.desired.is_disputed(child, address)
             {
-                let op = Op::Probe { link: *parent, link_name: shim.parent.clone(), address, disputed: true };
+                let link = LinkRef::standing(&shim.parent, *parent);
+                let op = Op::Probe { link, address, disputed: true };
                 self.now(op, "somebody on the LAN was known to hold it");
                 return;
             }
@@ -353,8 +354,9 @@ impl<'a> Steps<'a> {
         self.snapshot.links.get(&link).is_some_and(|link| link.shim_parent().is_some())
     }
 
-    fn link_name(&self, link: LinkIndex) -> String {
-        self.snapshot.links.get(&link).map_or_else(|| format!("link {link}"), |link| link.name.clone())
+    fn link_ref(&self, link: LinkIndex) -> LinkRef {
+        let unknown = || LinkRef::standing(format!("link {link}"), link);
+        self.snapshot.links.get(&link).map_or_else(unknown, LinkRef::from)
     }
 }
 

@@ -89,8 +89,7 @@ impl Steps<'_> {
             return;
         }
         let op = Op::DeleteRoute {
-            link: key.link,
-            link_name: self.link_name(key.link),
+            link: self.link_ref(key.link),
             destination: key.destination,
             table: key.table,
             metric: key.metric,
@@ -173,7 +172,7 @@ impl Steps<'_> {
             return;
         }
         let (when, why) = self.surplus_host(link, address);
-        let op = Op::DeleteNeighbour { link, link_name: self.link_name(link), address };
+        let op = Op::DeleteNeighbour { link: self.link_ref(link), address };
         self.plan.push(Step { op, when, why });
     }
 
@@ -210,10 +209,9 @@ impl Steps<'_> {
     /// An entry that a question of ours has made on a parent. The kernel never collects it.
     fn end_question(&mut self, link: LinkIndex, address: IpAddr) {
         let Some(entry) = self.snapshot.neighbours.get(&(address, link)) else { return };
-        let link_name = self.link_name(link);
+        let on = self.link_ref(link);
         let serves = self.desired.shims.contains_key(&link) || !self.desired.settled;
-        let delete =
-            |why: &str| (Op::DeleteNeighbour { link, link_name: link_name.clone(), address }, why.to_owned());
+        let delete = |why: &str| (Op::DeleteNeighbour { link: on.clone(), address }, why.to_owned());
         let (op, why) = match entry.state {
             NeighbourState::Permanent if serves && self.is_asked_at(link, address) => return,
             NeighbourState::Permanent if is_solicited_node(address) => {
@@ -227,7 +225,7 @@ impl Steps<'_> {
             _ if serves && (!self.desired.settled || self.is_claimed_on(link, address)) => return,
             _ => {
                 let why = format!("nobody here claims {address} any more");
-                (Op::ReleaseNeighbour { link, link_name, address }, why)
+                (Op::ReleaseNeighbour { link: on, address }, why)
             }
         };
         self.now(op, why);
@@ -253,14 +251,13 @@ impl Steps<'_> {
             let Some(desired) = self.desired_on(*link) else {
                 // It goes with its shim; on any other link it is a leftover.
                 if !self.is_shim(*link) {
-                    let op =
-                        Op::DeleteProxy { link: *link, link_name: self.link_name(*link), address: *address };
+                    let op = Op::DeleteProxy { link: self.link_ref(*link), address: *address };
                     self.plan.push(Step { op, when: When::Now, why: "it is a leftover".to_owned() });
                 }
                 continue;
             };
             if !desired.proxies.contains(address) {
-                let op = Op::DeleteProxy { link: *link, link_name: self.link_name(*link), address: *address };
+                let op = Op::DeleteProxy { link: self.link_ref(*link), address: *address };
                 let why = format!("{} no longer has it", desired.parent);
                 self.plan.push(Step { op, when: When::AfterBreath, why });
             }
@@ -276,9 +273,8 @@ impl Steps<'_> {
         for (key, _) in self.snapshot.addresses.iter().filter(|(_, address)| address.ours) {
             // It goes with its shim; on any other link it is a leftover.
             if !self.is_shim(key.link) {
-                let link_name = self.link_name(key.link);
                 self.now(
-                    Op::DeleteAddress { link: key.link, link_name, address: key.address },
+                    Op::DeleteAddress { link: self.link_ref(key.link), address: key.address },
                     "it is a leftover",
                 );
             }
@@ -289,8 +285,7 @@ impl Steps<'_> {
         let on_it = self.snapshot.addresses.iter().filter(|(key, _)| Some(key.link) == desired.shim.index);
         for (key, _) in on_it.filter(|(_, address)| address.ours) {
             if !desired.addresses.contains(&key.address) {
-                let link_name = self.link_name(key.link);
-                let op = Op::DeleteAddress { link: key.link, link_name, address: key.address };
+                let op = Op::DeleteAddress { link: self.link_ref(key.link), address: key.address };
                 let why = match is_link_local(&key.address) {
                     true => "it would speak on the LAN from its own address",
                     false if desired.addresses.iter().any(|own| own.addr() == key.address.addr()) => {
@@ -317,7 +312,7 @@ impl Steps<'_> {
             if self.is_shim(link) && !self.desired.settled && !self.gone.contains(&link) {
                 continue;
             }
-            let op = Op::DeleteFilter { link, link_name: self.link_name(link), last };
+            let op = Op::DeleteFilter { link: self.link_ref(link), last };
             let why = if link == LinkIndex::NONE { "the table is ours alone" } else { "its shim is gone" };
             self.plan.push(Step { op, when, why: why.to_owned() });
         }
@@ -329,7 +324,7 @@ impl Steps<'_> {
             if !surplus || !self.desired.settled {
                 continue;
             }
-            let op = Op::DeleteShim { link: link.index, link_name: link.name.clone() };
+            let op = Op::DeleteShim { link: link.into() };
             let parent = link.lower.and_then(|parent| self.snapshot.links.get(&parent));
             let why = match parent {
                 None => "its parent is gone".to_owned(),

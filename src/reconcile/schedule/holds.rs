@@ -61,14 +61,14 @@ impl Holds {
                 [shim(&at.name), address_on(&at.name, &destination.addr()), source]
             }
             Op::DeleteRule { family, .. } => [self.routes.get(family), None, None],
-            Op::DeleteRoute { link_name, destination, .. } => {
-                [address_on(link_name, &destination.addr()), None, None]
+            Op::DeleteRoute { link, destination, .. } => {
+                [address_on(&link.name, &destination.addr()), None, None]
             }
-            Op::DeleteNeighbour { link_name, address, .. } => {
-                [address_on(link_name, address), self.moves.get(address), None]
+            Op::DeleteNeighbour { link, address } => {
+                [address_on(&link.name, address), self.moves.get(address), None]
             }
-            Op::DeleteShim { link_name, .. } | Op::DeleteFilter { link_name, .. } => {
-                [shim(link_name), self.routed.get(link_name), None]
+            Op::DeleteShim { link } | Op::DeleteFilter { link, .. } => {
+                [shim(&link.name), self.routed.get(&link.name), None]
             }
         };
         holds.into_iter().flatten().max().copied()
@@ -78,7 +78,7 @@ impl Holds {
     pub(super) fn add(&mut self, op: &Op, due: Instant) {
         match op {
             Op::CreateShim { shim, .. } | Op::SetUp { shim } => add(&mut self.shims, &shim.name, due),
-            Op::Rename { link_name, .. } => add(&mut self.names, link_name, due),
+            Op::Rename { link, .. } => add(&mut self.names, &link.name, due),
             Op::MulticastOff { shim } | Op::Set { shim, .. } => add(&mut self.incomplete, &shim.name, due),
             Op::AddAddress { address, .. } => add(&mut self.sources, &address.addr(), due),
             Op::SetNeighbour { shim, address, .. } => {
@@ -92,13 +92,13 @@ impl Holds {
                 }
                 add(&mut self.routes, &Family::of(address), due);
             }
-            Op::DeleteRoute { link_name, destination, .. } => {
-                add(&mut self.addresses, &(link_name.clone(), destination.addr()), due);
-                add(&mut self.routed, link_name, due);
+            Op::DeleteRoute { link, destination, .. } => {
+                add(&mut self.addresses, &(link.name.clone(), destination.addr()), due);
+                add(&mut self.routed, &link.name, due);
             }
-            Op::DeleteShim { link_name, .. } => {
-                add(&mut self.names, link_name, due);
-                add(&mut self.shims, link_name, due);
+            Op::DeleteShim { link } => {
+                add(&mut self.names, &link.name, due);
+                add(&mut self.shims, &link.name, due);
             }
             // Without a filter the sysctls serve: the shim goes up all the same. Where an old one stands that drops a
             // guest's frames, nothing is gained by holding back its route: `status` calls it filtered.

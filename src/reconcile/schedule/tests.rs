@@ -1,24 +1,21 @@
 //! Who waits, who is tried again and what is a fight.
 
 use super::*;
-use crate::model::{LinkIndex, ShimRef};
+use crate::model::{LinkIndex, LinkRef};
+
+fn shim() -> LinkRef {
+    LinkRef { name: "mvs-eth0".to_owned(), index: Some(LinkIndex(7)) }
+}
 
 fn add() -> Step {
-    let shim = ShimRef { name: "mvs-eth0".to_owned(), index: Some(LinkIndex(7)) };
     let destination = "192.168.100.253/32".parse().unwrap();
-    let op = Op::SetRoute { shim, destination, source: None, table: 254, replace: false };
+    let op = Op::SetRoute { shim: shim(), destination, source: None, table: 254, replace: false };
     Step { op, when: When::Now, why: String::new() }
 }
 
 fn delete() -> Step {
     let destination = "192.168.100.253/32".parse().unwrap();
-    let op = Op::DeleteRoute {
-        link: LinkIndex(7),
-        link_name: "mvs-eth0".to_owned(),
-        destination,
-        table: 254,
-        metric: 0,
-    };
+    let op = Op::DeleteRoute { link: shim(), destination, table: 254, metric: 0 };
     Step { op, when: When::Now, why: String::new() }
 }
 
@@ -47,8 +44,7 @@ fn a_guest_that_restarts_again_and_again_is_no_fight() {
 #[test]
 fn what_goes_with_a_link_that_flaps_is_no_fight() {
     let (mut schedule, mut now) = (Schedule::default(), Instant::now());
-    let shim = ShimRef { name: "mvs-eth0".to_owned(), index: Some(LinkIndex(7)) };
-    let up = Step { op: Op::SetUp { shim }, when: When::Now, why: String::new() };
+    let up = Step { op: Op::SetUp { shim: shim() }, when: When::Now, why: String::new() };
     for _ in 0..20 {
         now += Duration::from_millis(100);
         let plan = vec![up.clone(), add()];
@@ -66,7 +62,7 @@ fn what_goes_with_a_link_that_flaps_is_no_fight() {
 fn a_shim_that_waits_for_a_route_to_go_is_looked_at_again_when_it_goes() {
     let (mut schedule, now) = (Schedule::default(), Instant::now());
     let later = |step: Step| Step { when: When::AfterBreath, ..step };
-    let shim = Op::DeleteShim { link: LinkIndex(7), link_name: "mvs-eth0".to_owned() };
+    let shim = Op::DeleteShim { link: shim() };
     let plan = vec![later(delete()), later(Step { op: shim, ..delete() })];
     let mut round = schedule.begin(&plan, &Scope::All, now);
     assert!(plan.iter().all(|step| !schedule.is_due(&mut round, step, now)));
@@ -77,13 +73,7 @@ fn a_shim_that_waits_for_a_route_to_go_is_looked_at_again_when_it_goes() {
 fn a_range_that_does_not_go_holds_back_no_guest() {
     let (mut schedule, now) = (Schedule::default(), Instant::now());
     let destination = "192.168.101.0/24".parse().unwrap();
-    let range = Op::DeleteRoute {
-        link: LinkIndex(7),
-        link_name: "mvs-eth0".to_owned(),
-        destination,
-        table: 254,
-        metric: 0,
-    };
+    let range = Op::DeleteRoute { link: shim(), destination, table: 254, metric: 0 };
     let error = Error { code: "other", message: String::new(), hint: None };
     let mut round = schedule.begin(&Plan::new(), &Scope::All, now);
     schedule.ran(&mut round, &range, now, Err(error));
