@@ -8,7 +8,7 @@ pub(super) fn tell(step: &Step, result: &Result<(), Error>) {
     let detail = matches!(
         step.op,
         Op::Set { .. }
-            | Op::MulticastOff { .. }
+            | Op::SetFlags { .. }
             | Op::SetNeighbour { .. }
             | Op::DeleteNeighbour { .. }
             | Op::ReleaseNeighbour { .. }

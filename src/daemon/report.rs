@@ -247,7 +247,7 @@ impl View<'_> {
                     | Op::Mark { .. }
                     | Op::SetMac { .. }
                     | Op::SetMtu { .. }
-                    | Op::MulticastOff { .. }
+                    | Op::SetFlags { .. }
                     | Op::Set { .. }
                     | Op::SetUp { .. }
             )

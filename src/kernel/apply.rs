@@ -45,15 +45,18 @@ impl Kernel {
             }
             Op::SetMac { shim, mac } => {
                 let link = index(requests, made, shim)?;
-                set_mac(requests, link, *mac)
+                keep_neighbours(requests, link, |requests| link::set_mac(requests, link, *mac))
             }
             Op::SetMtu { shim, mtu } => {
                 let link = index(requests, made, shim)?;
                 Ok(link::set_mtu(requests, link, *mtu)?)
             }
-            Op::MulticastOff { shim } => {
+            Op::SetFlags { shim } => {
                 let link = index(requests, made, shim)?;
-                Ok(link::multicast_off(requests, link)?)
+                match shim.index {
+                    Some(_) => keep_neighbours(requests, link, |requests| link::set_flags(requests, link)),
+                    None => Ok(link::set_flags(requests, link)?),
+                }
             }
             Op::SetFilter { shim, macs, answers } => {
                 self.set_filter(shim, Sets { macs: macs.as_ref(), answers })
@@ -204,10 +207,15 @@ fn create(requests: &mut Requests, name: &str, parent: LinkIndex, mac: Mac, mtu:
     }
 }
 
-/// The kernel drops a link's neighbour entries with its MAC (FACTS 51). Ours are there again before anybody asks for them.
-fn set_mac(requests: &mut Requests, link: LinkIndex, mac: Mac) -> Result<(), Failure> {
+/// Makes a change with which the kernel drops the neighbour entries of a link (FACTS 51): of its MAC, or whether it has
+/// ARP. Ours are there again before anybody asks for them.
+fn keep_neighbours(
+    requests: &mut Requests,
+    link: LinkIndex,
+    change: impl FnOnce(&mut Requests) -> Result<(), Fault>,
+) -> Result<(), Failure> {
     let entries = neighbour::dump(requests)?;
-    link::set_mac(requests, link, mac)?;
+    change(requests)?;
     let ours = entries.iter().filter(|((_, at), entry)| *at == link && entry.ours);
     for ((address, _), to) in ours.filter_map(|(key, entry)| Some((key, entry.mac?))) {
         set_neighbour(requests, link, *address, to)?;

@@ -37,6 +37,7 @@ pub(super) struct Seen {
     pub(super) mtu: u32,
     pub(super) up: bool,
     pub(super) multicast: bool,
+    pub(super) arp: bool,
     pub(super) group: u32,
     /// What the alias says, if it is a shim's.
     pub(super) made_with: Option<Mac>,
@@ -94,6 +95,7 @@ pub(super) fn read(message: &Message<'_>) -> Result<Option<Seen>, Malformed> {
         mtu: 0,
         up: flags & libc::IFF_UP as u32 != 0,
         multicast: flags & libc::IFF_MULTICAST as u32 != 0,
+        arp: flags & libc::IFF_NOARP as u32 == 0,
         group: 0,
         made_with: None,
         lower: None,
@@ -384,9 +386,9 @@ pub(super) fn set_up(requests: &mut Requests, index: LinkIndex) -> Result<(), Fa
     change(requests, LinkUnspec::new_with_index(index.0).up())
 }
 
-/// Takes `IFF_MULTICAST` from a link.
-pub(super) fn multicast_off(requests: &mut Requests, index: LinkIndex) -> Result<(), Fault> {
-    change(requests, LinkUnspec::new_with_index(index.0).multicast(false))
+/// Gives a link the flags of a shim.
+pub(super) fn set_flags(requests: &mut Requests, index: LinkIndex) -> Result<(), Fault> {
+    change(requests, LinkUnspec::new_with_index(index.0).multicast(false).arp(true))
 }
 
 fn change(requests: &mut Requests, message: LinkMessageBuilder<LinkUnspec>) -> Result<(), Fault> {

@@ -238,6 +238,7 @@ fn host_link(seen: link::Seen, old: Option<&Link>) -> Link {
         mtu: seen.mtu,
         up: seen.up,
         multicast: seen.multicast,
+        arp: seen.arp,
         group: seen.group,
         made_with: seen.made_with,
         master: seen.master,

@@ -96,8 +96,9 @@ pub enum Op {
     SetMac { shim: LinkRef, mac: Mac },
     /// Changes a shim's MTU, in bytes.
     SetMtu { shim: LinkRef, mtu: u32 },
-    /// Takes `IFF_MULTICAST` from a shim: the kernel then sends no group reports of its own.
-    MulticastOff { shim: LinkRef },
+    /// Gives a shim the flags that it should have: no `IFF_MULTICAST`, so that the kernel sends no group reports of its
+    /// own, and no `IFF_NOARP`, so that guests can ask for the host.
+    SetFlags { shim: LinkRef },
     /// Writes one sysctl of a shim.
     Set { shim: LinkRef, setting: Setting, value: i64 },
     /// Gives a shim an own address, with the length of its prefix. It makes no route.
@@ -145,7 +146,7 @@ impl Op {
             | Op::Mark { shim: link, .. }
             | Op::SetMac { shim: link, .. }
             | Op::SetMtu { shim: link, .. }
-            | Op::MulticastOff { shim: link }
+            | Op::SetFlags { shim: link }
             | Op::Set { shim: link, .. }
             | Op::AddAddress { shim: link, .. }
             | Op::AddProxy { shim: link, .. }
@@ -228,7 +229,7 @@ impl fmt::Display for Op {
             Op::Mark { shim, mac } => write!(f, "mark {shim} as ours, made with MAC {mac}"),
             Op::SetMac { shim, mac } => write!(f, "set the MAC of {shim} to {mac}"),
             Op::SetMtu { shim, mtu } => write!(f, "set the MTU of {shim} to {mtu}"),
-            Op::MulticastOff { shim } => write!(f, "set multicast off on {shim}"),
+            Op::SetFlags { shim } => write!(f, "set multicast off and ARP on at {shim}"),
             Op::Set { shim, setting, value } => {
                 write!(f, "set net.{} to {value}", setting.path(&shim.name).replace('/', "."))
             }

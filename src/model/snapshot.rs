@@ -108,6 +108,8 @@ pub struct Link {
     pub up: bool,
     /// `IFF_MULTICAST`.
     pub multicast: bool,
+    /// It asks and answers with ARP (not `IFF_NOARP`).
+    pub arp: bool,
     /// `IFLA_GROUP`.
     pub group: u32,
     /// The MAC that its alias says we made it with ([`super::names::made_with`]).

@@ -291,6 +291,7 @@ mod tests {
             mtu: 1500,
             up: true,
             multicast: true,
+            arp: true,
             group: 0,
             made_with: None,
             lower: None,

@@ -106,8 +106,9 @@ impl InMemoryKernel {
             }
             Op::SetMac { shim, mac } => self.set_mac(shim, *mac),
             Op::SetMtu { shim, mtu } => self.set_mtu(shim, *mtu),
-            Op::MulticastOff { shim } => {
-                self.link_mut(shim)?.multicast = false;
+            Op::SetFlags { shim } => {
+                let link = self.link_mut(shim)?;
+                (link.multicast, link.arp) = (false, true);
                 Ok(())
             }
             Op::Set { shim, setting, value } => self.set(shim, *setting, *value),
@@ -259,6 +260,7 @@ impl InMemoryKernel {
             mtu,
             up: false,
             multicast: true,
+            arp: true,
             group: LINK_GROUP,
             made_with: Some(mac),
             lower,
@@ -430,6 +432,15 @@ impl InMemoryKernel {
         for route in self.snapshot.routes.values_mut().filter(|route| route.source == Some(address)) {
             route.source = None;
         }
+    }
+
+    /// Somebody changes the flags of a link. With ARP the kernel forgets its neighbours.
+    pub(crate) fn set_flags(&mut self, link: LinkIndex, multicast: bool, arp: bool) {
+        let Some(standing) = self.snapshot.links.get_mut(&link) else { return };
+        if standing.arp != arp {
+            self.snapshot.neighbours.retain(|(_, at), _| *at != link);
+        }
+        (standing.multicast, standing.arp) = (multicast, arp);
     }
 
     /// Somebody sets a link down.

@@ -26,7 +26,8 @@ fn every_operation_is_seen_once_applied_and_may_be_applied_twice() {
         snapshot.shims().map(|(parent, link)| (parent, link.index)).collect::<Vec<_>>(),
         [(parent, link.index)]
     );
-    assert_eq!((link.mtu, link.up, link.multicast, link.mac), (1500, true, false, Some(SHIM_MAC)));
+    assert_eq!((link.mtu, link.up, link.multicast, link.arp), (1500, true, false, true));
+    assert_eq!(link.mac, Some(SHIM_MAC));
     assert!(snapshot.children.is_empty(), "a shim is no child");
 
     let settings = &snapshot.settings[&link.index];

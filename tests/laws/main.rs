@@ -138,7 +138,7 @@ proptest! {
                 let desired = desire(&world.config, &world.inventory, &world.kernel.snapshot, &mut Memory::default(), Instant::now());
                 let wanted = desired.shims.values().find(|one| one.shim == *shim).unwrap();
                 let link = kernel.snapshot.link_named(&shim.name).unwrap();
-                prop_assert!(!link.multicast);
+                prop_assert!(!link.multicast && link.arp);
                 let filter = &kernel.snapshot.filter.shims[&link.index];
                 prop_assert_eq!(&filter.macs, &wanted.macs);
                 prop_assert!(filter.answers.is_superset(&wanted.answers) || link.up);
@@ -540,7 +540,7 @@ fn related(a: &Op, b: &Op) -> bool {
             | Op::CreateShim { .. }
             | Op::SetUp { .. }
             | Op::Set { .. }
-            | Op::MulticastOff { .. }
+            | Op::SetFlags { .. }
             | Op::DeleteShim { .. }
             | Op::DeleteRoute { .. }
     );

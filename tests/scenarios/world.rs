@@ -4,6 +4,7 @@
 //! config:                                        the lines below it, indented, are the file
 //! link eth0 [mac M] [mtu N] [name N] [up|down] [wifi|bridge|vlan N on L|macvlan on L] [port of L]
 //!           [private|passthru] [marked] [group N] [no ethernet] [arp_ignore N]
+//!           [multicast] [noarp]
 //! address eth0 192.168.100.62/24 [tentative|deprecated|temporary|secondary|ours] [noprefixroute] [peer A/24]
 //! route 10.0.0.0/8 [via A] dev eth0 [and [via B] dev eth1] [src A] [metric N] [table N] [ours]
 //! route 10.0.0.9/32 blackhole|unreachable|throw|local [metric N] [table N]
@@ -97,6 +98,7 @@ impl World {
             mtu: 65536,
             up: true,
             multicast: false,
+            arp: true,
             group: 0,
             made_with: None,
             lower: None,
@@ -302,6 +304,7 @@ impl World {
                     mtu: 1500,
                     up: true,
                     multicast: true,
+                    arp: true,
                     group: 0,
                     made_with: None,
                     lower: None,
@@ -361,6 +364,8 @@ impl World {
         if let Some(group) = words.after("group")? {
             link.group = parse(group)?;
         }
+        let multicast = words.has("multicast") || link.multicast;
+        let arp = !words.has("noarp") && link.arp;
         if let Some(mtu) = words.after("mtu")? {
             link.mtu = parse(mtu)?;
             for upon in self.kernel.snapshot.links.values_mut().filter(|upon| upon.lower == Some(link.index))
@@ -374,6 +379,7 @@ impl World {
         let index = link.index;
         let up = words.has("up");
         self.kernel.snapshot.links.insert(index, link);
+        self.kernel.set_flags(index, multicast, arp);
         if up {
             self.kernel.set_link_up(index);
         }

@@ -143,8 +143,12 @@ impl<'a> Steps<'a> {
             let why = format!("{} has it", desired.parent);
             self.now(Op::SetMtu { shim: shim.clone(), mtu: desired.mtu }, why);
         }
-        if standing.is_none_or(|link| link.multicast) {
-            self.now(Op::MulticastOff { shim: shim.clone() }, "the LAN must not hear the shim");
+        if standing.is_none_or(|link| link.multicast || !link.arp) {
+            let why = match standing {
+                Some(link) if !link.arp => "without ARP no guest finds the host",
+                _ => "the LAN must not hear the shim",
+            };
+            self.now(Op::SetFlags { shim: shim.clone() }, why);
         }
         let settings = shim.index.and_then(|index| self.snapshot.settings.get(&index));
         for (setting, value) in &desired.settings {

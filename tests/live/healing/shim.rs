@@ -40,6 +40,7 @@ fn what_is_changed_is_put_back() -> Result<()> {
         ("the shim's group changed", "ip link set mvs-eth0 group 0"),
         ("the shim's MTU lowered", "ip link set mvs-eth0 mtu 1300"),
         ("the shim's multicast switched on", "ip link set mvs-eth0 multicast on"),
+        ("the shim's ARP switched off", "ip link set mvs-eth0 arp off"),
         (
             "the IPv4 neighbour led astray",
             "ip neigh replace 192.168.77.101 lladdr 02:00:00:00:00:99 dev mvs-eth0 nud permanent",

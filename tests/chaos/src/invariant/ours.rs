@@ -42,6 +42,7 @@ fn check_shim(found: &mut Vec<String>, truth: &Truth, intent: &Intent, shim: &Li
     must(found, shim.linkinfo["info_data"]["mode"] == "bridge", || format!("{name} is not in mode bridge"));
     must(found, shim.is_up(), || format!("{name} is down"));
     must(found, !shim.has("MULTICAST"), || format!("{name} is multicast"));
+    must(found, !shim.has("NOARP"), || format!("{name} is without ARP"));
     must(found, Some(shim.mtu) == mtu, || format!("{name} has MTU {}, its parent {mtu:?}", shim.mtu));
     must(found, shim.addresses.is_empty(), || format!("{name} has an address: {:?}", shim.addresses));
     let ipv6 = if intent.daemon.configuration.ipv6() { "1" } else { "0" };

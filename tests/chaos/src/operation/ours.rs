@@ -49,7 +49,7 @@ const RULES_DELETED: &str = "our rules are deleted";
 /// The ones that bring another MAC.
 const OTHER_MACS: [&str; 2] = ["the shim's MAC is changed", "a shim of ours too many"];
 
-const FAULTS: [Fault; 26] = [
+const FAULTS: [Fault; 27] = [
     Fault { name: "an IPv4 route is deleted", script: "r=$(ip route show table all proto 77 | one); ip route del $r" },
     Fault {
         name: "an IPv6 route is deleted",
@@ -96,6 +96,7 @@ const FAULTS: [Fault; 26] = [
         script: "ip link set $shim address $(printf 02:66:00:00:%02x:%02x $((n / 256 % 256)) $((n % 256)))",
     },
     Fault { name: "the shim is multicast", script: "ip link set $shim multicast on" },
+    Fault { name: "the shim is without ARP", script: "ip link set $shim arp off" },
     Fault {
         name: "a sysctl of the shim is changed",
         script: "cd /proc/sys/net
