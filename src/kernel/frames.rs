@@ -62,8 +62,13 @@ impl Abilities {
 /// An object as `nft` shows or takes it, with its kind.
 pub(super) type Object = (String, Value);
 
-/// The name of a chain, its hook, and what each of its rules drops.
-type Chain = (String, &'static str, Vec<Vec<Value>>);
+/// A chain at a hook.
+struct Chain {
+    name: String,
+    hook: &'static str,
+    /// What each of its rules drops.
+    rules: Vec<Vec<Value>>,
+}
 
 /// The name of the set of the MACs that pass.
 pub(super) fn guests(link: LinkIndex) -> String {
@@ -115,7 +120,7 @@ pub(super) fn definition(link: LinkIndex, device: &str, by_mac: bool, abilities:
     }
     let chains = hooked(link, by_mac, abilities, &asking(link));
     let comment = format!("{device} {}", digest(&chains));
-    for (name, hook, rules) in chains {
+    for Chain { name, hook, rules } in chains {
         let chain = json!({
             "family": "netdev", "table": FILTER_TABLE, "name": name, "type": "filter", "hook": hook,
             "dev": device, "prio": PRIORITY, "policy": "accept",
@@ -127,7 +132,7 @@ pub(super) fn definition(link: LinkIndex, device: &str, by_mac: bool, abilities:
     let chain = json!({ "family": "netdev", "table": FILTER_TABLE, "name": name });
     objects.push(("chain".to_owned(), chain));
     let rules =
-        hooked(link, by_mac, abilities, &asking_of_model(link)).into_iter().flat_map(|(.., rules)| rules);
+        hooked(link, by_mac, abilities, &asking_of_model(link)).into_iter().flat_map(|chain| chain.rules);
     objects.extend(rules.map(|rule| dropping(&name, &rule, &comment)));
     objects
 }
@@ -140,8 +145,12 @@ fn hooked(link: LinkIndex, by_mac: bool, abilities: Abilities, meter: &str) -> V
     let inward = [misunderstood()].into_iter().chain(strangers("saddr"));
     let inward = inward.chain(from_guests(link, by_mac, abilities, meter)).collect();
     let outward = || [misunderstood()].into_iter().chain(strangers("daddr")).collect();
-    let outward = abilities.egress.then(|| (format!("out-{link}"), "egress", outward()));
-    [(format!("in-{link}"), "ingress", inward)].into_iter().chain(outward).collect()
+    let outward =
+        abilities.egress.then(|| Chain { name: format!("out-{link}"), hook: "egress", rules: outward() });
+    [Chain { name: format!("in-{link}"), hook: "ingress", rules: inward }]
+        .into_iter()
+        .chain(outward)
+        .collect()
 }
 
 fn dropping(chain: &str, matches: &[Value], comment: &str) -> Object {
@@ -208,7 +217,8 @@ fn asking_of_model(link: LinkIndex) -> String {
 
 /// Eight hexadecimal digits that differ from one form of the rules to another.
 fn digest(chains: &[Chain]) -> String {
-    let digest = Sha256::digest(json!(chains).to_string().as_bytes());
+    let chains = chains.iter().map(|Chain { name, hook, rules }| json!([name, hook, rules]));
+    let digest = Sha256::digest(Value::from_iter(chains).to_string().as_bytes());
     digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -81,12 +81,12 @@ impl Setting {
 
     /// The family that it belongs to.
     pub fn family(self) -> Family {
-        self.place().0
+        self.place().family
     }
 
     /// Its path below `/proc/sys/net` for one link.
     pub fn path(self, link: &str) -> String {
-        let (family, folder, key) = self.place();
+        let Place { family, folder, key } = self.place();
         let family = match family {
             Family::V4 => "ipv4",
             Family::V6 => "ipv6",
@@ -94,39 +94,48 @@ impl Setting {
         format!("{family}/{folder}/{link}/{key}")
     }
 
-    fn place(self) -> (Family, &'static str, &'static str) {
+    fn place(self) -> Place {
+        let place = |family, folder, key| Place { family, folder, key };
         match self {
-            Setting::ArpFilter => (Family::V4, "conf", "arp_filter"),
-            Setting::ArpIgnore => (Family::V4, "conf", "arp_ignore"),
-            Setting::ArpAccept => (Family::V4, "conf", "arp_accept"),
-            Setting::ArpNotify => (Family::V4, "conf", "arp_notify"),
-            Setting::MediumId => (Family::V4, "conf", "medium_id"),
-            Setting::ProxyArp => (Family::V4, "conf", "proxy_arp"),
-            Setting::ProxyArpPvlan => (Family::V4, "conf", "proxy_arp_pvlan"),
-            Setting::RpFilter => (Family::V4, "conf", "rp_filter"),
-            Setting::AcceptLocal => (Family::V4, "conf", "accept_local"),
-            Setting::RouteLocalnet => (Family::V4, "conf", "route_localnet"),
-            Setting::BcForwarding => (Family::V4, "conf", "bc_forwarding"),
-            Setting::AcceptRedirects => (Family::V4, "conf", "accept_redirects"),
-            Setting::SendRedirects => (Family::V4, "conf", "send_redirects"),
-            Setting::AcceptSourceRoute => (Family::V4, "conf", "accept_source_route"),
-            Setting::PromoteSecondaries => (Family::V4, "conf", "promote_secondaries"),
-            Setting::Solicit => (Family::V4, "neigh", "mcast_solicit"),
-            Setting::Ipv6Disable => (Family::V6, "conf", "disable_ipv6"),
-            Setting::Ipv6AddrGenMode => (Family::V6, "conf", "addr_gen_mode"),
-            Setting::Ipv6AcceptRa => (Family::V6, "conf", "accept_ra"),
-            Setting::Ipv6AcceptRedirects => (Family::V6, "conf", "accept_redirects"),
-            Setting::Ipv6AcceptUntrackedNa => (Family::V6, "conf", "accept_untracked_na"),
-            Setting::Ipv6NdiscNotify => (Family::V6, "conf", "ndisc_notify"),
-            Setting::Ipv6Forwarding => (Family::V6, "conf", "forwarding"),
-            Setting::Ipv6ForceForwarding => (Family::V6, "conf", "force_forwarding"),
-            Setting::Ipv6ProxyNdp => (Family::V6, "conf", "proxy_ndp"),
-            Setting::Ipv6UseOifAddrsOnly => (Family::V6, "conf", "use_oif_addrs_only"),
-            Setting::Ipv6Seg6Enabled => (Family::V6, "conf", "seg6_enabled"),
-            Setting::Ipv6RplSegEnabled => (Family::V6, "conf", "rpl_seg_enabled"),
-            Setting::Ipv6Ioam6Enabled => (Family::V6, "conf", "ioam6_enabled"),
-            Setting::Ipv6ProxyDelay => (Family::V6, "neigh", "proxy_delay"),
-            Setting::Ipv6Solicit => (Family::V6, "neigh", "mcast_solicit"),
+            Setting::ArpFilter => place(Family::V4, "conf", "arp_filter"),
+            Setting::ArpIgnore => place(Family::V4, "conf", "arp_ignore"),
+            Setting::ArpAccept => place(Family::V4, "conf", "arp_accept"),
+            Setting::ArpNotify => place(Family::V4, "conf", "arp_notify"),
+            Setting::MediumId => place(Family::V4, "conf", "medium_id"),
+            Setting::ProxyArp => place(Family::V4, "conf", "proxy_arp"),
+            Setting::ProxyArpPvlan => place(Family::V4, "conf", "proxy_arp_pvlan"),
+            Setting::RpFilter => place(Family::V4, "conf", "rp_filter"),
+            Setting::AcceptLocal => place(Family::V4, "conf", "accept_local"),
+            Setting::RouteLocalnet => place(Family::V4, "conf", "route_localnet"),
+            Setting::BcForwarding => place(Family::V4, "conf", "bc_forwarding"),
+            Setting::AcceptRedirects => place(Family::V4, "conf", "accept_redirects"),
+            Setting::SendRedirects => place(Family::V4, "conf", "send_redirects"),
+            Setting::AcceptSourceRoute => place(Family::V4, "conf", "accept_source_route"),
+            Setting::PromoteSecondaries => place(Family::V4, "conf", "promote_secondaries"),
+            Setting::Solicit => place(Family::V4, "neigh", "mcast_solicit"),
+            Setting::Ipv6Disable => place(Family::V6, "conf", "disable_ipv6"),
+            Setting::Ipv6AddrGenMode => place(Family::V6, "conf", "addr_gen_mode"),
+            Setting::Ipv6AcceptRa => place(Family::V6, "conf", "accept_ra"),
+            Setting::Ipv6AcceptRedirects => place(Family::V6, "conf", "accept_redirects"),
+            Setting::Ipv6AcceptUntrackedNa => place(Family::V6, "conf", "accept_untracked_na"),
+            Setting::Ipv6NdiscNotify => place(Family::V6, "conf", "ndisc_notify"),
+            Setting::Ipv6Forwarding => place(Family::V6, "conf", "forwarding"),
+            Setting::Ipv6ForceForwarding => place(Family::V6, "conf", "force_forwarding"),
+            Setting::Ipv6ProxyNdp => place(Family::V6, "conf", "proxy_ndp"),
+            Setting::Ipv6UseOifAddrsOnly => place(Family::V6, "conf", "use_oif_addrs_only"),
+            Setting::Ipv6Seg6Enabled => place(Family::V6, "conf", "seg6_enabled"),
+            Setting::Ipv6RplSegEnabled => place(Family::V6, "conf", "rpl_seg_enabled"),
+            Setting::Ipv6Ioam6Enabled => place(Family::V6, "conf", "ioam6_enabled"),
+            Setting::Ipv6ProxyDelay => place(Family::V6, "neigh", "proxy_delay"),
+            Setting::Ipv6Solicit => place(Family::V6, "neigh", "mcast_solicit"),
         }
     }
+}
+
+/// Where a setting lies below `/proc/sys/net`.
+struct Place {
+    family: Family,
+    /// `conf` or `neigh`.
+    folder: &'static str,
+    key: &'static str,
 }

@@ -67,7 +67,7 @@ fn amend_upon(
         }
     }
     // What no server vouches for may keep only what it had without a break.
-    if ground.facts.unclaimed.iter().any(|(.., address)| addresses.contains(address)) {
+    if ground.facts.unclaimed.iter().any(|holding| addresses.contains(&holding.address)) {
         return None;
     }
     // A configured range of one address makes way for a guest, and any of them for a route that stands in its place.

@@ -97,7 +97,7 @@ impl Parties {
         snapshot: &Snapshot,
         holdings: &BTreeSet<Holding>,
     ) -> BTreeSet<Holding> {
-        let counts = |&&(parent, mac, address): &&Holding| {
+        let counts = |&&Holding { parent, mac, address }: &&Holding| {
             let mut orphans = facts.children_at(mac).filter(|key| self.orphans.contains(key));
             orphans.any(|key| {
                 snapshot.children.get(key).is_some_and(|child| {

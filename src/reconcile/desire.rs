@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::claims::{Claims, Parties, Seat};
 use super::desired::{Decision, Desired, Holder, Memory, Shim};
 use super::filter;
-use super::ground::{Ground, HostFacts};
+use super::ground::{Ground, Holding, HostFacts};
 use super::holders::{adopt, settle};
 use super::join::{Joins, doubts, homes, join};
 use super::kin::{kin, reached_at};
@@ -82,7 +82,11 @@ pub fn desire(
     desired.problems.sort();
     desired.problems.dedup();
     let unclaimed = desired.holders.iter().filter(|(_, holder)| holder.nic.is_none());
-    memory.unclaimed.extend(unclaimed.map(|(address, holder)| (holder.parent, holder.mac, *address)));
+    memory.unclaimed.extend(unclaimed.map(|(address, holder)| Holding {
+        parent: holder.parent,
+        mac: holder.mac,
+        address: *address,
+    }));
     facts.unclaimed.clone_from(&memory.unclaimed);
     desired.facts = facts;
     desired

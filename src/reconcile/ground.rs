@@ -52,8 +52,16 @@ pub struct HostFacts {
     by_reach: BTreeSet<(Mac, ChildKey)>,
 }
 
-/// A parent's ifindex, and who holds which address there, by the MAC at which it is reached.
-pub type Holding = (LinkIndex, Mac, IpAddr);
+/// Who holds an address on a parent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Holding {
+    /// The parent's ifindex.
+    pub parent: LinkIndex,
+    /// The MAC at which the holder is reached.
+    pub mac: Mac,
+    /// The address.
+    pub address: IpAddr,
+}
 
 /// An address that packets to a guest may come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -121,7 +129,8 @@ impl HostFacts {
 
     /// Our neighbour entry on the shim of that very parent names this MAC, or did so before it went with other things.
     pub fn holds(&self, snapshot: &Snapshot, parent: LinkIndex, mac: Mac, address: IpAddr) -> bool {
-        self.is_named(snapshot, parent, mac, address) || self.unclaimed.contains(&(parent, mac, address))
+        self.is_named(snapshot, parent, mac, address)
+            || self.unclaimed.contains(&Holding { parent, mac, address })
     }
 
     /// Our neighbour entry on the shim of that very parent names this MAC now.

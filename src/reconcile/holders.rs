@@ -9,8 +9,8 @@ use super::desired::{Desired, Holder};
 use super::ground::Ground;
 use super::kin::reached_at;
 use super::tenure::{Claim, Judgement, Party, Tenure};
-use crate::model::Snapshot;
 use crate::model::snapshot::{ChildKey, Link};
+use crate::model::{LinkIndex, Mac, NicKey, Snapshot};
 
 /// Decides who holds an address, and enters it. Where nothing is remembered it is the one that our neighbour entry names,
 /// there where it is now, else on another parent; and where there is none yet, the first in the order of keys.
@@ -24,7 +24,7 @@ pub(super) fn settle(
 ) -> Option<Holder> {
     let Desired { parties, claims, holders, contests, seconds, .. } = desired;
     let ranked = ranked(ground, parties, claims, address);
-    let by_rank: Vec<Claim<'_>> = ranked.iter().map(|(claim, _)| *claim).collect();
+    let by_rank: Vec<Claim<'_>> = ranked.iter().map(|ranked| ranked.claim).collect();
     let Judgement { holder, second, contest } = tenure.judge(address, &by_rank, now);
     match contest {
         Some(contest) => drop(contests.insert(address, contest)),
@@ -34,19 +34,52 @@ pub(super) fn settle(
         true => seconds.insert(address),
         false => seconds.remove(&address),
     };
-    match holder.and_then(|at| ranked[at].1.clone()) {
+    match holder.and_then(|at| ranked[at].holder.clone()) {
         Some(holder) => holders.insert(address, holder),
         None => holders.remove(&address),
     }
 }
 
-/// All claims to an address, the best first, each with what its claimant becomes if it gets the address.
+/// Where a claim comes among those to one address, the best first, if nothing is remembered of it. Each field decides
+/// only between claims that are equal in all fields before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank<'a> {
+    /// The verdict on the claim is no. It comes first because such a claimant never gets the address.
+    is_refused: bool,
+    /// No server vouches for the child, and it does not hold the address. Such a child may claim nothing new.
+    is_outsider: bool,
+    /// No shim can stand on the parent, so that the host reaches nobody there.
+    is_blocked: bool,
+    /// Our neighbour entry on this parent does not name the child. Its holder keeps an address while others claim it.
+    is_newcomer: bool,
+    /// Our neighbour entry on no parent names it. A holder that moved to another parent comes before strangers.
+    is_unknown: bool,
+    /// No server vouches for the child, though it holds the address. A known NIC is the safer choice.
+    is_unclaimed: bool,
+    /// The order of names and keys decides the rest, so that the order of input does not matter.
+    nic: Option<&'a NicKey>,
+    /// The parent: a NIC may have children on several.
+    parent: LinkIndex,
+    /// The MAC at which the child is reached.
+    mac: Mac,
+    /// The child: a NIC may have several with one MAC.
+    child: ChildKey,
+}
+
+/// A claim, and what its claimant becomes if it gets the address.
+struct Ranked<'a> {
+    rank: Rank<'a>,
+    claim: Claim<'a>,
+    holder: Option<Holder>,
+}
+
+/// All claims to an address, the best first.
 fn ranked<'a>(
     ground: &Ground<'_>,
     parties: &'a Parties,
     claims: &Claims,
     address: IpAddr,
-) -> Vec<(Claim<'a>, Option<Holder>)> {
+) -> Vec<Ranked<'a>> {
     let claim = |key: &ChildKey| {
         let verdict = claims.verdict(key, address)?;
         let child = ground.snapshot.children.get(key)?;
@@ -60,13 +93,23 @@ fn ranked<'a>(
             None => return None,
         };
         let holds = ground.holds(parent, mac, address);
-        let elsewhere = !holds && !ground.holds_anywhere(mac, address);
         let blocked = parties.blocked.contains(&parent);
         let (admitted, stands) = (verdict.source().is_some(), stand.is_some());
         let has = !blocked && (admitted || is_kept_from_it(verdict));
         let given = nic.and_then(|nic| parties.given.get(nic).copied());
         let claim = Claim { nic, parent, mac, given, admitted, stands, blocked, has };
-        let rank = (!admitted, !stands, blocked, !holds, elsewhere, nic.is_none(), nic, parent, mac, *key);
+        let rank = Rank {
+            is_refused: !admitted,
+            is_outsider: !stands,
+            is_blocked: blocked,
+            is_newcomer: !holds,
+            is_unknown: !holds && !ground.holds_anywhere(mac, address),
+            is_unclaimed: nic.is_none(),
+            nic,
+            parent,
+            mac,
+            child: *key,
+        };
         let holder = verdict.source().filter(|_| stands).map(|source| Holder {
             child: *key,
             parent,
@@ -74,11 +117,11 @@ fn ranked<'a>(
             source,
             nic: nic.cloned(),
         });
-        Some((rank, claim, holder))
+        Some(Ranked { rank, claim, holder })
     };
     let mut ranked: Vec<_> = claims.claimants(address).filter_map(claim).collect();
-    ranked.sort_by_key(|(rank, ..)| *rank);
-    ranked.into_iter().map(|(_, claim, holder)| (claim, holder)).collect()
+    ranked.sort_by_key(|ranked| ranked.rank);
+    ranked
 }
 
 /// An address is refused, and that is none of the guest's doing: it has the address as before. What a guest can turn on

@@ -19,8 +19,8 @@ pub type Homes = BTreeMap<Netns, GuestKey>;
 /// of the last time: what is joined stays joined while both sides are there. `homes` says whose namespaces are known.
 pub fn join(ground: &Ground<'_>, inventory: &Inventory, before: &Joins, homes: &Homes) -> Joins {
     let children = &ground.snapshot.children;
-    let mut nics: Vec<(NicKey, &Guest, &Nic)> = running_nics(inventory).collect();
-    nics.sort_by(|(a, ..), (b, ..)| a.cmp(b));
+    let mut nics: Vec<RunningNic<'_>> = running_nics(inventory).collect();
+    nics.sort_by(|a, b| a.key.cmp(&b.key));
     let mut joins = Joins::new();
     let mut taken = BTreeSet::new();
     let mut take = |joins: &mut Joins, nic: &NicKey, child: ChildKey| {
@@ -33,7 +33,7 @@ pub fn join(ground: &Ground<'_>, inventory: &Inventory, before: &Joins, homes: &
     // Root in a guest can give any MAC to what is in its namespace, also that of a guest which is away just now. So what
     // is in another guest's namespace is not taken by its MAC, unless the first process tells that the guest lives there:
     // namespaces are numbered anew at once.
-    let running: BTreeSet<&GuestKey> = nics.iter().map(|(key, ..)| &key.guest).collect();
+    let running: BTreeSet<&GuestKey> = nics.iter().map(|running| &running.key.guest).collect();
     let is_anothers = |key: &NicKey, guest: &Guest, child: &ChildKey| {
         let owner = homes.get(&child.netns).filter(|owner| running.contains(owner));
         let other = owner.is_some_and(|owner| *owner != key.guest);
@@ -42,7 +42,7 @@ pub fn join(ground: &Ground<'_>, inventory: &Inventory, before: &Joins, homes: &
 
     // By parent and MAC. Of several that fit, one in the guest's namespace; then one that is up: root in a guest can make
     // a link with any MAC, but it goes up only where nobody has that; then the one that was joined before.
-    for (key, guest, nic) in &nics {
+    for RunningNic { key, guest, nic } in &nics {
         let parent = parent_of(ground, nic);
         let fits = |child: &&ChildKey| {
             let seen = &children[*child];
@@ -57,13 +57,13 @@ pub fn join(ground: &Ground<'_>, inventory: &Inventory, before: &Joins, homes: &
         }
     }
     // What was joined before and changed its MAC.
-    for (key, _, _) in &nics {
+    for RunningNic { key, .. } in &nics {
         if let Some(child) = before.get(key).filter(|child| children.contains_key(child)) {
             take(&mut joins, key, *child);
         }
     }
     // By MAC alone: the kernel's word on the parent counts, not the configuration's.
-    for (key, guest, nic) in &nics {
+    for RunningNic { key, guest, nic } in &nics {
         let same_kind = |child: &&ChildKey| may_be_of(guest, **child, &children[*child]);
         let same_mac = nic.mac.into_iter().flat_map(|mac| ground.facts.children_with(mac)).filter(same_kind);
         if let &[child] = same_mac.collect::<Vec<_>>().as_slice()
@@ -74,7 +74,7 @@ pub fn join(ground: &Ground<'_>, inventory: &Inventory, before: &Joins, homes: &
     }
     // By namespace: of several the one with the NIC's name, then one in its mode, for a guest may make others beside its
     // NIC.
-    for (key, guest, nic) in &nics {
+    for RunningNic { key, guest, nic } in &nics {
         let Some(netns) = lives_in(guest) else { continue };
         let parent = parent_of(ground, nic);
         let fits = children.range(ChildKey::all_in(netns)).filter(|(child, seen)| {
@@ -92,7 +92,7 @@ pub fn join(ground: &Ground<'_>, inventory: &Inventory, before: &Joins, homes: &
 /// The namespaces that are known to be guests' once their NICs are joined: those that were before, while the guest runs
 /// and something is left in the namespace, and those in which a NIC was found.
 pub fn homes(ground: &Ground<'_>, inventory: &Inventory, joins: &Joins, before: &Homes) -> Homes {
-    let running: BTreeSet<GuestKey> = running_nics(inventory).map(|(key, ..)| key.guest).collect();
+    let running: BTreeSet<GuestKey> = running_nics(inventory).map(|running| running.key.guest).collect();
     let children = &ground.snapshot.children;
     let stays = |(netns, guest): &(&Netns, &GuestKey)| {
         running.contains(*guest) && children.range(ChildKey::all_in(**netns)).next().is_some()
@@ -102,7 +102,7 @@ pub fn homes(ground: &Ground<'_>, inventory: &Inventory, joins: &Joins, before: 
     for (nic, child) in joins.iter().filter(|(_, child)| child.netns != Netns::Host) {
         homes.entry(child.netns).or_insert_with(|| nic.guest.clone());
     }
-    for (key, guest, _) in running_nics(inventory) {
+    for RunningNic { key, guest, .. } in running_nics(inventory) {
         let home = guest.init.and_then(|init| ground.snapshot.inits.get(&init));
         if let Some(netns) = home.filter(|netns| homes.contains_key(netns)) {
             homes.insert(*netns, key.guest);
@@ -121,7 +121,7 @@ pub fn doubts(ground: &Ground<'_>, inventory: &Inventory, joins: &Joins) -> BTre
         .filter(|(key, child)| !child.tap && key.netns != Netns::Host && !joined.contains(key))
         .filter(|(_, child)| child.mode != Mode::Source);
     let strange: BTreeSet<LinkIndex> = strange.map(|(_, child)| child.parent).collect();
-    let in_doubt = running_nics(inventory).filter(|(key, guest, nic)| {
+    let in_doubt = running_nics(inventory).filter(|RunningNic { key, guest, nic }| {
         let Some(parent) = parent_of(ground, nic) else { return false };
         let on_parent = |child: &&ChildKey| children[*child].parent == parent;
         let twins = nic.mac.map_or(0, |mac| ground.facts.children_with(mac).filter(on_parent).count());
@@ -135,7 +135,7 @@ pub fn doubts(ground: &Ground<'_>, inventory: &Inventory, joins: &Joins) -> BTre
         };
         guest.kind == GuestKind::Container && doubtful
     });
-    in_doubt.map(|(key, ..)| key.guest).collect()
+    in_doubt.map(|running| running.key.guest).collect()
 }
 
 /// A VM's NIC is a tap and stays with the host. A container's is in a namespace of its own: what the host still has of
@@ -146,9 +146,17 @@ fn may_be_of(guest: &Guest, key: ChildKey, child: &Child) -> bool {
     child.tap == vm && (key.netns == Netns::Host) == vm && child.mode != Mode::Source
 }
 
-fn running_nics(inventory: &Inventory) -> impl Iterator<Item = (NicKey, &Guest, &Nic)> {
+/// A NIC of a guest that runs.
+struct RunningNic<'a> {
+    key: NicKey,
+    guest: &'a Guest,
+    nic: &'a Nic,
+}
+
+fn running_nics(inventory: &Inventory) -> impl Iterator<Item = RunningNic<'_>> {
     inventory.guests().filter(|(_, guest)| guest.power == Power::Running).flat_map(|(key, guest)| {
-        guest.nics.iter().map(move |nic| (NicKey { guest: key.clone(), nic: nic.name.clone() }, guest, nic))
+        let key = move |nic: &Nic| NicKey { guest: key.clone(), nic: nic.name.clone() };
+        guest.nics.iter().map(move |nic| RunningNic { key: key(nic), guest, nic })
     })
 }
 

@@ -101,7 +101,7 @@ fn guests(guests: &[GuestStatus], look: Look) -> String {
         let (server, project) = (ServerId(guest.server.clone()), guest.project.clone());
         let mut label = GuestKey { server, project, name: guest.name.clone() }.to_string();
         for nic in &guest.nics {
-            for (n, (address, state, detail)) in nic_rows(nic).into_iter().enumerate() {
+            for (n, Row { address, state, detail }) in nic_rows(nic).into_iter().enumerate() {
                 let first = |text: &str| Cell::from(if n == 0 { text } else { "" });
                 let guest = Cell::from(&std::mem::take(&mut label));
                 grid.row([guest, first(&nic.name), first(&nic.parent), address, state, detail]);
@@ -111,8 +111,15 @@ fn guests(guests: &[GuestStatus], look: Look) -> String {
     grid.render(look)
 }
 
-/// Address, state and detail: one row an address, and one before them for a NIC whose state they do not show.
-fn nic_rows(nic: &NicStatus) -> Vec<(Cell, Cell, Cell)> {
+/// What a row says of an address of a NIC, or of a NIC.
+struct Row {
+    address: Cell,
+    state: Cell,
+    detail: Cell,
+}
+
+/// One row an address, and one before them for a NIC whose state they do not show.
+fn nic_rows(nic: &NicStatus) -> Vec<Row> {
     let told_by_addresses = matches!(nic.state, NicState::Reachable | NicState::Refused);
     let mut rows = Vec::new();
     if nic.addresses.is_empty() || !told_by_addresses {
@@ -125,13 +132,17 @@ fn nic_rows(nic: &NicStatus) -> Vec<(Cell, Cell, Cell)> {
             NicState::Refused => ("refused", Tone::Bad),
             NicState::Waiting => ("waiting", Tone::Waiting),
         };
-        rows.push((Cell::or_dash(""), Cell::toned(state, tone), reason(&nic.message, &nic.reason)));
+        rows.push(Row {
+            address: Cell::or_dash(""),
+            state: Cell::toned(state, tone),
+            detail: reason(&nic.message, &nic.reason),
+        });
     }
     rows.extend(nic.addresses.iter().map(address_row));
     rows
 }
 
-fn address_row(address: &AddressStatus) -> (Cell, Cell, Cell) {
+fn address_row(address: &AddressStatus) -> Row {
     let (state, tone) = match address.state {
         AddressState::Routed => ("routed", Tone::Good),
         AddressState::Refused => ("refused", Tone::Bad),
@@ -141,7 +152,7 @@ fn address_row(address: &AddressStatus) -> (Cell, Cell, Cell) {
         Some(source) => Cell::lines([Some(source.to_string()), address.message.clone()]),
         None => reason(&address.message, &address.reason),
     };
-    (Cell::from(&address.address.to_string()), Cell::toned(state, tone), detail)
+    Row { address: Cell::from(&address.address.to_string()), state: Cell::toned(state, tone), detail }
 }
 
 /// The sentence, with the code behind it by which the documentation goes.
