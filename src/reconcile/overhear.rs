@@ -47,8 +47,9 @@ pub(super) fn problems(ground: &Ground<'_>, inventory: &Inventory, joins: &Joins
 fn guest_in(ground: &Ground<'_>, inventory: &Inventory, joins: &Joins, netns: Netns) -> Option<GuestKey> {
     let by_nic = joins.iter().find(|(_, child)| child.netns == netns).map(|(nic, _)| nic.guest.clone());
     let lives_there = |pid: u32| ground.snapshot.inits.get(&pid) == Some(&netns);
-    let by_init = || inventory.guests().find(|(_, guest)| guest.init.is_some_and(lives_there));
-    by_nic.or_else(|| by_init().map(|(key, _)| key))
+    let by_init = || inventory.guests().filter(|(_, guest)| guest.init.is_some_and(lives_there));
+    // Two may name one process for a moment, because process ids are used again.
+    by_nic.or_else(|| by_init().map(|(key, _)| key).min())
 }
 
 /// One of its NICs, that its root has put into this mode before anybody knew it.
