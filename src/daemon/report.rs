@@ -15,7 +15,7 @@ use crate::model::status::{
 };
 use crate::model::{Family, LinkIndex, LinkRef, Mac, NicKey, Op, Snapshot};
 use crate::reconcile::admit::Verdict;
-use crate::reconcile::desired::Shim;
+use crate::reconcile::desired::DesiredShim;
 use crate::reconcile::schedule::Error;
 use crate::reconcile::{Decision, Desired, Probes, Schedule, table_full};
 
@@ -71,7 +71,7 @@ fn servers(inventory: &Inventory) -> Vec<ServerStatus> {
 }
 
 impl View<'_> {
-    fn shim(&self, parent: LinkIndex, shim: &Shim) -> ShimStatus {
+    fn shim(&self, parent: LinkIndex, shim: &DesiredShim) -> ShimStatus {
         let link = shim.shim.index.and_then(|index| self.snapshot.links.get(&index));
         let failure = self.failure_of_shim(&shim.shim.name);
         let obstacle = shim.obstacle.as_ref().map(|obstacle| obstacle.message.clone());
@@ -167,7 +167,13 @@ impl View<'_> {
         }
     }
 
-    fn address(&self, shim: Option<&Shim>, address: IpAddr, mac: Mac, verdict: &Verdict) -> AddressStatus {
+    fn address(
+        &self,
+        shim: Option<&DesiredShim>,
+        address: IpAddr,
+        mac: Mac,
+        verdict: &Verdict,
+    ) -> AddressStatus {
         let status = |state, source, reason: Option<&str>, message| AddressStatus {
             address,
             state,
@@ -194,7 +200,7 @@ impl View<'_> {
     /// drops its frames.
     fn obstruction(
         &self,
-        shim: Option<&Shim>,
+        shim: Option<&DesiredShim>,
         address: IpAddr,
         mac: Mac,
         source: IpAddr,

@@ -81,12 +81,12 @@ impl Setting {
 
     /// The family that it belongs to.
     pub fn family(self) -> Family {
-        self.place().family
+        self.sysctl().family
     }
 
     /// Its path below `/proc/sys/net` for one link.
     pub fn path(self, link: &str) -> String {
-        let Place { family, folder, key } = self.place();
+        let Sysctl { family, folder, key } = self.sysctl();
         let family = match family {
             Family::V4 => "ipv4",
             Family::V6 => "ipv6",
@@ -94,46 +94,46 @@ impl Setting {
         format!("{family}/{folder}/{link}/{key}")
     }
 
-    fn place(self) -> Place {
-        let place = |family, folder, key| Place { family, folder, key };
+    fn sysctl(self) -> Sysctl {
+        let sysctl = |family, folder, key| Sysctl { family, folder, key };
         match self {
-            Setting::ArpFilter => place(Family::V4, "conf", "arp_filter"),
-            Setting::ArpIgnore => place(Family::V4, "conf", "arp_ignore"),
-            Setting::ArpAccept => place(Family::V4, "conf", "arp_accept"),
-            Setting::ArpNotify => place(Family::V4, "conf", "arp_notify"),
-            Setting::MediumId => place(Family::V4, "conf", "medium_id"),
-            Setting::ProxyArp => place(Family::V4, "conf", "proxy_arp"),
-            Setting::ProxyArpPvlan => place(Family::V4, "conf", "proxy_arp_pvlan"),
-            Setting::RpFilter => place(Family::V4, "conf", "rp_filter"),
-            Setting::AcceptLocal => place(Family::V4, "conf", "accept_local"),
-            Setting::RouteLocalnet => place(Family::V4, "conf", "route_localnet"),
-            Setting::BcForwarding => place(Family::V4, "conf", "bc_forwarding"),
-            Setting::AcceptRedirects => place(Family::V4, "conf", "accept_redirects"),
-            Setting::SendRedirects => place(Family::V4, "conf", "send_redirects"),
-            Setting::AcceptSourceRoute => place(Family::V4, "conf", "accept_source_route"),
-            Setting::PromoteSecondaries => place(Family::V4, "conf", "promote_secondaries"),
-            Setting::Solicit => place(Family::V4, "neigh", "mcast_solicit"),
-            Setting::Ipv6Disable => place(Family::V6, "conf", "disable_ipv6"),
-            Setting::Ipv6AddrGenMode => place(Family::V6, "conf", "addr_gen_mode"),
-            Setting::Ipv6AcceptRa => place(Family::V6, "conf", "accept_ra"),
-            Setting::Ipv6AcceptRedirects => place(Family::V6, "conf", "accept_redirects"),
-            Setting::Ipv6AcceptUntrackedNa => place(Family::V6, "conf", "accept_untracked_na"),
-            Setting::Ipv6NdiscNotify => place(Family::V6, "conf", "ndisc_notify"),
-            Setting::Ipv6Forwarding => place(Family::V6, "conf", "forwarding"),
-            Setting::Ipv6ForceForwarding => place(Family::V6, "conf", "force_forwarding"),
-            Setting::Ipv6ProxyNdp => place(Family::V6, "conf", "proxy_ndp"),
-            Setting::Ipv6UseOifAddrsOnly => place(Family::V6, "conf", "use_oif_addrs_only"),
-            Setting::Ipv6Seg6Enabled => place(Family::V6, "conf", "seg6_enabled"),
-            Setting::Ipv6RplSegEnabled => place(Family::V6, "conf", "rpl_seg_enabled"),
-            Setting::Ipv6Ioam6Enabled => place(Family::V6, "conf", "ioam6_enabled"),
-            Setting::Ipv6ProxyDelay => place(Family::V6, "neigh", "proxy_delay"),
-            Setting::Ipv6Solicit => place(Family::V6, "neigh", "mcast_solicit"),
+            Setting::ArpFilter => sysctl(Family::V4, "conf", "arp_filter"),
+            Setting::ArpIgnore => sysctl(Family::V4, "conf", "arp_ignore"),
+            Setting::ArpAccept => sysctl(Family::V4, "conf", "arp_accept"),
+            Setting::ArpNotify => sysctl(Family::V4, "conf", "arp_notify"),
+            Setting::MediumId => sysctl(Family::V4, "conf", "medium_id"),
+            Setting::ProxyArp => sysctl(Family::V4, "conf", "proxy_arp"),
+            Setting::ProxyArpPvlan => sysctl(Family::V4, "conf", "proxy_arp_pvlan"),
+            Setting::RpFilter => sysctl(Family::V4, "conf", "rp_filter"),
+            Setting::AcceptLocal => sysctl(Family::V4, "conf", "accept_local"),
+            Setting::RouteLocalnet => sysctl(Family::V4, "conf", "route_localnet"),
+            Setting::BcForwarding => sysctl(Family::V4, "conf", "bc_forwarding"),
+            Setting::AcceptRedirects => sysctl(Family::V4, "conf", "accept_redirects"),
+            Setting::SendRedirects => sysctl(Family::V4, "conf", "send_redirects"),
+            Setting::AcceptSourceRoute => sysctl(Family::V4, "conf", "accept_source_route"),
+            Setting::PromoteSecondaries => sysctl(Family::V4, "conf", "promote_secondaries"),
+            Setting::Solicit => sysctl(Family::V4, "neigh", "mcast_solicit"),
+            Setting::Ipv6Disable => sysctl(Family::V6, "conf", "disable_ipv6"),
+            Setting::Ipv6AddrGenMode => sysctl(Family::V6, "conf", "addr_gen_mode"),
+            Setting::Ipv6AcceptRa => sysctl(Family::V6, "conf", "accept_ra"),
+            Setting::Ipv6AcceptRedirects => sysctl(Family::V6, "conf", "accept_redirects"),
+            Setting::Ipv6AcceptUntrackedNa => sysctl(Family::V6, "conf", "accept_untracked_na"),
+            Setting::Ipv6NdiscNotify => sysctl(Family::V6, "conf", "ndisc_notify"),
+            Setting::Ipv6Forwarding => sysctl(Family::V6, "conf", "forwarding"),
+            Setting::Ipv6ForceForwarding => sysctl(Family::V6, "conf", "force_forwarding"),
+            Setting::Ipv6ProxyNdp => sysctl(Family::V6, "conf", "proxy_ndp"),
+            Setting::Ipv6UseOifAddrsOnly => sysctl(Family::V6, "conf", "use_oif_addrs_only"),
+            Setting::Ipv6Seg6Enabled => sysctl(Family::V6, "conf", "seg6_enabled"),
+            Setting::Ipv6RplSegEnabled => sysctl(Family::V6, "conf", "rpl_seg_enabled"),
+            Setting::Ipv6Ioam6Enabled => sysctl(Family::V6, "conf", "ioam6_enabled"),
+            Setting::Ipv6ProxyDelay => sysctl(Family::V6, "neigh", "proxy_delay"),
+            Setting::Ipv6Solicit => sysctl(Family::V6, "neigh", "mcast_solicit"),
         }
     }
 }
 
 /// Where a setting lies below `/proc/sys/net`.
-struct Place {
+struct Sysctl {
     family: Family,
     /// `conf` or `neigh`.
     folder: &'static str,

@@ -10,14 +10,14 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::{IpNet, Ipv4Net};
 
-use super::desired::Shim;
+use super::desired::DesiredShim;
 use super::ground::Ground;
 use crate::model::LinkIndex;
 use crate::model::snapshot::LinkKind;
 
 /// The addresses that guests may ask for, each as a range of one, and the configured ranges: what the strangers there
 /// announce shall be heard. No range lies within another.
-pub(super) fn answers(ground: &Ground<'_>, parent: LinkIndex, shim: &Shim) -> BTreeSet<Ipv4Net> {
+pub(super) fn answers(ground: &Ground<'_>, parent: LinkIndex, shim: &DesiredShim) -> BTreeSet<Ipv4Net> {
     let standing = shim.shim.index;
     let here = |link: LinkIndex| link == parent || Some(link) == standing || is_beside(ground, link, parent);
     let hosts = ground.snapshot.addresses.iter().filter(|(_, address)| !address.ours);

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use super::claims::{Claims, Parties, Seat};
-use super::desired::{Decision, Desired, Holder, Memory, Shim};
+use super::desired::{Decision, Desired, DesiredShim, Holder, Memory};
 use super::filter;
 use super::ground::{Ground, Holding, HostFacts};
 use super::holders::{adopt, settle};
@@ -182,10 +182,10 @@ fn parties(
 /// The rules that must stand: where our own table is used by any route.
 pub(super) fn rules(
     ground: &Ground<'_>,
-    shims: &BTreeMap<LinkIndex, Shim>,
+    shims: &BTreeMap<LinkIndex, DesiredShim>,
     holders: &BTreeMap<IpAddr, Holder>,
 ) -> BTreeMap<Family, u32> {
-    let stands = |parent| shims.get(parent).is_some_and(|shim: &Shim| shim.obstacle.is_none());
+    let stands = |parent| shims.get(parent).is_some_and(|shim: &DesiredShim| shim.obstacle.is_none());
     let is_used = |family: Family| {
         let ranges =
             shims.values().filter(|shim| shim.obstacle.is_none()).flat_map(|shim| shim.ranges.keys());

@@ -45,7 +45,7 @@ pub struct Memory {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Desired {
     /// By the parent's ifindex.
-    pub shims: BTreeMap<LinkIndex, Shim>,
+    pub shims: BTreeMap<LinkIndex, DesiredShim>,
     /// The rules that must stand: the priority of each.
     pub rules: BTreeMap<Family, u32>,
     /// The decision on every macvlan NIC.
@@ -74,7 +74,7 @@ pub struct Desired {
 
 /// A shim that should stand.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Shim {
+pub struct DesiredShim {
     /// Its name, and its ifindex if it stands.
     pub shim: LinkRef,
     /// The parent's name.
@@ -227,7 +227,7 @@ impl Desired {
     }
 
     /// The shim that an address should be routed through: if it has a holder, and a shim can stand there.
-    pub fn shim_of(&self, address: IpAddr) -> Option<(&Shim, &Holder)> {
+    pub fn shim_of(&self, address: IpAddr) -> Option<(&DesiredShim, &Holder)> {
         let holder = self.holders.get(&address)?;
         let shim = self.shims.get(&holder.parent).filter(|shim| shim.obstacle.is_none())?;
         Some((shim, holder))

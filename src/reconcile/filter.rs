@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::desired::Shim;
+use super::desired::DesiredShim;
 use crate::model::LinkIndex;
 use crate::model::snapshot::{Filter, ForeignChain};
 use crate::model::status::Problem;
 
 /// The problems of these shims.
-pub(super) fn problems(filter: &Filter, shims: &BTreeMap<LinkIndex, Shim>) -> Vec<Problem> {
+pub(super) fn problems(filter: &Filter, shims: &BTreeMap<LinkIndex, DesiredShim>) -> Vec<Problem> {
     let lacks = filter.lacks.as_ref().filter(|_| !shims.is_empty());
     let lacks = lacks.map(|lacks| without_filter(lacks, filter.usable));
     let foreign = filter.foreign.iter().flat_map(|chain| foreign_chain(chain, shims));
@@ -34,7 +34,7 @@ fn without_filter(lacks: &str, usable: bool) -> Problem {
 }
 
 /// A chain of somebody else that can take frames of our shims away. It is not ours to delete.
-fn foreign_chain(chain: &ForeignChain, shims: &BTreeMap<LinkIndex, Shim>) -> Vec<Problem> {
+fn foreign_chain(chain: &ForeignChain, shims: &BTreeMap<LinkIndex, DesiredShim>) -> Vec<Problem> {
     let ForeignChain { table, name, devices } = chain;
     let here = shims.values().map(|shim| &shim.shim.name).filter(|shim| devices.contains(*shim));
     let problem = |shim: &String| Problem {

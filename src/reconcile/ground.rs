@@ -37,7 +37,7 @@ pub struct HostFacts {
     /// The members of the servers' clusters by their addresses.
     pub members: BTreeMap<IpAddr, String>,
     /// The host's addresses of each link that may be a preferred source, best first.
-    sources: BTreeMap<LinkIndex, Vec<Source>>,
+    sources: BTreeMap<LinkIndex, Vec<PreferredSource>>,
     /// The ifindex of the standing shim of each parent.
     shims: BTreeMap<LinkIndex, LinkIndex>,
     /// Those of which an address turned out to be another machine's.
@@ -65,7 +65,7 @@ pub struct Holding {
 
 /// An address that packets to a guest may come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Source {
+struct PreferredSource {
     /// Worse ones later: deprecated, then secondary or temporary.
     deprecated: bool,
     secondary: bool,
@@ -101,7 +101,7 @@ impl HostFacts {
                 continue;
             }
             if address.usable && super::admit::is_global_unicast(key.address.addr()) {
-                facts.sources.entry(key.link).or_default().push(Source {
+                facts.sources.entry(key.link).or_default().push(PreferredSource {
                     deprecated: address.deprecated,
                     secondary: address.secondary,
                     address: key.address.addr(),

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::answers::answers;
-use super::desired::{Decision, Desired, Shim};
+use super::desired::{Decision, Desired, DesiredShim};
 use super::ground::Ground;
 use super::select::left_out;
 use super::setting;
@@ -23,7 +23,7 @@ pub(super) fn place_shims(
     desired: &mut Desired,
     refused_macs: &BTreeSet<Mac>,
 ) {
-    let mut shims: BTreeMap<LinkIndex, Shim> = BTreeMap::new();
+    let mut shims: BTreeMap<LinkIndex, DesiredShim> = BTreeMap::new();
     let wanted = wanted_parents(ground, inventory, desired);
     for (parent, why) in wanted {
         if let Some(link) = ground.snapshot.links.get(&parent) {
@@ -140,7 +140,7 @@ fn new_shim(
     why: String,
     obstacle: Option<Obstacle>,
     refused_macs: &BTreeSet<Mac>,
-) -> Shim {
+) -> DesiredShim {
     let standing = ground.shim(parent.index);
     let name = shim::name(ground, parent);
     let mac = standing
@@ -153,7 +153,7 @@ fn new_shim(
     let ranges =
         ground.config.parents.get(&parent.name).map(|parent| parent.routes.as_slice()).unwrap_or_default();
     let ranges = ranges.iter().filter(|range| ground.ipv6() || Family::of(**range) == Family::V4);
-    Shim {
+    DesiredShim {
         shim: LinkRef { name, index: standing.map(|link| link.index) },
         parent: parent.name.clone(),
         mac,

@@ -276,7 +276,7 @@ mod tests {
     use super::*;
     use crate::model::snapshot::{Link, LinkKind, Neighbour, Netns};
     use crate::model::{LinkRef, Mac, NetnsId, PerFamily};
-    use crate::reconcile::desired::{Holder, Shim};
+    use crate::reconcile::desired::{DesiredShim, Holder};
 
     const PARENT: LinkIndex = LinkIndex(2);
 
@@ -300,7 +300,7 @@ mod tests {
             arp_ignore: 0,
         };
         let snapshot = Snapshot { links: [(PARENT, eth0)].into(), ..Snapshot::default() };
-        let shim = Shim {
+        let shim = DesiredShim {
             shim: LinkRef { name: "mvs-eth0".to_owned(), index: Some(LinkIndex(3)) },
             parent: "eth0".to_owned(),
             mac,

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net};
 
-use super::desired::Shim;
+use super::desired::DesiredShim;
 use super::ground::Ground;
 use crate::model::Family;
 use crate::model::snapshot::{Link, Setting, Sysctls};
@@ -75,7 +75,7 @@ pub(super) fn own_addresses(ground: &Ground<'_>, parent: &Link) -> BTreeSet<IpNe
 /// What is wrong with the sysctls of the host, as far as the shims that can stand suffer from it.
 pub(super) fn problems<'a>(
     ground: &Ground<'_>,
-    shims: impl Iterator<Item = &'a Shim>,
+    shims: impl Iterator<Item = &'a DesiredShim>,
 ) -> impl Iterator<Item = Problem> {
     let mut problems = Vec::new();
     for shim in shims.filter(|shim| shim.obstacle.is_none()) {
@@ -109,7 +109,7 @@ fn unusable(sysctls: Sysctls) -> Option<Problem> {
 }
 
 /// The kernel takes the larger of `all` and the link's own: a shim cannot answer where `all` forbids it.
-fn arp_ignore(ground: &Ground<'_>, shim: &Shim) -> Option<Problem> {
+fn arp_ignore(ground: &Ground<'_>, shim: &DesiredShim) -> Option<Problem> {
     let (value, parent) = (ground.snapshot.host.arp_ignore, &shim.parent);
     let own = shim.addresses.iter().map(IpNet::addr).find(|own| own.is_ipv4() && value != 8);
     let rule = match value {
@@ -176,7 +176,7 @@ fn proxy_arp_pvlan(ground: &Ground<'_>) -> Option<Problem> {
 }
 
 /// On a link without an IPv4 address the kernel takes loose filtering for strict; so only an own address makes it loose.
-fn rp_filter(ground: &Ground<'_>, shim: &Shim) -> Option<Problem> {
+fn rp_filter(ground: &Ground<'_>, shim: &DesiredShim) -> Option<Problem> {
     let is_loose =
         ground.snapshot.host.rp_filter > 1 && shim.addresses.iter().any(|own| own.addr().is_ipv4());
     let problem = || {

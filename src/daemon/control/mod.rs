@@ -24,7 +24,7 @@ use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 pub use self::bind::{BindError, bind};
-use self::peer::{Peer, Rank};
+use self::peer::{Asker, Peer};
 use crate::model::names;
 use crate::model::status::Status;
 
@@ -51,7 +51,7 @@ pub async fn serve(listener: UnixListener, ask: mpsc::Sender<StatusRequest>) {
 /// Serves one connection, as if root asked: for those who try it with anything (`tests/fuzz`).
 pub async fn serve_one(stream: UnixStream, ask: mpsc::Sender<StatusRequest>) {
     let desk = Arc::new(Desk { ask, turn: Arc::default(), line: Mutex::default() });
-    connection(stream, desk, Rank::Root).await;
+    connection(stream, desk, Asker::Root).await;
 }
 
 async fn serve_within(deadline: Duration, listener: UnixListener, ask: mpsc::Sender<StatusRequest>) {
@@ -73,8 +73,8 @@ async fn serve_within(deadline: Duration, listener: UnixListener, ask: mpsc::Sen
                 connections.spawn(async move {
                     let _slot = slot;
                     let served = async {
-                        let rank = Rank::of(peer, group).await;
-                        connection(stream, desk, rank).await;
+                        let asker = Asker::of(peer, group).await;
+                        connection(stream, desk, asker).await;
                     };
                     if tokio::time::timeout(deadline, served).await.is_err() {
                         tracing::debug!("a control connection took too long");
@@ -89,10 +89,10 @@ async fn serve_within(deadline: Duration, listener: UnixListener, ask: mpsc::Sen
     }
 }
 
-async fn connection(stream: UnixStream, desk: Arc<Desk>, rank: Rank) {
+async fn connection(stream: UnixStream, desk: Arc<Desk>, asker: Asker) {
     let service = service_fn(|request| {
         let desk = desk.clone();
-        async move { Ok::<_, Infallible>(answer(request, &desk, rank).await) }
+        async move { Ok::<_, Infallible>(answer(request, &desk, asker).await) }
     });
     let served = http1::Builder::new()
         .keep_alive(false)
@@ -113,8 +113,8 @@ struct Desk {
     line: Mutex<()>,
 }
 
-async fn answer(request: Request<Incoming>, desk: &Desk, rank: Rank) -> Response<Full<Bytes>> {
-    if rank == Rank::Stranger {
+async fn answer(request: Request<Incoming>, desk: &Desk, asker: Asker) -> Response<Full<Bytes>> {
+    if asker == Asker::Stranger {
         return refuse(StatusCode::FORBIDDEN, "only root and the members of the socket's group may ask");
     }
     let path = request.uri().path();
@@ -135,7 +135,7 @@ async fn answer(request: Request<Incoming>, desk: &Desk, rank: Rank) -> Response
             StatusCode::OK,
             &json!({"program": names::PROGRAM, "version": env!("CARGO_PKG_VERSION"), "paths": ["/1.0/status"]}),
         ),
-        _ => match desk.status(rank).await {
+        _ => match desk.status(asker).await {
             Some(response) => response,
             None => refuse(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping"),
         },
@@ -144,9 +144,9 @@ async fn answer(request: Request<Incoming>, desk: &Desk, rank: Rank) -> Response
 
 impl Desk {
     /// The status as an answer. It is put into words in another thread, for that of a thousand guests takes a while.
-    async fn status(&self, rank: Rank) -> Option<Response<Full<Bytes>>> {
-        let _first_in_line = match rank {
-            Rank::Root => None,
+    async fn status(&self, asker: Asker) -> Option<Response<Full<Bytes>>> {
+        let _first_in_line = match asker {
+            Asker::Root => None,
             _ => Some(self.line.lock().await),
         };
         let turn = self.turn.clone().lock_owned().await;

@@ -35,7 +35,7 @@ impl Peer {
 
 /// What somebody may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rank {
+pub(super) enum Asker {
     /// Ask, before all others.
     Root,
     /// Ask.
@@ -44,12 +44,12 @@ pub(super) enum Rank {
     Stranger,
 }
 
-impl Rank {
-    /// The rank of a peer at the socket of that group. Its members are looked up in another thread, for the list of them
+impl Asker {
+    /// What a peer at the socket of that group is. Its members are looked up in another thread, for the list of them
     /// may be far away.
-    pub(super) async fn of(peer: Peer, group: Gid) -> Rank {
+    pub(super) async fn of(peer: Peer, group: Gid) -> Asker {
         let member = match peer {
-            Peer::Root => return Rank::Root,
+            Peer::Root => return Asker::Root,
             Peer::User(_, its) if its == group => true,
             Peer::User(user, its) => {
                 let lookup = tokio::task::spawn_blocking(move || is_member(user, its, group));
@@ -57,7 +57,7 @@ impl Rank {
             }
             Peer::Unknown => false,
         };
-        if member { Rank::Member } else { Rank::Stranger }
+        if member { Asker::Member } else { Asker::Stranger }
     }
 }
 
@@ -90,13 +90,13 @@ mod tests {
         let (group, other) = (Gid::from_raw(60_077), Gid::from_raw(60_078));
         // No user of any machine: nothing but the group that it shows can speak for it.
         let stranger = Uid::from_raw(60_077);
-        for (peer, rank) in [
-            (Peer::Root, Rank::Root),
-            (Peer::User(stranger, group), Rank::Member),
-            (Peer::User(stranger, other), Rank::Stranger),
-            (Peer::Unknown, Rank::Stranger),
+        for (peer, asker) in [
+            (Peer::Root, Asker::Root),
+            (Peer::User(stranger, group), Asker::Member),
+            (Peer::User(stranger, other), Asker::Stranger),
+            (Peer::Unknown, Asker::Stranger),
         ] {
-            assert_eq!(Rank::of(peer, group).await, rank, "{peer:?}");
+            assert_eq!(Asker::of(peer, group).await, asker, "{peer:?}");
         }
     }
 

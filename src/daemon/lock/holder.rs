@@ -12,7 +12,7 @@ const TEXT: u64 = 200;
 
 /// The holder of the lock, as far as the file tells. `Display` is empty or in brackets, with a space before.
 #[derive(Debug, Default, PartialEq)]
-pub struct Holder {
+pub struct LockHolder {
     /// The process, in its own PID namespace.
     pub pid: Option<u32>,
     /// Its version.
@@ -21,9 +21,9 @@ pub struct Holder {
     pub age: Option<Duration>,
 }
 
-impl Holder {
+impl LockHolder {
     /// A holder that has not signed yet is unknown.
-    pub(super) fn read(file: File) -> Holder {
+    pub(super) fn read(file: File) -> LockHolder {
         let mut text = String::new();
         let age =
             file.metadata().and_then(|meta| meta.modified()).ok().and_then(|since| since.elapsed().ok());
@@ -32,7 +32,7 @@ impl Holder {
         let mut words = text.split_whitespace();
         let pid = words.next().and_then(|word| word.parse().ok());
         let version = words.next().filter(|word| is_version(word)).map(str::to_owned);
-        Holder { age: age.filter(|_| pid.is_some()), pid, version }
+        LockHolder { age: age.filter(|_| pid.is_some()), pid, version }
     }
 }
 
@@ -41,7 +41,7 @@ fn is_version(word: &str) -> bool {
     word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".+-~".contains(&byte))
 }
 
-impl std::fmt::Display for Holder {
+impl std::fmt::Display for LockHolder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let pid = self.pid.map(|pid| format!("pid {pid}"));
         let version = self.version.as_ref().map(|version| format!("version {version}"));
@@ -120,9 +120,9 @@ mod tests {
         let holder = |text: &str, seconds| {
             let file = tempfile::NamedTempFile::new().unwrap();
             std::fs::write(file.path(), text).unwrap();
-            let holder = Holder::read(file.reopen().unwrap());
+            let holder = LockHolder::read(file.reopen().unwrap());
             let age = holder.age.map(|_| Duration::from_secs(seconds));
-            LockError::Held(Holder { age, ..holder }).to_string()
+            LockError::Held(LockHolder { age, ..holder }).to_string()
         };
         let running = "already running in this network namespace";
         assert_eq!(holder("", 5), running);

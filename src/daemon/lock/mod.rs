@@ -13,7 +13,7 @@ use std::time::Duration;
 use nix::fcntl::Flock;
 
 use self::file::Attempt;
-pub use self::holder::Holder;
+pub use self::holder::LockHolder;
 use crate::model::names;
 
 /// Long enough for who has the lock to say so; and for a program that a daemon was about to run when it was killed to
@@ -31,7 +31,7 @@ pub struct Lock {
 pub enum LockError {
     /// Another process has it.
     #[error("already running in this network namespace{0}")]
-    Held(Holder),
+    Held(LockHolder),
     /// The file cannot be made or locked.
     #[error("cannot lock {path}", path = path.display())]
     Io {
@@ -71,8 +71,8 @@ fn acquire_after(folder: &Path, namespace: u64, pause: impl FnOnce()) -> Result<
             Ok(Lock { _file: file })
         }
         Attempt::Held(pid, file) => {
-            let told = file.map(Holder::read).unwrap_or_default();
-            Err(LockError::Held(Holder { pid: told.pid.or(pid), ..told }))
+            let told = file.map(LockHolder::read).unwrap_or_default();
+            Err(LockError::Held(LockHolder { pid: told.pid.or(pid), ..told }))
         }
     }
 }

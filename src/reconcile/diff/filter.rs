@@ -4,11 +4,11 @@ use super::Steps;
 use crate::model::plan::When;
 use crate::model::snapshot::ShimFilter;
 use crate::model::{Op, Step};
-use crate::reconcile::desired::Shim;
+use crate::reconcile::desired::DesiredShim;
 
 impl<'a> Steps<'a> {
     /// Before it goes up: then not one frame of its own gets out.
-    pub(super) fn filter(&mut self, desired: &Shim) {
+    pub(super) fn filter(&mut self, desired: &DesiredShim) {
         if self.snapshot.filter.usable && self.standing_filter(desired).is_none() {
             self.now(set_filter(desired), "the LAN must not see the shim, nor reach the host through it");
         }
@@ -17,7 +17,7 @@ impl<'a> Steps<'a> {
     /// The addresses that guests may ask for, where all else of the filter is right. After the routes, which are back
     /// with the host's address at once and shall not wait for `nft`. For an address that is gone the kernel answers
     /// nobody, so there is no hurry, and it may be away for a moment only.
-    pub(super) fn answers(&mut self, desired: &Shim) {
+    pub(super) fn answers(&mut self, desired: &DesiredShim) {
         let filter = self.standing_filter(desired).filter(|_| self.snapshot.filter.usable);
         let Some(filter) = filter.filter(|filter| filter.answers != desired.answers) else { return };
         let when = if filter.answers.is_superset(&desired.answers) { When::AfterBreath } else { When::Now };
@@ -26,7 +26,7 @@ impl<'a> Steps<'a> {
     }
 
     /// The filter of a shim, if it is right but for the addresses that guests may ask for.
-    fn standing_filter(&self, desired: &Shim) -> Option<&'a ShimFilter> {
+    fn standing_filter(&self, desired: &DesiredShim) -> Option<&'a ShimFilter> {
         let standing = self.snapshot.filter.shims.get(&desired.shim.index?)?;
         let is_right =
             standing.whole && standing.device == desired.shim.name && standing.macs == desired.macs;
@@ -34,7 +34,7 @@ impl<'a> Steps<'a> {
     }
 }
 
-fn set_filter(desired: &Shim) -> Op {
-    let Shim { shim, macs, answers, .. } = desired;
+fn set_filter(desired: &DesiredShim) -> Op {
+    let DesiredShim { shim, macs, answers, .. } = desired;
     Op::SetFilter { shim: shim.clone(), macs: macs.clone(), answers: answers.clone() }
 }

@@ -13,7 +13,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::desired::{Desired, Holder, Shim};
+use super::desired::{Desired, DesiredShim, Holder};
 use crate::model::inventory::Mode;
 use crate::model::names::{LINK_GROUP, metric, spare_name};
 use crate::model::plan::When;
@@ -96,7 +96,7 @@ impl<'a> Steps<'a> {
             let link = self.snapshot.links.get(&shim.shim.index?)?;
             (link.name != shim.shim.name).then_some((link, shim))
         });
-        let misnamed: Vec<(&Link, &Shim)> = misnamed.collect();
+        let misnamed: Vec<(&Link, &DesiredShim)> = misnamed.collect();
         let mut names: BTreeMap<LinkIndex, String> =
             misnamed.iter().map(|(link, _)| (link.index, link.name.clone())).collect();
         for (link, shim) in misnamed {
@@ -119,7 +119,7 @@ impl<'a> Steps<'a> {
     }
 
     /// The shim itself, and all upon it but its routes.
-    fn complete<'b>(&mut self, desired: &Shim, addresses: impl Iterator<Item = &'b IpAddr>) {
+    fn complete<'b>(&mut self, desired: &DesiredShim, addresses: impl Iterator<Item = &'b IpAddr>) {
         let shim = &desired.shim;
         let standing = shim.index.and_then(|index| self.snapshot.links.get(&index));
         if standing.is_none() {
@@ -187,7 +187,7 @@ impl<'a> Steps<'a> {
 
     /// The entry for a guest's address.
     fn neighbour(&mut self, address: IpAddr) {
-        let Some((Shim { shim, .. }, holder)) = self.desired.shim_of(address) else { return };
+        let Some((DesiredShim { shim, .. }, holder)) = self.desired.shim_of(address) else { return };
         let flushed = address.is_ipv4() && self.is_flushed(shim);
         if !flushed && self.has_neighbour(shim, address, holder.mac) {
             return;
@@ -203,7 +203,7 @@ impl<'a> Steps<'a> {
         }
     }
 
-    fn make_way(&mut self, shim: &Shim, parent: LinkIndex) {
+    fn make_way(&mut self, shim: &DesiredShim, parent: LinkIndex) {
         let Some(link) = in_the_way(self.desired, self.snapshot, shim) else { return };
         let why = match (&link.kind, link.lower) {
             (_, None) => "its parent is gone".to_owned(),
@@ -283,14 +283,20 @@ impl<'a> Steps<'a> {
         }
     }
 
-    fn route_ranges(&mut self, shim: &Shim) {
+    fn route_ranges(&mut self, shim: &DesiredShim) {
         for (range, source) in &shim.ranges {
             let why = || format!("[[parent]] name = {:?} has it in routes", shim.parent);
             self.route(shim, *range, *source, why);
         }
     }
 
-    fn route(&mut self, to: &Shim, destination: IpNet, source: Option<IpAddr>, why: impl FnOnce() -> String) {
+    fn route(
+        &mut self,
+        to: &DesiredShim,
+        destination: IpNet,
+        source: Option<IpAddr>,
+        why: impl FnOnce() -> String,
+    ) {
         let family = Family::of(destination);
         let table = to.tables[family];
         let shim = to.shim.clone();
@@ -350,7 +356,7 @@ impl<'a> Steps<'a> {
     }
 
     /// The desired shim that stands as this link.
-    fn desired_on(&self, link: LinkIndex) -> Option<&Shim> {
+    fn desired_on(&self, link: LinkIndex) -> Option<&DesiredShim> {
         self.desired.shims.values().find(|shim| shim.shim.index == Some(link))
     }
 
@@ -370,7 +376,7 @@ fn reason(holder: &Holder) -> String {
 }
 
 /// A marked link with the name of a shim that does not stand, or stands under another, and that nobody desires.
-fn in_the_way<'a>(desired: &Desired, snapshot: &'a Snapshot, shim: &Shim) -> Option<&'a Link> {
+fn in_the_way<'a>(desired: &Desired, snapshot: &'a Snapshot, shim: &DesiredShim) -> Option<&'a Link> {
     let link = snapshot.link_named(&shim.shim.name).filter(|link| link.shim_parent().is_some())?;
     let is_desired = desired.shims.values().any(|shim| shim.shim.index == Some(link.index));
     (!is_desired).then_some(link)
@@ -378,7 +384,7 @@ fn in_the_way<'a>(desired: &Desired, snapshot: &'a Snapshot, shim: &Shim) -> Opt
 
 /// The kernel drops all IPv4 routes and neighbours of a link with its last IPv4 address, used or not. So where that
 /// is due it comes first, and all else is made anew.
-fn is_flushed(snapshot: &Snapshot, link: LinkIndex, desired: &Shim) -> bool {
+fn is_flushed(snapshot: &Snapshot, link: LinkIndex, desired: &DesiredShim) -> bool {
     let on_it = snapshot.addresses.iter();
     let mut on_it = on_it.filter(|(key, _)| key.link == link && key.address.addr().is_ipv4());
     let some = on_it.clone().next().is_some();

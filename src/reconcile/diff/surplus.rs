@@ -10,7 +10,7 @@ use crate::model::neighbours::{is_solicited_node, solicited_node};
 use crate::model::plan::When;
 use crate::model::snapshot::{Child, Link, NeighbourState, RouteKey, Rule, is_host};
 use crate::model::{Family, LinkIndex, Op, Step};
-use crate::reconcile::desired::Shim;
+use crate::reconcile::desired::DesiredShim;
 use crate::reconcile::ground::is_link_local;
 use crate::reconcile::tenure::Contest;
 
@@ -106,7 +106,7 @@ impl Steps<'_> {
     }
 
     /// An address is desired on that shim.
-    fn is_host_on(&self, shim: &Shim, address: IpAddr) -> bool {
+    fn is_host_on(&self, shim: &DesiredShim, address: IpAddr) -> bool {
         let holder = self.desired.holders.get(&address);
         holder
             .and_then(|holder| self.desired.shims.get(&holder.parent))
@@ -281,7 +281,7 @@ impl Steps<'_> {
         }
     }
 
-    pub(super) fn delete_addresses_of(&mut self, desired: &Shim) {
+    pub(super) fn delete_addresses_of(&mut self, desired: &DesiredShim) {
         let on_it = self.snapshot.addresses.iter().filter(|(key, _)| Some(key.link) == desired.shim.index);
         for (key, _) in on_it.filter(|(_, address)| address.ours) {
             if !desired.addresses.contains(&key.address) {
