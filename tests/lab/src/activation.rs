@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::Server;
-use crate::machine::PATH;
+use crate::enter::PATH;
 
 impl Server {
     /// Stops the daemon as `systemctl stop` does where its socket unit stays: `systemd-socket-activate` listens in the

@@ -52,7 +52,7 @@ impl Guest {
     /// # Errors
     /// If the guest does not run.
     pub fn addresses(&self, link: &str) -> Result<Vec<IpAddr>> {
-        let pid = self.pid()?.to_string();
+        let pid = self.init()?.to_string();
         let machine = self.server().machine();
         let text = machine.run(&["nsenter", "-t", &pid, "-n", "ip", "-j", "addr"])?;
         let links: Value = serde_json::from_str(&text)?;

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// Calls `attempt` until it succeeds and returns its value.
+/// Calls `attempt` until it succeeds and returns its value. Between two attempts there is a pause of 50 ms, or of as long as
+/// the last one took: whoever waits must not keep a busy machine from what is waited for.
 ///
 /// # Errors
 /// The last error of `attempt`, if none succeeded within `within`. It is called at least once.
@@ -12,12 +13,13 @@ pub fn eventually<T>(within: Duration, mut attempt: impl FnMut() -> Result<T>) -
     let start = Instant::now();
     let mut pause = Duration::from_millis(5);
     loop {
+        let began = Instant::now();
         match attempt() {
             Ok(value) => return Ok(value),
             Err(error) if start.elapsed() >= within => {
                 return Err(error).with_context(|| format!("still so after {within:?}"));
             }
-            Err(_) => std::thread::sleep(pause),
+            Err(_) => std::thread::sleep(pause.max(began.elapsed())),
         }
         pause = (pause * 2).min(Duration::from_millis(50));
     }

@@ -38,6 +38,7 @@ mod crowd;
 mod daemon;
 mod debian;
 mod ear;
+mod enter;
 mod eventually;
 pub mod forge;
 mod guest;

@@ -1,24 +1,20 @@
 //! One machine: how it begins, how it ends, and how commands run in it.
 
 use std::fmt;
-use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
-use nix::sched::{CloneFlags, setns};
+use anyhow::{Context, Result, bail, ensure};
 
+use crate::enter::{self, PATH, within};
 use crate::{Daemon, eventually};
 
 const SCRIPT: &str = include_str!("machine.sh");
-pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// A command that takes longer than this hangs.
-const COMMAND_SECONDS: &str = "120";
 
 /// One machine of a [`Lab`](crate::Lab). Clones mean the same machine.
 #[derive(Clone)]
@@ -127,25 +123,11 @@ impl Machine {
     /// reading its output while it runs use [`Machine::daemon`].
     #[must_use]
     pub fn command(&self, program: &str) -> Command {
-        let mut command = self.enter();
-        command.args(["setpriv", "--pdeathsig", "KILL", "--", program]);
+        let mut command = enter::command("nsenter");
         command
-    }
-
-    /// Signals that the test was told to ignore, as a shell tells what it runs in the background, are not ignored in there:
-    /// by them a machine says how it ended.
-    fn enter(&self) -> Command {
-        let mut command = Command::new("env");
-        command
-            .args(["--default-signal=HUP,INT,QUIT,TERM", "nsenter"])
             .arg(format!("--target={}", self.pid()))
             .args(["--mount", "--net", "--pid", "--uts", "--ipc", "--cgroup", "--"])
-            .stdin(Stdio::null())
-            .env_clear()
-            .env("PATH", PATH)
-            .env("HOME", "/run/lab/home")
-            .env("LANG", "C.UTF-8")
-            .envs(std::env::vars_os().filter(|(k, _)| passes(&k.to_string_lossy())));
+            .args(["setpriv", "--pdeathsig", "KILL", "--", program]);
         command
     }
 
@@ -214,9 +196,8 @@ impl Machine {
     /// # Errors
     /// As for [`Machine::run`].
     pub fn run_with_stdin(&self, argv: &[&str], stdin: &str) -> Result<String> {
-        let mut command = self.enter();
-        command.args(["timeout", "--foreground", COMMAND_SECONDS]).args(argv);
-        finish(command, &self.0.name, &argv.join(" "), stdin)
+        let (program, arguments) = argv.split_first().context("empty command")?;
+        self.finish(program, arguments, &argv.join(" "), stdin)
     }
 
     /// Runs a bash script, which ends at its first failing command, and returns its stdout.
@@ -224,10 +205,12 @@ impl Machine {
     /// # Errors
     /// As for [`Machine::run`].
     pub fn sh(&self, script: &str) -> Result<String> {
-        let mut command = self.enter();
-        command.args(["timeout", "--foreground", COMMAND_SECONDS]);
-        command.args(["bash", "-euo", "pipefail", "-c", script]);
-        finish(command, &self.0.name, script, "")
+        self.finish("bash", &["-euo", "pipefail", "-c", script], script, "")
+    }
+
+    fn finish(&self, program: &str, arguments: &[&str], shown: &str, stdin: &str) -> Result<String> {
+        let start = || enter::start(self.pid(), program, arguments, !stdin.is_empty());
+        enter::finish(start, &self.0.name, shown, stdin)
     }
 
     /// Whether a bash script succeeds.
@@ -252,50 +235,6 @@ impl Machine {
     fn ping(&self, address: IpAddr, seconds: &str) -> Result<String> {
         self.run(&["ping", "-n", "-q", "-c", "1", "-W", seconds, &address.to_string()])
     }
-}
-
-/// What a test process may tell the programs in the machines: how to trace, and where to put coverage.
-fn passes(variable: &str) -> bool {
-    variable.starts_with("RUST_") || variable == "LLVM_PROFILE_FILE"
-}
-
-/// Runs `command`, which shows as `shown` in errors, to its end.
-pub(crate) fn finish(mut command: Command, machine: &str, shown: &str, stdin: &str) -> Result<String> {
-    use std::io::Write;
-    if !stdin.is_empty() {
-        command.stdin(Stdio::piped());
-    }
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context("nsenter")?;
-    if let Some(mut pipe) = child.stdin.take() {
-        pipe.write_all(stdin.as_bytes()).with_context(|| format!("{machine}: stdin of `{shown}`"))?;
-    }
-    let output = child.wait_with_output()?;
-    let stdout = String::from_utf8_lossy(&output.stdout);
-    if output.status.success() {
-        return Ok(stdout.into_owned());
-    }
-    let (status, stderr) = (meaning(output.status), String::from_utf8_lossy(&output.stderr));
-    bail!("{machine}: `{shown}` {status}\nstdout: {}\nstderr: {}", stdout.trim_end(), stderr.trim_end())
-}
-
-fn meaning(status: ExitStatus) -> String {
-    match status.code() {
-        Some(124) => format!("was ended after {COMMAND_SECONDS} s"),
-        Some(code) => format!("exited with {code}"),
-        None => status.to_string(),
-    }
-}
-
-/// Does something in a network namespace, on a thread of its own.
-pub(crate) fn within<T: Send>(netns: &Path, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-    let file = File::open(netns).with_context(|| netns.display().to_string())?;
-    std::thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            setns(&file, CloneFlags::CLONE_NEWNET)?;
-            work()
-        });
-        thread.join().map_err(|_| anyhow!("the thread in {} panicked", netns.display()))?
-    })
 }
 
 /// A panic of another thread while it held the lock leaves nothing half done here.

@@ -11,7 +11,7 @@
 set -eu
 
 guardian() {
-  local name=$1 hierarchies=() h
+  local name=$1 hierarchies=() h pid never tries=0
   trap : INT TERM HUP
   for h in /sys/fs/cgroup /sys/fs/cgroup/*; do
     # cgroup v2: the folder itself; v1 and hybrid: one folder a hierarchy, where cpu may be a link to cpu,cpuacct
@@ -19,35 +19,43 @@ guardian() {
     if [ -e /sys/fs/cgroup/cgroup.controllers ]; then break; fi
   done
   remove_stale
-  for h in "${hierarchies[@]}"; do make_cgroup "$h/mvlab-$$-$name"; done
+  make_cgroups "${hierarchies[@]/%//mvlab-$$-$name}"
   (
     for h in "${hierarchies[@]}"; do echo $BASHPID >"$h/mvlab-$$-$name/init.scope/cgroup.procs"; done
     trap - INT TERM HUP
     exec unshare --fork --kill-child --pid --mount --net --uts --propagation private \
       bash -c 'eval "$LAB_SCRIPT"' lab init "$@"
   ) <&0 &
+  pid=$!
   while read -r _; do :; done
   exec >/dev/null 2>&1   # whoever read these is gone
-  while kill -0 $!; do
-    thaw "mvlab-$$-$name"
-    wake "$(readlink "/proc/$!/ns/pid_for_children")"
-    sleep 0.01
+  exec {never}<> <(:)    # a pipe that says nothing: waiting for it costs less than running sleep
+  while kill -0 "$pid"; do
+    # Mostly it ends by itself.
+    if [ $((tries += 1)) -gt 10 ]; then
+      thaw "mvlab-$$-$name"
+      wake "$(readlink "/proc/$pid/ns/pid_for_children")"
+    fi
+    read -r -t 0.02 -u "$never" _ || :
   done
-  for h in "${hierarchies[@]}"; do remove_cgroup "$h/mvlab-$$-$name"; done
+  remove_cgroups "${hierarchies[@]/%//mvlab-$$-$name}"
 }
 
 # init.scope is where PID 1 lives; LXC makes its own cgroups beside it (it knows the systemd convention).
-make_cgroup() {
-  local c f
-  for c in "$1" "$1/init.scope"; do
-    mkdir "$c"
-    for f in cpuset.cpus cpuset.mems; do   # cgroup v1 starts them empty, and then nobody may enter
-      if [ -f "$c/$f" ] && [ ! -f "$c/cgroup.controllers" ]; then cat "$c/../$f" >"$c/$f"; fi
+make_cgroups() {
+  local top c f
+  mkdir "$@"
+  mkdir "${@/%//init.scope}"
+  for top; do
+    for c in "$top" "$top/init.scope"; do
+      for f in cpuset.cpus cpuset.mems; do   # cgroup v1 starts them empty, and then nobody may enter
+        if [ -f "$c/$f" ] && [ ! -f "$c/cgroup.controllers" ]; then echo "$(<"$c/../$f")" >"$c/$f"; fi
+      done
     done
+    if [ -f "$top/cgroup.controllers" ]; then
+      for c in $(<"$top/cgroup.controllers"); do echo "+$c" >"$top/cgroup.subtree_control" 2>/dev/null || :; done
+    fi
   done
-  if [ -f "$1/cgroup.controllers" ]; then
-    for c in $(cat "$1/cgroup.controllers"); do echo "+$c" >"$1/cgroup.subtree_control" 2>/dev/null || :; done
-  fi
 }
 
 # In cgroup v1, a paused guest cannot be killed, and then neither can its machine.
@@ -65,11 +73,12 @@ wake() {
     while IFS=/ read -r _ _ pid _; do kill -CONT "$pid" || :; done
 }
 
-remove_cgroup() {
-  local tries
+remove_cgroups() {
+  local tries left=("$@")
   for tries in {1..100}; do
-    find "$1" -depth -type d -exec rmdir {} + 2>/dev/null || :
-    [ -d "$1" ] || return 0
+    find "${left[@]}" -depth -type d -exec rmdir {} + 2>/dev/null || :
+    mapfile -t left < <(for c; do if [ -d "$c" ]; then echo "$c"; fi; done)
+    [ ${#left[@]} -gt 0 ] || return 0
     sleep 0.05   # the last processes of a dying PID namespace may still be on their way out
   done
 }

@@ -1,11 +1,13 @@
 //! Cables between machines and LANs.
 
 use std::net::IpAddr;
+use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::machine::finish;
+use crate::enter::{command, finish, within};
 use crate::{Daemon, Lan, Machine, image};
 
 /// Where a machine's link is plugged into a LAN.
@@ -50,14 +52,15 @@ impl Machine {
     /// Makes a link with this name, plugged into a LAN and down. `what` is more that `ip link` shall know of it.
     pub(crate) fn cable(&self, link: &str, lan: &Lan, what: &str) -> Result<Port> {
         let name = port_name(self, link);
-        // `netns PID` is resolved in the caller's PID namespace, so only the LAN's network is entered.
-        let mut command = std::process::Command::new("nsenter");
-        command.arg(format!("--target={}", lan.pid())).args(["--net", "ip", "-batch", "-"]);
         let batch = format!(
             "link add {name} type veth peer name {link} {what} netns {}\nlink set {name} master br0 up\n",
             self.pid()
         );
-        finish(command, lan.name(), &batch, &batch)?;
+        let mut ip = command("ip");
+        ip.args(["-batch", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // `netns PID` is resolved in the caller's PID namespace, so only the LAN's network is entered.
+        let netns = format!("/proc/{}/ns/net", lan.pid());
+        finish(|| within(Path::new(&netns), || Ok(ip.spawn()?)), lan.name(), &batch, &batch)?;
         Ok(Port { lan: lan.clone(), name })
     }
 

@@ -1,4 +1,4 @@
-//! Just enough HTTP for a server's own API, over its unix socket.
+//! Just enough HTTP for the API of a server or a daemon, over its unix socket.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -7,6 +7,19 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
+
+use crate::Machine;
+
+impl Machine {
+    /// What is answered to `GET` of a path at a unix socket of the machine, as JSON.
+    ///
+    /// # Errors
+    /// If nobody answers, or with an error.
+    pub fn get(&self, socket: &str, path: &str) -> Result<Value> {
+        exchange(&self.path(socket), "GET", path, "application/json", b"")
+            .with_context(|| format!("{}: GET {path} at {socket}", self.name()))
+    }
+}
 
 /// Sends a request, waits for the operation if it starts one, and returns the answer's metadata.
 pub(crate) fn request(socket: &Path, method: &str, path: &str, kind: &str, body: &[u8]) -> Result<Value> {

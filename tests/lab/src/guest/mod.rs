@@ -1,12 +1,14 @@
 //! A container of a server.
 
 use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::machine::within;
+use crate::enter::within;
+use crate::machine::lock;
 use crate::{Server, eventually};
 
 /// How long a guest's init may take; it takes a tenth of a second.
@@ -18,11 +20,14 @@ pub struct Guest {
     server: Server,
     project: String,
     name: String,
+    /// The process id of its init when it was last asked for, and when that process began.
+    init: Arc<Mutex<Option<(u64, String)>>>,
 }
 
 impl Guest {
     pub(crate) fn new(server: &Server, project: &str, name: &str) -> Self {
-        Self { server: server.clone(), project: project.to_owned(), name: name.to_owned() }
+        let (project, name) = (project.to_owned(), name.to_owned());
+        Self { server: server.clone(), project, name, init: Arc::default() }
     }
 
     /// Its name.
@@ -52,12 +57,16 @@ impl Guest {
         self.server.cli(&[verb, &at, &[self.name.as_str()], arguments].concat())
     }
 
-    /// Runs a shell script in the guest and returns its stdout.
+    /// Runs a shell script as root of the guest and returns its stdout. It enters the guest's namespaces by itself, because
+    /// the server's client and what the server starts for it would cost ten times as much of a processor.
     ///
     /// # Errors
     /// If it fails; with its output.
     pub fn sh(&self, script: &str) -> Result<String> {
-        self.cli(&["exec", "-T"], &["--", "sh", "-euc", script])
+        let target = format!("--target={}", self.init()?);
+        let all = ["--user", "--mount", "--net", "--pid", "--uts", "--ipc", "--cgroup"];
+        let enter = [&["nsenter", &target], &all[..], &["--setuid=0", "--setgid=0", "--"]].concat();
+        self.server.machine().run(&[&enter[..], &["/bin/sh", "-euc", script]].concat())
     }
 
     /// Whether a shell script in the guest succeeds.
@@ -106,12 +115,30 @@ impl Guest {
             .with_context(|| format!("{} does not run", self.name))
     }
 
+    /// [`Guest::pid`], asked for only once in the life of that process.
+    pub(crate) fn init(&self) -> Result<u64> {
+        let began = |pid: u64| {
+            let stat =
+                std::fs::read_to_string(self.server.machine().path(&format!("/proc/{pid}/stat"))).ok()?;
+            let mut fields = stat.rsplit(')').next()?.split_whitespace();
+            let is_dead = fields.next().is_none_or(|state| ["Z", "X"].contains(&state));
+            fields.nth(18).filter(|_| !is_dead).map(str::to_owned)
+        };
+        let mut init = lock(&self.init);
+        if let Some((pid, _)) = init.as_ref().filter(|(pid, time)| began(*pid).as_ref() == Some(time)) {
+            return Ok(*pid);
+        }
+        let pid = self.pid()?;
+        *init = began(pid).map(|time| (pid, time));
+        Ok(pid)
+    }
+
     /// Does something in the guest's network namespace, on a thread of its own.
     ///
     /// # Errors
     /// If it does not run, and those of `work`.
     pub fn within<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-        let netns = format!("/proc/{}/ns/net", self.pid()?);
+        let netns = format!("/proc/{}/ns/net", self.init()?);
         within(&self.server.machine().path(&netns), work)
     }
 
@@ -122,7 +149,7 @@ impl Guest {
     /// If it does not run, or is not done within 20 s.
     pub fn wait_for_boot(&self) -> Result<()> {
         eventually(BOOT, || {
-            let booted = self.server.machine().path(&format!("/proc/{}/root/run/booted", self.pid()?));
+            let booted = self.server.machine().path(&format!("/proc/{}/root/run/booted", self.init()?));
             ensure!(booted.exists(), "{}: its init is not done", self.name);
             Ok(())
         })
