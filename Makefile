@@ -2,7 +2,7 @@
 
 # `make deb` and `make rpm` need Rust and a linker only, and no network where the crates and the tools are there.
 
-.PHONY: help setup build demo test test-stock-kernel test-stock-node chaos fuzz bench lint deb rpm documents sbom release reproducible clean
+.PHONY: help setup build demo test test-repeatedly test-stock-kernel test-stock-node chaos fuzz bench lint deb rpm documents sbom release reproducible clean
 
 # Where cargo builds, and where packages come to lie.
 TARGET = $(or $(CARGO_TARGET_DIR),target)
@@ -17,6 +17,8 @@ CARGO_RELEASE = RUSTFLAGS="$(RUSTFLAGS) $(REMAP)" cargo
 help:
 	@echo 'make demo   a LAN with a real LXD, a guest that cannot reach its host, the daemon, and then it can'
 	@echo 'make test   every test, those with a real LXD and a real Incus included'
+	@echo 'make test-repeatedly'
+	@echo '            all of them TIMES (10) times, with a line for each run'
 	@echo 'make bench  how fast and how light it is; BENCH="latency heal --guests 100" for a part, BENCH=--help'
 	@echo 'make test-stock-kernel'
 	@echo '            the tests of the kernel layer under Debian'\''s own kernel, in a VM: some minutes'
@@ -87,12 +89,16 @@ demo: setup
 	@$(CARGO_RELEASE) build --release --locked --quiet
 	@cargo run --locked --quiet -p macvlan-shim-lab --bin demo -- target/release/macvlan-shim
 
-# Every suite runs, whatever failed before; then it fails. Most stories wait for most of their time.
-test: export RUST_TEST_THREADS ?= 3
-test: export RUST_LIB_BACKTRACE = 0
+# Every suite runs, whatever failed before; then it fails.
 test:
 	@tests/lab/setup.sh debian packages
-	cargo test --workspace --locked --no-fail-fast
+	@tests/run.sh
+
+# A test that fails by luck fails in one of many runs.
+TIMES = 10
+test-repeatedly:
+	@tests/lab/setup.sh debian packages
+	@tests/repeat.sh $(TIMES)
 
 # All of it takes about ten minutes. The bench is built on its own, so that the binary is what users get.
 bench: setup build

@@ -1,16 +1,16 @@
-//! A guest fills the neighbour tables that all network namespaces of the machine share. Nothing else may run meanwhile.
-//! So these stories are in a program of their own, one at a time. The real binary with a real LXD; needs root.
+//! A guest fills the neighbour tables that all network namespaces of the machine share. Nothing else may run meanwhile:
+//! each of these stories takes the whole lab. They are in a program of their own, which runs before all that would have to
+//! wait for them. The real binary with a real LXD; needs root.
 
 #[path = "live/node.rs"]
 #[expect(dead_code, reason = "other stories need more of it")]
 mod node;
 
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use lab::{Crowd, Guest, Kind, eventually};
+use lab::{Crowd, Guest, Kind, Share, eventually};
 
 use node::{BINARY, HOST, HOST_V6, Node, PATIENCE, Site, ours, routes, stood};
 
@@ -27,20 +27,12 @@ struct Story {
     guest: Guest,
     full: Instant,
     site: Site,
-    _alone: MutexGuard<'static, ()>,
-}
-
-/// One story at a time.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Story {
     /// `at_first` is run before the daemon starts.
     fn new(config: &str, at_first: impl FnOnce(&Site) -> Result<()>) -> Result<Story> {
-        let alone = alone();
-        let site = Site::new(Kind::Lxd)?;
+        let site = Site::with(Kind::Lxd, Share::All)?;
         at_first(&site)?;
         let node = Node::start_with(&site.host, config)?;
         let hostile = site.launch_static("hostile", &[])?;
@@ -55,7 +47,7 @@ impl Story {
         know_the_host(&site, &guest)?;
         site.host.sh("ip neigh flush dev eth0; ip -6 neigh flush dev eth0")?;
         let crowd = fill(&site, &hostile)?;
-        Ok(Story { crowd, node, guest, full: Instant::now(), site, _alone: alone })
+        Ok(Story { crowd, node, guest, full: Instant::now(), site })
     }
 
     /// What the host can still do with a neighbour that it does not know: nothing.

@@ -13,7 +13,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use host::Host;
-use lab::{Crowd, eventually};
+use lab::{Crowd, Share, eventually};
 use macvlan_shim::kernel::Kernel;
 use macvlan_shim::model::snapshot::{Neighbour, NeighbourState};
 use macvlan_shim::model::{LinkRef, Op};
@@ -50,7 +50,7 @@ fn wait_for(kernel: &mut Kernel, address: IpAddr, holds: impl Fn(&Neighbour) -> 
 
 #[test]
 fn no_question_is_refused_in_a_full_table() {
-    let host = Host::new();
+    let host = Host::with(Share::All);
     let mut kernel = Kernel::open().unwrap();
     let link = host.parent(&kernel);
     host.ip("addr add fe80::1/64 dev eth0 nodad");

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Result, anyhow, ensure};
 use ipnet::IpNet;
-use lab::{Lab, Machine, Storm, until};
+use lab::{Lab, Machine, Share, Storm, until};
 use macvlan_shim::kernel::Kernel;
 use macvlan_shim::model::snapshot::{ChildKey, Netns};
 use nix::time::ClockId;
@@ -75,7 +75,7 @@ fn drops(host: &Machine) -> u64 {
 /// What was lost is found only by reading every namespace, and that goes on while events take all of each turn.
 #[test]
 fn a_guest_that_never_ceases_does_not_keep_the_others_from_being_read() -> Result<()> {
-    let lab = Lab::new()?;
+    let lab = Lab::with(Share::Half)?;
     let host = host(&lab)?;
     host.sh(&(1..30).map(|n| appear(&format!("g{n}"), &format!("10.77.1.{n}"))).collect::<String>())?;
     host.within(|| {
@@ -102,7 +102,7 @@ fn a_guest_that_never_ceases_does_not_keep_the_others_from_being_read() -> Resul
 /// The kernel says so once, and not again before its queue was empty: what is lost in the meantime is lost in silence.
 #[test]
 fn what_is_lost_after_the_kernel_said_so_is_not_forgotten() -> Result<()> {
-    let lab = Lab::new()?;
+    let lab = Lab::with(Share::Half)?;
     let host = host(&lab)?;
     host.sh(&(1..3).map(|n| appear(&format!("g{n}"), &format!("10.77.1.{n}"))).collect::<String>())?;
     host.within(|| {
@@ -176,7 +176,7 @@ fn namespaces_that_change_hands_while_they_are_read_end_up_as_they_are() -> Resu
 /// Its addresses are more than anybody keeps, and change faster than a list of them is long.
 #[test]
 fn a_guest_with_10000_addresses_that_change_delays_no_other() -> Result<()> {
-    let lab = Lab::new()?;
+    let lab = Lab::with(Share::Half)?;
     let host = host(&lab)?;
     host.sh(&(1..3).map(|n| appear(&format!("g{n}"), &format!("10.77.1.{n}"))).collect::<String>())?;
     let many: Vec<String> = (0..ADDRESSES)

@@ -1,16 +1,30 @@
 //! A host and its guests: network namespaces that end with the test.
 
+use std::cell::Cell;
 use std::io::{BufRead, BufReader};
 use std::process::{Child as Process, Command, Stdio};
 
+use lab::{Place, Share};
 use macvlan_shim::kernel::Kernel;
 use macvlan_shim::model::LinkIndex;
+
+thread_local! {
+    /// What the test has of the machine, until its thread ends.
+    static PLACE: Cell<Option<Place>> = const { Cell::new(None) };
+}
 
 /// The network namespace of the test's own thread, with one uplink `eth0` (its LAN: `lan`).
 pub(crate) struct Host;
 
 impl Host {
     pub(crate) fn new() -> Host {
+        Host::with(Share::One)
+    }
+
+    /// A host for a test that must not run beside as many others as usual.
+    pub(crate) fn with(share: Share) -> Host {
+        PLACE.set(None);
+        PLACE.set(Some(Place::take(share).unwrap()));
         nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("root is needed");
         let host = Host;
         host.ip("link set lo up");

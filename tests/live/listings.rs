@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use lab::stand_in::container;
-use lab::{eventually, until};
+use lab::{Share, eventually, until};
 use serde_json::Value;
 
 use crate::node::{BINARY, Node};
@@ -23,7 +23,7 @@ fn peak(node: &Node) -> Result<u64> {
 
 /// Has a server list so many guests; says what that cost, and the message about it.
 fn cost(count: u32) -> Result<(u64, Value)> {
-    let crowd = Crowd::new()?;
+    let crowd = Crowd::with(Share::Half)?;
     let guests = (0..count).map(|n| {
         let [_, a, b, c] = n.to_be_bytes();
         container(&format!("g{n:06}"), &format!("00:16:3e:{a:02x}:{b:02x}:{c:02x}"), "eth0")

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use lab::{Daemon, Guest, Machine, eventually};
+use lab::{Daemon, Guest, Machine, Share, eventually};
 use serde_json::Value;
 
 /// The binary under test.
@@ -212,7 +212,12 @@ pub(crate) const HOST_V6: &str = "fd77::11";
 
 impl Site {
     pub(crate) fn new(kind: lab::Kind) -> Result<Site> {
-        let lab = lab::Lab::new()?;
+        Site::with(kind, Share::One)
+    }
+
+    /// A site for a story that must not run beside as many others as usual.
+    pub(crate) fn with(kind: lab::Kind, share: Share) -> Result<Site> {
+        let lab = lab::Lab::with(share)?;
         let lan = lab.lan("192.168.77.0/24", "fd77::/64")?;
         lan.dhcp()?;
         let host = lab.host("node")?;

@@ -9,7 +9,7 @@ use crate::nft::Nft;
 use crate::node::{BINARY, HOST, HOST_V6, Node, PATIENCE, Site, ours, routes};
 use crate::trace::requests;
 use anyhow::{Context, Result, ensure};
-use lab::{Daemon, Guest, Kind, Machine, eventually, stays};
+use lab::{Daemon, Guest, Kind, Machine, Share, eventually, stays};
 
 /// Less than until a resync would do it.
 const SOON: Duration = Duration::from_secs(10);
@@ -18,7 +18,12 @@ const GUEST_V6: &str = "fd77::101";
 
 /// A site with a guest that is reached.
 fn start() -> Result<(Site, Node, Guest)> {
-    let site = Site::new(Kind::Lxd)?;
+    start_with(Share::One)
+}
+
+/// A site for a story that must not run beside as many others as usual.
+fn start_with(share: Share) -> Result<(Site, Node, Guest)> {
+    let site = Site::with(Kind::Lxd, share)?;
     let node = Node::start(&site.host)?;
     let guest = site.launch_static("c1", &["192.168.77.101/24", "fd77::101/64"])?;
     node.wait_both_ways(&guest, GUEST.parse::<IpAddr>()?, HOST)?;
@@ -284,7 +289,7 @@ fn ensure_routed(node: &Node, guests: &[&Guest]) -> Result<BTreeSet<IpAddr>> {
 
 #[test]
 fn killed_200_times_while_addresses_change_it_leaves_nothing_wrong() -> Result<()> {
-    let (site, mut node, one) = start()?;
+    let (site, mut node, one) = start_with(Share::Half)?;
     let two = site.launch_static("c2", &["192.168.77.102/24"])?;
     let change = "n=0; while :; do n=$(( (n + 1) % 20 )); \
          ip addr add 192.168.77.$(( $0 + n ))/24 dev eth0; ip addr add fd77::$0:$n/64 dev eth0 nodad; sleep 0.0$(( RANDOM % 10 )); \

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::node::{BINARY, HOST, Node, PATIENCE, Site, routes};
 use anyhow::{Context, Result, ensure};
 use lab::stand_in::{Answer, StandIn, container};
-use lab::{Guest, Kind, Lab, Machine, Storm, eventually, until};
+use lab::{Guest, Kind, Lab, Machine, Share, Storm, eventually, until};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
@@ -60,7 +60,7 @@ fn moment(line: &str) -> Result<f64> {
 
 #[test]
 fn a_guest_that_changes_20000_addresses_a_second_delays_no_other() -> Result<()> {
-    let site = Site::new(Kind::Lxd)?;
+    let site = Site::with(Kind::Lxd, Share::Half)?;
     let node = Node::start(&site.host)?;
     let noisy = site.launch_static("noisy", &[])?;
     let quiet = site.launch_static("quiet", &["192.168.77.101/24"])?;
@@ -94,7 +94,7 @@ fn a_guest_that_changes_20000_addresses_a_second_delays_no_other() -> Result<()>
 /// Each MAC is another filter, which another program writes and reads: that is charged to the guest that flips.
 #[test]
 fn a_guest_that_flips_its_mac_delays_no_other_and_takes_a_share_of_a_processor() -> Result<()> {
-    let site = Site::new(Kind::Lxd)?;
+    let site = Site::with(Kind::Lxd, Share::Half)?;
     let node = Node::start(&site.host)?;
     let noisy = site.launch_static("noisy", &["192.168.77.66/24"])?;
     let quiet = site.launch_static("quiet", &["192.168.77.101/24"])?;
@@ -141,7 +141,7 @@ fn a_guest_that_flips_its_mac_delays_no_other_and_takes_a_share_of_a_processor()
 
 #[test]
 fn what_happened_while_events_were_lost_is_made_up_for() -> Result<()> {
-    let site = Site::new(Kind::Lxd)?;
+    let site = Site::with(Kind::Lxd, Share::Half)?;
     let mut node = Node::start(&site.host)?;
     let noisy = site.launch_static("noisy", &[])?;
     let quiet = site.launch_static("quiet", &["192.168.77.101/24", "192.168.77.102/24"])?;
@@ -197,7 +197,12 @@ pub(crate) struct Crowd {
 
 impl Crowd {
     pub(crate) fn new() -> Result<Crowd> {
-        let lab = Lab::new()?;
+        Crowd::with(Share::One)
+    }
+
+    /// A crowd for a story that must not run beside as many others as usual.
+    pub(crate) fn with(share: Share) -> Result<Crowd> {
+        let lab = Lab::with(share)?;
         let lan = lab.lan("10.77.0.0/16", "")?;
         let host = lab.host("node")?;
         host.plug("eth0", &lan, &["10.77.0.11/16"])?;
@@ -256,7 +261,7 @@ pub(crate) fn appear(guest: u32, third: u32) -> String {
 
 #[test]
 fn more_guests_than_the_kernel_lists_at_once_are_all_known() -> Result<()> {
-    let crowd = Crowd::new()?;
+    let crowd = Crowd::with(Share::Half)?;
     crowd.list(250);
     let half: String = (0..160).map(|guest| appear(guest, 1)).collect();
     crowd.host.sh(&half)?;
@@ -287,7 +292,7 @@ fn more_guests_than_the_kernel_lists_at_once_are_all_known() -> Result<()> {
 
 #[test]
 fn ids_of_namespaces_that_change_hands_at_once_confuse_nobody() -> Result<()> {
-    let crowd = Crowd::new()?;
+    let crowd = Crowd::with(Share::Half)?;
     crowd.list(24);
     crowd.host.sh(&(0..24).map(|guest| appear(guest, 1)).collect::<String>())?;
     let mut node = Node::start(&crowd.host)?;

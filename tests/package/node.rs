@@ -34,6 +34,8 @@ pub(crate) struct Node {
 impl Node {
     /// A node that is on, with this server on it or none. Debian's LXD is there, and stopped, or not installed.
     pub(crate) fn new(server: Option<Kind>) -> Result<Node> {
+        // While it is built, others may have the place.
+        packages::deb()?;
         let lab = Lab::new()?;
         let lan = lab.lan("192.168.77.0/24", "fd77::/64")?;
         lan.dhcp()?;

@@ -122,6 +122,7 @@ fn kubernetes_with_the_address_moved() -> Result<()> {
 
 /// The guest is a namespace made by hand, except that of LXD.
 fn retired(recipe: &Recipe) -> Result<()> {
+    packages::deb()?;
     let lab = Lab::new()?;
     let lan = lab.lan(recipe.network, "fd77::/64")?;
     let mut host = lab.debian("node")?;

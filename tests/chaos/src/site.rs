@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
-use lab::{Guest, Lab, Lan, Machine, Port, Server};
+use lab::{Guest, Lab, Lan, Machine, Port, Server, Share};
 
 use crate::line::Line;
 use crate::under_test::UnderTest;
@@ -84,7 +84,7 @@ pub(crate) struct Known {
 impl Site {
     /// Sets the scene: all guests run, the daemon has been started.
     pub(crate) fn new(binary: &str) -> Result<Site> {
-        let lab = Lab::new()?;
+        let lab = Lab::with(Share::Half)?;
         let lan: Lan = lab.lan("192.168.90.0/24", "fd90::/64")?;
         lan.dhcp()?;
         let plug = |name: &str, number| -> Result<(Machine, Port)> {

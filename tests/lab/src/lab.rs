@@ -5,25 +5,34 @@ use std::sync::Mutex;
 use anyhow::{Context, Result, ensure};
 
 use crate::machine::lock;
-use crate::{Debian, Lan, Machine, lan};
+use crate::{Debian, Lan, Machine, Place, Share, lan};
 
 /// A set of machines that end together, at the latest when this value is dropped or its process ends.
 #[derive(Debug)]
 pub struct Lab {
     machines: Mutex<Vec<Machine>>,
+    _place: Place,
 }
 
 impl Lab {
-    /// An empty lab.
+    /// An empty lab, as soon as there is room for one more. Who has one must not wait for another.
     ///
     /// # Errors
     /// Fails when not run by root: tests of the lab must fail then, not skip.
     pub fn new() -> Result<Self> {
+        Self::with(Share::One)
+    }
+
+    /// [`Lab::new`] for a story that must not run beside as many others as usual.
+    ///
+    /// # Errors
+    /// As for [`Lab::new`].
+    pub fn with(share: Share) -> Result<Self> {
         let status = std::fs::read_to_string("/proc/self/status").context("/proc/self/status")?;
         let uid =
             status.lines().find_map(|l| l.strip_prefix("Uid:")).and_then(|l| l.split_whitespace().next());
         ensure!(uid == Some("0"), "the lab makes namespaces and runs LXD and Incus: run it as root");
-        Ok(Self { machines: Mutex::default() })
+        Ok(Self { machines: Mutex::default(), _place: Place::take(share)? })
     }
 
     /// Starts a machine with this host name, no links but the loopback, and a random machine id.

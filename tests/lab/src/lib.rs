@@ -7,6 +7,9 @@
 //! have a thousand guests, a [`stand_in`] takes its place. A [`Debian`] is a machine with a disk and a real systemd,
 //! which can be rebooted; a [`Vm`] has a kernel of its own, too.
 //!
+//! On one machine only so many labs are there at a time as it can bear, in all processes: [`Lab::new`] waits for its
+//! [`Place`].
+//!
 //! Nothing outlives the process that made a [`Lab`], however that process ends, and nothing of it can be seen
 //! from the real host except processes and cgroups named `mvlab-*`, which end with it. Labs of several
 //! threads and processes do not meet.
@@ -48,6 +51,7 @@ mod lab;
 mod lan;
 mod machine;
 mod network;
+mod place;
 mod pulse;
 mod relay;
 mod rest;
@@ -69,6 +73,7 @@ pub use lab::Lab;
 pub use lan::{Dhcp, Lan};
 pub use machine::Machine;
 pub use network::Port;
+pub use place::{Place, Share};
 pub use pulse::Pulse;
 pub use relay::{Relay, Trouble};
 pub use server::Server;

@@ -4,7 +4,7 @@ use std::net::{IpAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use lab::eventually;
+use lab::{Share, eventually};
 
 use super::{Den, GATEWAY, HONEST, HONEST_V6, HOST_IP, HOST_IP6, PEER, PEER_V6, SOON};
 use crate::node::routes;
@@ -81,7 +81,7 @@ fn the_mac_of_a_lan_server_does_not_make_its_address_a_guests() -> Result<()> {
 
 #[test]
 fn ten_thousand_addresses_are_too_many_for_one_guest_alone() -> Result<()> {
-    let den = Den::new()?;
+    let den = Den::with(Share::Half)?;
     let start = Instant::now();
     // All of one multicast group: of many groups the kernel makes heavy weather.
     den.attack("printf 'addr add fd77::%x:0:66/64 dev eth0 nodad\\n' {1..10000} | ip -batch -")?;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use lab::{Daemon, Machine};
+use lab::{Daemon, Machine, Share};
 
 use super::Den;
 use crate::node::{BINARY, Node, PATIENCE};
@@ -61,7 +61,7 @@ fn only_root_and_the_group_get_an_answer() -> Result<()> {
 
 #[test]
 fn a_member_that_floods_the_socket_delays_neither_root_nor_a_guest() -> Result<()> {
-    let den = with_group(Den::new()?)?;
+    let den = with_group(Den::with(Share::Half)?)?;
     let host = &den.site.host;
     let _silent = keep_silent(host, &ALICE, 400)?;
     let ask =

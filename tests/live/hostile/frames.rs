@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use lab::Machine;
 use lab::forge::{self, Arp, BROADCAST, Mac};
+use lab::{Machine, Share};
 
 use super::{Den, GATEWAY, HONEST, HOST_IP, HOST_IP6, HOSTILE, HOSTILE_V6, PEER, PEER_V6};
 
@@ -26,7 +26,7 @@ fn ways(host: &Machine) -> Result<String> {
 
 #[test]
 fn forged_questions_do_not_fill_the_hosts_neighbour_table() -> Result<()> {
-    let den = Den::new()?;
+    let den = Den::with(Share::Half)?;
     let forge = den.hostile.forge("eth0")?;
     let (own, shim) = (forge.mac(), den.shim_mac()?);
     let before = neighbours(&den.site.host, "mvs-eth0")?;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use lab::eventually;
+use lab::{Share, eventually};
 
 use super::{Den, HOSTILE, HOSTILE_V6, SOON};
 use crate::node::{BINARY, HOST, HOST_V6, Node, PATIENCE, ours};
@@ -95,7 +95,7 @@ fn deep(mac: &str) -> String {
 
 #[test]
 fn macs_and_modes_that_flip_all_the_time_are_the_flippers_own_loss() -> Result<()> {
-    let den = Den::new()?;
+    let den = Den::with(Share::Half)?;
     let target = format!("--target={}", den.hostile.pid()?);
     let flip = "i=0; while :; do i=$((i + 1))
         ip link set eth0 address $(printf 02:66:66:66:%02x:%02x $((i / 256 % 256)) $((i % 256)))

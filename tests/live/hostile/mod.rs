@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use lab::forge::{self, Mac};
-use lab::{Guest, Kind};
+use lab::{Guest, Kind, Share};
 
 use crate::node::{BINARY, HOST, HOST_V6, Node, Site, routes};
 
@@ -45,7 +45,12 @@ struct Den {
 
 impl Den {
     fn new() -> Result<Den> {
-        let site = Site::new(Kind::Lxd)?;
+        Den::with(Share::One)
+    }
+
+    /// A den for a story that must not run beside as many others as usual.
+    fn with(share: Share) -> Result<Den> {
+        let site = Site::with(Kind::Lxd, share)?;
         let node = Node::start(&site.host)?;
         let honest = site.launch_static("honest", &["192.168.77.101/24", "fd77::101/64"])?;
         let hostile = site.launch_static("hostile", &["192.168.77.66/24", "fd77::66/64"])?;

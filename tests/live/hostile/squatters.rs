@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use lab::eventually;
+use lab::{Share, eventually};
 use serde_json::Value;
 
 use super::{Den, SOON};
@@ -143,7 +143,7 @@ fn the_mac_of_an_owner_that_is_away_does_not_help_a_squatter() -> Result<()> {
 
 #[test]
 fn a_guest_that_flips_through_addresses_stays_below_its_limit() -> Result<()> {
-    let den = Den::new()?;
+    let den = Den::with(Share::Half)?;
     let (flips, done) = (AtomicU32::new(0), AtomicBool::new(false));
     let mut most = 0;
     std::thread::scope(|scope| -> Result<()> {

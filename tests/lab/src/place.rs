@@ -1,0 +1,105 @@
+//! How much runs at a time on this machine, in whichever programs. Network namespaces share the kernel's neighbour tables
+//! and the processors: a story that fills the ones or needs the others is not for the company of many.
+
+use std::fs::File;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+
+/// Has a file for each place, and one for whoever takes places just now.
+const FOLDER: &str = "/run/lock/macvlan-shim-lab";
+
+/// Most stories wait for most of their time.
+const PLACES_PER_PROCESSOR: usize = 3;
+
+/// How often it is looked for a place that is free.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Waiting for longer than this is worth a word.
+const LONG: Duration = Duration::from_secs(120);
+
+/// How many of the machine's places a story takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// One: the story mostly waits.
+    One,
+    /// Half of them: the story keeps the processors busy, or measures how long something takes.
+    Half,
+    /// All of them: nothing else of a lab may run meanwhile.
+    All,
+}
+
+/// Places that are taken until this value is dropped, or its process has ended.
+#[derive(Debug)]
+pub struct Place {
+    _taken: Vec<Flock<File>>,
+}
+
+impl Place {
+    /// Waits until places are free, and takes them. Whoever comes first has them first: who wants many is not overtaken
+    /// by those who want one. Nobody who has a place may wait for another one.
+    ///
+    /// # Errors
+    /// If there can be no locks.
+    pub fn take(share: Share) -> Result<Self> {
+        std::fs::create_dir_all(FOLDER).context(FOLDER)?;
+        let start = Instant::now();
+        let _turn = turn()?;
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let most = processors * PLACES_PER_PROCESSOR;
+        let wanted = match share {
+            Share::One => 1,
+            Share::Half => most.div_ceil(2),
+            Share::All => most,
+        };
+        let (mut taken, mut told) = (Vec::new(), false);
+        let mut left: Vec<usize> = (0..most).collect();
+        loop {
+            for number in std::mem::take(&mut left) {
+                let free = if taken.len() < wanted { try_lock(&number.to_string())? } else { None };
+                match free {
+                    Some(lock) => taken.push(lock),
+                    None => left.push(number),
+                }
+            }
+            if taken.len() == wanted {
+                return Ok(Self { _taken: taken });
+            }
+            if start.elapsed() > LONG && !std::mem::replace(&mut told, true) {
+                eprintln!(
+                    "the lab waits for {share:?} of {most} places: `fuser {FOLDER}/*` shows who has them"
+                );
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+}
+
+/// Waits for its turn to take places.
+fn turn() -> Result<Flock<File>> {
+    let mut file = open("turn")?;
+    loop {
+        match Flock::lock(file, FlockArg::LockExclusive) {
+            Ok(lock) => return Ok(lock),
+            Err((again, Errno::EINTR)) => file = again,
+            Err((_, errno)) => return Err(errno).context("waiting for a turn"),
+        }
+    }
+}
+
+fn try_lock(name: &str) -> Result<Option<Flock<File>>> {
+    match Flock::lock(open(name)?, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(Some(lock)),
+        Err((_, Errno::EWOULDBLOCK)) => Ok(None),
+        Err((_, errno)) => Err(errno).context("taking a place"),
+    }
+}
+
+fn open(name: &str) -> Result<File> {
+    let path = Path::new(FOLDER).join(name);
+    let file = File::options().create(true).append(true).open(&path);
+    file.with_context(|| path.display().to_string())
+}
