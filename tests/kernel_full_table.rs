@@ -21,7 +21,7 @@ use macvlan_shim::model::{LinkRef, Op};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How long the tables stay full after the crowd has left, at most: 1.5 s were seen on an emulated machine.
-const EMPTIED: Duration = Duration::from_secs(5);
+const EMPTIED: Duration = Duration::from_secs(10);
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()

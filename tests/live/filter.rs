@@ -90,7 +90,7 @@ fn a_broadcast_of_the_lan_reaches_a_socket_of_the_host_once() -> Result<()> {
         sender.send_to(b"to all", ("192.168.77.255", 5000))?;
         Ok(())
     })?;
-    socket.set_read_timeout(Some(Duration::from_secs(5)))?;
+    socket.set_read_timeout(Some(PATIENCE))?;
     let mut buffer = [0; 16];
     socket.recv(&mut buffer)?;
     socket.set_read_timeout(Some(Duration::from_millis(300)))?;
@@ -205,8 +205,9 @@ fn an_nft_that_hangs_keeps_the_daemon_from_nothing_else() -> Result<()> {
         slowest = slowest.max(asked.elapsed());
     }
     let calls = site.host.sh(&format!("wc -l < {calls}"))?;
-    println!("in {:?} {} calls of nft, the slowest route {slowest:?}", start.elapsed(), calls.trim());
-    ensure!(calls.trim().parse::<u32>()? <= 6, "nft was called {calls} times");
+    let (lasted, calls) = (start.elapsed(), calls.trim().parse::<u64>()?);
+    println!("in {lasted:?} {calls} calls of nft, the slowest route {slowest:?}");
+    ensure!(calls <= 1 + lasted.as_secs() / 3, "nft was called {calls} times in {lasted:?}");
     nft.mood("")?;
     node.wait("nothing is wrong any more", |status| status["problems"] == json!([]))?;
     node.wait_both_ways(&second, [192, 168, 77, 102], HOST)

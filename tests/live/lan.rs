@@ -118,13 +118,14 @@ fn services_of_the_host_send_and_receive_what_they_did_before() -> Result<()> {
     Ok(())
 }
 
-/// All that a socket has received, until nothing more comes for a while.
+/// All that a socket receives, until nothing more comes for a while.
 fn receive_all(socket: &UdpSocket) -> Result<Vec<String>> {
-    socket.set_read_timeout(Some(Duration::from_millis(300)))?;
+    socket.set_read_timeout(Some(PATIENCE))?;
     let mut received = Vec::new();
     let mut buffer = [0; 64];
     while let Ok(length) = socket.recv(&mut buffer) {
         received.push(String::from_utf8_lossy(&buffer[..length]).into_owned());
+        socket.set_read_timeout(Some(Duration::from_millis(300)))?;
     }
     Ok(received)
 }
@@ -150,12 +151,9 @@ fn a_bridged_guest_behind_nat_reaches_a_macvlan_guest() -> Result<()> {
 
     let bridged = site.server.launch("bridged", &["-n", "lxdbr0"])?;
     bridged.ipv4("eth0").context("the bridged guest has no address")?;
+    ensure!(bridged.reaches("192.168.77.101".parse::<IpAddr>()?, PATIENCE), "over the first uplink");
     ensure!(
-        bridged.reaches("192.168.77.101".parse::<IpAddr>()?, Duration::from_secs(5)),
-        "over the first uplink"
-    );
-    ensure!(
-        bridged.reaches("10.88.0.101".parse::<IpAddr>()?, Duration::from_secs(5)),
+        bridged.reaches("10.88.0.101".parse::<IpAddr>()?, PATIENCE),
         "over the second uplink, whose shim has an own address\n{}",
         node.picture()?
     );

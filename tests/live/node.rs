@@ -126,10 +126,10 @@ impl Node {
         let address = guest_address.into();
         self.wait_address(guest, address, "routed")?;
         let host_address: IpAddr = host_address.parse()?;
-        if !self.host.reaches(address, Duration::from_secs(3)) {
+        if !self.host.reaches(address, PATIENCE) {
             bail!("the host does not reach {address}\n{}", self.picture()?);
         }
-        if !guest.reaches(host_address, Duration::from_secs(3)) {
+        if !guest.reaches(host_address, PATIENCE) {
             bail!("{} does not reach its host at {host_address}\n{}", guest.name(), self.picture()?);
         }
         Ok(())

@@ -292,7 +292,7 @@ fn a_reload_loses_no_packet_and_follows_the_servers_that_it_names() -> Result<()
     reload("", &["incus", "lxd"], &[])?;
     for pulse in pulses {
         let lost = pulse.lost()?;
-        ensure!(lost <= 1, "{lost} packets were lost");
+        ensure!(lost == 0, "{lost} packets were lost");
     }
     // Nor does one that is not followed keep its guest's route when the guest goes.
     reload(&servers(&[Kind::Incus]), &["incus"], &["192.168.77.101", "fd77::101"])?;

@@ -1,9 +1,8 @@
 //! The host's own routes: a guest gets nothing that they lead elsewhere, and a guest may be a gateway of them.
 
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
-use std::time::Duration;
 
-use crate::node::{BINARY, HOST, Node, Site, routes};
+use crate::node::{BINARY, HOST, Node, PATIENCE, Site, routes};
 use anyhow::{Result, ensure};
 use lab::Kind;
 use serde_json::json;
@@ -42,7 +41,7 @@ fn the_address_of_a_bridged_guest_gets_a_macvlan_guest_nothing() -> Result<()> {
 
     let listen = || {
         let socket = UdpSocket::bind(("0.0.0.0", 5000))?;
-        socket.set_read_timeout(Some(Duration::from_secs(5)))?;
+        socket.set_read_timeout(Some(PATIENCE))?;
         Ok(socket)
     };
     let (owner, other) = (bridged.within(listen)?, thief.within(listen)?);
@@ -76,7 +75,7 @@ fn a_guest_that_is_a_gateway_keeps_its_route_and_the_operator_theirs() -> Result
         let all = site.host.sh("ip route")?;
         ensure!(all.contains("10.8.0.0/24 via 192.168.77.101 dev mvs-eth0"), "{all}");
         ensure!(routes(&site.host)?.iter().any(|route| route.starts_with("192.168.77.101 ")), "{all}");
-        ensure!(site.host.reaches(CLIENT, Duration::from_secs(3)), "the client is not reached\n{all}");
+        ensure!(site.host.reaches(CLIENT, PATIENCE), "the client is not reached\n{all}");
         Ok(())
     };
     stands()?;

@@ -23,7 +23,7 @@ on_lxd_and_incus!(
 );
 
 /// The event that must do the healing comes much sooner; the resync, at 30 s, would be too late.
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(10);
 
 fn id(kind: Kind) -> String {
     kind.to_string().to_lowercase()

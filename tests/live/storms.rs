@@ -17,8 +17,11 @@ use tokio::sync::oneshot;
 /// So many changes of addresses a second are a storm.
 const CHANGES: u32 = 20_000;
 
+/// How long a storm may take to fill a queue. It takes seconds, and a minute or two on a machine that is busy with other things.
+const FILLED: Duration = Duration::from_secs(300);
+
 /// More than a second is no delay any more, but a loss. What it should be is printed: below 100 ms.
-const LOST: Duration = Duration::from_secs(2);
+pub(crate) const LOST: Duration = Duration::from_secs(2);
 
 /// Long enough for all that is not a loss, and sooner than the resync.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
@@ -35,7 +38,7 @@ fn routed(host: &Machine) -> Result<BTreeSet<String>> {
 }
 
 /// Gives a guest an address and says how long it took until its route stood, as the kernel told of both.
-fn time_to_route(guest: &Guest, address: &str) -> Result<Duration> {
+pub(crate) fn time_to_route(guest: &Guest, address: &str) -> Result<Duration> {
     let (host, target) = (guest.server().machine(), format!("--target={}", guest.pid()?));
     let monitor = ["ip", "-ts", "-o", "monitor"];
     let in_guest = host.spawn(&[&["nsenter", &target, "--net"][..], &monitor, &["address"]].concat())?;
@@ -155,9 +158,7 @@ fn what_happened_while_events_were_lost_is_made_up_for() -> Result<()> {
         // It gets no turn until the kernel can queue no more for it.
         node.daemon.signal("STOP")?;
         let storm = Storm::start(File::open(&noisy)?, "eth0", CHANGES);
-        until(Duration::from_secs(60), "events are lost", || {
-            drops(&site.host).is_ok_and(|now| now > before)
-        })?;
+        until(FILLED, "events are lost", || drops(&site.host).is_ok_and(|now| now > before))?;
         site.host.sh(&format!(
             "nsenter --net={quiet} sh -ec \
              'ip addr del 192.168.77.10{}/24 dev eth0; ip addr add 192.168.77.10{}/24 dev eth0'",
@@ -333,11 +334,7 @@ fn ids_of_namespaces_that_change_hands_at_once_confuse_nobody() -> Result<()> {
     ensure!(plan.starts_with("nothing to do"), "{plan}");
     for guest in 0..24 {
         let address: IpAddr = address(guest, 9).parse()?;
-        ensure!(
-            crowd.host.reaches(address, Duration::from_secs(3)),
-            "{address} is not reached\n{}",
-            node.picture()?
-        );
+        ensure!(crowd.host.reaches(address, PATIENCE), "{address} is not reached\n{}", node.picture()?);
     }
     Ok(())
 }
@@ -369,7 +366,7 @@ fn a_guest_that_has_others_doubted_delays_none_that_starts() -> Result<()> {
         crowd.wait_routed(&wanted)?;
         println!("routed {:?} after it was listed", start.elapsed());
     }
-    until(Duration::from_secs(25), "each was asked for", || asked()[1..].iter().all(|count| *count > 0))?;
+    until(Duration::from_secs(60), "each was asked for", || asked()[1..].iter().all(|count| *count > 0))?;
     println!("asked for {:?}", asked());
     Ok(())
 }

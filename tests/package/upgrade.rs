@@ -68,7 +68,6 @@ pub(crate) fn replaced_without_a_loss(
     let gap = outward.longest_gap(start, Duration::from_secs(25))?;
     let lost = [outward.lost()?, inward.lost()?];
     println!("replaced: {lost:?} pings lost, longest time without an answer {} ms", gap.as_millis());
-    // The last one of each may still be on its way.
-    ensure!(lost.iter().all(|lost| *lost <= 1), "{lost:?} pings lost\n{}", node.picture());
+    ensure!(lost == [0, 0], "{lost:?} pings lost\n{}", node.picture());
     Ok(())
 }

@@ -13,6 +13,9 @@ use crate::site::lock;
 /// Where the copy is.
 const NEXT: &str = "/run/lab/macvlan-shim-next";
 
+/// How long a daemon may take to answer, and a second one to end, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// So many lines of daemons that are gone are kept.
 const KEPT: usize = 2000;
 
@@ -126,12 +129,12 @@ impl UnderTest {
     pub(crate) fn meet_a_rival(&self) -> Result<Option<String>> {
         let running = || lock(&self.daemon).as_ref().and_then(|running| running.daemon.pid());
         // Before it has the lock, the second one may be the first.
-        let first = lab::eventually(Duration::from_secs(5), || {
+        let first = lab::eventually(PATIENCE, || {
             self.status()?;
             running().context("it does not run")
         })?;
         let mut second = self.spawn()?;
-        let ended = second.wait(Duration::from_secs(10));
+        let ended = second.wait(PATIENCE);
         let said = second.output().join("\n");
         if running() != Some(first) {
             bail!("the first one has ended");

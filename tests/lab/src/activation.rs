@@ -22,7 +22,7 @@ impl Server {
             self.kind().socket()
         );
         let daemon = self.machine().spawn(&[&["sh", "-ec", &listen, "sh"], self.kind().daemon()].concat())?;
-        daemon.wait_line("Listening on", Duration::from_secs(10))?;
+        daemon.wait_line("Listening on", Duration::from_secs(30))?;
         self.set_daemon(daemon);
         Ok(())
     }

@@ -22,7 +22,7 @@ impl Machine {
         let mut command = self.command("tcpdump");
         command.args(["-n", "-e", "-l", "--immediate-mode", "-Z", "root", "-i", link, filter]);
         let tcpdump = self.daemon(command)?;
-        tcpdump.wait_line("listening on", Duration::from_secs(5))?;
+        tcpdump.wait_line("listening on", Duration::from_secs(30))?;
         Ok(Capture { tcpdump })
     }
 }
@@ -52,7 +52,7 @@ impl Capture {
         // What the kernel has captured but tcpdump has not read is lost at its end.
         std::thread::sleep(Duration::from_millis(50));
         self.tcpdump.signal("INT")?;
-        self.tcpdump.wait(Duration::from_secs(5))?;
+        self.tcpdump.wait(Duration::from_secs(30))?;
         Ok(self.lines())
     }
 }

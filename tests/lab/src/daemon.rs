@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::machine::lock;
 use crate::{Machine, eventually};
 
-/// How long a daemon may take to end after SIGTERM.
+/// How long a daemon may take to begin, and to end after SIGTERM.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A program that runs in a machine until it ends, is told to, or this value is dropped (then it is killed).
@@ -225,7 +225,7 @@ fn read(pipe: impl Read + Send + 'static, stream: Stream, lines: &Arc<Lines>) ->
 /// The program is the one child of `nsenter`.
 fn find_process(child: &mut Child) -> Result<Option<Process>> {
     let id = child.id();
-    eventually(Duration::from_secs(10), || {
+    eventually(PATIENCE, || {
         if child.try_wait()?.is_some() {
             return Ok(None);
         }

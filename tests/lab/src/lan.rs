@@ -126,7 +126,7 @@ impl Lan {
             command.args(dhcp.fixed_v6.iter().map(|(mac, address)| format!("--dhcp-host={mac},[{address}]")));
         }
         let dnsmasq = self.machine.daemon(command)?;
-        dnsmasq.wait_line("started, version", Duration::from_secs(5))?;
+        dnsmasq.wait_line("started, version", Duration::from_secs(30))?;
         *lock(&self.dnsmasq) = Some(dnsmasq);
         Ok(())
     }

@@ -67,7 +67,7 @@ impl Machine {
     /// Runs a DHCPv4 client on a link and waits for its first lease. The client ends with the returned value.
     ///
     /// # Errors
-    /// If there is no lease within 10 s.
+    /// If there is no lease within 30 s.
     pub fn dhcp_client(&self, link: &str) -> Result<Daemon> {
         std::fs::write(self.path("/run/lab/lease"), image::LEASE)?;
         self.run(&["chmod", "755", "/run/lab/lease"])?;
@@ -84,7 +84,7 @@ impl Machine {
             "-s",
             "/run/lab/lease",
         ])?;
-        client.wait_line("lease of", Duration::from_secs(10))?;
+        client.wait_line("lease of", Duration::from_secs(30))?;
         Ok(client)
     }
 }

@@ -1,5 +1,6 @@
 //! A ping every 10 ms, which tells for how long two machines did not reach each other.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
@@ -8,6 +9,8 @@ use crate::{Daemon, Machine, eventually};
 
 /// As long as this without a gap, and whatever was going on is over.
 const STEADY: Duration = Duration::from_secs(1);
+/// How long an answer may take, and the end.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two answers: less than this is the noise of a busy machine.
 const BEAT: f64 = 0.3;
 
@@ -21,10 +24,10 @@ impl Machine {
     /// Pings an address every 10 ms from now on. Something may stand before the command, such as `nsenter` into a guest.
     ///
     /// # Errors
-    /// If the first answer does not come within 10 s.
+    /// If the first answer does not come within 30 s.
     pub fn pulse(&self, before: &[&str], address: &str) -> Result<Pulse> {
         let ping = self.spawn(&[before, &["ping", "-n", "-D", "-i", "0.01", "-W", "1", address]].concat())?;
-        ping.wait_line("bytes from", Duration::from_secs(10))?;
+        ping.wait_line("bytes from", PATIENCE)?;
         Ok(Pulse { ping })
     }
 }
@@ -51,21 +54,28 @@ impl Pulse {
 }
 
 impl Pulse {
-    /// Ends it, and returns how many pings were not answered; the last one may still be on its way.
+    /// Waits for one more answer, ends it, and returns how many pings before the last answer were not answered.
     ///
     /// # Errors
-    /// If it has ended before.
-    pub fn lost(mut self) -> Result<u32> {
+    /// If no answer comes, or it has ended before.
+    pub fn lost(mut self) -> Result<usize> {
+        self.ping.wait_line_after(self.ping.mark(), "bytes from", PATIENCE)?;
         self.ping.signal("INT")?;
-        let line = self.ping.wait_line("packets transmitted", Duration::from_secs(10))?;
-        lost(&line).with_context(|| line)
+        self.ping.wait_line("packets transmitted", PATIENCE)?;
+        let answers: BTreeSet<usize> = self.ping.stdout().iter().filter_map(|line| number(line)).collect();
+        Ok(answers.last().context("no answer at all")? - answers.len())
     }
 }
 
-/// `100 packets transmitted, 99 received, 1% packet loss, time 990ms`
-fn lost(line: &str) -> Option<u32> {
-    let mut numbers = line.split(", ").map(|part| part.split_once(' ')?.0.parse::<u32>().ok());
-    numbers.next()??.checked_sub(numbers.next()??)
+/// `[1700000000.123456] 64 bytes from 192.168.77.1: icmp_seq=1 ttl=64 time=0.1 ms`
+fn number(line: &str) -> Option<usize> {
+    line.split_once("icmp_seq=")
+        .filter(|(before, _)| before.contains("bytes from"))?
+        .1
+        .split(' ')
+        .next()?
+        .parse()
+        .ok()
 }
 
 /// The longest time between two neighbours.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use lab::{Lab, until};
 
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(20);
 
 const STATIC: &str =
     "[Match]\nName=eth0\n[Network]\nAddress=192.168.77.11/24\nGateway=192.168.77.1\nIPv6AcceptRA=no\n";

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use lab::{Dhcp, Kind, Lab, Lan, eventually, until};
 
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(20);
 
 #[test]
 fn lxd_and_incus_guests_reach_the_lan_but_not_their_own_host() -> Result<()> {

@@ -1,7 +1,7 @@
 //! What root of a guest puts on the wire.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use lab::forge::{self, Arp, BROADCAST, Mac};
@@ -35,7 +35,7 @@ fn forged_questions_do_not_fill_the_hosts_neighbour_table() -> Result<()> {
     let address6 =
         |n: u32| Ipv6Addr::from(u128::from(Ipv6Addr::new(0xfd77, 0, 0, 0, 0x66, 0, 0, 0)) + u128::from(n));
     let mac = |n: u32| [0x02, 0x66, 0, (n >> 16) as u8, (n >> 8) as u8, n as u8];
-    let second = Duration::from_secs(2);
+    let (second, began) = (Duration::from_secs(2), Instant::now());
     let asked = forge.flood(second, |n| forge::arp(Arp::Request, BROADCAST, own, address(n), HOST_IP))?;
     let other = forge.flood(second, |n| forge::arp(Arp::Request, BROADCAST, mac(n), address(n), HOST_IP))?;
     let told = forge.flood(second, |n| forge::arp(Arp::Reply, shim, own, address(n), HOST_IP))?;
@@ -49,8 +49,9 @@ fn forged_questions_do_not_fill_the_hosts_neighbour_table() -> Result<()> {
     let after = neighbours(&den.site.host, "mvs-eth0")?;
     println!("ARP {asked} + {other} + {told}, NS {solicited} + {strange}: {before} entries, then {after}");
     ensure!(asked > 1000 && solicited > 1000, "that is no flood");
-    // Five solicitations a second from each MAC are let through, and twenty at first.
-    ensure!(after < before + 200, "the host has {after} neighbours");
+    // Five solicitations a second from each MAC are let through, and twenty at first. Of the others few come and go.
+    let most = before + 100 + 5 * began.elapsed().as_secs() as usize;
+    ensure!(after < most, "the host has {after} neighbours, and {most} are enough");
     den.nobody_is_harmed()
 }
 
@@ -204,8 +205,8 @@ fn nothing_is_forwarded_from_a_shim_to_networks_of_the_host() -> Result<()> {
 fn a_rule_for_the_uplink_needs_a_twin_for_the_shims() -> Result<()> {
     let den = Den::new()?;
     let service = den.site.host.within(|| Ok(UdpSocket::bind((HOST_IP, 5000))?))?;
-    service.set_read_timeout(Some(Duration::from_millis(500)))?;
-    let gets_through = |from: &lab::Guest| -> Result<bool> {
+    let gets_through = |from: &lab::Guest, within: Duration| -> Result<bool> {
+        service.set_read_timeout(Some(within))?;
         let sender = from.within(|| Ok(UdpSocket::bind(("0.0.0.0", 0))?))?;
         sender.send_to(b"knock", (HOST_IP, 5000))?;
         Ok(service.recv(&mut [0; 8]).is_ok())
@@ -214,8 +215,11 @@ fn a_rule_for_the_uplink_needs_a_twin_for_the_shims() -> Result<()> {
         "nft add table inet filter; nft 'add chain inet filter input { type filter hook input priority 0; }'
          nft add rule inet filter input iifname eth0 udp dport 5000 drop",
     )?;
-    ensure!(gets_through(&den.honest)?, "the rule for the uplink holds for guests: say so in SECURITY.md");
+    ensure!(
+        gets_through(&den.honest, super::SOON)?,
+        "the rule for the uplink holds for guests: say so in SECURITY.md"
+    );
     den.site.host.sh("nft 'insert rule inet filter input iifname \"mvs-*\" udp dport 5000 drop'")?;
-    ensure!(!gets_through(&den.honest)?, "the rule for the shims does not hold");
+    ensure!(!gets_through(&den.honest, Duration::from_millis(500))?, "the rule for the shims does not hold");
     den.nobody_is_harmed()
 }

@@ -100,19 +100,23 @@ fn a_squatter_gets_nothing_while_the_owner_is_away() -> Result<()> {
 
     // A new daemon knows from the neighbour entry whose the address was, and waits anew.
     den.node.daemon.kill()?;
-    den.node = Node::start(&den.site.host)?;
     let start = Instant::now();
+    den.node = Node::start(&den.site.host)?;
     let waits = den.node.wait_address(&den.hostile, address, "refused")?;
     ensure!(waits["reason"] == "held", "{waits}");
     Ear::while_listening(&den, address, |ear| {
-        lab::stays(WAIT - Duration::from_secs(2) - start.elapsed(), "the address is nobody's", || {
-            routes(&den.site.host)
-                .is_ok_and(|routes| !routes.iter().any(|it| it.starts_with(&format!("{address} "))))
-        })?;
+        lab::stays(
+            (WAIT - Duration::from_secs(2)).saturating_sub(start.elapsed()),
+            "the address is nobody's",
+            || {
+                routes(&den.site.host)
+                    .is_ok_and(|routes| !routes.iter().any(|it| it.starts_with(&format!("{address} "))))
+            },
+        )?;
         ear.has_heard_nothing("after a restart of the daemon")
     })?;
     den.node.wait_address(&den.hostile, address, "routed")?;
-    println!("the squatter had it {:?} after the new daemon was ready", start.elapsed());
+    println!("the squatter had it {:?} after the start of the new daemon", start.elapsed());
 
     // The owner is known by its MAC alone, for this daemon has not seen it; it has the address back at once.
     owner.start()?;

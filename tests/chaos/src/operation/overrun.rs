@@ -15,8 +15,8 @@ use crate::site::{ROLES, Site};
 /// So many changes of addresses a second.
 const CHANGES: u32 = 20_000;
 
-/// Long before the kernel can queue no more: some 20,000 are enough.
-const SOON: Duration = Duration::from_secs(10);
+/// Long before the kernel can queue no more: some 20,000 are enough, and a busy machine makes few a second.
+const SOON: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Copy, Debug)]
 struct Overrun {

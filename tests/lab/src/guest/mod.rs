@@ -219,7 +219,7 @@ impl Guest {
         // For up to a second after a guest has ended by itself, which shows as Stopped already, LXD is busy with
         // it and Incus finds it running: worth another try, unlike other errors.
         let passing = |error: &str| error.contains("is busy running") || error.contains("is already running");
-        eventually(Duration::from_secs(5), || match self.server.query("PUT", &self.path("/state"), &body) {
+        eventually(BOOT, || match self.server.query("PUT", &self.path("/state"), &body) {
             Err(error) if passing(&format!("{error:#}")) => Err(error),
             result => Ok(result),
         })?
