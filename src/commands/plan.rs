@@ -1,8 +1,12 @@
 //! `macvlan-shim plan`: what `run` would change now. Changes nothing.
 
 use std::path::PathBuf;
-use std::time::Instant;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use serde::Serialize;
 
 use super::Failure;
@@ -13,6 +17,9 @@ use crate::model::inventory::{Server, ServerState};
 use crate::reconcile::desired::Memory;
 use crate::reconcile::{desire, diff};
 use crate::servers;
+
+/// How long the servers may take before the user is told whom we wait for.
+const SLOW: Duration = Duration::from_secs(2);
 
 /// One step, as `--json` shows it.
 #[derive(Serialize)]
@@ -59,11 +66,25 @@ pub fn plan(config_file: Option<PathBuf>, json: bool) -> Result<u8, Failure> {
     Ok(0)
 }
 
+/// Reads all servers at the same time. If that takes long, says whom it waits for.
 async fn read_servers(config: &Config) -> Inventory {
+    let targets = servers::targets(&config.sockets(), |name| std::env::var_os(name));
+    let mut readings: FuturesUnordered<_> =
+        targets.iter().map(async |target| (target.id.clone(), servers::read(target).await)).collect();
     let mut inventory = Inventory::default();
-    for target in servers::targets(&config.sockets(), |name| std::env::var_os(name)) {
-        let server = servers::read(&target).await;
-        inventory.servers.insert(target.id.clone(), server);
+    let mut slow = pin!(tokio::time::sleep(SLOW));
+    loop {
+        tokio::select! {
+            biased;
+            read = readings.next() => match read {
+                Some((id, server)) => drop(inventory.servers.insert(id, Arc::new(server))),
+                None => return inventory,
+            },
+            () = &mut slow, if !slow.is_elapsed() => {
+                let missing = targets.iter().filter(|target| !inventory.servers.contains_key(&target.id));
+                let missing: Vec<String> = missing.map(|target| target.id.to_string()).collect();
+                super::complain(format_args!("waiting for {}", missing.join(", ")));
+            }
+        }
     }
-    inventory
 }

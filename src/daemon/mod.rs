@@ -215,7 +215,7 @@ impl Daemon {
         let ran = self.run(&plan, &mut round);
         let spent = kernel::processor_time().saturating_sub(began);
         self.kernel.charge(&changes.causes, spent);
-        servers.ask_inits(&self.desired.doubts);
+        servers.ask_first_processes(&self.desired.doubts);
         ran
     }
 

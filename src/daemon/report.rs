@@ -58,15 +58,18 @@ pub fn report(view: &View<'_>) -> Status {
 }
 
 fn servers(inventory: &Inventory) -> Vec<ServerStatus> {
-    let server = |(id, server): (&crate::model::ServerId, &crate::model::inventory::Server)| ServerStatus {
-        id: id.0.clone(),
-        kind: server.kind,
-        socket: server.socket.clone(),
-        version: server.version.clone(),
-        name: server.name.clone(),
-        state: server.state,
-        message: server.message.clone(),
-    };
+    let server =
+        |(id, server): (&crate::model::ServerId, &std::sync::Arc<crate::model::inventory::Server>)| {
+            ServerStatus {
+                id: id.0.clone(),
+                kind: server.kind,
+                socket: server.socket.clone(),
+                version: server.version.clone(),
+                name: server.name.clone(),
+                state: server.state,
+                message: server.message.clone(),
+            }
+        };
     inventory.servers.iter().map(server).collect()
 }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -61,7 +62,7 @@ impl fmt::Display for NicKey {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Inventory {
     /// By id, so that every view shows the same order.
-    pub servers: BTreeMap<ServerId, Server>,
+    pub servers: BTreeMap<ServerId, Arc<Server>>,
 }
 
 impl Inventory {

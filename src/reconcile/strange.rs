@@ -49,6 +49,7 @@ fn may_be_of(server: &Server, child: &Child) -> bool {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::sync::Arc;
 
     use super::*;
     use crate::model::inventory::{Guest, Mode, Nic, NicParent, OptOut, Power};
@@ -110,7 +111,7 @@ mod tests {
             (ServerId("lxd".into()), server(ServerState::Connected, Some(vec![guest]))),
             (ServerId("incus".into()), server(incus, Some(vec![]))),
         ];
-        let inventory = Inventory { servers: servers.into() };
+        let inventory = Inventory { servers: servers.map(|(id, server)| (id, Arc::new(server))).into() };
         servers_to_ask(&[key].into(), &snapshot, &inventory, joins).iter().map(ToString::to_string).collect()
     }
 

@@ -42,7 +42,7 @@ impl Client {
             .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| ServerError::Failed(format!("{PROGRAM} cannot make an HTTP client: {error}")))?;
-        let (longest_list, longest) = (patience.body, patience.answer_body);
+        let (longest_list, longest) = (patience.max_list, patience.max_answer);
         Ok(Client { http, socket: socket.to_owned(), longest_list, longest })
     }
 

@@ -6,6 +6,7 @@
 //! | `target` | where servers may be on this host |
 //! | `follow` | one session after the other, for ever |
 //! | `session` | one connection, from the opening of the event stream to its loss |
+//! | `known` | what is known of a server over all sessions |
 //! | `published` | the newest value for whoever listens, and the log of its changes |
 //! | `questions` | what the rest of the program asks of a server |
 //! | `timetable` | when to read again: pure, the time is passed in |
@@ -19,6 +20,7 @@
 mod error;
 mod follow;
 mod http;
+mod known;
 mod lxd;
 mod patience;
 mod published;

@@ -1,48 +1,48 @@
-//! How long we wait for what, and how much we take.
+//! How long we wait for a server, and how much we take from it.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
-/// The patience of one follower. Tests shorten them; nobody else needs to.
+/// The patience of one follower. Only tests change it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Patience {
-    /// For a connection to be accepted by the kernel.
+    /// How long the kernel may take to accept a connection.
     pub connect: Duration,
-    /// For the answer to `GET /1.0`, to a network's and to the opening of the event stream. A server that is just
-    /// starting lets requests wait.
+    /// How long the answer to `GET /1.0`, to the question about a network, or to the opening of the event stream may take.
+    /// A server that is just starting lets requests wait.
     pub answer: Duration,
-    /// For the list of all instances; in a cluster the server asks every member.
+    /// How long the list of all instances may take. In a cluster the server asks every member for it.
     pub list: Duration,
-    /// For the first processes of guests, those of all that are asked for in one round.
+    /// How long one round of questions for first processes may take in all.
     pub first_processes: Duration,
-    /// Without a frame on the event stream for so long, it is dead. The servers ping every 10 s.
+    /// The event stream is dead after this time without a frame. The servers ping every 10 s.
     pub silence: Duration,
-    /// Between the starts of two listings while events keep coming.
+    /// The time between the starts of two listings while events keep coming.
     pub spacing: Duration,
-    /// Listings after the last event: one after the first of these times, and where guests move between cluster
-    /// members after each of them.
+    /// The times of listings after the last event: one after the first of these times, and after a migration between
+    /// cluster members one after each of them.
     pub follow_ups: [Duration; 3],
-    /// Between listings when nothing happens.
+    /// The time between listings when nothing happens.
     pub resync: Duration,
-    /// Between two looks for a server that is away, however often something asks for one.
+    /// The time between two looks for a server that is away, however often something asks for one.
     pub looks: Duration,
-    /// The first pause before connecting again; each is a quarter longer than the one before, so that a server is
+    /// The first pause before connecting again. Each pause is a quarter longer than the one before, so that a server is
     /// found again after little more than the time that it was away.
     pub retry_first: Duration,
     /// The longest pause before connecting again.
     pub retry_last: Duration,
-    /// For the process of a server of systemd that closed its event stream to end, before it is connected to again:
-    /// systemd would take a connection that the ending server leaves behind for a reason to start it again. (LXD 5.0.2
-    /// ends 1.2 s after it closed the stream.)
+    /// How long the process of a server that closed its event stream may take to end before we connect again, if systemd
+    /// holds its socket. A connection that the ending server leaves behind makes systemd start it again. (LXD 5.0.2 ends
+    /// 1.2 s after it closed the stream.)
     pub farewell: Duration,
-    /// The longest list of instances, in bytes. Those of ten thousand take half of it.
-    pub body: usize,
-    /// The longest other answer, in bytes.
-    pub answer_body: usize,
+    /// Maximum length of the list of instances, in bytes. The list of ten thousand takes half of it.
+    pub max_list: usize,
+    /// Maximum length of any other answer, in bytes.
+    pub max_answer: usize,
     /// Maximum number of guests of one server.
-    pub guests: usize,
-    /// Maximum number of managed networks of one server that are looked up, each by a request.
-    pub networks: usize,
+    pub max_guests: usize,
+    /// Maximum number of managed networks of one server that are looked up. Each takes a request.
+    pub max_networks: usize,
 }
 
 impl Default for Patience {
@@ -60,10 +60,10 @@ impl Default for Patience {
             retry_first: Duration::from_millis(200),
             retry_last: Duration::from_secs(30),
             farewell: Duration::from_secs(10),
-            body: 64 << 20,
-            answer_body: 4 << 20,
-            guests: 16_384,
-            networks: 256,
+            max_list: 64 << 20,
+            max_answer: 4 << 20,
+            max_guests: 16_384,
+            max_networks: 256,
         }
     }
 }
@@ -87,13 +87,13 @@ impl Pauses {
         jittered(pause)
     }
 
-    /// Begins again with the shortest.
+    /// Begins again with the shortest pause.
     pub(super) fn reset(&mut self) {
         self.next = self.first;
     }
 }
 
-/// A span of time up to a fifth longer or shorter, so that the nodes of a cluster do not act in step.
+/// The span, up to a fifth longer or shorter, so that the nodes of a cluster do not act in step.
 pub fn jittered(span: Duration) -> Duration {
     let random = RandomState::new().build_hasher().finish() % 1000;
     span.mul_f64(0.8 + 0.4 * random as f64 / 1000.0)

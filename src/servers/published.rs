@@ -1,96 +1,97 @@
-//! The newest value of a server for who listens, and the log of its changes.
+//! The newest value of a server for whoever listens, and the log of its changes.
 
-use tokio::sync::{mpsc, watch};
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::error::ServerError;
-use super::lxd::read::Reading;
+use super::lxd::reading::Reading;
 use super::target::Target;
 use crate::model::ServerId;
 use crate::model::inventory::{Server, ServerState};
 use crate::model::text;
 
-/// Holds the newest value. Setting it never waits, so a slow listener cannot keep us from draining the events.
+/// Holds the newest value. Setting it never waits, so a slow listener cannot keep us from reading the events.
 pub(super) struct Published {
     id: ServerId,
-    newest: watch::Sender<Server>,
+    newest: watch::Sender<Arc<Server>>,
 }
 
 impl Published {
-    pub(super) fn new(target: &Target) -> Published {
-        Published { id: target.id.clone(), newest: watch::Sender::new(target.unread()) }
+    /// Begins with a server of which nothing has been heard yet.
+    pub(super) fn new(target: &Target) -> (Published, watch::Receiver<Arc<Server>>) {
+        let (newest, listener) = watch::channel(Arc::new(target.unread()));
+        (Published { id: target.id.clone(), newest }, listener)
     }
 
-    /// Sends each newest value, beginning with the present one, until the receiver is gone.
-    pub(super) fn forward(
-        &self,
-        updates: mpsc::Sender<(ServerId, Server)>,
-    ) -> impl Future<Output = ()> + Send + use<> {
-        let id = self.id.clone();
-        let mut newest = self.newest.subscribe();
-        newest.mark_changed();
-        async move {
-            while newest.changed().await.is_ok() {
-                let server = newest.borrow_and_update().clone();
-                if updates.send((id.clone(), server)).await.is_err() {
-                    return;
-                }
-            }
-        }
+    /// Waits until nobody listens any more.
+    pub(super) fn unheard(&self) -> impl Future<Output = ()> + Send + use<> {
+        let newest = self.newest.clone();
+        async move { newest.closed().await }
     }
 
-    /// Its socket has accepted a connection. What was wrong with it stays in view until it has been read.
-    pub(super) fn reached(&self, socket: &std::path::Path) {
-        self.update(|server| {
+    /// Its socket has accepted a connection. An error stays in view until the server has been read.
+    pub(super) fn reached(&self, socket: &Path) {
+        self.update(|before| {
+            let mut server = before.clone();
             server.socket = socket.to_owned();
             if server.state == ServerState::Absent {
                 (server.state, server.message) = (ServerState::Connecting, None);
             }
+            server
         });
     }
 
     /// It was read.
     pub(super) fn publish(&self, reading: &Reading) {
-        self.update(|server| apply(server, reading));
+        self.update(|before| as_read(before, reading));
     }
 
-    /// It could not be read; its guests stay as they were.
+    /// It could not be read. Its guests stay as they were.
     pub(super) fn failed(&self, error: &ServerError) {
-        self.update(|server| blame(server, error));
+        self.update(|before| as_failed(before, error));
     }
 
-    fn update(&self, change: impl FnOnce(&mut Server)) {
-        self.newest.send_if_modified(|server| {
-            let before = server.clone();
-            change(server);
-            if (server.state, &server.message) != (before.state, &before.message) {
-                log(&self.id, server);
+    fn update(&self, change: impl FnOnce(&Server) -> Server) {
+        self.newest.send_if_modified(|newest| {
+            let server = change(newest);
+            if (server.state, &server.message) != (newest.state, &newest.message) {
+                log(&self.id, &server);
             }
-            *server != before
+            let changed = server != **newest;
+            if changed {
+                *newest = Arc::new(server);
+            }
+            changed
         });
     }
 }
 
-/// Enters what was read.
-pub(super) fn apply(server: &mut Server, reading: &Reading) {
-    server.kind = Some(reading.info.kind);
-    server.version = Some(text::words(&reading.info.version));
-    server.name = Some(text::name(&reading.info.name));
+/// The server after this reading.
+pub(super) fn as_read(before: &Server, reading: &Reading) -> Server {
     let members = reading.info.members.iter();
-    server.members = members.map(|(address, name)| (*address, text::name(name))).collect();
-    server.state = ServerState::Connected;
-    server.message = reading.message();
-    server.guests = Some(reading.guests.clone());
+    Server {
+        socket: before.socket.clone(),
+        kind: Some(reading.info.kind),
+        version: Some(text::words(&reading.info.version)),
+        name: Some(text::name(&reading.info.name)),
+        state: ServerState::Connected,
+        message: reading.message(),
+        members: members.map(|(address, name)| (*address, text::name(name))).collect(),
+        guests: Some(reading.guests.clone()),
+    }
 }
 
-/// Enters what went wrong.
-pub(super) fn blame(server: &mut Server, error: &ServerError) {
-    server.state = match error {
+/// The server after this error.
+pub(super) fn as_failed(before: &Server, error: &ServerError) -> Server {
+    let state = match error {
         ServerError::Absent(_) => ServerState::Absent,
         ServerError::Failed(_) | ServerError::Refused(_) => ServerState::Failed,
         ServerError::Lost(_) => ServerState::Connecting,
     };
-    server.message = Some(text::words(&error.to_string()));
+    Server { state, message: Some(text::words(&error.to_string())), ..before.clone() }
 }
 
 fn log(id: &ServerId, server: &Server) {

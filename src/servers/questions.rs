@@ -1,4 +1,4 @@
-//! What the rest of the program asks of one server, beside what it lists.
+//! What the rest of the program asks of one server, besides its listings.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 /// A guest of one server: its project and its name.
 pub type GuestName = (String, String);
 
-/// Shared by a follower and who listens to it.
+/// Shared by a follower and whoever listens to it.
 #[derive(Debug, Default)]
 pub struct Questions {
     pub(super) wake: Notify,
@@ -16,17 +16,18 @@ pub struct Questions {
 }
 
 impl Questions {
-    /// Looks at once: a macvlan child appeared that may be this server's. A server that is away is looked for, and a connected
-    /// one is read again.
+    /// Look at once, because a macvlan child has appeared that may belong to this server. A server that is away is
+    /// looked for, and a connected server is listed again.
     pub fn look(&self) {
         self.wake.notify_one();
     }
 
-    /// From now on the first processes of these guests are told too. If there is one more than before, the server is
-    /// read at once.
+    /// From now on, tell the first processes of these guests too. If one of them is new, the server is listed at once.
     pub fn ask_first_processes(&self, guests: BTreeSet<GuestName>) {
-        let before = std::mem::replace(&mut *self.lock(), guests.clone());
-        if !guests.is_subset(&before) {
+        let mut asked = self.lock();
+        let is_new = !guests.is_subset(&asked);
+        *asked = guests;
+        if is_new {
             self.look();
         }
     }
@@ -35,7 +36,7 @@ impl Questions {
         self.lock().clone()
     }
 
-    /// What a thread that panicked has left is whole.
+    /// A panic of another thread leaves the set whole.
     fn lock(&self) -> MutexGuard<'_, BTreeSet<GuestName>> {
         self.first_processes.lock().unwrap_or_else(PoisonError::into_inner)
     }

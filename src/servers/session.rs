@@ -2,57 +2,61 @@
 
 use std::path::Path;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use futures_util::StreamExt;
 use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
 use super::error::{ServerError, excerpt};
-use super::follow::Follow;
 use super::http::Client;
+use super::known::Known;
 use super::lxd::events::{self, Events, Received, Worth};
 use super::lxd::first_process::{Answer, Answers};
-use super::lxd::read::{self, Info, Reading};
+use super::lxd::read;
+use super::lxd::reading::{Info, Reading};
 use super::patience::{Patience, Pauses};
 use super::timetable::Timetable;
+use crate::model::ServerId;
 
 /// What is known and planned while the event stream lives.
 pub(super) struct Session<'a> {
-    follow: &'a mut Follow,
-    patience: Patience,
+    known: &'a mut Known,
+    patience: &'a Patience,
+    id: &'a ServerId,
     client: Client,
     timetable: Timetable,
-    /// Between listings that fail.
+    /// The pauses between listings that fail.
     pauses: Pauses,
     /// Who the server is, as it said last …
     info: Option<Info>,
     /// … and whether that may have changed.
     outdated: bool,
-    /// An event that was not understood has been told of.
-    told: bool,
+    /// The log has a warning of an event that was not understood. There is one a session.
+    warned: bool,
 }
 
 type Listing = Pin<Box<dyn Future<Output = Result<Reading, ServerError>> + Send>>;
 
 impl<'a> Session<'a> {
-    /// Connects. The stream comes first: what happens while the server is listed is not missed.
+    /// Connects. The event stream comes first, so that a change during the first listing is not missed.
     pub(super) async fn open(
-        follow: &'a mut Follow,
+        known: &'a mut Known,
+        patience: &'a Patience,
+        id: &'a ServerId,
         socket: &Path,
     ) -> Result<(Session<'a>, Events), ServerError> {
-        let patience = follow.patience().clone();
-        let client = Client::new(socket, &patience)?;
-        let stream = events::dial(socket, &patience).await?;
-        follow.published.reached(socket);
-        let events = Events::open(socket, stream, &patience).await?;
-        let (timetable, pauses) = (Timetable::new(&patience, Instant::now()), Pauses::new(&patience));
-        let session =
-            Session { follow, patience, client, timetable, pauses, info: None, outdated: true, told: false };
-        Ok((session, events))
+        let client = Client::new(socket, patience)?;
+        let stream = events::dial(socket, patience).await?;
+        known.published.reached(socket);
+        let events = Events::open(socket, stream, patience).await?;
+        let (timetable, pauses) = (Timetable::new(patience, Instant::now()), Pauses::new(patience));
+        let (info, outdated, warned) = (None, true, false);
+        Ok((Session { known, patience, id, client, timetable, pauses, info, outdated, warned }, events))
     }
 
-    /// Lists whatever there is a reason to list, until the stream is lost. [`ServerError::Lost`] only if the server has been
-    /// read.
+    /// Lists the server whenever there is a reason to, until the event stream is lost. Returns [`ServerError::Lost`] only
+    /// if the server has been read.
     pub(super) async fn run_until_lost(mut self, mut events: Events) -> ServerError {
         let mut listing: Option<Listing> = None;
         let mut answers: Option<Answers> = None;
@@ -60,30 +64,30 @@ impl<'a> Session<'a> {
             if listing.is_none() && self.timetable.due() <= Instant::now() {
                 listing = Some(self.list());
             }
-            if answers.is_none() && self.follow.has_read {
-                answers = self.follow.first_processes.answers(&self.client, &self.patience);
+            if answers.is_none() && self.known.has_read {
+                answers = self.known.first_processes.answers(&self.client, self.patience);
             }
-            let still = tokio::select! {
-                // Events are drained also while a listing is under way: the server hangs up on who does not.
-                heard = events.next() => self.heard(heard),
-                listed = ended(&mut listing) => {
+            let still_open = tokio::select! {
+                // Events are read during a listing too, because the server hangs up on a client that does not read.
+                received = events.next() => self.received(received),
+                listed = listed(&mut listing) => {
                     listing = None;
                     self.listed(listed)
                 }
                 answer = next(&mut answers) => {
                     match answer {
-                        Some(answer) => self.answered(answer),
+                        Some(answer) => self.known.answered(answer),
                         None => answers = None,
                     }
                     Ok(())
                 }
                 () = sleep_until(self.timetable.due()), if listing.is_none() => Ok(()),
-                () = self.follow.questions.wake.notified() => {
+                () = self.known.questions.wake.notified() => {
                     self.timetable.happened(Instant::now());
                     Ok(())
                 }
             };
-            if let Err(error) = still {
+            if let Err(error) = still_open {
                 return error;
             }
         }
@@ -92,17 +96,17 @@ impl<'a> Session<'a> {
     fn list(&mut self) -> Listing {
         self.timetable.begin(Instant::now());
         let outdated = std::mem::take(&mut self.outdated);
-        let known = self.info.clone().filter(|_| !outdated);
-        let before = self.follow.reading.clone();
-        let first_processes = self.follow.questions.first_processes();
-        Box::pin(read::read(self.client.clone(), self.patience.clone(), known, before, first_processes))
+        let info = self.info.clone().filter(|_| !outdated);
+        let before = self.known.reading.as_ref().map(Arc::clone);
+        let asked = self.known.questions.first_processes();
+        Box::pin(read::read(self.client.clone(), self.patience.clone(), info, before, asked))
     }
 
-    fn heard(&mut self, heard: Result<Received, ServerError>) -> Result<(), ServerError> {
-        let event = match heard {
+    fn received(&mut self, received: Result<Received, ServerError>) -> Result<(), ServerError> {
+        let event = match received {
             Ok(Received::Event(event)) => event,
             Ok(Received::Life) => return Ok(()),
-            Err(error) if self.follow.has_read => return Err(error),
+            Err(error) if self.known.has_read => return Err(error),
             Err(error) => return Err(ServerError::Failed(error.to_string())),
         };
         let now = Instant::now();
@@ -113,8 +117,8 @@ impl<'a> Session<'a> {
             Worth::Migration => self.timetable.migration(now),
         }
         self.outdated |= matches!(worth, Worth::Server | Worth::Migration);
-        if worth == Worth::Unknown && !std::mem::replace(&mut self.told, true) {
-            warn!("server {}: an event that is not understood: {}", self.follow.id(), excerpt(&event));
+        if worth == Worth::Unknown && !std::mem::replace(&mut self.warned, true) {
+            warn!("server {}: an event that is not understood: {}", self.id, excerpt(&event));
         }
         Ok(())
     }
@@ -122,36 +126,25 @@ impl<'a> Session<'a> {
     fn listed(&mut self, listed: Result<Reading, ServerError>) -> Result<(), ServerError> {
         self.timetable.end(Instant::now());
         match listed {
-            Ok(mut reading) => {
-                self.follow.first_processes.listed(&mut reading);
-                self.follow.published.publish(&reading);
+            Ok(reading) => {
                 self.info = Some(reading.info.clone());
-                self.follow.reading = Some(reading);
-                self.follow.has_read = true;
+                self.known.enter(reading);
                 self.pauses.reset();
+                Ok(())
             }
-            // It still tells us what happens; what it could not list now it will list later.
-            Err(error) if self.follow.has_read => {
-                self.follow.published.failed(&error);
+            // Its events still arrive. The listing that failed now will succeed later.
+            Err(error) if self.known.has_read => {
+                self.known.published.failed(&error);
                 self.outdated = true;
                 self.timetable.failed(Instant::now(), self.pauses.next());
+                Ok(())
             }
-            Err(error) => return Err(error),
-        }
-        Ok(())
-    }
-
-    fn answered(&mut self, answer: Answer) {
-        let Follow { first_processes, reading: Some(reading), published, .. } = &mut *self.follow else {
-            return;
-        };
-        if first_processes.answered(answer, reading) {
-            published.publish(reading);
+            Err(error) => Err(error),
         }
     }
 }
 
-async fn ended(listing: &mut Option<Listing>) -> Result<Reading, ServerError> {
+async fn listed(listing: &mut Option<Listing>) -> Result<Reading, ServerError> {
     match listing {
         Some(listing) => listing.await,
         None => std::future::pending().await,

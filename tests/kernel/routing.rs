@@ -310,7 +310,7 @@ fn inventory(mac: Mac) -> Inventory {
         guests: Some(vec![guest]),
     };
     let mut inventory = Inventory::default();
-    inventory.servers.insert(ServerId("lxd".to_owned()), server);
+    inventory.servers.insert(ServerId("lxd".to_owned()), server.into());
     inventory
 }
 

@@ -69,7 +69,7 @@ fn crowd(guests: u16) -> World {
         guests: Some(list),
     };
     let mut inventory = Inventory::default();
-    inventory.servers.insert(ServerId("lxd".to_owned()), server);
+    inventory.servers.insert(ServerId("lxd".to_owned()), server.into());
     World { config: Config::default(), inventory, kernel }
 }
 

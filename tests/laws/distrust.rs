@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
@@ -238,7 +239,7 @@ impl Tale {
                 Event::Server { server: "lxd", state, read }.happen(&mut self.kernel, &mut self.inventory);
                 if there && !was_there {
                     let lxd = self.inventory.servers.get_mut(&ServerId("lxd".to_owned())).unwrap();
-                    lxd.guests = Some(Vec::new());
+                    Arc::make_mut(lxd).guests = Some(Vec::new());
                     (0..NAMES.len()).for_each(|guest| self.tell(guest));
                 }
                 self.told = true;

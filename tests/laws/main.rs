@@ -15,6 +15,7 @@ mod worlds;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
@@ -327,7 +328,7 @@ proptest! {
         let ranges = configured_ranges(&world.config);
         let mut silent = world.clone();
         for state in [ServerState::Failed, ServerState::Absent] {
-            for server in silent.inventory.servers.values_mut() {
+            for server in silent.inventory.servers.values_mut().map(Arc::make_mut) {
                 server.state = state;
                 server.guests = None;
             }
@@ -591,7 +592,7 @@ fn a_guest_that_flips_through_addresses_does_not_fill_what_is_remembered_of_hold
 
 fn shuffled(inventory: &Inventory, seed: u64) -> Inventory {
     let mut inventory = inventory.clone();
-    for guests in inventory.servers.values_mut().filter_map(|server| server.guests.as_mut()) {
+    for guests in inventory.servers.values_mut().filter_map(|server| Arc::make_mut(server).guests.as_mut()) {
         guests.sort_by_key(|guest| {
             guest.name.bytes().chain(guest.project.bytes()).fold(seed, |hash, byte| {
                 (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3).rotate_left(23)

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use ipnet::IpNet;
@@ -908,14 +909,17 @@ fn make_shim(
 }
 
 fn server_mut<'a>(inventory: &'a mut Inventory, name: &str) -> &'a mut Server {
-    inventory.servers.entry(ServerId(name.to_owned())).or_insert_with(|| Server {
-        socket: PathBuf::from("/run").join(name),
-        kind: None,
-        version: None,
-        name: None,
-        state: ServerState::Connected,
-        message: None,
-        members: BTreeMap::new(),
-        guests: Some(Vec::new()),
-    })
+    let unread = || {
+        Arc::new(Server {
+            socket: PathBuf::from("/run").join(name),
+            kind: None,
+            version: None,
+            name: None,
+            state: ServerState::Connected,
+            message: None,
+            members: BTreeMap::new(),
+            guests: Some(Vec::new()),
+        })
+    };
+    Arc::make_mut(inventory.servers.entry(ServerId(name.to_owned())).or_insert_with(unread))
 }

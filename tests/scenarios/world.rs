@@ -35,6 +35,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
@@ -555,16 +556,19 @@ impl World {
     }
 
     fn server_mut(&mut self, id: &ServerId) -> &mut Server {
-        self.inventory.servers.entry(id.clone()).or_insert_with(|| Server {
-            socket: PathBuf::from("/var/lib").join(&id.0).join("unix.socket"),
-            kind: None,
-            version: None,
-            name: None,
-            state: ServerState::Connecting,
-            message: None,
-            members: BTreeMap::new(),
-            guests: None,
-        })
+        let unread = || {
+            Arc::new(Server {
+                socket: PathBuf::from("/var/lib").join(&id.0).join("unix.socket"),
+                kind: None,
+                version: None,
+                name: None,
+                state: ServerState::Connecting,
+                message: None,
+                members: BTreeMap::new(),
+                guests: None,
+            })
+        };
+        Arc::make_mut(self.inventory.servers.entry(id.clone()).or_insert_with(unread))
     }
 
     fn guest(&mut self, no: bool, words: &mut Words<'_>, nics: &str) -> Said {

@@ -48,7 +48,7 @@ async fn the_first_guests_by_name_are_served_where_there_are_too_many() {
         json!({"name": format!("b{number}"), "expanded_devices": {"n": {"type": "nic", "nictype": "bridged"}}})
     }));
     let server = server(&folder, json!(instances));
-    let patience = Patience { guests: 20, ..patience() };
+    let patience = Patience { max_guests: 20, ..patience() };
     let mut listener = Listener::new(&server.socket(), patience, without_systemd(folder.path()));
     let found = listener.connected().await;
     let names: Vec<String> = found.guests.unwrap().into_iter().map(|guest| guest.name).collect();
@@ -87,7 +87,7 @@ async fn no_more_networks_are_asked_for_than_a_server_may_need() {
             ),
         );
     }
-    let patience = Patience { networks: 4, ..patience() };
+    let patience = Patience { max_networks: 4, ..patience() };
     let mut listener = Listener::new(&server.socket(), patience, without_systemd(folder.path()));
     let found = listener.connected().await;
     assert_eq!(found.guests.unwrap().len(), 4);

@@ -45,7 +45,7 @@ async fn a_server_that_hangs_fails_after_a_while_and_keeps_its_guests() {
         let message = listener.failed().await;
         let wanted = if hanging == "/" { "/1.0/events" } else { hanging };
         assert!(message.contains(&format!("GET {wanted}")) && message.contains("within 300ms"), "{message}");
-        assert_eq!(listener.newest.as_ref().unwrap().guests.as_ref().unwrap().len(), 1);
+        assert_eq!(listener.server().guests.as_ref().unwrap().len(), 1);
         server.answer_well();
         listener.guests(&["c1"]).await;
     }
@@ -101,7 +101,7 @@ async fn whatever_a_server_answers_it_is_told_and_tried_again() {
         let message = listener.failed().await;
         assert!(message.contains(wanted), "{path} {answer:?}: {message}");
         assert!(message.len() < 700 && !message.contains(char::is_control), "{message}");
-        assert_eq!(listener.newest.as_ref().unwrap().guests, None);
+        assert_eq!(listener.server().guests, None);
         server.answer_well();
         listener.connected().await;
         assert_eq!(server.complaints(), Vec::<String>::new());
@@ -121,7 +121,7 @@ async fn a_listing_that_fails_is_told_and_does_not_end_the_event_stream() {
     server.answer("/1.0/instances", Answer::Status(500, "database is locked".to_owned()));
     server.happens("instance-started");
     assert!(listener.failed().await.contains("the server says 500"));
-    assert_eq!(listener.newest.as_ref().unwrap().guests.as_ref().unwrap().len(), 1);
+    assert_eq!(listener.server().guests.as_ref().unwrap().len(), 1);
     until("another try, though nothing happens", || server.listings() > listings + 2).await;
     server.set_instances(json!([container("c2", MAC, "eth0")]));
     server.answer_well();

@@ -1,9 +1,10 @@
 //! When a server is listed, and what for.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use lab::stand_in::{Answer, StandIn, container};
-use macvlan_shim::servers::Patience;
+use macvlan_shim::servers::{Follower, Patience};
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
@@ -29,8 +30,8 @@ async fn the_first_value_is_the_one_of_a_target_of_which_nothing_was_heard() {
     let folder = tempfile::tempdir().unwrap();
     let server = StandIn::start(folder.path()).unwrap();
     server.greet(false);
-    let mut listener = Listener::new(&server.socket(), patience(), without_systemd(folder.path()));
-    assert_eq!(listener.until("anything", |_| true).await, target(&server.socket()).unread());
+    let listener = Listener::new(&server.socket(), patience(), without_systemd(folder.path()));
+    assert_eq!(*listener.server(), target(&server.socket()).unread());
 }
 
 #[tokio::test]
@@ -140,8 +141,12 @@ async fn the_stand_in_holds_a_silent_connection_against_its_client() {
 
 #[tokio::test]
 async fn it_ends_when_nobody_listens() {
-    let (_folder, _server, mut listener) = start().await;
-    listener.connected().await;
-    listener.updates.close();
-    timeout(Duration::from_secs(5), &mut listener.task).await.unwrap().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let server = StandIn::start(folder.path()).unwrap();
+    let follower = Follower::new(target(&server.socket()), patience(), without_systemd(folder.path()));
+    let (newest, following) = follower.follow(Arc::default());
+    let following = tokio::spawn(following);
+    until("an event stream", || server.streams() == 1).await;
+    drop(newest);
+    timeout(Duration::from_secs(5), following).await.unwrap().unwrap();
 }

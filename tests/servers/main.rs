@@ -21,7 +21,7 @@ use macvlan_shim::model::ServerId;
 use macvlan_shim::model::inventory::{NicParent, Server, ServerKind, ServerState};
 use macvlan_shim::servers::{Follower, HostPaths, Patience, Questions, Target};
 use tempfile::TempDir;
-use tokio::sync::mpsc;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
@@ -37,8 +37,8 @@ fn patience() -> Patience {
         looks: 20 * MS,
         retry_first: 20 * MS,
         retry_last: 100 * MS,
-        body: 1 << 20,
-        answer_body: 1 << 20,
+        max_list: 1 << 20,
+        max_answer: 1 << 20,
         ..Patience::default()
     }
 }
@@ -68,10 +68,9 @@ fn target(socket: &Path) -> Target {
     }
 }
 
-/// Who listens to a follower.
+/// Listens to a follower.
 struct Listener {
-    updates: mpsc::Receiver<(ServerId, Server)>,
-    newest: Option<Server>,
+    newest: watch::Receiver<Arc<Server>>,
     questions: Arc<Questions>,
     task: JoinHandle<()>,
 }
@@ -84,27 +83,22 @@ impl Drop for Listener {
 
 impl Listener {
     fn new(socket: &Path, patience: Patience, host: HostPaths) -> Listener {
-        let (sender, updates) = mpsc::channel(1);
         let questions = Arc::new(Questions::default());
         let follower = Follower::new(target(socket), patience, host);
-        let task = tokio::spawn(follower.follow(sender, Arc::clone(&questions)));
-        Listener { updates, newest: None, questions, task }
+        let (newest, following) = follower.follow(Arc::clone(&questions));
+        Listener { newest, questions, task: tokio::spawn(following) }
     }
 
-    /// Waits for a value of which this holds.
+    /// The newest value.
+    fn server(&self) -> Arc<Server> {
+        Arc::clone(&self.newest.borrow())
+    }
+
+    /// Waits for a value for which this holds.
     async fn until(&mut self, what: &str, holds: impl Fn(&Server) -> bool) -> Server {
-        let waiting = async {
-            loop {
-                if let Some(server) = self.newest.as_ref().filter(|server| holds(server)) {
-                    return server.clone();
-                }
-                let (id, server) = self.updates.recv().await.expect("the follower has ended");
-                assert_eq!(id.0, "lxd");
-                self.newest = Some(server);
-            }
-        };
-        let result = timeout(Duration::from_secs(20), waiting).await;
-        result.unwrap_or_else(|_| panic!("still not: {what}; the last value is {:#?}", self.newest))
+        let waiting = timeout(Duration::from_secs(20), self.newest.wait_for(|server| holds(server)));
+        let found = waiting.await.map(|server| Server::clone(&server.expect("the follower has ended")));
+        found.unwrap_or_else(|_| panic!("still not: {what}; the last value is {:#?}", self.server()))
     }
 
     async fn connected(&mut self) -> Server {

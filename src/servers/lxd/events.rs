@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-use super::read::Info;
+use super::reading::Info;
 use crate::servers::error::{ServerError, excerpt};
 use crate::servers::patience::Patience;
 

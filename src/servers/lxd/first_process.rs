@@ -1,5 +1,5 @@
-//! The first processes of those guests that they are asked for. For a guest's state its server looks into the guest,
-//! which may make it wait; so they are asked for beside the listings and hold none of them back.
+//! The first processes of the guests that we are asked for. To tell a guest's state its server looks into the guest, and
+//! the guest can make it wait. So these questions run beside the listings and delay none of them.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -9,40 +9,38 @@ use futures_util::{Stream, StreamExt, future, stream};
 use tokio::time::Instant;
 
 use super::api;
-use super::read::Reading;
+use super::reading::{Reading, Starts};
 use crate::servers::http::{Client, escaped};
 use crate::servers::patience::Patience;
 use crate::servers::questions::GuestName;
 
-/// So many guests are asked for at a time.
+/// Maximum number of guests that a server is asked about at the same time.
 const AT_ONCE: usize = 4;
 
-/// Guests, each with the time of its last start as its server writes it: another time, another first process.
-pub(super) type Starts = BTreeMap<GuestName, String>;
-
-/// The answers of a server that is asked for one guest after the other.
+/// The answers of a server to one round of questions.
 pub(in crate::servers) type Answers = Pin<Box<dyn Stream<Item = Answer> + Send>>;
 
 /// What a server said of one guest.
 pub(in crate::servers) struct Answer {
     guest: GuestName,
     started: String,
-    init: Option<u32>,
+    /// `None` if it did not say.
+    pid: Option<u32>,
 }
 
-/// What is known of first processes, and of whom it is to be asked.
+/// The first processes that are known, and those that are still to be asked for.
 #[derive(Default)]
 pub(in crate::servers) struct FirstProcesses {
-    /// With the time of the guest's start.
+    /// The time of the guest's start, and its first process.
     known: BTreeMap<GuestName, (String, u32)>,
-    /// Those that the last listing leaves open and that were not asked for since.
+    /// The guests that the last listing leaves open, and about which nobody was asked since.
     wanted: Starts,
-    /// How often they were asked for in vain.
-    vain: BTreeMap<GuestName, u32>,
+    /// How often the server did not answer for a guest.
+    unanswered: BTreeMap<GuestName, u32>,
 }
 
 impl FirstProcesses {
-    /// Enters what is known of the guests of a new reading, and forgets it of those that stopped or started anew.
+    /// Enters the known first processes into a new reading. Forgets those of guests that stopped or started again.
     pub(in crate::servers) fn listed(&mut self, reading: &mut Reading) {
         self.known.retain(|guest, (started, _)| match reading.starts.get(guest) {
             Some(now) => now == started,
@@ -50,16 +48,16 @@ impl FirstProcesses {
         });
         self.wanted = std::mem::take(&mut reading.starts);
         self.wanted.retain(|guest, _| match self.known.get(guest) {
-            Some((_, init)) => {
-                reading.enter_first_process(guest, *init);
+            Some((_, pid)) => {
+                reading.enter_first_process(guest, *pid);
                 false
             }
             None => true,
         });
-        self.vain.retain(|guest, _| self.wanted.contains_key(guest));
+        self.unanswered.retain(|guest, _| self.wanted.contains_key(guest));
     }
 
-    /// Asks for all that are wanted, if any are, until the time is up.
+    /// Asks for all wanted first processes, if there are any, until the time is up.
     pub(in crate::servers) fn answers(&self, client: &Client, patience: &Patience) -> Option<Answers> {
         if self.wanted.is_empty() {
             return None;
@@ -73,41 +71,40 @@ impl FirstProcesses {
                 if rest.is_zero() {
                     return None;
                 }
-                let init = init(&client, &guest, rest).await;
-                Some(Answer { guest, started, init })
+                let pid = first_process(&client, &guest, rest).await;
+                Some(Answer { guest, started, pid })
             }
         });
         Some(Box::pin(asked.buffer_unordered(AT_ONCE).filter_map(future::ready)))
     }
 
-    /// Those that were asked for in vain come after the others, so that they keep none from its turn.
+    /// Guests for which the server did not answer come last, so that each of the others gets its turn.
     fn in_turn(&self) -> Vec<(GuestName, String)> {
         let mut guests: Vec<_> = self.wanted.clone().into_iter().collect();
-        guests.sort_by_key(|(guest, _)| self.vain.get(guest).copied());
+        guests.sort_by_key(|(guest, _)| self.unanswered.get(guest).copied());
         guests
     }
 
-    /// Takes in an answer; says whether the reading is richer for it.
-    pub(in crate::servers) fn answered(&mut self, answer: Answer, reading: &mut Reading) -> bool {
-        let Answer { guest, started, init } = answer;
-        // Of a guest that started anew meanwhile it says nothing.
+    /// Takes in an answer. Returns the guest and its first process if they are new.
+    pub(in crate::servers) fn answered(&mut self, answer: Answer) -> Option<(GuestName, u32)> {
+        let Answer { guest, started, pid } = answer;
+        // The guest may have started again meanwhile: then the answer is outdated.
         if self.wanted.get(&guest) != Some(&started) {
-            return false;
+            return None;
         }
         self.wanted.remove(&guest);
-        let Some(init) = init else {
-            *self.vain.entry(guest).or_default() += 1;
-            return false;
+        let Some(pid) = pid else {
+            *self.unanswered.entry(guest).or_default() += 1;
+            return None;
         };
-        self.vain.remove(&guest);
-        reading.enter_first_process(&guest, init);
-        self.known.insert(guest, (started, init));
-        true
+        self.unanswered.remove(&guest);
+        self.known.insert(guest.clone(), (started, pid));
+        Some((guest, pid))
     }
 }
 
-/// The first process of a guest. It only helps to tell guests apart, so a server that does not say is not at fault.
-async fn init(client: &Client, (project, name): &GuestName, timeout: Duration) -> Option<u32> {
+/// The first process of a guest. It only helps to tell guests apart, so a missing answer is not an error.
+async fn first_process(client: &Client, (project, name): &GuestName, timeout: Duration) -> Option<u32> {
     let path = format!("/1.0/instances/{}/state?project={}", escaped(name), escaped(project));
     let state: api::InstanceState = client.get(&path, timeout).await.ok()?;
     u32::try_from(state.pid).ok().filter(|pid| *pid > 0)
@@ -118,13 +115,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_was_asked_for_in_vain_waits_for_the_others() {
+    fn a_guest_without_an_answer_waits_for_the_others() {
         let guest = |name: &str| ("default".to_owned(), name.to_owned());
         let mut first_processes = FirstProcesses::default();
         for name in ["a", "b", "c", "d"] {
             first_processes.wanted.insert(guest(name), String::new());
         }
-        first_processes.vain = [(guest("a"), 2), (guest("b"), 1)].into();
+        first_processes.unanswered = [(guest("a"), 2), (guest("b"), 1)].into();
         let turns: Vec<_> = first_processes.in_turn().into_iter().map(|((_, name), _)| name).collect();
         assert_eq!(turns, ["c", "d", "b", "a"]);
     }

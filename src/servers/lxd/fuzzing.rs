@@ -7,7 +7,7 @@ use hyper::StatusCode;
 use super::events::{Worth, weigh};
 use super::guest::{self, ManagedNetwork, NetworkKey};
 use super::listing::Listing;
-use super::read::Info;
+use super::reading::Info;
 use crate::model::inventory::{Guest, NicParent, ServerKind};
 use crate::servers::http;
 

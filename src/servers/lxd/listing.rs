@@ -1,5 +1,5 @@
-//! The list of a server's instances, of which only those are kept that may concern us, and no more than fit: whatever a
-//! server sends, it takes a known amount of memory.
+//! The list of a server's instances. Only instances that may concern us are kept, and only as many as there is room for:
+//! whatever a server sends, it takes a known amount of memory.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,27 +12,27 @@ use serde_json::value::RawValue;
 use super::api::{Instance, default_project};
 use crate::model::text;
 
-/// Maximum size of one item, in bytes of JSON. Some have a few hundred kilobytes of cloud-init in them, twice.
+/// Maximum size of one entry, in bytes of JSON. Some contain a few hundred kilobytes of cloud-init, twice.
 const ITEM: usize = 4 << 20;
 
-/// Maximum size of the instances that are kept while a list comes in, in bytes of memory. One takes about a kilobyte.
+/// Maximum size of the instances that are kept while a list arrives, in bytes of memory. One takes about a kilobyte.
 const KEPT: usize = 64 << 20;
 
-/// Maximum number of malformed items that are kept; of further ones only the number is known.
-const MALFORMED: usize = 1000;
+/// Maximum number of unreadable entries that are kept. Only the last of them says that there are more.
+const UNREADABLE: usize = 1000;
 
 /// The list.
 #[derive(Debug, Default)]
 pub(super) struct Listing {
-    /// Those that may be guests, by project and name; of two with the same, both.
+    /// The instances that may be guests, by project and name. Two with the same name are both kept.
     pub(super) instances: Vec<Instance>,
-    /// Those that could not be read.
-    pub(super) malformed: Vec<Unreadable>,
-    /// So many more instances there were, each behind those that are kept in the order of project and name.
+    /// The entries that could not be read.
+    pub(super) unreadable: Vec<Unreadable>,
+    /// Number of further instances. All of them come after the kept ones in the order of project and name.
     pub(super) left_out: usize,
 }
 
-/// An item that is no instance as we know them, with what could be read of it.
+/// An entry that is no instance as we know them, with the parts of it that could be read.
 #[derive(Debug)]
 pub(super) struct Unreadable {
     pub(super) project: Option<String>,
@@ -61,23 +61,23 @@ impl<'de> Visitor<'de> for ListingVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Listing, A::Error> {
-        let (mut kept, mut malformed) = (Kept::new(KEPT), Vec::new());
+        let (mut kept, mut unreadable) = (Kept::new(KEPT), Vec::new());
         while let Some(item) = list.next_element::<Box<RawValue>>()? {
             match read(item.get()) {
                 Ok(instance) if instance.may_be_guest() => kept.insert(instance),
                 Ok(_) => {}
-                Err(item) if malformed.len() < MALFORMED => malformed.push(item),
-                Err(_) => malformed[MALFORMED - 1] = Unreadable::unknown("there are many more".to_owned()),
+                Err(item) if unreadable.len() < UNREADABLE => unreadable.push(item),
+                Err(_) => unreadable[UNREADABLE - 1] = Unreadable::unknown("there are many more".to_owned()),
             }
         }
-        Ok(Listing { instances: kept.instances.into_values().collect(), malformed, left_out: kept.left_out })
+        Ok(Listing { instances: kept.instances.into_values().collect(), unreadable, left_out: kept.left_out })
     }
 }
 
 /// The first instances in the order of project and name, as many as there is room for.
 struct Kept {
     room: usize,
-    /// The number tells apart those with the same name.
+    /// The number distinguishes instances of the same name.
     instances: BTreeMap<(String, String, usize), Instance>,
     left_out: usize,
     seen: usize,
@@ -92,7 +92,7 @@ impl Kept {
         let size = Kept::size(&instance);
         let key = (instance.project.clone(), instance.name.clone(), self.seen);
         self.seen += 1;
-        // What was left out once stays out, though there may be room again for smaller ones.
+        // Whatever comes after an instance that was left out is left out too, even if there is room for a smaller one again.
         if self.left_out > 0 && self.instances.last_key_value().is_none_or(|(last, _)| *last < key) {
             self.left_out += 1;
             return;
@@ -152,15 +152,15 @@ mod tests {
         let list = format!(
             r#"[{{"name":"a","profiles":null,"new":1,{nic}}},{{"name":"b","expanded_devices":7}},{{"x":1}},5,{{"name":"c",{nic}}}]"#
         );
-        let Listing { instances, malformed, left_out } = serde_json::from_str(&list).unwrap();
+        let Listing { instances, unreadable, left_out } = serde_json::from_str(&list).unwrap();
         assert_eq!(instances.iter().map(|instance| &instance.name).collect::<Vec<_>>(), ["a", "c"]);
-        assert_eq!(malformed.len(), 3);
+        assert_eq!(unreadable.len(), 3);
         assert_eq!(
-            (malformed[0].name.as_deref(), malformed[0].project.as_deref()),
+            (unreadable[0].name.as_deref(), unreadable[0].project.as_deref()),
             (Some("b"), Some("default"))
         );
-        assert_eq!(malformed[1].name, None);
-        assert!(malformed[2].why.contains("invalid type"), "{}", malformed[2].why);
+        assert_eq!(unreadable[1].name, None);
+        assert!(unreadable[2].why.contains("invalid type"), "{}", unreadable[2].why);
         assert_eq!(left_out, 0);
     }
 
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn instances_that_are_none_of_our_business_are_not_kept() {
+    fn instances_without_a_macvlan_nic_are_not_kept() {
         let kept = |device: Value| {
             let list = json!([{"name": "c", "expanded_devices": {"n": device}}]);
             serde_json::from_value::<Value>(list)
@@ -189,25 +189,25 @@ mod tests {
 
     #[test]
     fn malformed_and_oversized_items_take_no_more_than_others() {
-        let list = vec![json!({"name": ""}); MALFORMED + 500];
+        let list = vec![json!({"name": ""}); UNREADABLE + 500];
         let listing: Listing = serde_json::from_str(&json!(list).to_string()).unwrap();
-        assert_eq!(listing.malformed.len(), MALFORMED);
-        assert!(listing.malformed[MALFORMED - 1].why.contains("many more"));
+        assert_eq!(listing.unreadable.len(), UNREADABLE);
+        assert!(listing.unreadable[UNREADABLE - 1].why.contains("many more"));
         let large = json!([{"name": "c", "config": {"user.x": "x".repeat(ITEM)}}]);
         let listing: Listing = serde_json::from_str(&large.to_string()).unwrap();
         assert_eq!(
-            (&*listing.malformed[0].why, &listing.malformed[0].name),
+            (&*listing.unreadable[0].why, &listing.unreadable[0].name),
             ("it takes more than 4 MiB", &None)
         );
-        // An error quotes what it does not like.
+        // An error quotes the text that it complains about.
         let quoting = json!([{"name": "c", "expanded_devices": "x".repeat(ITEM / 2)}]);
         let listing: Listing = serde_json::from_str(&quoting.to_string()).unwrap();
-        assert!(listing.malformed[0].why.len() < 2000);
+        assert!(listing.unreadable[0].why.len() < 2000);
     }
 
-    /// Whatever their order.
+    /// In whatever order they arrive.
     #[test]
-    fn the_first_by_name_are_kept_where_there_is_no_room_for_all() {
+    fn the_first_by_name_are_kept_if_there_is_no_room_for_all() {
         let instance = |number: usize| -> Instance {
             serde_json::from_value(json!({"name": format!("c{number:03}")})).unwrap()
         };

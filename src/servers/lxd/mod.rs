@@ -5,7 +5,8 @@
 //! | `api` | the part of their JSON that we read |
 //! | `listing` | the list of instances, within bounds |
 //! | `guest` | an instance's JSON → a guest |
-//! | `read` | one complete reading of a server |
+//! | `read` | reads a server once, completely |
+//! | `reading` | what such a reading says |
 //! | `events` | the event stream, and what an event means for us |
 //! | `first_process` | the first processes of the guests that we are asked for |
 //! | `running` | whether a server runs, so that connecting does not start a stopped one |
@@ -23,4 +24,5 @@ pub mod fuzzing;
 mod guest;
 mod listing;
 pub(super) mod read;
+pub(super) mod reading;
 pub(super) mod running;

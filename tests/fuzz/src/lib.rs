@@ -71,7 +71,7 @@ fn served() -> Inventory {
         guests: fuzzing::guests(answer).ok(),
         members: std::collections::BTreeMap::new(),
     };
-    Inventory { servers: [(ServerId("lxd".to_owned()), server)].into() }
+    Inventory { servers: [(ServerId("lxd".to_owned()), server.into())].into() }
 }
 
 /// A configuration file. What is accepted is shown in words that mean the same.
