@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot read the sources must fail")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -18,15 +18,30 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("commands", &["cli", "daemon", "kernel", "servers", "reconcile", "config", "model"]),
 ];
 
-/// Crates that must not leave one room.
-const CONFINED: &[(&str, &str)] = &[
-    ("netlink_packet_route", "kernel"),
-    ("netlink_packet_core", "kernel"),
-    ("netlink_sys", "kernel"),
-    ("rtnetlink", "kernel"),
-    ("tokio_tungstenite", "servers"),
-    ("clap", "cli"),
+/// Crates, and the rooms that alone may use them.
+const CONFINED: &[(&str, &[&str])] = &[
+    ("netlink_packet_route", &["kernel"]),
+    ("netlink_packet_core", &["kernel"]),
+    ("netlink_sys", &["kernel"]),
+    ("rtnetlink", &["kernel"]),
+    ("nix", &["kernel", "servers", "daemon", "commands"]),
+    ("rustix", &["kernel", "commands"]),
+    ("tokio_tungstenite", &["servers"]),
+    ("reqwest", &["servers", "commands"]),
+    ("hyper", &["servers", "daemon"]),
+    ("hyper_util", &["daemon"]),
+    ("http_body_util", &["daemon"]),
+    ("sd_notify", &["daemon"]),
+    ("serde_json", &["servers", "kernel", "daemon", "commands"]),
+    ("toml", &["config"]),
+    ("strsim", &["config"]),
+    ("clap", &["cli"]),
+    ("tracing_subscriber", &["commands"]),
+    ("tracing_appender", &["commands"]),
 ];
+
+/// Rooms in which no file imports from another that imports from it, by whatever detour.
+const WITHOUT_CIRCLES: &[&str] = &["servers"];
 
 /// The files below a folder, save those that hold unit tests alone: `tests.rs`, and what is in `tests/`.
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -87,15 +102,90 @@ fn every_room_imports_only_from_the_rooms_below_it() {
 }
 
 #[test]
-fn netlink_stays_in_the_kernel_room_and_websockets_in_the_servers() {
+fn crates_stay_in_their_rooms() {
     let mut paths = Vec::new();
     sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut paths);
+    let mut used = BTreeSet::new();
     for path in paths {
         let Some(room) = room_of(&path) else { continue };
         let code = code_of(&path);
-        for (name, home) in CONFINED {
-            let uses = code.contains(&format!("{name}::"));
-            assert!(!uses || room == *home, "{} uses {name}, which belongs into {home}/", path.display());
+        for (name, homes) in CONFINED.iter().filter(|(name, _)| names_crate(&code, name)) {
+            assert!(
+                homes.contains(&room.as_str()),
+                "{} uses {name}, which stays in {homes:?}",
+                path.display()
+            );
+            used.insert((*name, room.clone()));
+        }
+    }
+    let allowed =
+        CONFINED.iter().flat_map(|(name, homes)| homes.iter().map(|home| (*name, (*home).to_owned())));
+    assert_eq!(used, allowed.collect(), "a room is on the list of a crate that it does not use");
+}
+
+/// Whether a text has a path that begins with this crate.
+fn names_crate(code: &str, name: &str) -> bool {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+    code.match_indices(&format!("{name}::")).any(|(at, _)| !code[..at].ends_with(is_part))
+}
+
+/// A file of a room, as the path of its module below the room: `lxd::read`, or nothing for the room's own `mod.rs`.
+fn module_of(room: &Path, path: &Path) -> Vec<String> {
+    let inside = path.strip_prefix(room).unwrap().with_extension("");
+    let mut parts: Vec<String> = inside.iter().map(|part| part.to_str().unwrap().to_owned()).collect();
+    parts.pop_if(|last| last == "mod");
+    parts
+}
+
+/// The paths that a text names after this prefix; of a list in braces each.
+fn paths_after<'a>(code: &'a str, prefix: &'a str) -> impl Iterator<Item = Vec<String>> + 'a {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+    let starts = code.match_indices(prefix).filter(move |(at, _)| !code[..*at].ends_with(is_part));
+    starts.flat_map(move |(at, _)| {
+        let rest = &code[at + prefix.len()..];
+        let list = rest.strip_prefix('{').and_then(|rest| rest.split_once('}')).map(|(list, _)| list);
+        let paths: Vec<&str> = list.map_or(vec![rest], |list| list.split(',').map(str::trim).collect());
+        paths.into_iter().map(move |path| {
+            let path: &str = path.split(|c| !is_part(c)).next().unwrap();
+            path.split("::").filter(|part| !part.is_empty()).map(str::to_owned).collect()
+        })
+    })
+}
+
+/// The files of a room, each with the others that it imports from.
+fn imports_within(name: &str) -> BTreeMap<Vec<String>, BTreeSet<Vec<String>>> {
+    let room = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(name);
+    let mut paths = Vec::new();
+    sources(&room, &mut paths);
+    let modules: BTreeSet<Vec<String>> = paths.iter().map(|path| module_of(&room, path)).collect();
+    // The module that an item's path leads into: the longest part of it that is one.
+    let module_in = |path: Vec<String>| {
+        (0..=path.len()).rev().map(|end| path[..end].to_vec()).find(|part| modules.contains(part))
+    };
+    let imports = paths.iter().map(|path| {
+        let (own, code) = (module_of(&room, path), code_of(path));
+        let within = |base: &[String], prefix: &str| -> Vec<Vec<String>> {
+            paths_after(&code, prefix).map(|rest| [base, &rest].concat()).collect()
+        };
+        let above = own.len().checked_sub(1).map_or(vec![], |end| within(&own[..end], "super::"));
+        let named = [within(&[], &format!("crate::{name}::")), within(&own, "self::"), above].concat();
+        let others = named.into_iter().filter_map(module_in).filter(|other| *other != own).collect();
+        (own, others)
+    });
+    imports.collect()
+}
+
+#[test]
+fn no_file_imports_from_itself_by_a_detour() {
+    for room in WITHOUT_CIRCLES {
+        let imports = imports_within(room);
+        assert!(imports.values().map(BTreeSet::len).sum::<usize>() > imports.len(), "{imports:?}");
+        for file in imports.keys() {
+            let (mut reached, mut next) = (BTreeSet::new(), vec![file]);
+            while let Some(from) = next.pop() {
+                next.extend(imports[from].iter().filter(|to| reached.insert((*to).clone())));
+            }
+            assert!(!reached.contains(file), "{room}::{} is in a circle: {imports:#?}", file.join("::"));
         }
     }
 }

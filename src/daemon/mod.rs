@@ -176,7 +176,7 @@ impl Daemon {
         let began = Instant::now();
         while began.elapsed() < TURN {
             if self.dirty {
-                self.kernel.locate(self.inventory.inits());
+                self.kernel.locate(self.inventory.homes());
             }
             let mut changes = self.kernel.drain();
             if changes.all {

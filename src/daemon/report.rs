@@ -63,7 +63,7 @@ fn servers(inventory: &Inventory) -> Vec<ServerStatus> {
             ServerStatus {
                 id: id.0.clone(),
                 kind: server.kind,
-                socket: server.socket.clone(),
+                socket: server.place.clone(),
                 version: server.version.clone(),
                 name: server.name.clone(),
                 state: server.state,

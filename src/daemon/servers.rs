@@ -41,8 +41,8 @@ impl Followed {
 }
 
 impl Servers {
-    /// Follows the servers of a configuration. Those that are already followed go on undisturbed, and those that are no
-    /// longer configured are forgotten.
+    /// Follows the servers of a configuration. Those that are already followed go on undisturbed, and those
+    /// that are no longer configured are forgotten.
     pub(super) fn follow(&mut self, configured: &[PathBuf], inventory: &mut Inventory) {
         let targets = servers::targets(configured, |name| std::env::var_os(name));
         self.0.retain(|id, followed| {
@@ -88,7 +88,8 @@ impl Servers {
         }
     }
 
-    /// The children of these guests cannot be told apart by their MACs. Their servers shall tell their first processes.
+    /// The children of these guests cannot be told apart by their MACs. Their servers shall tell their first
+    /// processes.
     pub(super) fn ask_first_processes(&self, guests: &BTreeSet<GuestKey>) {
         for (id, followed) in &self.0 {
             let its = guests.iter().filter(|guest| guest.server == *id);

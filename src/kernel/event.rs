@@ -240,8 +240,8 @@ impl State {
             return Ok(());
         };
         self.marks.touched(Slice::Namespaces);
-        if !self.wanted_inits.is_empty() {
-            self.marks.mark(Slice::Inits);
+        if !self.wanted_homes.is_empty() {
+            self.marks.mark(Slice::Homes);
         }
         if message.kind == libc::RTM_NEWNSID {
             self.marks.mark(Slice::Namespace(id));

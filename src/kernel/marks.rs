@@ -73,7 +73,7 @@ impl Marks {
     /// by bit.
     pub(super) fn mark_everything(&mut self) {
         self.mark_host();
-        self.now.extend([Slice::Filter, Slice::Namespaces, Slice::Inits]);
+        self.now.extend([Slice::Filter, Slice::Namespaces, Slice::Homes]);
     }
 
     /// Events that tell of these slices were lost: they are to be read again, at once or after a pause since the last loss.

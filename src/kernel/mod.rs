@@ -64,6 +64,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::{TimeVal, TimeValLike};
 use nix::time::ClockId;
 
+use crate::model::inventory::Home;
 use crate::model::neighbours::NeighbourTable;
 use crate::model::snapshot::Netns;
 use crate::model::{Changes, LinkIndex, NetnsId, Snapshot};
@@ -218,11 +219,11 @@ impl Kernel {
         }
     }
 
-    /// From now on the snapshot has the namespaces of these processes.
-    pub fn locate(&mut self, processes: BTreeSet<u32>) {
-        if processes != self.state.wanted_inits {
-            self.state.wanted_inits = processes;
-            self.state.marks.mark(Slice::Inits);
+    /// From now on the snapshot has the namespaces of these homes.
+    pub fn locate(&mut self, homes: BTreeSet<Home>) {
+        if homes != self.state.wanted_homes {
+            self.state.wanted_homes = homes;
+            self.state.marks.mark(Slice::Homes);
         }
     }
 

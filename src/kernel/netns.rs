@@ -1,6 +1,9 @@
 //! Network namespaces by the ids that the host's namespace has given them.
 
 use std::collections::BTreeSet;
+use std::fs::OpenOptions;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
 
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
@@ -10,6 +13,7 @@ use super::error::Fault;
 use super::request::Requests;
 use super::wire::{Attributes, Malformed, Message, netns_of};
 use crate::model::NetnsId;
+use crate::model::inventory::Home;
 
 /// The kernel's dump ends early, with its first datagram: after the lowest 134 ids on Linux 6.18, or more where a larger
 /// datagram was read before. A list shorter than this is whole.
@@ -52,12 +56,25 @@ pub(super) fn own(requests: &mut Requests) -> Result<NetnsId, Fault> {
     requests.ask(RouteNetlinkMessage::GetNsId(message(vec![pid])), read)
 }
 
-/// The id of the namespace of a process; `None` where there is no such process, or its namespace has none.
-pub(super) fn of_process(requests: &mut Requests, pid: u32) -> Result<Option<NetnsId>, Fault> {
-    let question = RouteNetlinkMessage::GetNsId(message(vec![NsidAttribute::Pid(pid)]));
-    match requests.ask(question, read) {
+/// The id of the namespace of a guest. `None` if there is no such process or file, or if its namespace has no id.
+pub(super) fn of_home(requests: &mut Requests, home: &Home) -> Result<Option<NetnsId>, Fault> {
+    // Open until the kernel has answered.
+    let file;
+    let namespace = match home {
+        Home::Pid(pid) => NsidAttribute::Pid(*pid),
+        Home::File(path) => {
+            // Without waiting for the other end if it is a pipe.
+            let opened = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path);
+            let Ok(opened) = opened else { return Ok(None) };
+            file = opened;
+            NsidAttribute::Fd(file.as_raw_fd().unsigned_abs())
+        }
+        Home::Unknown => return Ok(None),
+    };
+    match requests.ask(RouteNetlinkMessage::GetNsId(message(vec![namespace])), read) {
         Ok(id) => Ok(Some(id).filter(|id| *id >= NetnsId::FIRST)),
-        Err(Fault::Refused { errno: Errno::ESRCH | Errno::ENOENT, .. }) => Ok(None),
+        // The last is said of a file that is no namespace.
+        Err(Fault::Refused { errno: Errno::ESRCH | Errno::ENOENT | Errno::EINVAL, .. }) => Ok(None),
         Err(fault) => Err(fault),
     }
 }

@@ -43,7 +43,7 @@ impl State {
             }
             Slice::Filter => self.read_filter(),
             Slice::Namespaces => self.read_namespaces(requests),
-            Slice::Inits => self.read_inits(requests),
+            Slice::Homes => self.read_homes(requests),
             Slice::Namespace(id) => self.unless_gone(requests, id, |state, requests| {
                 let (found, shortfall) = state.children(requests, id)?;
                 state.put_namespace(id, found);
@@ -172,14 +172,14 @@ impl State {
         Ok(())
     }
 
-    fn read_inits(&mut self, requests: &mut Requests) -> Result<(), Fault> {
-        let mut inits = BTreeMap::new();
-        for pid in &self.wanted_inits {
-            let id = netns::of_process(requests, *pid)?.filter(|id| *id != self.own_id);
-            inits.extend(id.map(|id| (*pid, Netns::Id(id))));
+    fn read_homes(&mut self, requests: &mut Requests) -> Result<(), Fault> {
+        let mut homes = BTreeMap::new();
+        for home in &self.wanted_homes {
+            let id = netns::of_home(requests, home)?.filter(|id| *id != self.own_id);
+            homes.extend(id.map(|id| (home.clone(), Netns::Id(id))));
         }
-        self.changes.all |= inits != self.snapshot.inits;
-        self.snapshot.inits = inits;
+        self.changes.all |= homes != self.snapshot.homes;
+        self.snapshot.homes = homes;
         Ok(())
     }
 

@@ -22,7 +22,7 @@ pub(super) enum Slice {
     /// Which namespaces have an id; and then each of them.
     Namespaces,
     /// The namespaces of the processes that were asked for.
-    Inits,
+    Homes,
     /// All children in one namespace, with their addresses.
     Namespace(NetnsId),
     /// One link in one namespace, with its master and the addresses of both if it is a child.
@@ -84,7 +84,7 @@ impl fmt::Display for Slice {
             Slice::Tables => f.write_str("the sizes of the neighbour tables"),
             Slice::Filter => f.write_str("the filters of the shims"),
             Slice::Namespaces => f.write_str("the list of namespaces"),
-            Slice::Inits => f.write_str("the namespaces of guests' first processes"),
+            Slice::Homes => f.write_str("the namespaces of guests"),
             Slice::Namespace(id) => write!(f, "namespace {id}"),
             Slice::Child(id, index) => write!(f, "link {index} of namespace {id}"),
             Slice::ChildAddresses(id, index, _) => {

@@ -66,7 +66,7 @@ impl Source {
                 Slice::Neighbours,
                 Slice::Proxies,
                 Slice::Namespaces,
-                Slice::Inits,
+                Slice::Homes,
             ],
             Source::Here => {
                 &[Slice::Routes, Slice::Rules, Slice::Neighbours, Slice::Proxies, Slice::Settings]

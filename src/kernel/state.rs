@@ -10,6 +10,7 @@ use super::next_hop::NextHops;
 use super::shortfall::Shortfall;
 use super::slice::Slice;
 use super::{address, filter, link, setting};
+use crate::model::inventory::Home;
 use crate::model::neighbours::NeighbourTable;
 use crate::model::snapshot::{AddressKey, Child, ChildKey, GuestAddress, HostAddress, Link, LinkKind, Netns};
 use crate::model::{Changes, LinkIndex, NetnsId, Snapshot};
@@ -23,7 +24,7 @@ pub(super) struct State {
     /// The host's namespace in its own table of netns ids.
     pub(super) own_id: NetnsId,
     /// The processes whose namespaces are wanted.
-    pub(super) wanted_inits: BTreeSet<u32>,
+    pub(super) wanted_homes: BTreeSet<Home>,
     pub(super) filters: filter::Filters,
     /// What the snapshot lacks, by namespace.
     pub(super) shortfalls: BTreeMap<Netns, Shortfall>,

@@ -71,10 +71,10 @@ impl Inventory {
         self.servers.values().all(|server| server.guests.is_some() || server.state == ServerState::Absent)
     }
 
-    /// The first processes of the guests of which they are known.
-    pub fn inits(&self) -> BTreeSet<u32> {
+    /// The homes of all guests, as far as they are known.
+    pub fn homes(&self) -> BTreeSet<Home> {
         let guests = self.servers.values().flat_map(|server| server.guests.iter().flatten());
-        guests.filter_map(|guest| guest.init).collect()
+        guests.map(|guest| &guest.home).filter(|home| **home != Home::Unknown).cloned().collect()
     }
 
     /// All guests of all servers, in the order of their keys.
@@ -88,8 +88,8 @@ impl Inventory {
 /// One server and the last complete listing that it gave.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Server {
-    /// The socket that it is, or would be, reached at.
-    pub socket: PathBuf,
+    /// Where it is, or would be, reached: the path of its socket.
+    pub place: String,
     /// LXD or Incus; `None` until it has answered once, where its place does not tell.
     pub kind: Option<ServerKind>,
     /// Its version, as it says.
@@ -100,14 +100,15 @@ pub struct Server {
     pub state: ServerState,
     /// What is wrong, or what we wait for, in a sentence.
     pub message: Option<String>,
-    /// The members of its cluster, itself included, by their addresses as far as they are known.
-    pub members: BTreeMap<IpAddr, String>,
+    /// The machines that it works together with, itself included, by their addresses as far as they are
+    /// known. No guest may have one of these addresses.
+    pub peers: BTreeMap<IpAddr, String>,
     /// Its local guests that have a macvlan NIC, sorted by project and name. `None` if it never answered;
     /// kept as it was while the server is away.
     pub guests: Option<Vec<Guest>>,
 }
 
-/// The two servers that we know.
+/// The kinds of servers that we know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ServerKind {
@@ -142,9 +143,9 @@ pub struct Guest {
     pub kind: GuestKind,
     /// Whether it runs.
     pub power: Power,
-    /// Its first process, as the host numbers it, if that was asked for: where its MAC does not tell which child is
-    /// which NIC, its namespace does.
-    pub init: Option<u32>,
+    /// Where its network namespace is found. If a MAC does not tell which child is which NIC, the namespace
+    /// does.
+    pub home: Home,
     /// The profiles that it uses.
     pub profiles: Vec<String>,
     /// What `user.macvlan-shim.enabled` says.
@@ -158,6 +159,17 @@ impl Guest {
     pub fn key(&self, server: &ServerId) -> GuestKey {
         GuestKey { server: server.clone(), project: self.project.clone(), name: self.name.clone() }
     }
+}
+
+/// Where a guest's network namespace is found on this host.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Home {
+    /// It is the namespace of this process, the guest's first, as the host numbers it.
+    Pid(u32),
+    /// This file holds it, as those in `/run/netns` do.
+    File(PathBuf),
+    /// Nobody has told, or nobody was asked.
+    Unknown,
 }
 
 /// Container or VM.
@@ -196,8 +208,8 @@ pub enum OptOut {
 pub struct Nic {
     /// The device's name, such as `eth0`.
     pub name: String,
-    /// The name that a container starts with its link under: the device's `name`, else `volatile.<nic>.name`, else the
-    /// device's own.
+    /// The name that a container starts with its link under: the device's `name`, else `volatile.<nic>.name`,
+    /// else the device's own.
     pub link: String,
     /// `hwaddr`, else `volatile.<nic>.hwaddr`; `None` before the first start.
     pub mac: Option<Mac>,

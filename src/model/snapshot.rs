@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 
 use ipnet::{IpNet, Ipv4Net};
 
-use super::inventory::Mode;
+use super::inventory::{Home, Mode};
 use super::names;
 pub use super::routing::{Action, Hop, RouteKey, RouteKind, Routing, Rule, Way, is_host};
 pub use super::setting::Setting;
@@ -38,8 +38,8 @@ pub struct Snapshot {
     pub settings: BTreeMap<LinkIndex, BTreeMap<Setting, i64>>,
     /// The filters of our shims.
     pub filter: Filter,
-    /// The namespaces of the processes that were asked for ([`crate::kernel::Kernel::locate`]), by process id.
-    pub inits: BTreeMap<u32, Netns>,
+    /// The namespaces of the homes that were asked for ([`crate::kernel::Kernel::locate`]).
+    pub homes: BTreeMap<Home, Netns>,
     /// The macvlan children of the host's links: those in the host's own namespace (ours not) and those
     /// in the namespaces of guests.
     pub children: BTreeMap<ChildKey, Child>,

@@ -1,7 +1,6 @@
 //! The contract of `status --json`: keys may be added, never renamed.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -33,7 +32,7 @@ pub struct Status {
 pub struct ServerStatus {
     pub id: String,
     pub kind: Option<ServerKind>,
-    pub socket: PathBuf,
+    pub socket: String,
     pub version: Option<String>,
     pub name: Option<String>,
     pub state: ServerState,

@@ -76,7 +76,7 @@ struct PreferredSource {
 impl HostFacts {
     /// Gathers them.
     pub fn gather(config: &Config, inventory: &Inventory, snapshot: &Snapshot, memory: &Memory) -> HostFacts {
-        let members = inventory.servers.values().flat_map(|server| server.members.clone());
+        let members = inventory.servers.values().flat_map(|server| server.peers.clone());
         let given = config.parents.values().filter_map(|parent| parent.addresses.as_ref());
         let given = given.chain([&config.shim.addresses]).flatten().copied();
         // Ours are there because the configuration gives them, or about to go.

@@ -29,7 +29,7 @@ pub fn join(ground: &Ground<'_>, inventory: &Inventory, before: &Joins, homes: &
         }
     };
 
-    let lives_in = |guest: &Guest| ground.snapshot.inits.get(&guest.init?).copied();
+    let lives_in = |guest: &Guest| ground.snapshot.homes.get(&guest.home).copied();
     // Root in a guest can give any MAC to what is in its namespace, also that of a guest which is away just now. So what
     // is in another guest's namespace is not taken by its MAC, unless the first process tells that the guest lives there:
     // namespaces are numbered anew at once.
@@ -103,7 +103,7 @@ pub fn homes(ground: &Ground<'_>, inventory: &Inventory, joins: &Joins, before: 
         homes.entry(child.netns).or_insert_with(|| nic.guest.clone());
     }
     for RunningNic { key, guest, .. } in running_nics(inventory) {
-        let home = guest.init.and_then(|init| ground.snapshot.inits.get(&init));
+        let home = ground.snapshot.homes.get(&guest.home);
         if let Some(netns) = home.filter(|netns| homes.contains_key(netns)) {
             homes.insert(*netns, key.guest);
         }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use super::ground::Ground;
 use super::join::Joins;
-use crate::model::inventory::{Inventory, Mode, ServerKind};
+use crate::model::inventory::{Guest, Inventory, Mode, ServerKind};
 use crate::model::snapshot::{Child, ChildKey, Netns};
 use crate::model::status::Problem;
 use crate::model::{GuestKey, Mac, NicKey};
@@ -43,13 +43,13 @@ pub(super) fn problems(ground: &Ground<'_>, inventory: &Inventory, joins: &Joins
     listeners.into_iter().filter_map(problem).collect()
 }
 
-/// The guest whose namespace this is, by one of its NICs or by its first process.
+/// The guest whose namespace this is, by one of its NICs or by its home.
 fn guest_in(ground: &Ground<'_>, inventory: &Inventory, joins: &Joins, netns: Netns) -> Option<GuestKey> {
     let by_nic = joins.iter().find(|(_, child)| child.netns == netns).map(|(nic, _)| nic.guest.clone());
-    let lives_there = |pid: u32| ground.snapshot.inits.get(&pid) == Some(&netns);
-    let by_init = || inventory.guests().filter(|(_, guest)| guest.init.is_some_and(lives_there));
+    let lives_there = |guest: &Guest| ground.snapshot.homes.get(&guest.home) == Some(&netns);
+    let by_home = || inventory.guests().filter(|(_, guest)| lives_there(guest));
     // Two may name one process for a moment, because process ids are used again.
-    by_nic.or_else(|| by_init().map(|(key, _)| key).min())
+    by_nic.or_else(|| by_home().map(|(key, _)| key).min())
 }
 
 /// One of its NICs, that its root has put into this mode before anybody knew it.

@@ -52,7 +52,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::model::inventory::{Guest, Mode, Nic, NicParent, OptOut, Power};
+    use crate::model::inventory::{Guest, Home, Mode, Nic, NicParent, OptOut, Power};
     use crate::model::{GuestKey, LinkIndex, Mac, NetnsId, NicKey};
 
     const OWN: Mac = Mac([0x00, 0x16, 0x3e, 0, 0, 1]);
@@ -92,19 +92,19 @@ mod tests {
             name: "c1".into(),
             kind: GuestKind::Container,
             power: Power::Stopped,
-            init: None,
+            home: Home::Unknown,
             profiles: vec![],
             opt: OptOut::In,
             nics: vec![nic],
         };
         let server = |state, guests| Server {
-            socket: "/s".into(),
+            place: "/s".into(),
             kind: None,
             version: None,
             name: None,
             state,
             message: None,
-            members: BTreeMap::new(),
+            peers: BTreeMap::new(),
             guests,
         };
         let servers = [

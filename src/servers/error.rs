@@ -7,17 +7,17 @@ use std::path::Path;
 
 use nix::unistd::{Gid, Group};
 
-/// How many characters of a strange answer are shown.
+/// Maximum number of characters shown of an answer that we do not understand.
 const EXCERPT: usize = 120;
 
-/// What went wrong.
+/// The error.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum ServerError {
     /// The server is not there.
     Absent(String),
-    /// It is there, but no use.
+    /// It is there, but of no use.
     Failed(String),
-    /// It answered one request with an error; other requests may do well.
+    /// It answered one request with an error. Other requests may succeed.
     Refused(String),
     /// The event stream ended, or fell silent.
     Lost(String),
@@ -53,7 +53,7 @@ impl ServerError {
     }
 }
 
-/// The socket's own group is the one that its server admits.
+/// The server admits the group that its socket belongs to.
 fn who_may(socket: &Path) -> String {
     let group = socket.metadata().ok().map(|metadata| Gid::from_raw(metadata.gid()));
     match group.and_then(|gid| Group::from_gid(gid).ok().flatten()) {
@@ -62,7 +62,7 @@ fn who_may(socket: &Path) -> String {
     }
 }
 
-/// The beginning of an answer that we do not understand, fit for one line of a log.
+/// The beginning of an answer that we do not understand, printable and in one line.
 pub(super) fn excerpt(answer: &[u8]) -> String {
     let text = String::from_utf8_lossy(answer.get(..EXCERPT * 4).unwrap_or(answer));
     let mut start: String = text.chars().take(EXCERPT).flat_map(char::escape_debug).collect();

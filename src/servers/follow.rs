@@ -65,7 +65,7 @@ impl Follower {
             Ok(socket) => socket,
             Err(error) => return as_failed(&server, &error),
         };
-        server.socket.clone_from(&socket);
+        server.place = socket.display().to_string();
         match self.read_at(&socket).await {
             Ok(reading) => as_read(&server, &reading),
             Err(error) => as_failed(&server, &error),
@@ -77,8 +77,8 @@ impl Follower {
         read::read(client, self.patience.clone(), None, None, BTreeSet::new()).await
     }
 
-    /// Follows the server. The receiver always has its newest value, at first that of a server of which nothing has been
-    /// heard. The future does the work, and ends when no receiver is left.
+    /// Follows the server. The receiver always has its newest value, at first that of a server of which
+    /// nothing has been heard. The future does the work, and ends when no receiver is left.
     pub fn follow(
         self,
         questions: Arc<Questions>,
@@ -131,8 +131,8 @@ impl Follower {
         }
     }
 
-    /// A server that systemd was told to stop closes its event stream first. If we connected before it has ended, systemd
-    /// might start it again. So nothing cuts this wait short.
+    /// A server that systemd was told to stop closes its event stream first. If we connected before it has
+    /// ended, systemd might start it again. So nothing cuts this wait short.
     async fn let_it_end(&self, known: &Known) {
         let Some(pid) = known.reading.as_ref().map(|reading| reading.info.pid) else { return };
         let until = Instant::now() + self.patience.farewell;

@@ -1,4 +1,4 @@
-//! One request, one connection: nothing is kept open, since a connection that says nothing blocks the server.
+//! One request, one connection. No connection is kept open, because a silent one blocks LXD and Incus.
 
 use std::error::Error;
 use std::io::{self, BufReader, Read};
@@ -15,11 +15,11 @@ use super::error::{ServerError, excerpt};
 use super::patience::Patience;
 use crate::model::names::PROGRAM;
 
-/// From this size on, in bytes, an answer is decoded in another thread, for others wait for ours; and while it comes
-/// in, for the list of a thousand instances has megabytes.
+/// Size in bytes from which an answer is decoded in another thread, because everything else waits for ours.
+/// It is decoded while it arrives, because the list of a thousand instances has megabytes.
 const LARGE: usize = 64 << 10;
 
-/// So many pieces of an answer wait to be decoded.
+/// Maximum number of pieces of an answer that wait to be decoded.
 const PIECES: usize = 4;
 
 /// Speaks to one server.
@@ -27,9 +27,9 @@ const PIECES: usize = 4;
 pub(super) struct Client {
     http: reqwest::Client,
     socket: PathBuf,
-    /// The longest list of instances, and the longest other answer.
-    longest_list: usize,
-    longest: usize,
+    /// Maximum length of a list of guests, and of any other answer, in bytes.
+    max_list: usize,
+    max_answer: usize,
 }
 
 impl Client {
@@ -42,16 +42,16 @@ impl Client {
             .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| ServerError::Failed(format!("{PROGRAM} cannot make an HTTP client: {error}")))?;
-        let (longest_list, longest) = (patience.max_list, patience.max_answer);
-        Ok(Client { http, socket: socket.to_owned(), longest_list, longest })
+        let (max_list, max_answer) = (patience.max_list, patience.max_answer);
+        Ok(Client { http, socket: socket.to_owned(), max_list, max_answer })
     }
 
-    /// `GET path`; the metadata of the answer.
+    /// `GET path`. Returns the metadata of the answer.
     pub(super) async fn get<T>(&self, path: &str, timeout: Duration) -> Result<T, ServerError>
     where
         T: DeserializeOwned + Send + 'static,
     {
-        self.fetch(path, timeout, self.longest).await
+        self.fetch(path, timeout, self.max_answer).await
     }
 
     /// The same for a list of guests, which may be long.
@@ -59,10 +59,10 @@ impl Client {
     where
         T: DeserializeOwned + Send + 'static,
     {
-        self.fetch(path, timeout, self.longest_list).await
+        self.fetch(path, timeout, self.max_list).await
     }
 
-    async fn fetch<T>(&self, path: &str, timeout: Duration, longest: usize) -> Result<T, ServerError>
+    async fn fetch<T>(&self, path: &str, timeout: Duration, max: usize) -> Result<T, ServerError>
     where
         T: DeserializeOwned + Send + 'static,
     {
@@ -73,16 +73,16 @@ impl Client {
         let mut length = 0;
         let mut start = Vec::new();
         while start.len() <= LARGE {
-            match self.piece(path, timeout, &mut response, &mut length, longest).await? {
+            match self.piece(path, timeout, &mut response, &mut length, max).await? {
                 Some(piece) => start.extend_from_slice(&piece),
                 None => return decode(&place, status, &start),
             }
         }
         let (sender, rest) = mpsc::channel(PIECES);
         let decoding = tokio::task::spawn_blocking(move || decode_long(&place, status, start.into(), rest));
-        while let Some(piece) = self.piece(path, timeout, &mut response, &mut length, longest).await? {
+        while let Some(piece) = self.piece(path, timeout, &mut response, &mut length, max).await? {
             if sender.send(piece).await.is_err() {
-                break; // what came does not please: the verdict is there
+                break; // it is decoded already, with an error
             }
         }
         drop(sender);
@@ -90,19 +90,19 @@ impl Client {
         decoding.await.map_err(crashed)?
     }
 
-    /// The next piece of an answer of which `length` bytes have come so far.
+    /// The next piece of an answer. `length` bytes of it have arrived so far.
     async fn piece(
         &self,
         path: &str,
         timeout: Duration,
         response: &mut Response,
         length: &mut usize,
-        longest: usize,
+        max: usize,
     ) -> Result<Option<Bytes>, ServerError> {
         let piece = response.chunk().await.map_err(|error| self.error(path, timeout, &error))?;
         *length += piece.as_ref().map_or(0, Bytes::len);
-        if *length > longest {
-            let (socket, limit) = (self.socket.display(), longest >> 20);
+        if *length > max {
+            let (socket, limit) = (self.socket.display(), max >> 20);
             return Err(ServerError::Failed(format!(
                 "{socket}: GET {path}: the answer is longer than {limit} MiB"
             )));
@@ -130,7 +130,7 @@ impl Client {
     }
 }
 
-/// A segment of a path or a value of a query, with all that could mean something escaped.
+/// A segment of a path or a value of a query, with every special character escaped.
 pub(super) fn escaped(text: &str) -> String {
     let mut escaped = String::new();
     for byte in text.bytes() {
@@ -142,7 +142,7 @@ pub(super) fn escaped(text: &str) -> String {
     escaped
 }
 
-/// What the servers wrap around each answer.
+/// What LXD and Incus wrap around each answer.
 #[derive(Deserialize)]
 #[serde(bound(deserialize = "T: Deserialize<'de>"))]
 struct Envelope<T> {
@@ -153,24 +153,23 @@ struct Envelope<T> {
     metadata: Option<T>,
 }
 
-/// `null` is a value too: that is how Go writes an empty list.
+/// `null` is a value too: Go writes an empty list like this.
 fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
-/// An answer that has come completely.
+/// Decodes an answer that has arrived completely.
 pub(super) fn decode<T: DeserializeOwned>(
     place: &str,
     status: StatusCode,
     body: &[u8],
 ) -> Result<T, ServerError> {
-    // First what says no: there the metadata is of another type.
     let parsed = serde_json::from_slice(body);
     let refusal = || serde_json::from_slice::<Envelope<IgnoredAny>>(body).ok();
     verdict(place, status, parsed, refusal, body)
 }
 
-/// An answer that still comes. What is so long is no refusal.
+/// Decodes an answer that still arrives. It is too long to be a refusal.
 fn decode_long<T: DeserializeOwned>(
     place: &str,
     status: StatusCode,
@@ -181,7 +180,7 @@ fn decode_long<T: DeserializeOwned>(
     verdict(place, status, serde_json::from_reader(body), || None, &start)
 }
 
-/// The pieces of an answer, read as one.
+/// The pieces of an answer, read as one text.
 struct Pieces {
     first: Bytes,
     rest: mpsc::Receiver<Bytes>,
@@ -201,7 +200,7 @@ impl Read for Pieces {
     }
 }
 
-/// What an answer means that begins so.
+/// The metadata of an answer, or the error that it means. Its beginning is `start`.
 fn verdict<T>(
     place: &str,
     status: StatusCode,

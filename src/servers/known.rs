@@ -11,8 +11,8 @@ use super::questions::Questions;
 pub(super) struct Known {
     pub(super) published: Published,
     pub(super) questions: Arc<Questions>,
-    /// The last reading, because the next one may not be able to tell everything again. A listing that is under way
-    /// shares it.
+    /// The last reading, because the next one may not be able to tell everything again. A listing that is
+    /// under way shares it.
     pub(super) reading: Option<Arc<Reading>>,
     pub(super) first_processes: FirstProcesses,
     /// It was read since we last connected.

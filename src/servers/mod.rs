@@ -1,5 +1,6 @@
 //! What the servers say exists. [`follow`] turns one server's REST API and event stream into whole
-//! [`Server`](crate::model::inventory::Server) values. No JSON leaves this room, and nothing of the kernel enters it.
+//! [`Server`](crate::model::inventory::Server) values. No JSON leaves this room, and nothing of the kernel
+//! enters it.
 //!
 //! | module | what |
 //! | --- | --- |

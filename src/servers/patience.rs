@@ -8,8 +8,8 @@ use std::time::Duration;
 pub struct Patience {
     /// How long the kernel may take to accept a connection.
     pub connect: Duration,
-    /// How long the answer to `GET /1.0`, to the question about a network, or to the opening of the event stream may take.
-    /// A server that is just starting lets requests wait.
+    /// How long the answer to `GET /1.0`, to the question about a network, or to the opening of the event
+    /// stream may take. A server that is just starting lets requests wait.
     pub answer: Duration,
     /// How long the list of all instances may take. In a cluster the server asks every member for it.
     pub list: Duration,
@@ -19,21 +19,21 @@ pub struct Patience {
     pub silence: Duration,
     /// The time between the starts of two listings while events keep coming.
     pub spacing: Duration,
-    /// The times of listings after the last event: one after the first of these times, and after a migration between
-    /// cluster members one after each of them.
+    /// The times of listings after the last event: one after the first of these times, and after a migration
+    /// between cluster members one after each of them.
     pub follow_ups: [Duration; 3],
     /// The time between listings when nothing happens.
     pub resync: Duration,
     /// The time between two looks for a server that is away, however often something asks for one.
     pub looks: Duration,
-    /// The first pause before connecting again. Each pause is a quarter longer than the one before, so that a server is
-    /// found again after little more than the time that it was away.
+    /// The first pause before connecting again. Each pause is a quarter longer than the one before, so that a
+    /// server is found again after little more than the time that it was away.
     pub retry_first: Duration,
     /// The longest pause before connecting again.
     pub retry_last: Duration,
-    /// How long the process of a server that closed its event stream may take to end before we connect again, if systemd
-    /// holds its socket. A connection that the ending server leaves behind makes systemd start it again. (LXD 5.0.2 ends
-    /// 1.2 s after it closed the stream.)
+    /// How long the process of a server that closed its event stream may take to end before we connect again,
+    /// if systemd holds its socket. A connection that the ending server leaves behind makes systemd start it
+    /// again. (LXD 5.0.2 ends 1.2 s after it closed the stream.)
     pub farewell: Duration,
     /// Maximum length of the list of instances, in bytes. The list of ten thousand takes half of it.
     pub max_list: usize,

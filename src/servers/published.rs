@@ -36,7 +36,7 @@ impl Published {
     pub(super) fn reached(&self, socket: &Path) {
         self.update(|before| {
             let mut server = before.clone();
-            server.socket = socket.to_owned();
+            server.place = socket.display().to_string();
             if server.state == ServerState::Absent {
                 (server.state, server.message) = (ServerState::Connecting, None);
             }
@@ -73,13 +73,13 @@ impl Published {
 pub(super) fn as_read(before: &Server, reading: &Reading) -> Server {
     let members = reading.info.members.iter();
     Server {
-        socket: before.socket.clone(),
+        place: before.place.clone(),
         kind: Some(reading.info.kind),
         version: Some(text::words(&reading.info.version)),
         name: Some(text::name(&reading.info.name)),
         state: ServerState::Connected,
         message: reading.message(),
-        members: members.map(|(address, name)| (*address, text::name(name))).collect(),
+        peers: members.map(|(address, name)| (*address, text::name(name))).collect(),
         guests: Some(reading.guests.clone()),
     }
 }

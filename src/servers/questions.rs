@@ -16,13 +16,14 @@ pub struct Questions {
 }
 
 impl Questions {
-    /// Look at once, because a macvlan child has appeared that may belong to this server. A server that is away is
-    /// looked for, and a connected server is listed again.
+    /// Look at once, because a macvlan child has appeared that may belong to this server. A server that is
+    /// away is looked for, and a connected server is listed again.
     pub fn look(&self) {
         self.wake.notify_one();
     }
 
-    /// From now on, tell the first processes of these guests too. If one of them is new, the server is listed at once.
+    /// From now on, tell the first processes of these guests too. If one of them is new, the server is listed
+    /// at once.
     pub fn ask_first_processes(&self, guests: BTreeSet<GuestName>) {
         let mut asked = self.lock();
         let is_new = !guests.is_subset(&asked);

@@ -55,8 +55,8 @@ impl<'a> Session<'a> {
         Ok((Session { known, patience, id, client, timetable, pauses, info, outdated, warned }, events))
     }
 
-    /// Lists the server whenever there is a reason to, until the event stream is lost. Returns [`ServerError::Lost`] only
-    /// if the server has been read.
+    /// Lists the server whenever there is a reason to, until the event stream is lost. Returns
+    /// [`ServerError::Lost`] only if the server has been read.
     pub(super) async fn run_until_lost(mut self, mut events: Events) -> ServerError {
         let mut listing: Option<Listing> = None;
         let mut answers: Option<Answers> = None;
@@ -68,7 +68,8 @@ impl<'a> Session<'a> {
                 answers = self.known.first_processes.answers(&self.client, self.patience);
             }
             let still_open = tokio::select! {
-                // Events are read during a listing too, because the server hangs up on a client that does not read.
+                // Events are read during a listing too, because the server hangs up on a client that does not
+                // read.
                 received = events.next() => self.received(received),
                 listed = listed(&mut listing) => {
                     listing = None;

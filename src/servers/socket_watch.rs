@@ -1,5 +1,5 @@
-//! Notices that a server is coming: it makes its socket, or, where systemd has made that, sees to what else is in the
-//! folder of the socket.
+//! Notices that a server is starting: it makes its socket, or changes other files beside the socket that
+//! systemd has made.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -9,22 +9,23 @@ use tokio::net::unix::pipe::Receiver;
 
 use super::target::Target;
 
-/// A watch on the folders where a server's socket is, or may come to be.
+/// A watch on the folders in which a server's socket is, or may appear.
 pub(super) struct SocketWatch {
-    /// As the kernel writes what happens to inotify's file, it can be read like a pipe.
-    news: Option<Receiver>,
+    /// The kernel writes the changes into inotify's file, which can be read like a pipe.
+    changes: Option<Receiver>,
 }
 
 impl SocketWatch {
-    /// Begins to watch. Where that is not possible, such as in a folder that we may not read, nothing is noticed.
+    /// Begins to watch. If that is impossible, for example in a folder that we may not read, nothing is
+    /// noticed.
     pub(super) fn new(target: &Target) -> SocketWatch {
-        SocketWatch { news: watch(target).ok() }
+        SocketWatch { changes: watch(target).ok() }
     }
 
-    /// Waits until something has happened there since the beginning. May be cancelled at any time.
+    /// Waits until something there has changed since the beginning. Cancel safe.
     pub(super) async fn changed(&self) {
-        if let Some(news) = &self.news
-            && news.readable().await.is_ok()
+        if let Some(changes) = &self.changes
+            && changes.readable().await.is_ok()
         {
             return;
         }
@@ -36,9 +37,9 @@ fn watch(target: &Target) -> io::Result<Receiver> {
     let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
     let what = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_ATTRIB;
     for socket in &target.candidates {
-        // Where there is no such folder yet, the one that it will be made in.
+        // If there is no such folder yet, the folder that it will be made in.
         if let Some(folder) = socket.ancestors().skip(1).find(|folder| folder.is_dir()) {
-            // One that we may not read is no reason to leave out the others.
+            // A folder that we may not read is no reason to leave out the others.
             let _ = inotify.add_watch(folder, what);
         }
     }

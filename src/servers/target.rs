@@ -16,9 +16,9 @@ const INCUS: [&str; 2] = ["/run/incus/unix.socket", "/var/lib/incus/unix.socket"
 pub struct Target {
     /// Its name in output.
     pub id: ServerId,
-    /// Which server it must be, if its place tells.
+    /// The kind of server that it must be, if its place tells.
     pub kind: Option<ServerKind>,
-    /// Where its socket may be; the first that exists is taken. Never empty if made by [`targets`].
+    /// Where its socket may be. The first that exists is taken. Never empty if made by [`targets`].
     pub candidates: Vec<PathBuf>,
 }
 
@@ -26,22 +26,22 @@ impl Target {
     /// The server as long as nothing has been heard of it.
     pub fn unread(&self) -> Server {
         Server {
-            socket: self.candidates.first().cloned().unwrap_or_default(),
+            place: self.candidates.first().map(|socket| socket.display().to_string()).unwrap_or_default(),
             kind: self.kind,
             version: None,
             name: None,
             state: ServerState::Connecting,
             message: None,
-            members: BTreeMap::new(),
+            peers: BTreeMap::new(),
             guests: None,
         }
     }
 }
 
-/// The servers to follow: those of the `configured` sockets, or all that are known if there are none. `env` reads
-/// the environment. A socket that two of them name is followed once.
+/// The servers to follow: those of the `configured` sockets, or all known servers if none is configured.
+/// `env` reads the environment. A socket that two of them name is followed once.
 ///
-/// Known are `lxd`, `lxd-snap` and `incus`, at the places where their own clients look.
+/// The known servers are `lxd`, `lxd-snap` and `incus`, at the places where their own clients look.
 pub fn targets(configured: &[PathBuf], env: impl Fn(&str) -> Option<OsString>) -> Vec<Target> {
     let all = if configured.is_empty() {
         known(env)
@@ -57,7 +57,7 @@ pub fn targets(configured: &[PathBuf], env: impl Fn(&str) -> Option<OsString>) -
             seen.push(place);
             new
         });
-        // Both of the known places of Incus may be configured; names must differ.
+        // Both known places of Incus may be configured. Their names must differ.
         if let Some(first) = target.candidates.first()
             && targets.iter().any(|other| other.id == target.id)
         {
@@ -104,7 +104,7 @@ fn target(id: &str, kind: Option<ServerKind>, candidates: Vec<PathBuf>) -> Targe
     Target { id: ServerId(id.to_owned()), kind, candidates }
 }
 
-/// The socket itself may not be there yet, its folder mostly is.
+/// The socket itself may not be there yet. Its folder usually is.
 fn canonical(socket: &Path) -> PathBuf {
     let of_folder = || Some(socket.parent()?.canonicalize().ok()?.join(socket.file_name()?));
     socket.canonicalize().ok().or_else(of_folder).unwrap_or_else(|| socket.to_owned())

@@ -6,17 +6,17 @@ use tokio::time::Instant;
 
 use super::patience::{Patience, jittered};
 
-/// The readings that are due.
+/// When the next readings are due.
 pub(super) struct Timetable {
     spacing: Duration,
     looks: Duration,
     delays: [Duration; 3],
     resync: Duration,
-    /// As soon as the last reading is long enough ago.
+    /// Read again as soon as the last reading is long enough ago.
     wanted: bool,
     follow_ups: [Option<Instant>; 3],
     next_resync: Instant,
-    /// No reading before this.
+    /// No reading begins before this.
     not_before: Instant,
     started: Instant,
 }
@@ -37,14 +37,14 @@ impl Timetable {
         }
     }
 
-    /// Something happened: read at once, and once more when it is quiet, since a server may report a guest as stopped
-    /// while it starts.
+    /// Something happened: read at once, and once more when it is quiet, because a server may report a guest
+    /// as stopped while it starts.
     pub(super) fn happened(&mut self, now: Instant) {
         self.wanted = true;
         self.follow_ups[0] = Some(now + self.delays[0]);
     }
 
-    /// Guests move between members of the cluster, which has no event for the end of that.
+    /// Guests migrate between members of the cluster, which sends no event at the end of a migration.
     pub(super) fn migration(&mut self, now: Instant) {
         self.wanted = true;
         self.follow_ups = self.delays.map(|delay| Some(now + delay));
@@ -57,7 +57,7 @@ impl Timetable {
         if self.wanted { self.not_before } else { due.max(self.not_before) }
     }
 
-    /// A reading begins, which serves all that is due until now.
+    /// A reading begins. It serves everything that is due until now.
     pub(super) fn begin(&mut self, now: Instant) {
         self.wanted = false;
         for follow_up in &mut self.follow_ups {
@@ -68,13 +68,14 @@ impl Timetable {
         self.next_resync = now + jittered(self.resync);
     }
 
-    /// The reading has ended. A server that takes long is given as long to breathe.
+    /// The reading has ended. The next one waits as long as this one took, so that a slow server has time for
+    /// others.
     pub(super) fn end(&mut self, now: Instant) {
         let pause = now.duration_since(self.started).min(self.delays[0]);
         self.not_before = self.not_before.max(now + pause);
     }
 
-    /// The reading has failed. The next is after this pause, or earlier if something happens.
+    /// The reading has failed. The next one begins after this pause, or earlier if something happens.
     pub(super) fn failed(&mut self, now: Instant, pause: Duration) {
         self.next_resync = now + pause;
         self.not_before = self.not_before.max(now + self.looks);
@@ -124,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn moves_are_looked_after_for_a_while() {
+    fn a_migration_is_followed_for_a_while() {
         let start = Instant::now();
         let mut timetable = Timetable::new(&Patience::default(), start);
         timetable.migration(start);
@@ -132,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_failed_is_read_again_after_a_pause_or_when_something_happens() {
+    fn a_failed_reading_is_repeated_after_a_pause_or_when_something_happens() {
         let start = Instant::now();
         let mut timetable = Timetable::new(&Patience::default(), start);
         timetable.begin(start);
@@ -144,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_server_gets_a_breath() {
+    fn a_slow_server_gets_a_pause() {
         let start = Instant::now();
         let mut timetable = Timetable::new(&Patience::default(), start);
         timetable.begin(start);

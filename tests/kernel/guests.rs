@@ -2,7 +2,7 @@
 
 use macvlan_shim::kernel::Kernel;
 use macvlan_shim::model::Mac;
-use macvlan_shim::model::inventory::Mode;
+use macvlan_shim::model::inventory::{Home, Mode};
 use macvlan_shim::model::snapshot::{GuestAddress, Netns};
 use macvlan_shim::model::{Changes, LinkIndex};
 
@@ -88,22 +88,41 @@ fn the_namespace_of_a_process_is_told_once_it_has_an_id() {
     let host = Host::new();
     let guest = host.guest();
     let mut kernel = Kernel::open().unwrap();
-    kernel.locate([guest.pid(), std::process::id(), u32::MAX / 2].into());
+    kernel.locate([guest.pid(), std::process::id(), u32::MAX / 2].map(Home::Pid).into());
     kernel.drain();
-    assert!(kernel.snapshot().inits.is_empty(), "{:?}", kernel.snapshot().inits);
+    assert!(kernel.snapshot().homes.is_empty(), "{:?}", kernel.snapshot().homes);
     host.ip("link add mac0 link eth0 type macvlan mode bridge");
     host.ip(&format!("link set mac0 netns {}", guest.pid()));
     eventually(&mut kernel, |snapshot| {
         let child = snapshot.children.keys().next().map(|key| key.netns);
-        child.is_some_and(|netns| netns != Netns::Host && snapshot.inits.get(&guest.pid()) == Some(&netns))
+        child.is_some_and(|netns| {
+            netns != Netns::Host && snapshot.homes.get(&Home::Pid(guest.pid())) == Some(&netns)
+        })
     });
-    assert_eq!(kernel.snapshot().inits.len(), 1);
+    assert_eq!(kernel.snapshot().homes.len(), 1);
     let pid = guest.pid();
     drop(guest);
-    eventually(&mut kernel, |snapshot| !snapshot.inits.contains_key(&pid));
+    eventually(&mut kernel, |snapshot| !snapshot.homes.contains_key(&Home::Pid(pid)));
     kernel.locate([].into());
     kernel.drain();
-    assert!(kernel.snapshot().inits.is_empty());
+    assert!(kernel.snapshot().homes.is_empty());
+}
+
+#[test]
+fn the_namespace_that_a_file_holds_is_told() {
+    let host = Host::new();
+    let guest = host.guest();
+    host.ip("link add mac0 link eth0 type macvlan mode bridge");
+    host.ip(&format!("link set mac0 netns {}", guest.pid()));
+    let file = |path: &str| Home::File(path.into());
+    let its = file(&format!("/proc/{}/ns/net", guest.pid()));
+    let mut kernel = Kernel::open().unwrap();
+    kernel.locate([its.clone(), file("/proc/self/ns/mnt"), file("/dev/null"), file("/nowhere")].into());
+    eventually(&mut kernel, |snapshot| {
+        let child = snapshot.children.keys().next().map(|key| key.netns);
+        child.is_some() && snapshot.homes.get(&its).copied() == child
+    });
+    assert_eq!(kernel.snapshot().homes.len(), 1);
 }
 
 #[test]

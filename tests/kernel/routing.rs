@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
@@ -11,7 +10,8 @@ use ipnet::IpNet;
 use macvlan_shim::config::Config;
 use macvlan_shim::kernel::Kernel;
 use macvlan_shim::model::inventory::{
-    Guest, GuestKey, GuestKind, Inventory, Mode, Nic, NicParent, OptOut, Power, Server, ServerId, ServerState,
+    Guest, GuestKey, GuestKind, Home, Inventory, Mode, Nic, NicParent, OptOut, Power, Server, ServerId,
+    ServerState,
 };
 use macvlan_shim::model::snapshot::{Child, ChildKey, GuestAddress, Netns, Snapshot};
 use macvlan_shim::model::{LinkIndex, Mac, NetnsId, NicKey};
@@ -293,20 +293,20 @@ fn inventory(mac: Mac) -> Inventory {
         project: "default".to_owned(),
         name: "web".to_owned(),
         kind: GuestKind::Container,
-        init: None,
+        home: Home::Unknown,
         power: Power::Running,
         profiles: vec![],
         opt: OptOut::In,
         nics: vec![nic],
     };
     let server = Server {
-        socket: PathBuf::from("/nowhere"),
+        place: "/nowhere".to_owned(),
         kind: None,
         version: None,
         name: None,
         state: ServerState::Connected,
         message: None,
-        members: BTreeMap::new(),
+        peers: BTreeMap::new(),
         guests: Some(vec![guest]),
     };
     let mut inventory = Inventory::default();

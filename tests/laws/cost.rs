@@ -1,12 +1,11 @@
 //! What a decision costs. Ignored, because a time is no law: `cargo test --test laws -- --ignored --nocapture cost`.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use macvlan_shim::config::Config;
 use macvlan_shim::model::inventory::{
-    Guest, GuestKind, Inventory, Mode, Nic, NicParent, OptOut, Power, Server, ServerId, ServerState,
+    Guest, GuestKind, Home, Inventory, Mode, Nic, NicParent, OptOut, Power, Server, ServerId, ServerState,
 };
 use macvlan_shim::model::snapshot::{Child, ChildKey, GuestAddress, Netns};
 use macvlan_shim::model::{LinkIndex, Mac, NetnsId, Op};
@@ -51,7 +50,7 @@ fn crowd(guests: u16) -> World {
             project: "default".to_owned(),
             name: format!("g{number:04}"),
             kind: GuestKind::Container,
-            init: None,
+            home: Home::Unknown,
             power: Power::Running,
             profiles: vec!["default".to_owned()],
             opt: OptOut::In,
@@ -59,13 +58,13 @@ fn crowd(guests: u16) -> World {
         });
     }
     let server = Server {
-        socket: PathBuf::from("/run/lxd"),
+        place: "/run/lxd".to_owned(),
         kind: None,
         version: None,
         name: None,
         state: ServerState::Connected,
         message: None,
-        members: BTreeMap::new(),
+        peers: BTreeMap::new(),
         guests: Some(list),
     };
     let mut inventory = Inventory::default();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 use macvlan_shim::config::Config;
 use macvlan_shim::model::inventory::{
-    Guest, GuestKind, Inventory, Mode, Nic, NicParent, OptOut, Power, ServerId, ServerState,
+    Guest, GuestKind, Home, Inventory, Mode, Nic, NicParent, OptOut, Power, ServerId, ServerState,
 };
 use macvlan_shim::model::plan::Scope;
 use macvlan_shim::model::snapshot::{Child, ChildKey, GuestAddress, NeighbourState, Netns, Snapshot};
@@ -161,7 +161,7 @@ impl Tale {
             project: "default".to_owned(),
             name: NAMES[guest].to_owned(),
             kind: GuestKind::Container,
-            init: None,
+            home: Home::Unknown,
             power: if netns.is_some() { Power::Running } else { Power::Stopped },
             profiles: Vec::new(),
             opt: OptOut::In,

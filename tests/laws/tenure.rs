@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use macvlan_shim::config::Config;
-use macvlan_shim::model::inventory::{Guest, GuestKind, Inventory, Mode, Nic, NicParent, OptOut, Power};
+use macvlan_shim::model::inventory::{
+    Guest, GuestKind, Home, Inventory, Mode, Nic, NicParent, OptOut, Power,
+};
 use macvlan_shim::model::snapshot::{ChildKey, Netns};
 use macvlan_shim::model::{LinkIndex, Mac, NetnsId};
 use macvlan_shim::reconcile::tenure::{MOMENT, RETURN, WAIT};
@@ -42,7 +44,7 @@ pub(super) fn world(config: Config, guests: usize) -> World {
             project: "default".to_owned(),
             name,
             kind: GuestKind::Container,
-            init: None,
+            home: Home::Unknown,
             power: Power::Running,
             profiles: Vec::new(),
             opt: OptOut::In,

@@ -2,14 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 use ipnet::IpNet;
 use macvlan_shim::config::{Config, Parent, Policy, Probe, Select, Shim};
 use macvlan_shim::model::inventory::{
-    Guest, GuestKind, Inventory, Mode, Nic, NicParent, OptOut, Power, Server, ServerId, ServerState,
+    Guest, GuestKind, Home, Inventory, Mode, Nic, NicParent, OptOut, Power, Server, ServerId, ServerState,
 };
 use macvlan_shim::model::names::LINK_GROUP;
 use macvlan_shim::model::names::metric;
@@ -132,7 +131,8 @@ pub(crate) fn plain_host(ipv6: bool, arp_ignore: i64) -> InMemoryKernel {
     snapshot.host.ipv6 = ipv6;
     snapshot.host.arp_ignore = arp_ignore;
     snapshot.filter.usable = true;
-    snapshot.inits = (0i32..4).map(|id| (1000 + id.unsigned_abs(), Netns::Id(NetnsId(id)))).collect();
+    snapshot.homes =
+        (0i32..4).map(|id| (Home::Pid(1000 + id.unsigned_abs()), Netns::Id(NetnsId(id)))).collect();
     for (index, name) in PARENTS.into_iter().zip(NAMES) {
         snapshot.links.insert(index, link(index, name, LinkKind::Other(String::new())));
     }
@@ -617,7 +617,7 @@ fn guest(name: impl Strategy<Value = &'static str>) -> impl Strategy<Value = Gue
             project: "default".to_owned(),
             name: name.to_owned(),
             kind: if vm { GuestKind::VirtualMachine } else { GuestKind::Container },
-            init,
+            home: init.map_or(Home::Unknown, Home::Pid),
             power: if runs { Power::Running } else { Power::Stopped },
             profiles: vec!["default".to_owned()],
             opt: if out { OptOut::Out } else { OptOut::In },
@@ -911,13 +911,13 @@ fn make_shim(
 fn server_mut<'a>(inventory: &'a mut Inventory, name: &str) -> &'a mut Server {
     let unread = || {
         Arc::new(Server {
-            socket: PathBuf::from("/run").join(name),
+            place: format!("/run/{name}"),
             kind: None,
             version: None,
             name: None,
             state: ServerState::Connected,
             message: None,
-            members: BTreeMap::new(),
+            peers: BTreeMap::new(),
             guests: Some(Vec::new()),
         })
     };

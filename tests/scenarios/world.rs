@@ -34,14 +34,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use macvlan_shim::config::Config;
 use macvlan_shim::model::inventory::{
-    Guest, GuestKey, GuestKind, Inventory, Mode, Nic, NicParent, OptOut, Power, Server, ServerId, ServerState,
+    Guest, GuestKey, GuestKind, Home, Inventory, Mode, Nic, NicParent, OptOut, Power, Server, ServerId,
+    ServerState,
 };
 use macvlan_shim::model::names::LINK_GROUP;
 use macvlan_shim::model::names::metric;
@@ -256,10 +257,13 @@ impl World {
             (no, "process") => {
                 let pid: u32 = parse(words.next()?)?;
                 if no {
-                    self.kernel.snapshot.inits.remove(&pid);
+                    self.kernel.snapshot.homes.remove(&Home::Pid(pid));
                 } else {
                     words.expect("in")?;
-                    self.kernel.snapshot.inits.insert(pid, Netns::Id(NetnsId(parse(words.next()?)?)));
+                    self.kernel
+                        .snapshot
+                        .homes
+                        .insert(Home::Pid(pid), Netns::Id(NetnsId(parse(words.next()?)?)));
                 }
             }
             (false, "restart") => {
@@ -536,7 +540,7 @@ impl World {
         let server = self.server_mut(&id);
         if let Some(address) = words.after("member")? {
             let name = words.after("named")?.ok_or("expected named")?;
-            server.members.insert(parse(address)?, name.to_owned());
+            server.peers.insert(parse(address)?, name.to_owned());
         }
         match words.next().unwrap_or("connected") {
             "connected" => {
@@ -558,13 +562,13 @@ impl World {
     fn server_mut(&mut self, id: &ServerId) -> &mut Server {
         let unread = || {
             Arc::new(Server {
-                socket: PathBuf::from("/var/lib").join(&id.0).join("unix.socket"),
+                place: format!("/var/lib/{id}/unix.socket"),
                 kind: None,
                 version: None,
                 name: None,
                 state: ServerState::Connecting,
                 message: None,
-                members: BTreeMap::new(),
+                peers: BTreeMap::new(),
                 guests: None,
             })
         };
@@ -584,7 +588,7 @@ impl World {
             project: key.project,
             name: key.name,
             kind: if words.has("vm") { GuestKind::VirtualMachine } else { GuestKind::Container },
-            init: words.after("init")?.map(parse).transpose()?,
+            home: words.after("init")?.map(parse).transpose()?.map_or(Home::Unknown, Home::Pid),
             power: if words.has("stopped") { Power::Stopped } else { Power::Running },
             profiles: words
                 .after("profiles")?

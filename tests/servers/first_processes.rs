@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use lab::stand_in::{Answer, StandIn, container};
-use macvlan_shim::model::inventory::{Server, ServerState};
+use macvlan_shim::model::inventory::{Home, Server, ServerState};
 use macvlan_shim::servers::{GuestName, Patience};
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -12,7 +12,10 @@ use tokio::time::sleep;
 use crate::{Listener, MAC, MS, patience, start, until, without_systemd};
 
 fn init(server: &Server, guest: &str) -> Option<u32> {
-    server.guests.iter().flatten().find(|known| known.name == guest)?.init
+    match server.guests.iter().flatten().find(|known| known.name == guest)?.home {
+        Home::Pid(pid) => Some(pid),
+        _ => None,
+    }
 }
 
 fn asked_for<'a>(names: impl IntoIterator<Item = &'a str>) -> BTreeSet<GuestName> {

@@ -109,7 +109,7 @@ async fn in_a_cluster_only_the_guests_of_this_member_count() {
     assert_eq!((parent(&found, 0), found.message), (link("eth7", None), None));
     let members = [("192.0.2.1", "m 1"), ("2001:db8::2", "m2")];
     let members = members.map(|(address, name)| (address.parse().unwrap(), name.to_owned()));
-    assert_eq!(found.members, members.into());
+    assert_eq!(found.peers, members.into());
     // What is refused changes nothing of what is known; a member that joins is told.
     server.answer("/1.0/cluster", Answer::Status(403, json!({"type": "error", "error": "no"}).to_string()));
     let asked = server.count("/1.0/cluster");
@@ -118,8 +118,8 @@ async fn in_a_cluster_only_the_guests_of_this_member_count() {
     server.answer_well();
     server.set("/1.0/cluster/members?recursion=1", json!([url("m4", "https://192.0.2.4:8443")]));
     server.happens("cluster-member-added");
-    let found = listener.until("another member", |server| server.members.len() != 2).await;
-    assert_eq!(found.members.len(), 1);
+    let found = listener.until("another member", |server| server.peers.len() != 2).await;
+    assert_eq!(found.peers.len(), 1);
     // Only events of this member, and those of guests that move, cost a listing.
     let listings = quiet(&server).await;
     server.happens_at("instance-started", "m2");

@@ -13,8 +13,8 @@ fn captured(name: &str) -> Value {
     serde_json::from_slice::<Value>(&fs::read(path).unwrap()).unwrap()["metadata"].take()
 }
 
-/// What a real server said about: `c1` frozen, `c2` opted out and on the managed network `mvnet`, `c3` never started,
-/// `plain` without a NIC, and `web` of the project `shop` on the network too.
+/// What a real server said about: `c1` frozen, `c2` opted out and on the managed network `mvnet`, `c3` never
+/// started, `plain` without a NIC, and `web` of the project `shop` on the network too.
 async fn real(capture: &str, kind: ServerKind, version: &str) -> Vec<Guest> {
     let (_folder, stand_in, mut listener) = {
         let folder = tempfile::tempdir().unwrap();
@@ -31,7 +31,7 @@ async fn real(capture: &str, kind: ServerKind, version: &str) -> Vec<Guest> {
     let server = listener.connected().await;
     assert_eq!((server.kind, server.version.as_deref()), (Some(kind), Some(version)));
     assert_eq!((server.name.as_deref(), server.message), (Some("host1"), None));
-    assert_eq!(server.socket, stand_in.socket());
+    assert_eq!(server.place, stand_in.socket().display().to_string());
     let guests = server.guests.unwrap();
     let names: Vec<_> = guests.iter().map(|guest| format!("{}/{}", guest.project, guest.name)).collect();
     assert_eq!(names, ["default/c1", "default/c2", "default/c3", "shop/web"]);

@@ -53,7 +53,7 @@ fn servers(servers: &[ServerStatus], look: Look) -> String {
             ServerState::Failed => ("failed", Tone::Bad),
         };
         // Most messages name the socket themselves.
-        let socket = Some(server.socket.display().to_string());
+        let socket = Some(server.socket.clone());
         let socket =
             socket.filter(|socket| !server.message.as_ref().is_some_and(|text| text.contains(socket)));
         grid.row([

@@ -1,5 +1,5 @@
-//! The part of the servers' JSON that we read. Unknown fields are ignored, and what some version leaves out or sets
-//! to null has a default.
+//! The part of the JSON that we read. Unknown fields are ignored. A field that some version leaves out or
+//! sets to null has a default.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -7,11 +7,12 @@ use std::net::{IpAddr, SocketAddr};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer};
 
-/// A guest's own key to be left alone.
+/// The key by which a guest opts out.
 pub(super) const OPT_OUT: &str = "user.macvlan-shim.enabled";
 
-/// The keys and values of a `config` or a device from which anything is to be learnt. Servers list kilobytes of others
-/// for each instance, and there may be thousands of instances; so they are left out, and the few make a list.
+/// The keys and values of a `config` or a device that we read. Servers list kilobytes of others for each
+/// instance, and there may be thousands of instances. So the others are left out, and the few that remain
+/// make a list.
 #[derive(Debug, Default)]
 pub(super) struct Keys(Vec<(String, String)>);
 
@@ -21,7 +22,7 @@ impl Keys {
         self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 
-    /// The bytes that it takes.
+    /// Its size in memory, in bytes.
     pub(super) fn size(&self) -> usize {
         self.0.iter().map(|(key, value)| size_of::<(String, String)>() + key.len() + value.len()).sum()
     }
@@ -43,7 +44,7 @@ pub(super) struct Identity {
     pub(super) environment: Environment,
 }
 
-/// The server's own circumstances.
+/// What the server says of itself.
 #[derive(Default, Deserialize)]
 pub(super) struct Environment {
     #[serde(default, deserialize_with = "or_default")]
@@ -72,7 +73,7 @@ pub(super) struct Instance {
     pub(super) status: String,
     #[serde(default)]
     pub(super) status_code: Option<i64>,
-    /// When it was started last, in the server's own writing.
+    /// The time of its last start, as the server writes it.
     #[serde(default, deserialize_with = "or_default")]
     pub(super) last_used_at: String,
     #[serde(default, deserialize_with = "or_default")]
@@ -84,7 +85,7 @@ pub(super) struct Instance {
 }
 
 impl Instance {
-    /// Whether it may have a macvlan NIC; where a NIC names a network, that network tells.
+    /// Whether it may have a macvlan NIC. If a NIC names a network, only that network can tell.
     pub(super) fn may_be_guest(&self) -> bool {
         let is_nic = |device: &Keys| device.get("type") == Some("nic");
         let may_be =
@@ -92,7 +93,7 @@ impl Instance {
         self.expanded_devices.0.iter().any(|(_, device)| is_nic(device) && may_be(device))
     }
 
-    /// The bytes that it takes, about.
+    /// Its approximate size in memory, in bytes.
     pub(super) fn size(&self) -> usize {
         let texts = [&self.name, &self.project, &self.location, &self.kind, &self.status, &self.last_used_at];
         let texts = texts.into_iter().chain(&self.profiles);
@@ -122,7 +123,7 @@ pub(super) struct Network {
 pub(super) struct Member {
     #[serde(default, deserialize_with = "or_default")]
     pub(super) server_name: String,
-    /// Where its API is: `https://192.168.100.63:8443`, or with a host name, or without a scheme.
+    /// The place of its API: `https://192.168.100.63:8443`, or with a host name, or without a scheme.
     #[serde(default, deserialize_with = "or_default")]
     pub(super) url: String,
 }
@@ -160,7 +161,7 @@ impl<'de> Deserialize<'de> for Devices {
     }
 }
 
-/// The pairs of an object, by their keys.
+/// The pairs of an object, in the order of their keys.
 fn pairs<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<(String, T)>, D::Error> {

@@ -1,4 +1,5 @@
-//! The event stream: a WebSocket that we only listen to. What an event says is not believed; it only makes us read.
+//! The event stream: a WebSocket that we only listen to. Events are not believed. They only make us read the
+//! server.
 
 use std::path::Path;
 use std::time::Duration;
@@ -18,17 +19,18 @@ use crate::servers::patience::Patience;
 
 const PATH: &str = "/1.0/events?type=lifecycle&all-projects=true";
 
-/// The longest event, in bytes; they have some hundred.
+/// Maximum length of an event, in bytes. Usual ones have a few hundred.
 const EVENT: usize = 1 << 20;
 
 /// An open event stream.
 pub(in crate::servers) struct Events {
     stream: WebSocketStream<UnixStream>,
-    heard: Instant,
+    /// The time of the last frame.
+    received: Instant,
     silence: Duration,
 }
 
-/// What was heard.
+/// What was received.
 pub(in crate::servers) enum Received {
     /// A sign of life.
     Life,
@@ -36,7 +38,8 @@ pub(in crate::servers) enum Received {
     Event(Vec<u8>),
 }
 
-/// Connects. The caller must go on to [`Events::open`] at once: a silent connection blocks the server.
+/// Connects. The caller must go on to [`Events::open`] at once, because a silent connection blocks the
+/// server.
 pub(in crate::servers) async fn dial(socket: &Path, patience: &Patience) -> Result<UnixStream, ServerError> {
     let connecting = timeout(patience.connect, UnixStream::connect(socket));
     let result = connecting.await.unwrap_or_else(|late| Err(late.into()));
@@ -44,7 +47,7 @@ pub(in crate::servers) async fn dial(socket: &Path, patience: &Patience) -> Resu
 }
 
 impl Events {
-    /// Subscribes, and returns when the server has proved by its first frame that it sends us all that happens from
+    /// Subscribes. Returns when the server has proved by its first frame that it sends us every event from
     /// now on.
     pub(in crate::servers) async fn open(
         socket: &Path,
@@ -65,28 +68,28 @@ impl Events {
                 return Err(ServerError::Failed(format!("{place}: no answer within {:?}", patience.answer)));
             }
         };
-        let mut events = Events { stream, heard: Instant::now(), silence: patience.silence };
+        let mut events = Events { stream, received: Instant::now(), silence: patience.silence };
         match events.next().await {
             Ok(_) => Ok(events),
             Err(error) => Err(ServerError::Failed(format!("{place}: {error}, before the first ping"))),
         }
     }
 
-    /// Waits for the next frame. May be cancelled at any time without loss.
+    /// Waits for the next frame. Cancel safe.
     pub(in crate::servers) async fn next(&mut self) -> Result<Received, ServerError> {
         let lost = |why: String| Err(ServerError::Lost(why));
-        let message = match timeout_at(self.heard + self.silence, self.stream.next()).await {
+        let message = match timeout_at(self.received + self.silence, self.stream.next()).await {
             Err(_) => return lost(format!("the event stream was silent for {:?}", self.silence)),
             Ok(None) => return lost(ending(&Error::ConnectionClosed)),
             Ok(Some(Err(error))) => return lost(ending(&error)),
             Ok(Some(Ok(message))) => message,
         };
-        self.heard = Instant::now();
+        self.received = Instant::now();
         match message {
             Message::Text(text) => Ok(Received::Event(text.as_bytes().to_vec())),
             Message::Binary(bytes) => Ok(Received::Event(bytes.to_vec())),
             Message::Close(_) => lost(ending(&Error::ConnectionClosed)),
-            // The answer to a ping is queued by reading it and goes out by flushing; without it the server hangs up.
+            // Reading a ping queues its answer, flushing sends it. Without an answer the server hangs up.
             Message::Ping(_) => match self.stream.flush().await {
                 Ok(()) => Ok(Received::Life),
                 Err(error) => lost(ending(&error)),
@@ -98,7 +101,7 @@ impl Events {
 
 fn ending(error: &Error) -> String {
     match error {
-        // The servers do not say goodbye when they end.
+        // The servers end without a closing handshake.
         Error::ConnectionClosed | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
             "the server closed the event stream".to_owned()
         }
@@ -122,18 +125,18 @@ fn refusal(error: Error) -> String {
     }
 }
 
-/// What an event is worth.
+/// What an event means for us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::servers) enum Worth {
     /// Nothing that concerns us.
     Nothing,
     /// The guests may have changed.
     Guests,
-    /// What the server says of itself may have changed, and the guests too.
+    /// The server's own configuration may have changed, and the guests too.
     Server,
-    /// Both, and for a while.
+    /// Guests migrate: both may change, and go on changing for a while.
     Migration,
-    /// It could not be understood; the guests may have changed.
+    /// The event was not understood. The guests may have changed.
     Unknown,
 }
 
@@ -169,16 +172,16 @@ pub(in crate::servers) fn weigh(event: &[u8], info: Option<&Info>) -> Worth {
     if !begins(&["instance-"]) || begins(NOISE) {
         return Worth::Nothing;
     }
-    // In a cluster each listing asks every member, and each member hears of the guests of all.
+    // In a cluster every member receives the events of all guests, and each listing asks every member.
     let elsewhere = info.is_some_and(|info| info.clustered && event.location != info.name);
     if elsewhere && !event.location.is_empty() { Worth::Nothing } else { Worth::Guests }
 }
 
-/// Events of instances that change neither their state nor their configuration.
+/// Events of instances after which their state and their configuration are as before.
 const NOISE: &[&str] = &[
     "instance-exec",
     "instance-console",
-    // Any process in a guest may say that it is ready, as often as it likes.
+    // Any process in a guest can send this, as often as it likes.
     "instance-ready",
     "instance-file-",
     "instance-log-",
@@ -245,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_counts_as_a_change() {
+    fn an_event_that_is_not_understood_counts_as_a_change() {
         assert_eq!(weigh(b"{\"type\":\"lifecycle\",\"metad", None), Worth::Unknown);
         assert_eq!(weigh(b"{\"type\":\"lifecycle\"}", None), Worth::Unknown);
         assert_eq!(weigh(b"{\"type\":\"logging\",\"metadata\":{}}", None), Worth::Nothing);

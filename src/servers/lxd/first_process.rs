@@ -1,5 +1,5 @@
-//! The first processes of the guests that we are asked for. To tell a guest's state its server looks into the guest, and
-//! the guest can make it wait. So these questions run beside the listings and delay none of them.
+//! The first processes of the guests that we are asked for. To tell a guest's state its server looks into the
+//! guest, and the guest can make it wait. So these questions run beside the listings and delay none of them.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -40,7 +40,8 @@ pub(in crate::servers) struct FirstProcesses {
 }
 
 impl FirstProcesses {
-    /// Enters the known first processes into a new reading. Forgets those of guests that stopped or started again.
+    /// Enters the known first processes into a new reading. Forgets those of guests that stopped or started
+    /// again.
     pub(in crate::servers) fn listed(&mut self, reading: &mut Reading) {
         self.known.retain(|guest, (started, _)| match reading.starts.get(guest) {
             Some(now) => now == started,

@@ -1,4 +1,4 @@
-//! What a server said, read without the server: for those who try our readers with anything (`tests/fuzz`).
+//! The readers of recorded answers and events, without a server: for `tests/fuzz`.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,11 @@ use super::reading::Info;
 use crate::model::inventory::{Guest, NicParent, ServerKind};
 use crate::servers::http;
 
-/// The macvlan guests in an answer to `GET /1.0/instances?recursion=1`, whatever became of their networks.
+/// The macvlan guests in an answer to `GET /1.0/instances?recursion=1`. Every network that they name counts
+/// as macvlan.
 ///
 /// # Errors
-/// With what is wrong with the answer as a whole.
+/// If the answer as a whole cannot be read.
 pub fn guests(answer: &[u8]) -> Result<Vec<Guest>, String> {
     let Listing { instances, .. } =
         http::decode("recorded", StatusCode::OK, answer).map_err(|error| error.to_string())?;
@@ -24,7 +25,7 @@ pub fn guests(answer: &[u8]) -> Result<Vec<Guest>, String> {
     Ok(instances.iter().filter_map(|instance| guest::guest(instance, &networks)).collect())
 }
 
-/// Whether an event of a cluster's member has us read its guests again.
+/// Whether an event makes us read the guests of a cluster member again.
 pub fn is_news(event: &[u8]) -> bool {
     let info = Info {
         kind: ServerKind::Lxd,

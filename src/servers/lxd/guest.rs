@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::api::{Instance, Keys, OPT_OUT};
-use crate::model::inventory::{Guest, GuestKind, Mode, Nic, NicParent, OptOut, Power};
+use crate::model::inventory::{Guest, GuestKind, Home, Mode, Nic, NicParent, OptOut, Power};
 use crate::model::text;
 
 /// `status_code` of a stopped instance.
@@ -12,12 +12,12 @@ const STOPPED: i64 = 102;
 /// A network as an instance names it: its own project and the network's name.
 pub(super) type NetworkKey = (String, String);
 
-/// What became of a `network` key.
+/// The network that a `network` key names.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum ManagedNetwork {
-    /// A macvlan network, or one that could not be read.
+    /// A macvlan network, or a network that could not be read.
     Macvlan(NicParent),
-    /// Of another type: none of our business.
+    /// A network of another type, which does not concern us.
     Other,
 }
 
@@ -49,7 +49,7 @@ pub(super) fn guest(instance: &Instance, networks: &BTreeMap<NetworkKey, Managed
             _ => GuestKind::Container,
         },
         power: power(instance),
-        init: None,
+        home: Home::Unknown,
         profiles: instance.profiles.iter().map(|profile| text::name(profile)).collect(),
         opt: opt(instance.expanded_config.get(OPT_OUT).unwrap_or_default()),
         nics,
@@ -95,7 +95,7 @@ fn parent(
     device.get("nictype").filter(|kind| *kind == "macvlan").map(|_| link(device))
 }
 
-/// What a device says itself, or else what its server chose for it.
+/// The value that a device gives itself, or else the value that its server chose for it.
 fn own_or_volatile<'a>(instance: &'a Instance, nic: &str, device: &'a Keys, key: &str) -> Option<&'a str> {
     let volatile = || instance.expanded_config.get(&format!("volatile.{nic}.{key}"));
     let told = |text: &&str| !text.is_empty();
@@ -112,7 +112,7 @@ fn mode(device: &Keys) -> Mode {
     }
 }
 
-/// Whether an instance runs.
+/// Whether an instance runs. A state that we do not know counts as running.
 pub(super) fn power(instance: &Instance) -> Power {
     let stopped = match instance.status_code {
         Some(code) => code == STOPPED,
@@ -121,7 +121,7 @@ pub(super) fn power(instance: &Instance) -> Power {
     if stopped { Power::Stopped } else { Power::Running }
 }
 
-/// The servers' own notion of a boolean.
+/// A boolean as the servers read it.
 fn opt(value: &str) -> OptOut {
     match value.to_ascii_lowercase().as_str() {
         "" | "true" | "1" | "yes" | "on" => OptOut::In,
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_vlan_goes_upon_the_parent() {
+    fn a_vlan_is_added_to_the_parent() {
         let with =
             |vlan: &str| with_nic(json!({"type": "nic", "nictype": "macvlan", "parent": "e", "vlan": vlan}));
         let link = |vlan| NicParent::Link { name: "e".into(), vlan };
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_not_stopped_runs() {
+    fn every_state_but_stopped_counts_as_running() {
         let power = |value: Value| power(&instance(value));
         assert_eq!(power(json!({"name": "c", "status": "Stopped", "status_code": 102})), Power::Stopped);
         assert_eq!(power(json!({"name": "c", "status": "STOPPED"})), Power::Stopped);

@@ -1,5 +1,5 @@
-//! The list of a server's instances. Only instances that may concern us are kept, and only as many as there is room for:
-//! whatever a server sends, it takes a known amount of memory.
+//! The list of a server's instances. Only instances that may concern us are kept, and only as many as there
+//! is room for: whatever a server sends, it takes a known amount of memory.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,7 +15,8 @@ use crate::model::text;
 /// Maximum size of one entry, in bytes of JSON. Some contain a few hundred kilobytes of cloud-init, twice.
 const ITEM: usize = 4 << 20;
 
-/// Maximum size of the instances that are kept while a list arrives, in bytes of memory. One takes about a kilobyte.
+/// Maximum size of the instances that are kept while a list arrives, in bytes of memory. One takes about a
+/// kilobyte.
 const KEPT: usize = 64 << 20;
 
 /// Maximum number of unreadable entries that are kept. Only the last of them says that there are more.
@@ -92,7 +93,8 @@ impl Kept {
         let size = Kept::size(&instance);
         let key = (instance.project.clone(), instance.name.clone(), self.seen);
         self.seen += 1;
-        // Whatever comes after an instance that was left out is left out too, even if there is room for a smaller one again.
+        // Whatever comes after an instance that was left out is left out too, even if there is room for a
+        // smaller one again.
         if self.left_out > 0 && self.instances.last_key_value().is_none_or(|(last, _)| *last < key) {
             self.left_out += 1;
             return;

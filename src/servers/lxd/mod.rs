@@ -12,10 +12,10 @@
 //! | `running` | whether a server runs, so that connecting does not start a stopped one |
 //! | `fuzzing` | the readers without a server, for fuzzing |
 //!
-//! Three properties of these servers shape all of this. A connection that sends nothing blocks the whole server (it
-//! peeks at the first eight bytes inside `accept`), so each connection sends its request at once and none is kept.
-//! Events are hints that may be lost, late or doubled, so they only make us read again. And connecting to a socket
-//! that systemd holds starts a stopped server, so we look for the process first.
+//! Three properties of these servers shape all of this. A connection that sends nothing blocks the whole
+//! server (it peeks at the first eight bytes inside `accept`), so each connection sends its request at once
+//! and none is kept. Events are hints that may be lost, late or doubled, so they only make us read again. And
+//! connecting to a socket that systemd holds starts a stopped server, so we look for the process first.
 
 mod api;
 pub(super) mod events;

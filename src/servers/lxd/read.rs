@@ -15,8 +15,8 @@ use crate::servers::http::{Client, escaped};
 use crate::servers::patience::Patience;
 use crate::servers::questions::GuestName;
 
-/// Reads a server: who it is unless `info` says so already, its instances, the networks that they name, and the start
-/// times of the guests whose first processes are `asked` for.
+/// Reads a server: who it is unless `info` says so already, its instances, the networks that they name, and
+/// the start times of the guests whose first processes are `asked` for.
 pub(in crate::servers) async fn read(
     client: Client,
     patience: Patience,
@@ -76,7 +76,8 @@ pub(in crate::servers) async fn read(
     Ok(Reading { info, guests, starts, networks, warnings })
 }
 
-/// The members of the server's cluster that have an address in their URL. `None` if the server refuses to tell.
+/// The members of the server's cluster that have an address in their URL. `None` if the server refuses to
+/// tell.
 async fn members(
     client: &Client,
     patience: &Patience,
@@ -103,8 +104,8 @@ fn starts(instances: &[api::Instance], asked: &BTreeSet<GuestName>) -> Starts {
     starts.collect()
 }
 
-/// A guest whose entry cannot be read stays as it was. If not even the name can be read, the entry may be that of any
-/// guest that is missing.
+/// A guest whose entry cannot be read stays as it was. If not even the name can be read, the entry may be
+/// that of any guest that is missing.
 fn keep_unreadable(unreadable: &[Unreadable], before: &[Guest], guests: &mut Vec<Guest>) {
     if unreadable.is_empty() {
         return;
@@ -157,8 +158,8 @@ fn identify(server: api::Identity) -> Result<Info, ServerError> {
     })
 }
 
-/// Resolves a managed network. A network that an instance uses cannot be deleted. So a refusal is a fault of the server,
-/// and the earlier answer still holds.
+/// Resolves a managed network. A network that an instance uses cannot be deleted. So a refusal is a fault of
+/// the server, and the earlier answer still holds.
 async fn network(
     client: &Client,
     patience: &Patience,

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::guest::{ManagedNetwork, NetworkKey};
-use crate::model::inventory::{Guest, Power, ServerKind};
+use crate::model::inventory::{Guest, Home, Power, ServerKind};
 use crate::model::text;
 use crate::servers::questions::GuestName;
 
-/// Guests, each with the time of its last start as its server writes it. Another time means another first process.
+/// Guests, each with the time of its last start as its server writes it. Another time means another first
+/// process.
 pub(super) type Starts = BTreeMap<GuestName, String>;
 
 /// Maximum number of warnings shown individually.
@@ -26,7 +27,8 @@ pub(in crate::servers) struct Info {
     pub(in crate::servers) members: BTreeMap<IpAddr, String>,
 }
 
-/// Everything that we know of a server. Parts that a new reading cannot tell are taken over from the one before.
+/// Everything that we know of a server. Parts that a new reading cannot tell are taken over from the one
+/// before.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::servers) struct Reading {
     pub(in crate::servers) info: Info,
@@ -59,7 +61,7 @@ impl Reading {
     /// Enters the first process of a guest.
     pub(in crate::servers) fn enter_first_process(&mut self, guest: &GuestName, pid: u32) {
         if let Some(place) = self.place(guest) {
-            self.guests[place].init = Some(pid);
+            self.guests[place].home = Home::Pid(pid);
         }
     }
 

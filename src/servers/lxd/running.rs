@@ -1,6 +1,6 @@
-//! Whether a server runs. Where systemd holds a server's socket, connecting to it starts a server that somebody
-//! stopped, or one that stays down until it is needed. So the server's process is looked for first, whatever the
-//! reason to connect.
+//! Whether a server runs. If systemd holds a server's socket, connecting to it starts a server that somebody
+//! has stopped, or that stays down until it is needed. So we look for the server's process first, whatever
+//! the reason to connect.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,10 +12,10 @@ use crate::model::inventory::ServerKind;
 use crate::servers::error::ServerError;
 use crate::servers::target::Target;
 
-/// Where this host shows what runs on it.
+/// The folders in which this host shows what runs on it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HostPaths {
-    /// The folder that exists if systemd is the init.
+    /// A folder that exists only if systemd is the first process of the host.
     pub systemd: PathBuf,
     /// The proc file system.
     pub proc: PathBuf,
@@ -28,7 +28,7 @@ impl Default for HostPaths {
 }
 
 impl HostPaths {
-    /// The socket to connect to, if that starts nothing.
+    /// The socket to connect to, if connecting starts no stopped server.
     pub(in crate::servers) fn socket(&self, target: &Target) -> Result<PathBuf, ServerError> {
         let socket = place(target)?;
         if !self.may_be_started(&socket) || self.runs(target) != Some(false) {
@@ -42,27 +42,28 @@ impl HostPaths {
         Err(ServerError::Absent(format!("{server} is stopped; waiting for it, not starting it")))
     }
 
-    /// Whether this process of a server that closed its event stream may be about to end under systemd.
+    /// Whether this process of a server that closed its event stream may still be ending, while systemd holds
+    /// its socket.
     pub(in crate::servers) fn may_be_ending(&self, target: &Target, pid: u32) -> bool {
         self.proc.join(pid.to_string()).exists()
             && place(target).is_ok_and(|socket| self.may_be_started(&socket))
     }
 
-    /// Whether connecting may start the server: systemd starts only what it listens for itself. Where that cannot be
-    /// seen, it may.
+    /// Whether connecting may start the server. systemd starts only servers for which it listens itself. If
+    /// we cannot see that, it may.
     fn may_be_started(&self, socket: &Path) -> bool {
-        self.systemd.exists() && self.is_held_by_init(socket).unwrap_or(true)
+        self.systemd.exists() && self.is_held_by_systemd(socket).unwrap_or(true)
     }
 
-    /// Whether the init listens at this place; a server that it has started shares that socket. `None` if its files
-    /// are hidden from us.
-    fn is_held_by_init(&self, socket: &Path) -> Option<bool> {
+    /// Whether the host's first process listens at this place. A server that it has started shares the
+    /// socket. `None` if the files of that process are hidden from us.
+    fn is_held_by_systemd(&self, socket: &Path) -> Option<bool> {
         let mut held = BTreeSet::new();
         for file in fs::read_dir(self.proc.join("1/fd")).ok()?.flatten() {
             match fs::read_link(file.path()) {
                 Ok(link) => held.extend(socket_number(&link.to_string_lossy())),
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return None,
-                // Closed meanwhile.
+                // It was closed meanwhile.
                 Err(_) => {}
             }
         }
@@ -87,7 +88,7 @@ impl HostPaths {
     }
 }
 
-/// The first place of a server's that has a socket.
+/// The first of a server's places at which there is a socket.
 fn place(target: &Target) -> Result<PathBuf, ServerError> {
     target.candidates.iter().find(|path| !is_missing(path)).cloned().ok_or_else(|| {
         let places: Vec<_> = target.candidates.iter().map(|path| path.display().to_string()).collect();
@@ -95,20 +96,21 @@ fn place(target: &Target) -> Result<PathBuf, ServerError> {
     })
 }
 
-/// Of what an open file that is a socket links to: `socket:[123]`.
+/// The number in the link of an open socket: `socket:[123]`.
 fn socket_number(link: &str) -> Option<u64> {
     link.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
-/// A socket in a folder that we may not enter is not missing: connecting will say so.
+/// A socket in a folder that we may not enter does not count as missing. Connecting will tell the reason.
 fn is_missing(path: &Path) -> bool {
     matches!(path.symlink_metadata(), Err(error) if error.kind() == io::ErrorKind::NotFound)
 }
 
-/// The daemons are `lxd --group lxd …` and `incusd --group …`, while `lxd forkproxy …`, `lxd activateifneeded` and
-/// `[lxc monitor] …` are not.
+/// The daemons are `lxd --group lxd …` and `incusd --group …`, while `lxd forkproxy …`, `lxd
+/// activateifneeded` and `[lxc monitor] …` are not.
 fn is_server(process: &Path, target: &Target) -> bool {
-    // A guest's process first of all: reading its command line reads its memory, and it can make us wait for that.
+    // This comes first, because reading the command line of a process reads its memory, and a guest can make
+    // us wait for that.
     if is_inside_a_guest(process) {
         return false;
     }
@@ -127,7 +129,7 @@ fn is_server(process: &Path, target: &Target) -> bool {
     is_daemon && !of_snap && target.kind.is_none_or(|wanted| wanted == kind)
 }
 
-/// A server inside of a container is in a PID namespace below ours: it has more than one PID.
+/// A process inside a container is in a PID namespace below ours, so it has more than one PID.
 fn is_inside_a_guest(process: &Path) -> bool {
     let status = fs::read_to_string(process.join("status")).unwrap_or_default();
     let pids = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
@@ -165,7 +167,7 @@ mod tests {
             Host { folder, paths }
         }
 
-        /// The init has the socket number 77 open, which listens at this place.
+        /// The host's first process holds the socket number 77, which listens at this place.
         fn init_listens_at(&self, path: &Path) {
             let files = self.paths.proc.join("1/fd");
             fs::create_dir_all(&files).unwrap();
@@ -251,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn without_systemd_or_with_hidden_processes_it_is_tried() {
+    fn without_systemd_or_with_hidden_processes_it_is_connected_to() {
         assert!(Host::new(false, &[]).connects("lxd", LXD));
         let host = Host::new(true, &[]);
         fs::remove_dir_all(host.paths.proc.join("1")).unwrap();

@@ -62,14 +62,14 @@ fn netlink(mut rest: &[u8]) {
 fn served() -> Inventory {
     let answer = include_bytes!("../corpus/instances/lxd-5.0.2.json");
     let server = Server {
-        socket: "/var/lib/lxd/unix.socket".into(),
+        place: "/var/lib/lxd/unix.socket".into(),
         kind: Some(ServerKind::Lxd),
         version: None,
         name: None,
         state: ServerState::Connected,
         message: None,
         guests: fuzzing::guests(answer).ok(),
-        members: std::collections::BTreeMap::new(),
+        peers: std::collections::BTreeMap::new(),
     };
     Inventory { servers: [(ServerId("lxd".to_owned()), server.into())].into() }
 }
