@@ -66,7 +66,7 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    /// True once nothing more is to be expected: every server that is present has been read at least once.
+    /// Whether every server that is present has been read at least once.
     pub fn settled(&self) -> bool {
         self.servers.values().all(|server| server.guests.is_some() || server.state == ServerState::Absent)
     }
@@ -90,9 +90,9 @@ impl Inventory {
 pub struct Server {
     /// Where it is, or would be, reached: the path of its socket.
     pub place: String,
-    /// LXD or Incus; `None` until it has answered once, where its place does not tell.
+    /// LXD or Incus. `None` until it has answered once, if its place does not tell.
     pub kind: Option<ServerKind>,
-    /// Its version, as it says.
+    /// The version that it says.
     pub version: Option<String>,
     /// Its name: the cluster member's name, or the host's.
     pub name: Option<String>,
@@ -103,8 +103,8 @@ pub struct Server {
     /// The machines that it works together with, itself included, by their addresses as far as they are
     /// known. No guest may have one of these addresses.
     pub peers: BTreeMap<IpAddr, String>,
-    /// Its local guests that have a macvlan NIC, sorted by project and name. `None` if it never answered;
-    /// kept as it was while the server is away.
+    /// Its local guests that have a macvlan NIC, sorted by project and name. `None` if it never answered.
+    /// While the server is away, they stay as they were.
     pub guests: Option<Vec<Guest>>,
 }
 
@@ -128,7 +128,7 @@ pub enum ServerState {
     Connecting,
     /// It is not there: no socket, or a socket whose server is stopped.
     Absent,
-    /// It is there and something is wrong; tried again with back-off.
+    /// It is there and something is wrong. It is retried with increasing pauses.
     Failed,
 }
 
@@ -182,8 +182,8 @@ pub enum GuestKind {
     VirtualMachine,
 }
 
-/// Whether a guest runs. A guest whose state the server cannot tell (status `Error`) counts as running:
-/// then the kernel's word decides.
+/// Whether a guest runs. A guest whose state the server cannot tell (status `Error`) counts as running,
+/// because then the kernel decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Power {
     /// Anything but stopped: running, ready, frozen, starting, stopping, unknown.
@@ -199,7 +199,7 @@ pub enum OptOut {
     In,
     /// False: leave this guest alone.
     Out,
-    /// Neither true nor false; the guest takes part and a problem is shown.
+    /// Neither true nor false. The guest takes part and a problem is shown.
     Invalid(String),
 }
 
@@ -211,9 +211,9 @@ pub struct Nic {
     /// The name that a container starts with its link under: the device's `name`, else `volatile.<nic>.name`,
     /// else the device's own.
     pub link: String,
-    /// `hwaddr`, else `volatile.<nic>.hwaddr`; `None` before the first start.
+    /// `hwaddr`, else `volatile.<nic>.hwaddr`. `None` before the first start.
     pub mac: Option<Mac>,
-    /// The link that its macvlan child hangs on, as far as the server's configuration tells.
+    /// The parent of its macvlan child, as far as the server's configuration tells.
     pub parent: NicParent,
     /// The macvlan mode that it asks for.
     pub mode: Mode,
@@ -222,14 +222,14 @@ pub struct Nic {
 /// Which parent a NIC names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NicParent {
-    /// An interface, and the VLAN upon it if one is asked for.
+    /// An interface, and the VLAN on it if one is asked for.
     Link {
         /// The interface's name.
         name: String,
-        /// The VLAN id upon it: the child then hangs on that VLAN's interface.
+        /// The VLAN id. The child is then on that VLAN's interface.
         vlan: Option<u16>,
     },
-    /// A managed network that could not be resolved; the sentence says why.
+    /// A managed network that could not be resolved. The sentence says why.
     Unknown(String),
 }
 
@@ -254,7 +254,7 @@ pub enum Mode {
     Vepa,
     /// The parent belongs to one child alone.
     Passthru,
-    /// The child gets what comes from the MACs on its list, whoever it is for.
+    /// The child gets every frame from the MACs on its list, whatever its destination.
     Source,
     /// Another mode that the kernel shows, newer than this program.
     Other,

@@ -13,7 +13,7 @@ fn server(folder: &tempfile::TempDir, instances: Value) -> StandIn {
     server
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn names_and_values_are_printable_and_those_that_differ_still_do() {
     let folder = tempfile::tempdir().unwrap();
     let mut strange = container("a\u{1b}[2J", MAC, "eth\n0");
@@ -37,7 +37,7 @@ async fn names_and_values_are_printable_and_those_that_differ_still_do() {
     assert!(!format!("{found:?}").contains(['\n', '\u{1b}', '\u{202e}', '\u{200b}']), "{found:?}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_first_guests_by_name_are_served_where_there_are_too_many() {
     let folder = tempfile::tempdir().unwrap();
     let name = |number: usize| format!("c{number:05}");
@@ -60,7 +60,7 @@ async fn the_first_guests_by_name_are_served_where_there_are_too_many() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn ten_thousand_guests_are_not_too_many() {
     let folder = tempfile::tempdir().unwrap();
     let instances: Vec<Value> =
@@ -71,7 +71,7 @@ async fn ten_thousand_guests_are_not_too_many() {
     assert_eq!((found.guests.unwrap().len(), found.message), (10_000, None));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn no_more_networks_are_asked_for_than_a_server_may_need() {
     let folder = tempfile::tempdir().unwrap();
     let instances: Vec<Value> =

@@ -12,11 +12,10 @@ use tokio::time::sleep;
 
 use crate::{Listener, MAC, MS, patience, start, until, with_systemd, without_systemd};
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_silent_event_stream_is_given_up() {
     let folder = tempfile::tempdir().unwrap();
     let server = StandIn::start(folder.path()).unwrap();
-    // Long enough for a machine that does nothing for a while.
     let patience = Patience { silence: Duration::from_secs(2), ..patience() };
     let mut listener = Listener::new(&server.socket(), patience, without_systemd(folder.path()));
     listener.connected().await;
@@ -31,7 +30,7 @@ async fn a_silent_event_stream_is_given_up() {
     assert_eq!(server.streams(), streams);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_server_that_hangs_fails_after_a_while_and_keeps_its_guests() {
     for hanging in ["/1.0/events", "/1.0", "/1.0/instances", "/"] {
         let folder = tempfile::tempdir().unwrap();
@@ -51,7 +50,7 @@ async fn a_server_that_hangs_fails_after_a_while_and_keeps_its_guests() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn whatever_a_server_answers_it_is_told_and_tried_again() {
     let text = |status, body: &str| Answer::Status(status, body.to_owned());
     let bytes = |bytes: &[u8]| Answer::Bytes(bytes.to_owned());
@@ -108,7 +107,7 @@ async fn whatever_a_server_answers_it_is_told_and_tried_again() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_listing_that_fails_is_told_and_does_not_end_the_event_stream() {
     let folder = tempfile::tempdir().unwrap();
     let server = StandIn::start(folder.path()).unwrap();
@@ -130,7 +129,7 @@ async fn a_listing_that_fails_is_told_and_does_not_end_the_event_stream() {
     assert_eq!(server.streams(), streams);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn strange_frames_end_the_stream_and_not_the_follower() {
     for frame in [
         &b"\x81\x7e\x01"[..],                           // half of a header
@@ -165,7 +164,7 @@ impl Drop for Nobody {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn lack_of_permission_is_told_with_the_cure() {
     let folder = tempfile::tempdir().unwrap();
     let server = StandIn::start(folder.path()).unwrap();

@@ -9,7 +9,7 @@ use macvlan_shim::servers::{GuestName, Patience};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::{Listener, MAC, MS, patience, start, until, without_systemd};
+use crate::{A_WHILE, Listener, MAC, MS, patience, start, until, without_systemd};
 
 fn init(server: &Server, guest: &str) -> Option<u32> {
     match server.guests.iter().flatten().find(|known| known.name == guest)?.home {
@@ -35,12 +35,12 @@ impl Listener {
         let listings = server.listings();
         self.questions.look();
         until("another listing", || server.listings() > listings).await;
-        // What a server is asked after a listing would come now.
-        sleep(100 * MS).await;
+        // Questions that follow a listing would be asked now.
+        sleep(A_WHILE).await;
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_first_process_of_a_guest_is_told_while_it_is_asked_for() {
     let (_folder, server, mut listener) = start().await;
     server.set_instances(json!([started("c1", 1), started("c2", 1)]));
@@ -62,7 +62,7 @@ async fn the_first_process_of_a_guest_is_told_while_it_is_asked_for() {
     assert_eq!((server.states("c1"), server.states("c2")), (1, states), "nobody questions any more");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_first_process_stays_known_until_its_guest_stops_or_starts_anew() {
     let (_folder, server, mut listener) = start().await;
     server.set_instances(json!([started("c1", 1), started("c2", 1)]));
@@ -98,7 +98,7 @@ async fn a_first_process_stays_known_until_its_guest_stops_or_starts_anew() {
 }
 
 /// Root in one guest can have the server asked for the first processes of many.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn guests_that_make_their_server_wait_hold_back_neither_a_listing_nor_the_others() {
     let folder = tempfile::tempdir().unwrap();
     let server = StandIn::start(folder.path()).unwrap();
@@ -131,7 +131,7 @@ async fn guests_that_make_their_server_wait_hold_back_neither_a_listing_nor_the_
     assert_eq!(server.complaints(), Vec::<String>::new());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_server_that_says_no_first_process_for_long_is_listed_all_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let server = StandIn::start(folder.path()).unwrap();
@@ -150,7 +150,7 @@ async fn a_server_that_says_no_first_process_for_long_is_listed_all_the_same() {
     assert_eq!(server.states("c1"), 1, "the question is still open");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_a_lost_server_was_asked_is_asked_again_only_after_it_was_listed() {
     let (_folder, server, mut listener) = start().await;
     server.set_instances(json!([started("c1", 1), started("c2", 1)]));
@@ -163,7 +163,7 @@ async fn what_a_lost_server_was_asked_is_asked_again_only_after_it_was_listed() 
     let listings = server.listings();
     server.cut();
     until("listing anew", || server.listings() > listings).await;
-    sleep(100 * MS).await;
+    sleep(A_WHILE).await;
     assert_eq!(listener.until("lost", |s| s.state == ServerState::Connecting).await.guests.unwrap().len(), 2);
     assert_eq!(server.states("c1"), 1);
     server.answer_well();

@@ -2,12 +2,12 @@
 
 use lab::stand_in::{Answer, StandIn, container, networked};
 use macvlan_shim::model::inventory::{NicParent, OptOut};
-use macvlan_shim::servers::Patience;
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
-use crate::{Listener, MAC, MS, link, parent, patience, quiet, start, until, without_systemd};
+use crate::{A_WHILE, Listener, MAC, link, parent, patience, start, until, without_systemd};
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_malformed_entry_is_told_and_spoils_neither_the_others_nor_its_guest() {
     let (_folder, server, mut listener) = start().await;
     server.set_instances(json!([container("a", MAC, "eth0"), container("b", MAC, "eth0")]));
@@ -28,7 +28,7 @@ async fn a_malformed_entry_is_told_and_spoils_neither_the_others_nor_its_guest()
     assert_eq!(listener.guests(&["d"]).await.message, None);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn managed_networks_are_resolved_once_each() {
     let (_folder, server, mut listener) = start().await;
     let path = |name: &str| format!("/1.0/networks/{name}?project=default");
@@ -63,7 +63,7 @@ async fn managed_networks_are_resolved_once_each() {
     assert_eq!(parent(&stumbled, 0), link("eth0", Some(12)));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_guest_may_opt_out() {
     let (_folder, server, mut listener) = start().await;
     let with = |name: &str, value: &str| {
@@ -78,10 +78,8 @@ async fn a_guest_may_opt_out() {
     assert_eq!(opts, [OptOut::Out, OptOut::In, OptOut::Invalid("perhaps".into())]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn in_a_cluster_only_the_guests_of_this_member_count() {
-    // Far enough apart that a slow listing does not serve for two.
-    let patience = Patience { follow_ups: [600 * MS, 1200 * MS, 1800 * MS], ..patience() };
     let folder = tempfile::tempdir().unwrap();
     let server = StandIn::start(folder.path()).unwrap();
     server.change_server(|value| {
@@ -104,7 +102,7 @@ async fn in_a_cluster_only_the_guests_of_this_member_count() {
     let members =
         [url("m 1", "https://192.0.2.1:8443"), url("m2", "https://[2001:db8::2]:8443"), url("m3", "x")];
     server.set("/1.0/cluster/members?recursion=1", json!(members));
-    let mut listener = Listener::new(&server.socket(), patience, without_systemd(folder.path()));
+    let mut listener = Listener::new(&server.socket(), patience(), without_systemd(folder.path()));
     let found = listener.guests(&["local"]).await;
     assert_eq!((parent(&found, 0), found.message), (link("eth7", None), None));
     let members = [("192.0.2.1", "m 1"), ("2001:db8::2", "m2")];
@@ -121,9 +119,12 @@ async fn in_a_cluster_only_the_guests_of_this_member_count() {
     let found = listener.until("another member", |server| server.peers.len() != 2).await;
     assert_eq!(found.peers.len(), 1);
     // Only events of this member, and those of guests that move, cost a listing.
-    let listings = quiet(&server).await;
+    sleep(A_WHILE).await;
+    let listings = server.listings();
     server.happens_at("instance-started", "m2");
-    assert_eq!(quiet(&server).await, listings);
+    sleep(A_WHILE).await;
+    assert_eq!(server.listings(), listings);
     server.happens_at("instance-migrated", "m2");
-    until("listings for a while", || server.listings() == listings + 4).await;
+    sleep(A_WHILE).await;
+    assert_eq!(server.listings(), listings + 4);
 }

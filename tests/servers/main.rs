@@ -1,4 +1,7 @@
 //! Following a server, against a scripted stand-in on a unix socket.
+//!
+//! Follower and stand-in share one runtime, whose time is paused: it goes on only when neither has anything left to do.
+//! So "nothing happens within five seconds" is exact on any machine, and takes no time.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on shall fail")]
 
 mod away;
@@ -28,7 +31,10 @@ use tokio::time::{sleep, timeout};
 const MAC: &str = "00:16:3e:00:00:01";
 const MS: Duration = Duration::from_millis(1);
 
-/// Impatient where a test waits for it, patient where a slow machine must not matter.
+/// Longer than every pause of [`patience`], and shorter than a follower bears a silent event stream.
+const A_WHILE: Duration = Duration::from_secs(5);
+
+/// The patience of a follower whose pauses are short.
 fn patience() -> Patience {
     Patience {
         follow_ups: [200 * MS, 300 * MS, 400 * MS],
@@ -129,22 +135,10 @@ impl Listener {
 async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let waiting = async {
         while !holds() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
+            sleep(2 * MS).await;
         }
     };
     timeout(Duration::from_secs(10), waiting).await.unwrap_or_else(|_| panic!("still not: {what}"));
-}
-
-/// How many listings there were, once there has been none for longer than any follow-up waits.
-async fn quiet(server: &StandIn) -> usize {
-    let mut listings = server.listings();
-    loop {
-        sleep(2500 * MS).await;
-        let before = std::mem::replace(&mut listings, server.listings());
-        if before == listings {
-            return listings;
-        }
-    }
 }
 
 async fn start() -> (TempDir, StandIn, Listener) {

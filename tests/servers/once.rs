@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::{MAC, patience, target, until, without_systemd};
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_server_is_read_once_without_its_events() {
     let folder = tempfile::tempdir().unwrap();
     let mut server = StandIn::start(folder.path()).unwrap();

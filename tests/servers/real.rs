@@ -49,13 +49,13 @@ async fn real(capture: &str, kind: ServerKind, version: &str) -> Vec<Guest> {
     guests
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn lxd_is_understood() {
     let guests = real("lxd-5.0.2", ServerKind::Lxd, "5.0.2").await;
     assert_eq!(guests[0].nics[0].mac, "00:16:3e:3a:58:a7".parse().ok());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn incus_is_understood() {
     real("incus-6.0.4", ServerKind::Incus, "6.0.4").await;
 }

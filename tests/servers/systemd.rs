@@ -7,9 +7,9 @@ use macvlan_shim::model::inventory::ServerState;
 use macvlan_shim::servers::Follower;
 use tokio::time::sleep;
 
-use crate::{Listener, MS, patience, target, with_systemd};
+use crate::{A_WHILE, Listener, MS, patience, target, with_systemd};
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_stopped_server_of_systemd_is_waited_for_and_not_started() {
     let folder = tempfile::tempdir().unwrap();
     let server = StandIn::start(folder.path()).unwrap();
@@ -18,13 +18,13 @@ async fn a_stopped_server_of_systemd_is_waited_for_and_not_started() {
     assert_eq!(listener.absent().await, "lxd is stopped; waiting for it, not starting it");
     let once = Follower::new(target(&server.socket()), patience(), host).read().await;
     assert_eq!(once.state, ServerState::Absent);
-    sleep(300 * MS).await;
+    sleep(A_WHILE).await;
     assert_eq!((server.requests().len(), server.open()), (0, 0));
     with_systemd(folder.path(), &[(8, "/usr/bin/lxd --group lxd")]);
     listener.connected().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn waking_starts_no_stopped_server_of_systemd() {
     let folder = tempfile::tempdir().unwrap();
     let server = StandIn::start(folder.path()).unwrap();
@@ -32,12 +32,12 @@ async fn waking_starts_no_stopped_server_of_systemd() {
     listener.absent().await;
     for _ in 0..5 {
         listener.questions.look();
-        sleep(50 * MS).await;
+        sleep(A_WHILE).await;
     }
     assert_eq!((server.requests().len(), server.complaints().len(), server.open()), (0, 0, 0));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_server_of_systemd_that_hangs_up_is_given_time_to_end() {
     let folder = tempfile::tempdir().unwrap();
     let mut server = StandIn::start(folder.path()).unwrap();
@@ -46,10 +46,10 @@ async fn a_server_of_systemd_that_hangs_up_is_given_time_to_end() {
     listener.connected().await;
     let requests = server.requests().len();
     server.cut();
-    sleep(150 * MS).await;
+    sleep(4000 * MS).await;
     // A guest that starts just then is no reason to connect: it may be another server's.
     listener.questions.look();
-    sleep(150 * MS).await;
+    sleep(4000 * MS).await;
     assert_eq!(server.requests().len(), requests);
     fs::remove_dir_all(host.proc.join("4000000")).unwrap();
     listener.absent().await;
