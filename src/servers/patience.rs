@@ -35,7 +35,8 @@ pub struct Patience {
     /// if systemd holds its socket. A connection that the ending server leaves behind makes systemd start it
     /// again. (LXD 5.0.2 ends 1.2 s after it closed the stream.)
     pub farewell: Duration,
-    /// Maximum length of the list of instances, in bytes. The list of ten thousand takes half of it.
+    /// Maximum length of the list of instances, in bytes. The list is read as it comes in, and little of it is kept, so
+    /// its length costs time but no memory.
     pub max_list: usize,
     /// Maximum length of any other answer, in bytes.
     pub max_answer: usize,
@@ -60,7 +61,7 @@ impl Default for Patience {
             retry_first: Duration::from_millis(200),
             retry_last: Duration::from_secs(30),
             farewell: Duration::from_secs(10),
-            max_list: 64 << 20,
+            max_list: 1 << 30,
             max_answer: 4 << 20,
             max_guests: 16_384,
             max_networks: 256,

@@ -71,6 +71,21 @@ async fn ten_thousand_guests_are_not_too_many() {
     assert_eq!((found.guests.unwrap().len(), found.message), (10_000, None));
 }
 
+/// A cluster lists the guests of all its members, and a guest may have megabytes of cloud-init.
+#[tokio::test(start_paused = true)]
+async fn a_list_may_be_long_because_little_of_it_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let with_a_long_text = |number: usize| {
+        let mut guest = container(&format!("c{number}"), MAC, "eth0");
+        guest["expanded_config"]["user.user-data"] = json!("x".repeat(2 << 20));
+        guest
+    };
+    let server = server(&folder, json!((0..40).map(with_a_long_text).collect::<Vec<_>>()));
+    let mut listener = Listener::new(&server.socket(), Patience::default(), without_systemd(folder.path()));
+    let found = listener.connected().await;
+    assert_eq!((found.guests.unwrap().len(), found.message), (40, None));
+}
+
 #[tokio::test(start_paused = true)]
 async fn no_more_networks_are_asked_for_than_a_server_may_need() {
     let folder = tempfile::tempdir().unwrap();
