@@ -56,7 +56,7 @@ async fn a_missing_socket_is_found_when_it_appears() {
     assert_eq!(found.guests, Some(vec![]));
 }
 
-/// Who does not look again by itself.
+/// The patience of a follower that does not look again by itself within an hour.
 fn patient() -> Patience {
     let hour = Duration::from_secs(3600);
     Patience { retry_first: hour, retry_last: hour, ..patience() }

@@ -1,4 +1,5 @@
-//! What a server may say and how much of it: names that steer a terminal, and more than anybody needs.
+//! Limits to what a server may say, and to how much of it: names with control characters, and more than
+//! anybody needs.
 
 use lab::stand_in::{Answer, StandIn, container, networked};
 use macvlan_shim::model::inventory::{NicParent, OptOut};
@@ -14,7 +15,7 @@ fn server(folder: &tempfile::TempDir, instances: Value) -> StandIn {
 }
 
 #[tokio::test(start_paused = true)]
-async fn names_and_values_are_printable_and_those_that_differ_still_do() {
+async fn names_and_values_are_made_printable_and_stay_different() {
     let folder = tempfile::tempdir().unwrap();
     let mut strange = container("a\u{1b}[2J", MAC, "eth\n0");
     strange["project"] = json!("b\u{202e}");
@@ -38,12 +39,12 @@ async fn names_and_values_are_printable_and_those_that_differ_still_do() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_guests_by_name_are_served_where_there_are_too_many() {
+async fn if_there_are_too_many_guests_the_first_by_name_are_served() {
     let folder = tempfile::tempdir().unwrap();
     let name = |number: usize| format!("c{number:05}");
     let mut instances: Vec<Value> =
         (0..50).rev().map(|number| container(&name(number), MAC, "eth0")).collect();
-    // Those without a macvlan NIC do not count.
+    // Guests without a macvlan NIC do not count.
     instances.extend((0..500).map(|number| {
         json!({"name": format!("b{number}"), "expanded_devices": {"n": {"type": "nic", "nictype": "bridged"}}})
     }));

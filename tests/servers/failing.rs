@@ -51,7 +51,7 @@ async fn a_server_that_hangs_fails_after_a_while_and_keeps_its_guests() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whatever_a_server_answers_it_is_told_and_tried_again() {
+async fn a_wrong_answer_is_shown_and_the_server_is_tried_again() {
     let text = |status, body: &str| Answer::Status(status, body.to_owned());
     let bytes = |bytes: &[u8]| Answer::Bytes(bytes.to_owned());
     let error = r#"{"type":"error","error_code":500,"error":"database is locked","metadata":null}"#;
@@ -108,10 +108,10 @@ async fn whatever_a_server_answers_it_is_told_and_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_listing_that_fails_is_told_and_does_not_end_the_event_stream() {
+async fn a_failed_listing_is_shown_and_does_not_end_the_event_stream() {
     let folder = tempfile::tempdir().unwrap();
     let server = StandIn::start(folder.path()).unwrap();
-    // Of a server that systemd started a lost stream is no small thing.
+    // After a lost stream, the follower would wait for the end of a server whose socket systemd holds.
     let host = with_systemd(folder.path(), &[(4_000_000, "lxd --group lxd")]);
     let mut listener = Listener::new(&server.socket(), patience(), host);
     server.set_instances(json!([container("c1", MAC, "eth0")]));
@@ -148,7 +148,7 @@ async fn strange_frames_end_the_stream_and_not_the_follower() {
     }
 }
 
-/// This thread has the rights of nobody until it is dropped.
+/// Until it is dropped, this thread accesses files as the user nobody.
 struct Nobody;
 
 impl Nobody {
@@ -165,7 +165,7 @@ impl Drop for Nobody {
 }
 
 #[tokio::test(start_paused = true)]
-async fn lack_of_permission_is_told_with_the_cure() {
+async fn lack_of_permission_is_shown_with_the_cure() {
     let folder = tempfile::tempdir().unwrap();
     let server = StandIn::start(folder.path()).unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();

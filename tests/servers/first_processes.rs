@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use crate::{A_WHILE, Listener, MAC, MS, patience, start, until, without_systemd};
 
-fn init(server: &Server, guest: &str) -> Option<u32> {
+fn first_process(server: &Server, guest: &str) -> Option<u32> {
     match server.guests.iter().flatten().find(|known| known.name == guest)?.home {
         Home::Pid(pid) => Some(pid),
         _ => None,
@@ -50,56 +50,62 @@ async fn the_first_process_of_a_guest_is_told_while_it_is_asked_for() {
     assert_eq!(server.states("c1"), 0, "nobody has asked");
 
     listener.questions.ask_first_processes(asked_for(["c1", "c2"]));
-    let told = listener.until("told", |server| init(server, "c1") == Some(4711)).await;
-    // That one cannot be told is no trouble.
-    assert_eq!((init(&told, "c2"), told.state, &told.message), (None, ServerState::Connected, &None));
+    let told = listener.until("told", |server| first_process(server, "c1") == Some(4711)).await;
+    // A first process that the server does not tell is not an error.
+    assert_eq!(
+        (first_process(&told, "c2"), told.state, &told.message),
+        (None, ServerState::Connected, &None)
+    );
 
     listener.questions.ask_first_processes([].into());
     listener.questions.look();
-    listener.until("no longer told", |server| init(server, "c1").is_none()).await;
+    listener.until("no longer told", |server| first_process(server, "c1").is_none()).await;
     let states = server.states("c2");
     listener.listed_again(&server).await;
     assert_eq!((server.states("c1"), server.states("c2")), (1, states), "nobody questions any more");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_first_process_stays_known_until_its_guest_stops_or_starts_anew() {
+async fn a_first_process_stays_known_until_its_guest_stops_or_starts_again() {
     let (_folder, server, mut listener) = start().await;
     server.set_instances(json!([started("c1", 1), started("c2", 1)]));
     server.set_init("c1", 4711);
     server.set_init("c2", 4712);
     listener.questions.ask_first_processes(asked_for(["c1", "c2"]));
-    listener.until("told", |s| (init(s, "c1"), init(s, "c2")) == (Some(4711), Some(4712))).await;
+    listener
+        .until("told", |s| (first_process(s, "c1"), first_process(s, "c2")) == (Some(4711), Some(4712)))
+        .await;
     for _ in 0..3 {
         listener.listed_again(&server).await;
     }
     assert_eq!((server.states("c1"), server.states("c2")), (1, 1), "what is known is not asked for again");
 
-    // Started anew between two listings, and slow to say so: what was known is forgotten at once.
+    // It starts again between two listings, and its server is slow to tell. The old process is forgotten at
+    // once.
     server.set_init("c1", 5001);
     server.answer("/1.0/instances/c1/state", Answer::Hang);
     server.set_instances(json!([started("c1", 30), started("c2", 1)]));
     server.happens("instance-restarted");
-    listener.until("forgotten", |server| init(server, "c1").is_none()).await;
+    listener.until("forgotten", |server| first_process(server, "c1").is_none()).await;
     server.answer_well();
-    let anew = listener.until("told anew", |server| init(server, "c1").is_some()).await;
-    assert_eq!((init(&anew, "c1"), init(&anew, "c2")), (Some(5001), Some(4712)));
+    let again = listener.until("told again", |server| first_process(server, "c1").is_some()).await;
+    assert_eq!((first_process(&again, "c1"), first_process(&again, "c2")), (Some(5001), Some(4712)));
 
-    // Stopped.
+    // It stops.
     let mut stopped = started("c1", 30);
     stopped["status_code"] = json!(102);
     server.set_instances(json!([stopped, started("c2", 1)]));
     server.happens("instance-stopped");
-    listener.until("forgotten", |server| init(server, "c1").is_none()).await;
+    listener.until("forgotten", |server| first_process(server, "c1").is_none()).await;
     let states = server.states("c1");
     listener.listed_again(&server).await;
-    assert_eq!(server.states("c1"), states, "it has none");
+    assert_eq!(server.states("c1"), states, "a stopped guest has none");
     assert_eq!(server.states("c2"), 1);
 }
 
-/// Root in one guest can have the server asked for the first processes of many.
+/// Root in one guest can make us ask for the first processes of many guests.
 #[tokio::test(start_paused = true)]
-async fn guests_that_make_their_server_wait_hold_back_neither_a_listing_nor_the_others() {
+async fn guests_that_make_their_server_wait_delay_neither_a_listing_nor_the_others() {
     let folder = tempfile::tempdir().unwrap();
     let server = StandIn::start(folder.path()).unwrap();
     let patience =
@@ -113,11 +119,11 @@ async fn guests_that_make_their_server_wait_hold_back_neither_a_listing_nor_the_
     }
     server.set_init("c19", 4719);
     listener.questions.ask_first_processes(asked_for(names.iter().map(String::as_str)));
-    listener.until("the last one is told", |server| init(server, "c19") == Some(4719)).await;
+    listener.until("the last one is told", |server| first_process(server, "c19") == Some(4719)).await;
     until("each has had its turn", || names.iter().all(|name| server.states(name) > 0)).await;
     assert!(server.listings() <= 2, "the first and the one for the question are enough");
 
-    // That a guest is there is told before its first process is.
+    // A guest is shown before its first process is known.
     instances.push(started("new", 2));
     server.set_instances(json!(instances));
     server.set_init("new", 4720);
@@ -125,14 +131,14 @@ async fn guests_that_make_their_server_wait_hold_back_neither_a_listing_nor_the_
     let all: Vec<&str> = names.iter().map(String::as_str).chain(["new"]).collect();
     listener.questions.ask_first_processes(asked_for(all.iter().copied()));
     let listed = listener.guests(&all).await;
-    assert_eq!((init(&listed, "c19"), init(&listed, "new")), (Some(4719), None));
+    assert_eq!((first_process(&listed, "c19"), first_process(&listed, "new")), (Some(4719), None));
     server.answer_well();
-    listener.until("it is told", |server| init(server, "new") == Some(4720)).await;
+    listener.until("it is told", |server| first_process(server, "new") == Some(4720)).await;
     assert_eq!(server.complaints(), Vec::<String>::new());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_says_no_first_process_for_long_is_listed_all_the_same() {
+async fn a_server_that_takes_long_for_a_first_process_is_listed_meanwhile() {
     let folder = tempfile::tempdir().unwrap();
     let server = StandIn::start(folder.path()).unwrap();
     let patience = Patience { first_processes: Duration::from_secs(3600), ..patience() };
@@ -151,23 +157,23 @@ async fn a_server_that_says_no_first_process_for_long_is_listed_all_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_lost_server_was_asked_is_asked_again_only_after_it_was_listed() {
+async fn a_lost_server_is_asked_again_only_after_it_was_listed() {
     let (_folder, server, mut listener) = start().await;
     server.set_instances(json!([started("c1", 1), started("c2", 1)]));
     server.set_init("c1", 4711);
     server.set_init("c2", 4712);
     server.answer("/1.0/instances/c1/state", Answer::Hang);
     listener.questions.ask_first_processes(asked_for(["c1", "c2"]));
-    listener.until("the other is told", |server| init(server, "c2") == Some(4712)).await;
+    listener.until("the other is told", |server| first_process(server, "c2") == Some(4712)).await;
     server.answer("/1.0/instances", Answer::Hang);
     let listings = server.listings();
     server.cut();
-    until("listing anew", || server.listings() > listings).await;
+    until("listing again", || server.listings() > listings).await;
     sleep(A_WHILE).await;
     assert_eq!(listener.until("lost", |s| s.state == ServerState::Connecting).await.guests.unwrap().len(), 2);
     assert_eq!(server.states("c1"), 1);
     server.answer_well();
     server.cut();
-    listener.until("told", |server| init(server, "c1") == Some(4711)).await;
+    listener.until("told", |server| first_process(server, "c1") == Some(4711)).await;
     assert_eq!(server.states("c2"), 1, "it has not started anew");
 }

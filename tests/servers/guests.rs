@@ -1,4 +1,4 @@
-//! What becomes of the entries of a listing.
+//! How the entries of a listing become guests.
 
 use lab::stand_in::{Answer, StandIn, container, networked};
 use macvlan_shim::model::inventory::{NicParent, OptOut};
@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use crate::{A_WHILE, Listener, MAC, link, parent, patience, start, until, without_systemd};
 
 #[tokio::test(start_paused = true)]
-async fn a_malformed_entry_is_told_and_spoils_neither_the_others_nor_its_guest() {
+async fn an_unreadable_entry_is_shown_and_changes_neither_the_others_nor_its_guest() {
     let (_folder, server, mut listener) = start().await;
     server.set_instances(json!([container("a", MAC, "eth0"), container("b", MAC, "eth0")]));
     server.happens("instance-started");
@@ -55,7 +55,8 @@ async fn managed_networks_are_resolved_once_each() {
     until("another listing", || server.listings() > 1).await;
     until("one request for each listing", || server.count("/1.0/networks/lan") == server.listings()).await;
     assert!(before <= 1);
-    // Its server may stumble; a network that is in use does not go away.
+    // After an error of the server the network stays as it was, because a network that is in use cannot be
+    // deleted.
     server.answer("/1.0/networks/lan", Answer::Status(500, "{}".into()));
     server.happens("network-updated");
     let stumbled =
@@ -108,7 +109,7 @@ async fn in_a_cluster_only_the_guests_of_this_member_count() {
     let members = [("192.0.2.1", "m 1"), ("2001:db8::2", "m2")];
     let members = members.map(|(address, name)| (address.parse().unwrap(), name.to_owned()));
     assert_eq!(found.peers, members.into());
-    // What is refused changes nothing of what is known; a member that joins is told.
+    // If the server refuses to list its members, the known ones stay. A member that joins is seen later.
     server.answer("/1.0/cluster", Answer::Status(403, json!({"type": "error", "error": "no"}).to_string()));
     let asked = server.count("/1.0/cluster");
     server.happens("cluster-member-added");
@@ -118,7 +119,7 @@ async fn in_a_cluster_only_the_guests_of_this_member_count() {
     server.happens("cluster-member-added");
     let found = listener.until("another member", |server| server.peers.len() != 2).await;
     assert_eq!(found.peers.len(), 1);
-    // Only events of this member, and those of guests that move, cost a listing.
+    // Only events of this member and migrations cause a listing.
     sleep(A_WHILE).await;
     let listings = server.listings();
     server.happens_at("instance-started", "m2");

@@ -1,4 +1,4 @@
-//! When a server is listed, and what for.
+//! When a server is listed, and for what reason.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +26,7 @@ async fn it_lists_only_after_the_first_ping() {
 
 /// The daemon begins with this value.
 #[tokio::test(start_paused = true)]
-async fn the_first_value_is_the_one_of_a_target_of_which_nothing_was_heard() {
+async fn the_first_value_is_that_of_a_server_of_which_nothing_was_heard() {
     let folder = tempfile::tempdir().unwrap();
     let server = StandIn::start(folder.path()).unwrap();
     server.greet(false);
@@ -96,7 +96,7 @@ async fn events_are_read_and_pings_answered_while_it_lists() {
     let mut listener = Listener::new(&server.socket(), patience(), without_systemd(folder.path()));
     until("a listing", || server.listings() == 1).await;
     let pongs = server.pongs();
-    // Far more than the socket's buffer takes.
+    // Far more than the buffer of the socket holds.
     for _ in 0..5000 {
         server.happens("instance-updated");
     }

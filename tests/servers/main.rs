@@ -1,7 +1,7 @@
 //! Following a server, against a scripted stand-in on a unix socket.
 //!
-//! Follower and stand-in share one runtime, whose time is paused: it goes on only when neither has anything left to do.
-//! So "nothing happens within five seconds" is exact on any machine, and takes no time.
+//! Follower and stand-in share one runtime, whose time is paused: it goes on only when neither has anything
+//! left to do. So "nothing happens within five seconds" is exact on any machine, and takes no time.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on shall fail")]
 
 mod away;

@@ -1,4 +1,4 @@
-//! What real servers said is understood.
+//! Answers of real servers are understood.
 
 use std::fs;
 
@@ -13,8 +13,8 @@ fn captured(name: &str) -> Value {
     serde_json::from_slice::<Value>(&fs::read(path).unwrap()).unwrap()["metadata"].take()
 }
 
-/// What a real server said about: `c1` frozen, `c2` opted out and on the managed network `mvnet`, `c3` never
-/// started, `plain` without a NIC, and `web` of the project `shop` on the network too.
+/// The answer of a real server with these guests: `c1` frozen, `c2` opted out and on the managed network
+/// `mvnet`, `c3` never started, `plain` without a NIC, and `web` of the project `shop` on the network too.
 async fn real(capture: &str, kind: ServerKind, version: &str) -> Vec<Guest> {
     let (_folder, stand_in, mut listener) = {
         let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Servers that systemd would start.
+//! Servers that systemd would start if we connected.
 
 use std::fs;
 
@@ -47,14 +47,14 @@ async fn a_server_of_systemd_that_hangs_up_is_given_time_to_end() {
     let requests = server.requests().len();
     server.cut();
     sleep(4000 * MS).await;
-    // A guest that starts just then is no reason to connect: it may be another server's.
+    // A guest that starts now is no reason to connect, because it may belong to another server.
     listener.questions.look();
     sleep(4000 * MS).await;
     assert_eq!(server.requests().len(), requests);
     fs::remove_dir_all(host.proc.join("4000000")).unwrap();
     listener.absent().await;
     assert_eq!(server.requests().len(), requests);
-    // It was only restarted.
+    // The server was only restarted.
     server.stop().await;
     server.appear().unwrap();
     with_systemd(folder.path(), &[(4_000_001, "lxd --group lxd")]);

@@ -106,8 +106,8 @@ fn is_missing(path: &Path) -> bool {
     matches!(path.symlink_metadata(), Err(error) if error.kind() == io::ErrorKind::NotFound)
 }
 
-/// The daemons are `lxd --group lxd …` and `incusd --group …`, while `lxd forkproxy …`, `lxd
-/// activateifneeded` and `[lxc monitor] …` are not.
+/// The daemons are `lxd --group lxd …` and `incusd --group …`. `lxd forkproxy …`, `lxd activateifneeded` and
+/// `[lxc monitor] …` are none.
 fn is_server(process: &Path, target: &Target) -> bool {
     // This comes first, because reading the command line of a process reads its memory, and a guest can make
     // us wait for that.
