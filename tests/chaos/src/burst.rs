@@ -65,6 +65,19 @@ pub(crate) fn kinds() -> BTreeSet<&'static str> {
     drawn.into_keys().collect()
 }
 
+/// Seeds by which so many bursts draw each of these kinds of operations, and all others but at most so many. They are
+/// tried from 0 up, so that nobody has to look for another one when a new kind changes what is drawn.
+pub fn seeds_of(bursts: usize, pace: Pace, wanted: &[&str], missing: usize) -> impl Iterator<Item = u64> {
+    let all = kinds();
+    (0..10_000).filter(move |seed| {
+        let (mut dice, mut drawn, mut intent) = (Dice::new(*seed), Drawn::new(), Intent::default());
+        let bursts = (0..bursts).map(|_| draw(pace, &mut dice, &mut drawn, &mut intent)).collect::<Vec<_>>();
+        let acts = bursts.iter().flat_map(Burst::acts);
+        let kinds: BTreeSet<&str> = acts.map(|act| act.operation.kind()).collect();
+        wanted.iter().all(|kind| kinds.contains(kind)) && all.difference(&kinds).count() <= missing
+    })
+}
+
 impl Burst {
     /// Nothing happens.
     pub(crate) fn none() -> Burst {

@@ -30,5 +30,5 @@ mod under_test;
 mod wire;
 
 pub use account::Account;
-pub use burst::Pace;
+pub use burst::{Pace, seeds_of};
 pub use run::{Length, Options, run};
