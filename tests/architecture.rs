@@ -41,7 +41,25 @@ const CONFINED: &[(&str, &[&str])] = &[
 ];
 
 /// Rooms in which no file imports from another that imports from it, by whatever detour.
-const WITHOUT_CIRCLES: &[&str] = &["servers"];
+const WITHOUT_CIRCLES: &[&str] = &["kernel", "servers"];
+
+/// The rooms inside the kernel's room, and those that each may import from.
+const INSIDE_KERNEL: &[(&str, &[&str])] = &[
+    ("error", &[]),
+    ("processor_time", &[]),
+    ("socket", &["error"]),
+    ("object", &["error", "socket"]),
+    ("filter", &["error", "socket", "processor_time"]),
+    ("view", &["error", "socket", "object", "filter"]),
+    ("apply", &["error", "socket", "object", "filter", "view"]),
+    ("fuzzing", &["socket", "view"]),
+];
+
+/// The rooms in which every file is short.
+const OF_SHORT_FILES: &[&str] = &["kernel"];
+
+/// A short file has fewer lines, without its unit tests.
+const LINES: usize = 350;
 
 /// The files below a folder, save those that hold unit tests alone: `tests.rs`, and what is in `tests/`.
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -186,6 +204,34 @@ fn no_file_imports_from_itself_by_a_detour() {
                 next.extend(imports[from].iter().filter(|to| reached.insert((*to).clone())));
             }
             assert!(!reached.contains(file), "{room}::{} is in a circle: {imports:#?}", file.join("::"));
+        }
+    }
+}
+
+#[test]
+fn inside_the_kernel_imports_go_one_way() {
+    for (module, imports) in imports_within("kernel") {
+        let Some(room) = module.first() else { continue };
+        let (_, allowed) = INSIDE_KERNEL
+            .iter()
+            .find(|(known, _)| known == room)
+            .unwrap_or_else(|| panic!("kernel/{} is in no room that this test knows", module.join("/")));
+        for other in imports.iter().filter_map(|import| import.first()) {
+            let fine = other == room || allowed.contains(&other.as_str());
+            assert!(fine, "kernel/{} imports from {other}, which {room} must not", module.join("/"));
+        }
+    }
+}
+
+#[test]
+fn files_are_short() {
+    for room in OF_SHORT_FILES {
+        let mut paths = Vec::new();
+        sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(room), &mut paths);
+        for path in paths {
+            let text = fs::read_to_string(&path).unwrap();
+            let lines = text.lines().take_while(|line| *line != "#[cfg(test)]").count();
+            assert!(lines < LINES, "{} has {lines} lines, without its tests", path.display());
         }
     }
 }

@@ -1,8 +1,4 @@
-//! What can go wrong between us and the kernel, in words for people.
-
-use nix::errno::Errno;
-
-use super::wire::Malformed;
+//! The errors that leave this room, in words for people.
 
 /// The kernel cannot be followed at all.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -55,58 +51,4 @@ impl ErrorCode {
             ErrorCode::Other => "kernel-refused",
         }
     }
-}
-
-/// One request to the kernel failed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Fault {
-    /// The kernel said no.
-    #[error("{}{}", .errno.desc(), said(.words))]
-    Refused {
-        /// Its error number.
-        errno: Errno,
-        /// Its sentence (extended ack), often empty.
-        words: String,
-    },
-    /// The answer did not come, or not whole.
-    #[error("{0}")]
-    Broken(String),
-    /// The answer makes no sense.
-    #[error("{0}")]
-    Malformed(Malformed),
-    /// The answer has so many bytes, more than there is room for.
-    #[error("it takes {0} bytes, more than any object needs")]
-    Oversized(usize),
-}
-
-impl Fault {
-    /// The kernel's error number, if it answered with one.
-    pub(super) fn errno(&self) -> Option<Errno> {
-        match self {
-            Fault::Refused { errno, .. } => Some(*errno),
-            Fault::Broken(_) | Fault::Malformed(_) | Fault::Oversized(_) => None,
-        }
-    }
-
-    /// Whether the fault lies with the one object that was asked for: it is larger than the kernel or we can handle, or
-    /// what the kernel says of it makes no sense. Other objects can be read.
-    pub(super) fn is_of_object(&self) -> bool {
-        match self {
-            Fault::Refused { errno, .. } => {
-                matches!(errno, Errno::ENOBUFS | Errno::ENOMEM | Errno::EMSGSIZE)
-            }
-            Fault::Malformed(_) | Fault::Oversized(_) => true,
-            Fault::Broken(_) => false,
-        }
-    }
-}
-
-impl From<Malformed> for Fault {
-    fn from(malformed: Malformed) -> Fault {
-        Fault::Malformed(malformed)
-    }
-}
-
-fn said(words: &str) -> String {
-    if words.is_empty() { String::new() } else { format!(" (the kernel says: {words})") }
 }

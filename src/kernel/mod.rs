@@ -2,22 +2,15 @@
 //!
 //! [`Kernel`] is all that the rest of the program sees; no netlink type leaves this module.
 //!
-//! | file | what |
+//! | room | what |
 //! | --- | --- |
-//! | `wire` | how messages and attributes lie in a buffer |
-//! | `request` | questions and orders, answered at once |
-//! | `monitor`, `source` | sockets that hear what changes, one of them in all namespaces; and what each tells of |
-//! | `link`, `address`, `route`, `next_hop`, `rule`, `neighbour`, `netns`, `setting`, `filter` | one kind of object: reading and writing |
-//! | `frames` | what a filter lets pass: its rules |
-//! | `nft` | the program that reads and writes filters |
-//! | `roll`, `shortfall` | which links there are, whatever a list of them lacks; what is left out all the same |
-//! | `question` | how the LAN is asked who has an address |
-//! | `table` | how full the neighbour tables are |
-//! | `state` | the snapshot, and what changes in it |
-//! | `event` | what an event means for it |
-//! | `slice`, `marks`, `read` | the parts that are read on their own, which are to be read again, and how |
-//! | `apply`, `failure` | an operation of a plan as orders to the kernel, and why it failed |
-//! | `error` | what callers get back |
+//! | `socket` | messages in a buffer, sockets that ask and sockets that hear |
+//! | `object` | one kind of object a file: how messages show it, how it is listed and written |
+//! | `filter` | the filters of the shims: their rules, and `nft`, which reads and writes them |
+//! | `view` | the snapshot: how events and readings change it, what is to be read again, and when |
+//! | `apply` | an operation of a plan as orders to the kernel, and why it failed |
+//!
+//! Imports go one way: `apply → view → filter → object → socket`. What leaves this room is in `error`.
 //!
 //! Kernels differ in what they tell (`packaging/docs/limits.md`, "Which systems"). An event that only a newer one sends
 //! makes us faster; what an older one does not tell is found by a resync. FACTS.md has what the code relies on.
@@ -26,53 +19,36 @@
 //! until then. But filters that could not be read cannot be written either: until they are, the snapshot has those seen
 //! last, and calls them not usable.
 
-mod address;
 mod apply;
 mod error;
-mod event;
-mod failure;
 mod filter;
-mod frames;
-mod link;
-mod marks;
-mod monitor;
-mod neighbour;
-mod netns;
-mod next_hop;
-mod nft;
-mod question;
-mod read;
-mod request;
-mod roll;
-mod route;
-mod rule;
-mod setting;
-mod shortfall;
-mod slice;
-mod source;
-mod state;
-mod table;
-mod wire;
+#[doc(hidden)]
+pub mod fuzzing;
+mod object;
+mod processor_time;
+mod socket;
+mod view;
 
 pub use error::{ErrorCode, KernelError, OpError};
+pub use processor_time::processor_time;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::time::{TimeVal, TimeValLike};
-use nix::time::ClockId;
 
 use crate::model::inventory::Home;
 use crate::model::neighbours::NeighbourTable;
 use crate::model::snapshot::Netns;
-use crate::model::{Changes, LinkIndex, NetnsId, Snapshot};
-use monitor::{Heard, Monitor};
-use request::{BUFFER, LARGEST, Requests};
-use slice::Slice;
-use source::Source;
-use state::State;
+use crate::model::{Changes, NetnsId, Op, Snapshot};
+use apply::Writer;
+use object::{link, netns};
+use socket::channel::Channel;
+use socket::error::RequestError;
+use socket::monitor::{Heard, Monitor};
+use socket::request::{BUFFER, LARGEST, Requests};
+use view::slice::Slice;
+use view::state::State;
 
 /// How often `drain` looks for more before it lets its caller act on what it has …
 const ROUNDS: usize = 8;
@@ -95,31 +71,17 @@ pub struct Kernel {
     /// What happens to nftables; none where the kernel has none.
     filters: Option<Monitor>,
     state: State,
-    /// The shims that were made since the last [`Kernel::drain`], which are not in the snapshot yet, by name.
-    made: BTreeMap<String, LinkIndex>,
+    writer: Writer,
     /// The namespaces whose changes had filters written, which are to be read back.
     filter_causes: BTreeSet<NetnsId>,
     incoming: Vec<u8>,
 }
 
-/// What events make of an empty snapshot, without a kernel, each with the id of the namespace that it comes from (`None`: the
-/// host's); those of nftables are with the id -1. And how many of them could not be read. For those who try our readers
-/// with anything (`tests/fuzz`).
-pub fn recorded<'a>(events: impl IntoIterator<Item = (Option<NetnsId>, &'a [u8])>) -> (Snapshot, usize) {
-    let mut state = State::default();
-    let mut malformed = 0;
-    for (netns, datagram) in events {
-        let source = if netns == Some(NetnsId(-1)) { Source::Filters } else { Source::Everywhere };
-        malformed += usize::from(state.take_in(source, netns, datagram).is_err());
-    }
-    (state.snapshot, malformed)
-}
-
 impl Kernel {
     /// Opens the sockets, those that listen first, and reads everything.
     pub fn open() -> Result<Kernel, KernelError> {
-        let everywhere = Monitor::open(Source::Everywhere).map_err(deaf)?;
-        let here = Monitor::open(Source::Here).map_err(deaf)?;
+        let everywhere = Monitor::open(Channel::Everywhere).map_err(deaf)?;
+        let here = Monitor::open(Channel::Here).map_err(deaf)?;
         let filters = hear_filters();
         let mut requests = Requests::open().map_err(|error| KernelError {
             message: format!("no netlink socket for requests: {error}"),
@@ -128,22 +90,22 @@ impl Kernel {
         let own_id = netns::own(&mut requests).map_err(powerless)?;
         // Reading itself as if it were a guest's namespace shows whether guests' can be read.
         link::of_guest(&mut requests, own_id).map_err(powerless)?;
-        let state = State { own_id, ..State::default() };
+        let state = State::new(own_id, Instant::now());
         let mut kernel = Kernel {
             requests,
             everywhere,
             here,
             filters,
             state,
-            made: BTreeMap::new(),
+            writer: Writer::default(),
             filter_causes: BTreeSet::new(),
             incoming: vec![0; BUFFER],
         };
-        kernel.state.marks.mark_everything();
+        kernel.state.stale.add_everything();
         while kernel.take_in_and_read() {}
         // Without its filters we can do, and without the sizes of its tables; they are tried again.
         let needed = |slice: &Slice| !matches!(slice, Slice::Filter | Slice::Tables);
-        let unread = kernel.state.marks.problems_of_host().find(|(slice, _)| needed(slice));
+        let unread = kernel.state.stale.unread().problems_of_host().find(|(slice, _)| needed(slice));
         match unread.map(|(_, why)| why.clone()) {
             // Not for want of privileges, or there would have been no answer before.
             Some(message) => Err(KernelError {
@@ -171,12 +133,12 @@ impl Kernel {
 
     /// What could not be read, and why. What was known of it before still stands in the snapshot.
     pub fn problems(&self) -> Vec<String> {
-        self.state.marks.problems().cloned().collect()
+        self.state.stale.unread().problems().cloned().collect()
     }
 
     /// What could not be read of the host itself, and why.
     pub fn problems_of_host(&self) -> Vec<String> {
-        self.state.marks.problems_of_host().map(|(_, why)| why.clone()).collect()
+        self.state.stale.unread().problems_of_host().map(|(_, why)| why.clone()).collect()
     }
 
     /// What is left out of the snapshot because there is too much of it, or because it cannot be read: of which
@@ -192,16 +154,16 @@ impl Kernel {
     /// bit. What the kernel lacked may be there by now.
     pub fn resync(&mut self) {
         self.state.filters.doubt();
-        self.state.marks.mark_everything();
+        self.state.stale.add_everything();
     }
 
     /// What these namespaces of guests have changed took so long to decide and to write. Who takes too much of our time
     /// is looked at less often for a while.
     pub fn charge(&mut self, namespaces: &BTreeSet<NetnsId>, time: Duration) {
         let share = time / u32::try_from(namespaces.len()).unwrap_or(u32::MAX).max(1);
-        namespaces.iter().for_each(|id| self.state.marks.spent(*id, share));
+        namespaces.iter().for_each(|id| self.state.stale.spent(*id, share));
         // What was written to a filter is read back, by a program that takes longer than all else.
-        if self.state.marks.is_marked(Slice::Filter) {
+        if self.state.stale.has(Slice::Filter) {
             self.filter_causes.extend(namespaces);
         }
     }
@@ -209,13 +171,13 @@ impl Kernel {
     /// Has the objects of the host read anew by the next [`Kernel::drain`], for some of their changes send no event: nor
     /// does it that `nft` was installed, or nf_tables loaded.
     pub fn resync_host(&mut self) {
-        self.state.marks.mark_host();
+        self.state.stale.add_host();
         // An event that was larger than any before may have been the last of its kind.
         self.incoming.truncate(BUFFER);
         self.incoming.shrink_to_fit();
         if !self.state.snapshot.filter.usable {
             self.filters = self.filters.take().or_else(hear_filters);
-            self.state.marks.mark(Slice::Filter);
+            self.state.stale.add(Slice::Filter);
         }
     }
 
@@ -223,19 +185,19 @@ impl Kernel {
     pub fn locate(&mut self, homes: BTreeSet<Home>) {
         if homes != self.state.wanted_homes {
             self.state.wanted_homes = homes;
-            self.state.marks.mark(Slice::Homes);
+            self.state.stale.add(Slice::Homes);
         }
     }
 
     /// Waits until [`Kernel::drain`] has something to do. Cancel safe. Needs a tokio runtime with I/O and
     /// time enabled.
     pub async fn changed(&mut self) -> Result<(), KernelError> {
-        if self.state.marks.pending() {
+        if self.state.stale.pending() {
             // A long sweep goes in turns; the others shall have theirs.
             tokio::task::yield_now().await;
             return Ok(());
         }
-        let due = self.state.marks.due();
+        let due = self.state.stale.due();
         let deferred = async {
             match due {
                 Some(due) => tokio::time::sleep_until(due.into()).await,
@@ -256,11 +218,16 @@ impl Kernel {
         }
     }
 
+    /// Does one write. What it changed is in the snapshot after the next [`Kernel::drain`].
+    pub fn apply(&mut self, op: &Op) -> Result<(), OpError> {
+        self.writer.apply(&mut self.requests, &mut self.state, op)
+    }
+
     /// Takes in all events that are queued and reads the slices that they touch, until nothing is queued.
     /// Where that has no end, and where a resync takes long, it stops in between, and [`Kernel::changed`]
     /// is ready at once. Does not wait.
     pub fn drain(&mut self) -> Changes {
-        self.made.clear();
+        self.writer.forget_what_was_made();
         self.take_in_and_read();
         std::mem::take(&mut self.state.changes)
     }
@@ -268,29 +235,32 @@ impl Kernel {
     /// True if something remains to be read at once.
     fn take_in_and_read(&mut self) -> bool {
         let start = Instant::now();
-        self.state.marks.wake();
+        self.state.stale.tick(start);
+        self.state.stale.wake();
         for round in 0..ROUNDS {
             if round > 0 && start.elapsed() >= LOOK {
                 break;
             }
-            if self.take_in() {
-                self.state.marks.caught_up();
-                if !self.state.marks.pending() {
+            let empty = self.take_in();
+            self.state.stale.tick(Instant::now());
+            if empty {
+                self.state.stale.caught_up();
+                if !self.state.stale.pending() {
                     return false;
                 }
             }
-            while let Some(slice) = self.state.marks.take() {
+            while let Some(slice) = self.state.stale.take() {
                 self.read(slice);
             }
             // At least one: taking in events may have used up the turn, now and in every turn to come.
-            while let Some(slice) = self.state.marks.take_sweep() {
+            while let Some(slice) = self.state.stale.take_sweep() {
                 self.read(slice);
                 if start.elapsed() >= TURN {
                     break;
                 }
             }
         }
-        self.state.marks.pending()
+        self.state.stale.pending()
     }
 
     /// True if nothing is queued any more.
@@ -298,7 +268,7 @@ impl Kernel {
         let Kernel { everywhere, here, filters, state, incoming, .. } = self;
         let mut empty = true;
         for monitor in [Some(everywhere), Some(here), filters.as_mut()].into_iter().flatten() {
-            let source = monitor.source();
+            let channel = monitor.channel();
             empty &= (0..DATAGRAMS).any(|_| {
                 let missed = match monitor.hear(incoming) {
                     Heard::Nothing => return true,
@@ -308,12 +278,12 @@ impl Kernel {
                         (!state.unheard(netns)).then_some("an event of the kernel was larger than expected")
                     }
                     Heard::Events { length, netns } => {
-                        let taken = state.take_in(source, netns, &incoming[..length]);
+                        let taken = state.take_in(channel, netns, &incoming[..length]);
                         let unread = taken.is_err() && !state.unheard(netns);
                         unread.then_some("an event of the kernel could not be read")
                     }
                 };
-                if let Some(what) = missed.filter(|_| state.marks.lost(source.tells_of())) {
+                if let Some(what) = missed.filter(|_| state.stale.add_lost(Slice::told_by(channel))) {
                     tracing::warn!("{what}; reading anew what they tell of");
                 }
                 false
@@ -326,17 +296,18 @@ impl Kernel {
         let start = processor_time();
         let result = self.state.read(&mut self.requests, slice);
         if let Some(id) = slice.namespace() {
-            self.state.marks.spent(id, processor_time().saturating_sub(start));
+            self.state.stale.spent(id, processor_time().saturating_sub(start));
         }
         if slice == Slice::Filter {
             let causes = std::mem::take(&mut self.filter_causes);
             self.charge(&causes, processor_time().saturating_sub(start));
         }
+        self.state.stale.tick(Instant::now());
         match result {
-            Ok(()) => self.state.marks.succeeded(slice),
-            Err(fault) => {
-                let why = format!("{slice} could not be read: {fault}");
-                if self.state.marks.failed(slice, &why) {
+            Ok(()) => self.state.stale.succeeded(slice),
+            Err(error) => {
+                let why = format!("{slice} could not be read: {error}");
+                if self.state.stale.failed(slice, &why) {
                     tracing::warn!("{why}");
                 }
             }
@@ -346,19 +317,7 @@ impl Kernel {
 
 /// Hears what happens to nftables, if the kernel has it.
 fn hear_filters() -> Option<Monitor> {
-    Monitor::open(Source::Filters).ok()
-}
-
-/// What this thread and the programs that it has run (`nft`) have had of a processor. That others have it meanwhile is no
-/// guest's fault.
-pub fn processor_time() -> Duration {
-    let own = ClockId::CLOCK_THREAD_CPUTIME_ID.now().map(Duration::from).unwrap_or_default();
-    let programs = getrusage(UsageWho::RUSAGE_CHILDREN);
-    own + programs.map(|used| duration(used.user_time()) + duration(used.system_time())).unwrap_or_default()
-}
-
-fn duration(time: TimeVal) -> Duration {
-    Duration::from_micros(u64::try_from(time.num_microseconds()).unwrap_or_default())
+    Monitor::open(Channel::Filters).ok()
 }
 
 fn deaf(error: std::io::Error) -> KernelError {
@@ -374,8 +333,8 @@ fn deaf(error: std::io::Error) -> KernelError {
     }
 }
 
-fn powerless(fault: error::Fault) -> KernelError {
-    let hint = match fault.errno() {
+fn powerless(error: RequestError) -> KernelError {
+    let hint = match error.errno() {
         Some(Errno::EPERM | Errno::EACCES) => {
             "run it as root, or with CAP_NET_ADMIN in the host's user namespace"
         }
@@ -383,26 +342,7 @@ fn powerless(fault: error::Fault) -> KernelError {
         None => "try again",
     };
     KernelError {
-        message: format!("the network namespaces of guests cannot be read: {fault}"),
+        message: format!("the network namespaces of guests cannot be read: {error}"),
         hint: hint.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// One test, because the programs of another would count.
-    #[test]
-    fn waiting_costs_a_guest_nothing_and_a_program_what_it_used() {
-        let start = processor_time();
-        std::thread::sleep(Duration::from_millis(50));
-        assert!(processor_time() - start < Duration::from_millis(20));
-        while processor_time() - start < Duration::from_millis(20) {}
-
-        let start = processor_time();
-        let busy = "i=0; while [ $i -lt 200000 ]; do i=$((i + 1)); done";
-        assert!(std::process::Command::new("sh").args(["-c", busy]).status().unwrap().success());
-        assert!(processor_time() - start > Duration::from_millis(20));
     }
 }

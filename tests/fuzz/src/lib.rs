@@ -53,7 +53,7 @@ fn netlink(mut rest: &[u8]) {
         datagrams.push((netns, &more[..length]));
         rest = &more[length..];
     }
-    let (snapshot, _) = kernel::recorded(datagrams);
+    let (snapshot, _) = kernel::fuzzing::snapshot_of(datagrams);
     let desired = desire(&Config::default(), &served(), &snapshot, &mut Memory::default(), Instant::now());
     diff(&desired, &snapshot);
 }

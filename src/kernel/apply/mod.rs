@@ -1,0 +1,186 @@
+//! An operation of a plan as orders to the kernel. "Exists already and is equal" and "gone already" are
+//! success; what is not ours is neither changed nor deleted.
+
+mod failure;
+mod orders;
+
+use std::collections::BTreeMap;
+
+use self::failure::{WriteError, explain};
+use self::orders::{
+    add_address, add_rule, create, delete_neighbour, delete_shim, gone, keep_neighbours, name_taken,
+    only_ours, probe, release, set_neighbour, set_route,
+};
+use crate::kernel::error::{ErrorCode, OpError};
+use crate::kernel::filter::Sets;
+use crate::kernel::object::{address, link, neighbour, route, rule, sysctl};
+use crate::kernel::socket::request::Requests;
+use crate::kernel::view::slice::Slice;
+use crate::kernel::view::state::State;
+use crate::model::{LinkIndex, LinkRef, Op};
+
+/// What writes an op needs to remember until the next reading.
+#[derive(Debug, Default)]
+pub(in crate::kernel) struct Writer {
+    /// The shims that were made since the last reading, which are not in the snapshot yet, by name.
+    made: BTreeMap<String, LinkIndex>,
+}
+
+impl Writer {
+    /// The snapshot is about to be read again: from now on it has the shims that were made.
+    pub(in crate::kernel) fn forget_what_was_made(&mut self) {
+        self.made.clear();
+    }
+
+    /// Does one write. What it changed is in the snapshot after the next reading. So is the host as it is after a
+    /// failure: an op that fails was decided on something that no longer holds, and not all changes are told.
+    pub(in crate::kernel) fn apply(
+        &mut self,
+        requests: &mut Requests,
+        state: &mut State,
+        op: &Op,
+    ) -> Result<(), OpError> {
+        self.perform(requests, state, op).map_err(|error| {
+            state.stale.add_host();
+            explain(op, error)
+        })
+    }
+
+    fn perform(&mut self, requests: &mut Requests, state: &mut State, op: &Op) -> Result<(), WriteError> {
+        let made = &mut self.made;
+        match op {
+            Op::CreateShim { shim, parent, mac, mtu } => {
+                made.remove(&shim.name);
+                create(requests, &shim.name, standing(parent)?, *mac, *mtu)
+            }
+            Op::Rename { link, name } => {
+                let index = standing(link)?;
+                only_ours(requests, index, &link.name)?;
+                Ok(link::rename(requests, index, name)?)
+            }
+            Op::Mark { shim, mac } => {
+                let link = index(requests, made, shim)?;
+                Ok(link::mark(requests, link, *mac)?)
+            }
+            Op::SetMac { shim, mac } => {
+                let link = index(requests, made, shim)?;
+                keep_neighbours(requests, link, |requests| link::set_mac(requests, link, *mac))
+            }
+            Op::SetMtu { shim, mtu } => {
+                let link = index(requests, made, shim)?;
+                Ok(link::set_mtu(requests, link, *mtu)?)
+            }
+            Op::SetFlags { shim } => {
+                let link = index(requests, made, shim)?;
+                match shim.index {
+                    Some(_) => keep_neighbours(requests, link, |requests| link::set_flags(requests, link)),
+                    None => Ok(link::set_flags(requests, link)?),
+                }
+            }
+            Op::SetFilter { shim, macs, answers } => {
+                let link = index(requests, made, shim)?;
+                set_filter(state, link, &shim.name, Sets { macs: macs.as_ref(), answers })
+            }
+            Op::SetUp { shim } => {
+                let link = index(requests, made, shim)?;
+                Ok(link::set_up(requests, link)?)
+            }
+            Op::Set { shim, setting, value } => {
+                state.stale.add(Slice::Settings);
+                // The plan itself, or somebody else, may just have renamed it.
+                let name = match shim.index {
+                    Some(index) => link::with_index(requests, None, index)?.name,
+                    None => shim.name.clone(),
+                };
+                if sysctl::write(&name, *setting, *value).map_err(WriteError::File)? {
+                    state.written(Slice::Settings);
+                }
+                Ok(())
+            }
+            Op::AddAddress { shim, address } => {
+                let link = index(requests, made, shim)?;
+                add_address(requests, link, *address, state.shows_address_protocol)
+            }
+            Op::AddProxy { shim, address } => {
+                state.stale.add(Slice::Proxies);
+                let link = index(requests, made, shim)?;
+                if neighbour::find(requests, link, (*address).into(), true)?.is_none() {
+                    neighbour::add_proxy(requests, link, *address)?;
+                    state.written(Slice::Proxies);
+                }
+                Ok(())
+            }
+            Op::SetNeighbour { shim, address, mac } => {
+                let link = index(requests, made, shim)?;
+                set_neighbour(requests, link, *address, *mac)
+            }
+            Op::SetRoute { shim, destination, source, table, replace } => {
+                let link = index(requests, made, shim)?;
+                let wanted =
+                    route::Wanted { link, destination: *destination, source: *source, table: *table };
+                set_route(requests, wanted, *replace)
+            }
+            Op::AddRule { family, priority } => add_rule(requests, *family, *priority),
+            Op::Probe { link, address, disputed } => {
+                let link = standing(link)?;
+                if probe(requests, link, *address, *disputed)? {
+                    state.asked(link, *address);
+                }
+                Ok(())
+            }
+            Op::DeleteRule { family, priority } => gone(rule::delete(requests, *family, *priority)),
+            Op::DeleteRoute { link, destination, table, metric } => {
+                gone(route::delete(requests, standing(link)?, *destination, *table, *metric))
+            }
+            Op::DeleteNeighbour { link, address } => {
+                delete_neighbour(requests, standing(link)?, *address, false)
+            }
+            Op::ReleaseNeighbour { link, address } => release(requests, standing(link)?, *address),
+            Op::DeleteProxy { link, address } => {
+                state.stale.add(Slice::Proxies);
+                delete_neighbour(requests, standing(link)?, (*address).into(), true)?;
+                state.written(Slice::Proxies);
+                Ok(())
+            }
+            Op::DeleteAddress { link, address } => gone(address::delete(requests, standing(link)?, *address)),
+            Op::DeleteShim { link } => delete_shim(requests, standing(link)?, &link.name),
+            Op::DeleteFilter { link, last } => {
+                state.stale.add(Slice::Filter);
+                state.filters.delete(standing(link)?, *last)?;
+                state.written(Slice::Filter);
+                Ok(())
+            }
+        }
+    }
+}
+
+fn set_filter(state: &mut State, link: LinkIndex, shim: &str, sets: Sets<'_>) -> Result<(), WriteError> {
+    let standing = state.snapshot.filter.shims.get(&link);
+    state.stale.add(Slice::Filter);
+    state.filters.set(link, shim, sets, standing)?;
+    state.written(Slice::Filter);
+    Ok(())
+}
+
+/// The ifindex of a link that stands.
+fn standing(link: &LinkRef) -> Result<LinkIndex, WriteError> {
+    link.index.ok_or_else(|| WriteError::InTheWay(ErrorCode::Other, format!("{link} is not there")))
+}
+
+/// The ifindex of a shim, also of one that the running plan has just made: `made` spares the thousand ops that follow
+/// the question.
+fn index(
+    requests: &mut Requests,
+    made: &mut BTreeMap<String, LinkIndex>,
+    shim: &LinkRef,
+) -> Result<LinkIndex, WriteError> {
+    if let Some(index) = shim.index.or_else(|| made.get(&shim.name).copied()) {
+        return Ok(index);
+    }
+    let seen = link::with_name(requests, &shim.name)?;
+    if !seen.is_shim() {
+        return Err(name_taken(&shim.name));
+    }
+    made.insert(shim.name.clone(), seen.index);
+    Ok(seen.index)
+}

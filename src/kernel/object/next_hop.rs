@@ -1,0 +1,105 @@
+//! Next-hop objects: links and gateways that routes refer to by number (FRR makes such routes).
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use netlink_packet_core::NetlinkSerializable;
+
+use crate::kernel::socket::error::RequestError;
+use crate::kernel::socket::request::Requests;
+use crate::kernel::socket::wire::{Attributes, MalformedError, ip_of, link_of, u32_of};
+use crate::model::LinkIndex;
+use crate::model::routing::{Hop, RouteKind, Way};
+
+/// The attribute of a route that names such an object.
+pub(in crate::kernel) const RTA_NH_ID: u16 = 30;
+
+/// Length of `struct nhmsg`.
+const HEADER: usize = 8;
+
+/// Where routes that name an object lead, by its number. A group leads where its members do.
+#[derive(Debug, Default, PartialEq)]
+pub(in crate::kernel) struct NextHops {
+    objects: BTreeMap<u32, Object>,
+}
+
+/// One object.
+#[derive(Debug, Default, PartialEq)]
+struct Object {
+    link: LinkIndex,
+    gateway: Option<IpAddr>,
+    blackhole: bool,
+    group: Vec<u32>,
+}
+
+impl NextHops {
+    /// Where a route leads that names this object; `None` if there is no such object, as far as is known.
+    pub(in crate::kernel) fn way(&self, id: u32) -> Option<Way> {
+        let object = self.objects.get(&id)?;
+        if object.blackhole {
+            return Some(Way { kind: RouteKind::Blackhole, hops: vec![] });
+        }
+        let members = object.group.iter().map(|member| self.objects.get(member));
+        // Of groups there is one level.
+        let hops = match object.group.as_slice() {
+            [] => vec![object.hop()],
+            _ => members.map(|member| Some(member?.hop())).collect::<Option<_>>()?,
+        };
+        Some(Way { kind: RouteKind::Unicast, hops })
+    }
+}
+
+impl Object {
+    fn hop(&self) -> Hop {
+        Hop { link: self.link, gateway: self.gateway }
+    }
+}
+
+/// All next-hop objects.
+pub(in crate::kernel) fn dump(requests: &mut Requests) -> Result<NextHops, RequestError> {
+    const NHA_ID: u16 = 1;
+    const NHA_GROUP: u16 = 2;
+    const NHA_BLACKHOLE: u16 = 4;
+    const NHA_OIF: u16 = 5;
+    const NHA_GATEWAY: u16 = 6;
+    requests.dump(All, |all: &mut NextHops, message| {
+        let (mut id, mut object) = (0, Object::default());
+        for attribute in Attributes::after(message.payload, HEADER) {
+            match attribute? {
+                (NHA_ID, value) => id = u32_of(value)?,
+                (NHA_GROUP, value) => object.group = members(value)?,
+                (NHA_BLACKHOLE, _) => object.blackhole = true,
+                (NHA_OIF, value) => object.link = link_of(value)?,
+                (NHA_GATEWAY, value) => object.gateway = Some(ip_of(value)?),
+                _ => {}
+            }
+        }
+        all.objects.insert(id, object);
+        Ok(())
+    })
+}
+
+/// An array of `struct nexthop_grp`: the number of an object, and its weight.
+fn members(value: &[u8]) -> Result<Vec<u32>, MalformedError> {
+    const LENGTH: usize = 8;
+    value.chunks(LENGTH).map(u32_of).collect()
+}
+
+/// The question, which `netlink-packet-route` does not have: an empty `struct nhmsg`.
+#[derive(Clone)]
+struct All;
+
+impl NetlinkSerializable for All {
+    fn message_type(&self) -> u16 {
+        const RTM_GETNEXTHOP: u16 = 106;
+        RTM_GETNEXTHOP
+    }
+
+    fn buffer_len(&self) -> usize {
+        HEADER
+    }
+
+    fn serialize(&self, buffer: &mut [u8]) {
+        buffer.fill(0);
+    }
+}

@@ -1,0 +1,74 @@
+//! How full the neighbour tables are, of which all namespaces have a share.
+
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::neighbour::NeighbourMessage;
+use netlink_packet_route::neighbour_table::NeighbourTableMessage;
+use nix::libc;
+
+use crate::kernel::socket::error::RequestError;
+use crate::kernel::socket::request::Requests;
+use crate::kernel::socket::wire::{
+    Attributes, MalformedError, Message, family_of, u8_at, u16_at, u32_at, u32_of, u64_at,
+};
+use crate::model::PerFamily;
+use crate::model::neighbours::NeighbourTable;
+
+/// Reads the tables of IPv4 and IPv6. `before` is the last result.
+pub(in crate::kernel) fn read(
+    requests: &mut Requests,
+    before: &[NeighbourTable],
+) -> Result<Vec<NeighbourTable>, RequestError> {
+    let message = RouteNetlinkMessage::GetNeighbourTable(NeighbourTableMessage::default());
+    let mut tables = requests.dump(message, |list: &mut Vec<_>, message| {
+        list.extend(table(message)?);
+        Ok(())
+    })?;
+    // Of a table with few entries it does not matter what they are.
+    if tables.iter().any(NeighbourTable::may_be_full) {
+        let exempt = exempt(requests)?;
+        tables.iter_mut().for_each(|table| table.exempt = exempt[table.family]);
+    }
+    for table in &mut tables {
+        let last = before.iter().find(|last| last.family == table.family);
+        table.refuses = last.is_some_and(|last| table.refusals > last.refusals);
+    }
+    Ok(tables)
+}
+
+/// `None` for other tables, and for messages that tell of the settings of one link.
+fn table(message: &Message<'_>) -> Result<Option<NeighbourTable>, MalformedError> {
+    const HEADER: usize = 4;
+    const NDTA_THRESH3: u16 = 4;
+    const NDTA_CONFIG: u16 = 5;
+    const NDTA_STATS: u16 = 7;
+    let Some(family) = family_of(message.payload)? else { return Ok(None) };
+    let (mut entries, mut limit, mut refusals) = (None, None, 0);
+    for attribute in Attributes::after(message.payload, HEADER) {
+        let (kind, value) = attribute?;
+        match kind {
+            NDTA_THRESH3 => limit = Some(u32_of(value)?),
+            // Two numbers of 16 bits come before it.
+            NDTA_CONFIG => entries = Some(u32_at(value, 4)?),
+            // The eleventh of its numbers, which Linux 4.3 and older do not have.
+            NDTA_STATS => refusals = u64_at(value, 80).unwrap_or(0),
+            _ => {}
+        }
+    }
+    let table =
+        |(entries, limit)| NeighbourTable { family, entries, exempt: 0, limit, refusals, refuses: false };
+    Ok(entries.zip(limit).map(table))
+}
+
+/// How many entries in the host's namespace are exempt from the limit.
+fn exempt(requests: &mut Requests) -> Result<PerFamily<u32>, RequestError> {
+    let message = RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default());
+    requests.dump(message, |counts: &mut PerFamily<u32>, message| {
+        let Some(family) = family_of(message.payload)? else { return Ok(()) };
+        let state = u16_at(message.payload, 8)?;
+        let learned = u8_at(message.payload, 10)? & libc::NTF_EXT_LEARNED != 0;
+        if state & libc::NUD_PERMANENT != 0 || learned {
+            counts[family] += 1;
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,187 @@
+//! Which links there are, whatever the kernel's own list of them lacks.
+//!
+//! A dump of links ends early, and is called complete, where a link does not fit into the datagram that the kernel
+//! allocated. In the host's namespace that happens to a link that comes in while the dump runs; in a guest's to every
+//! link of more than 32 KiB, because the kernel looks only at the links of the asker's namespace for the size that it
+//! needs. Root in a guest makes such links (alternative names, MACs of a macvlan link in mode source, priorities of a
+//! VLAN link), and takes its NIC with it when it stops and the NIC returns to the host.
+//!
+//! So a second list, of small objects that every link has (FACTS 36, 43), tells which links the first one lacks. Each of those is asked
+//! for singly, as is each that is known from before: a link is gone when the kernel says so.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use netlink_packet_core::NetlinkSerializable;
+use nix::errno::Errno;
+use nix::libc;
+
+use crate::kernel::object::link::{self, LINKS};
+use crate::kernel::socket::error::RequestError;
+use crate::kernel::socket::request::Requests;
+use crate::kernel::socket::wire::{Attributes, MalformedError, Message, link_at, netns_of};
+use crate::model::{LinkIndex, NetnsId};
+
+/// Maximum number of links of a guest that are asked for singly.
+const SINGLY: usize = 64;
+
+/// Maximum number of group memberships and addresses of a guest that are looked at to find its links. Every link is in
+/// two groups from its beginning.
+const SMALL_OBJECTS: usize = 4 * LINKS;
+
+/// The links of a namespace.
+#[derive(Debug, Default, PartialEq)]
+pub(in crate::kernel) struct Roll {
+    /// Those that could be read.
+    pub(in crate::kernel) links: Vec<link::Seen>,
+    /// The ifindexes of those that are there but cannot be read, and why.
+    pub(in crate::kernel) unreadable: BTreeMap<LinkIndex, String>,
+    /// There are more links than were looked at.
+    pub(in crate::kernel) cut: bool,
+}
+
+/// All links of the host. `known`: those of which was known before.
+pub(in crate::kernel) fn of_host(
+    requests: &mut Requests,
+    known: &BTreeSet<LinkIndex>,
+) -> Result<Roll, RequestError> {
+    let mut roll = Roll { links: link::dump(requests)?, ..Roll::default() };
+    let there: BTreeSet<LinkIndex> =
+        requests.dump(Statistics, |list: &mut BTreeSet<LinkIndex>, message| {
+            list.insert(link_at(message.payload, 4)?);
+            Ok(())
+        })?;
+    let lacking: Vec<LinkIndex> = roll.lacks(there.union(known).copied());
+    roll.ask_for(requests, None, lacking)?;
+    Ok(roll)
+}
+
+/// The links of a guest among which are those that may be children: not all where it has more than any needs.
+pub(in crate::kernel) fn of_guest(
+    requests: &mut Requests,
+    netns: NetnsId,
+    known: &BTreeSet<LinkIndex>,
+) -> Result<Roll, RequestError> {
+    let mut roll = Roll { links: link::of_guest(requests, netns)?, ..Roll::default() };
+    roll.cut = roll.links.len() >= LINKS;
+    let mut there = known.clone();
+    for question in [Small { kind: RTM_GETMULTICAST, family: libc::AF_INET6, netns }, Small::addresses(netns)]
+    {
+        match indexes(requests, question) {
+            Ok(found) => there.extend(found),
+            // A kernel without IPv6.
+            Err(RequestError::Refused { errno: Errno::EOPNOTSUPP, .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    // Where not all links were looked at, those that lack here are mostly of no interest.
+    let mut lacking = roll.lacks(there.into_iter().filter(|index| !roll.cut || known.contains(index)));
+    roll.cut |= lacking.len() > SINGLY;
+    lacking.truncate(SINGLY);
+    roll.ask_for(requests, Some(netns), lacking)?;
+    Ok(roll)
+}
+
+impl Roll {
+    fn lacks(&self, indexes: impl Iterator<Item = LinkIndex>) -> Vec<LinkIndex> {
+        let listed: BTreeSet<LinkIndex> = self.links.iter().map(|seen| seen.index).collect();
+        indexes.filter(|index| !listed.contains(index)).collect()
+    }
+
+    fn ask_for(
+        &mut self,
+        requests: &mut Requests,
+        netns: Option<NetnsId>,
+        lacking: Vec<LinkIndex>,
+    ) -> Result<(), RequestError> {
+        for index in lacking {
+            match link::with_index(requests, netns, index) {
+                Ok(seen) => self.links.push(seen),
+                Err(RequestError::Refused { errno: Errno::ENODEV, .. }) => {}
+                Err(error) if error.is_of_object() => drop(self.unreadable.insert(index, error.to_string())),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn indexes(requests: &mut Requests, question: Small) -> Result<BTreeSet<LinkIndex>, RequestError> {
+    let netns = question.netns;
+    requests.dump_of_guest(question, SMALL_OBJECTS, |list: &mut BTreeSet<LinkIndex>, message| {
+        list.insert(index_of(message, netns)?);
+        Ok(())
+    })
+}
+
+/// The link of a `struct ifaddrmsg`, if it is about that namespace.
+fn index_of(message: &Message<'_>, netns: NetnsId) -> Result<LinkIndex, MalformedError> {
+    for attribute in Attributes::after(message.payload, ADDRESS_HEADER) {
+        if let (IFA_TARGET_NETNSID, value) = attribute?
+            && netns_of(value)? == netns
+        {
+            return link_at(message.payload, 4);
+        }
+    }
+    Err(MalformedError("objects of another namespace than the one asked for"))
+}
+
+const RTM_GETMULTICAST: u16 = 58;
+const IFA_TARGET_NETNSID: u16 = 10;
+
+/// Length of `struct ifaddrmsg`.
+const ADDRESS_HEADER: usize = 8;
+
+/// Every link of the host's namespace, in 16 bytes each: a `struct if_stats_msg` that asks for statistics which links
+/// have only with MPLS. `netlink-packet-route` does not have it.
+#[derive(Clone)]
+struct Statistics;
+
+impl NetlinkSerializable for Statistics {
+    fn message_type(&self) -> u16 {
+        const RTM_GETSTATS: u16 = 94;
+        RTM_GETSTATS
+    }
+
+    fn buffer_len(&self) -> usize {
+        12
+    }
+
+    fn serialize(&self, buffer: &mut [u8]) {
+        /// `IFLA_STATS_AF_SPEC`
+        const AF_SPEC: u32 = 1 << 4;
+        buffer[..8].fill(0);
+        buffer[8..12].copy_from_slice(&AF_SPEC.to_ne_bytes());
+    }
+}
+
+/// The objects that links in a guest's namespace have: a `struct ifaddrmsg` and the namespace.
+#[derive(Clone)]
+struct Small {
+    kind: u16,
+    family: i32,
+    netns: NetnsId,
+}
+
+impl Small {
+    fn addresses(netns: NetnsId) -> Small {
+        Small { kind: libc::RTM_GETADDR, family: libc::AF_UNSPEC, netns }
+    }
+}
+
+impl NetlinkSerializable for Small {
+    fn message_type(&self) -> u16 {
+        self.kind
+    }
+
+    fn buffer_len(&self) -> usize {
+        ADDRESS_HEADER + 8
+    }
+
+    fn serialize(&self, buffer: &mut [u8]) {
+        buffer[..ADDRESS_HEADER].fill(0);
+        buffer[0] = u8::try_from(self.family).unwrap_or_default();
+        buffer[8..10].copy_from_slice(&8u16.to_ne_bytes());
+        buffer[10..12].copy_from_slice(&IFA_TARGET_NETNSID.to_ne_bytes());
+        buffer[12..16].copy_from_slice(&self.netns.0.to_ne_bytes());
+    }
+}

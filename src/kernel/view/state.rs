@@ -1,0 +1,279 @@
+//! The snapshot, kept current: which object of it an event or a dump changes.
+//!
+//! Objects of the host come whole with their events and are kept by their key. Of the namespaces of
+//! guests an event only says what to read again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use super::shortfall::Shortfall;
+use super::slice::Slice;
+use super::stale::Stale;
+use crate::kernel::filter;
+use crate::kernel::object::next_hop::NextHops;
+use crate::kernel::object::{address, link, question, sysctl};
+use crate::model::inventory::Home;
+use crate::model::neighbours::NeighbourTable;
+use crate::model::snapshot::{AddressKey, Child, ChildKey, GuestAddress, HostAddress, Link, LinkKind, Netns};
+use crate::model::{Changes, LinkIndex, NetnsId, Snapshot};
+
+/// What is known, what has changed, and what must be read again.
+#[derive(Debug)]
+pub(in crate::kernel) struct State {
+    pub(in crate::kernel) snapshot: Snapshot,
+    pub(in crate::kernel) changes: Changes,
+    pub(in crate::kernel) stale: Stale,
+    /// The host's namespace in its own table of netns ids.
+    pub(in crate::kernel) own_id: NetnsId,
+    /// The processes whose namespaces are wanted.
+    pub(in crate::kernel) wanted_homes: BTreeSet<Home>,
+    pub(in crate::kernel) filters: filter::Filters,
+    /// What the snapshot lacks, by namespace.
+    pub(in crate::kernel) shortfalls: BTreeMap<Netns, Shortfall>,
+    /// No decision stands on them.
+    pub(in crate::kernel) tables: Vec<NeighbourTable>,
+    /// What routes lead to that name a next-hop object and show nothing else.
+    pub(in crate::kernel) next_hops: NextHops,
+    /// The kernel shows who made an address (Linux 5.18).
+    pub(in crate::kernel) shows_address_protocol: bool,
+}
+
+impl State {
+    /// Nothing is known yet. `own_id`: the host's namespace in its own table of netns ids.
+    pub(in crate::kernel) fn new(own_id: NetnsId, now: Instant) -> State {
+        State {
+            snapshot: Snapshot::default(),
+            changes: Changes::default(),
+            stale: Stale::new(now),
+            own_id,
+            wanted_homes: BTreeSet::new(),
+            filters: filter::Filters::default(),
+            shortfalls: BTreeMap::new(),
+            tables: Vec::new(),
+            next_hops: NextHops::default(),
+            shows_address_protocol: false,
+        }
+    }
+
+    /// We have written to it. Of that its next reading is to tell, also where it is as it was before: then somebody has
+    /// undone what we did.
+    pub(in crate::kernel) fn written(&mut self, slice: Slice) {
+        self.stale.add(slice);
+        self.changes.all = true;
+    }
+
+    /// A question about an address was put to the LAN.
+    pub(in crate::kernel) fn asked(&mut self, link: LinkIndex, address: IpAddr) {
+        let Some((group, entry)) = question::entry_of_group(address) else { return };
+        let old = self.snapshot.neighbours.insert((group, link), entry);
+        self.changes.neighbour(group, old.as_ref(), Some(&entry));
+    }
+
+    /// A link of the host is as seen.
+    pub(in crate::kernel) fn put_link(&mut self, seen: link::Seen) {
+        let index = seen.index;
+        if seen.is_shim() {
+            // Its carrier may have gone, and with it all proxy entries.
+            self.stale.add(Slice::Proxies);
+        }
+        let old = self.snapshot.links.get(&index);
+        let link = host_link(seen, old);
+        if old == Some(&link) {
+            return;
+        }
+        let is_shim = link.shim_parent().is_some();
+        let went_down = old.is_some_and(|old| old.up && !link.up);
+        if is_shim && old.is_none_or(|old| old.name != link.name || old.shim_parent().is_none()) {
+            self.stale.add(Slice::Settings);
+        }
+        if went_down && (is_shim || self.carries_routes(index)) {
+            self.lost_silently();
+        }
+        self.snapshot.links.insert(index, link);
+        self.changes.all = true;
+        self.host_child(index);
+    }
+
+    /// A link of the host is gone, and with it all that hung on it.
+    pub(in crate::kernel) fn drop_link(&mut self, index: LinkIndex) {
+        let snapshot = &mut self.snapshot;
+        if snapshot.links.remove(&index).is_none() {
+            return;
+        }
+        self.changes.all = true;
+        snapshot.addresses.retain(|key, _| key.link != index);
+        snapshot.routes.retain(|key, _| key.link != index);
+        snapshot.routing.take_link(index, |_| true);
+        snapshot.neighbours.retain(|(_, link), _| *link != index);
+        snapshot.proxies.retain(|(link, _), _| *link != index);
+        snapshot.settings.remove(&index);
+        self.stale.defer(Slice::Routes, Self::GATEWAYS);
+        self.host_child(index);
+    }
+
+    /// An address of the host is as seen.
+    pub(in crate::kernel) fn put_address(&mut self, seen: address::Seen) {
+        let value = self.host_address(&seen);
+        if self.snapshot.addresses.insert(seen.key, value) != Some(value) {
+            self.changes.all = true;
+            self.host_child(seen.key.link);
+        }
+    }
+
+    /// An address of the host is gone.
+    pub(in crate::kernel) fn drop_address(&mut self, key: AddressKey) {
+        self.lost_silently();
+        if self.snapshot.addresses.remove(&key).is_some() {
+            self.changes.all = true;
+            self.host_child(key.link);
+        }
+    }
+
+    /// Whether the snapshot has this address of the host: of those that are for the link only, what is ours.
+    pub(in crate::kernel) fn keeps(&self, seen: &address::Seen) -> bool {
+        seen.is_kept() || self.host_address(seen).ours
+    }
+
+    /// As a message shows it, or, where the kernel does not show who made an address, by its place: on a
+    /// link of ours all is ours. So is what the kernel itself makes there, where IPv6 begins anew with none of our settings.
+    pub(in crate::kernel) fn host_address(&self, seen: &address::Seen) -> HostAddress {
+        let mut value = seen.host();
+        if !self.shows_address_protocol || seen.is_made_by_kernel() {
+            value.ours =
+                self.snapshot.links.get(&seen.key.link).is_some_and(|link| link.shim_parent().is_some());
+        }
+        value
+    }
+
+    /// The kernel drops routes, permanent neighbours and proxy entries without a word.
+    pub(in crate::kernel) fn lost_silently(&mut self) {
+        for slice in [Slice::Routes, Slice::Neighbours, Slice::Proxies] {
+            self.stale.add(slice);
+        }
+    }
+
+    /// How long to wait for more before the gateways are read again: a router drops routes by the
+    /// thousand, and one gateway too many only refuses an address a little longer.
+    pub(in crate::kernel) const GATEWAYS: Duration = Duration::from_secs(1);
+
+    /// How long to wait for more before the filters are read again, which takes a process.
+    pub(in crate::kernel) const FILTER: Duration = Duration::from_millis(20);
+
+    /// How long a namespace of which something is left out is left as it is, unless it changes.
+    const SHORTFALL: Duration = Duration::from_secs(30);
+
+    fn carries_routes(&self, index: LinkIndex) -> bool {
+        self.snapshot.routing.leads_through(index) || self.snapshot.routes.keys().any(|key| key.link == index)
+    }
+
+    /// Looks again whether a link of the host is a child (a VM's, or not of any server), and at its
+    /// addresses.
+    pub(in crate::kernel) fn host_child(&mut self, index: LinkIndex) {
+        let key = ChildKey { netns: Netns::Host, index };
+        let addresses = self.snapshot.addresses.iter().filter(|(key, _)| key.link == index);
+        let child = self.snapshot.links.get(&index).and_then(|link| {
+            let child = Child::of_link(&link.kind, link.lower?, link.mac?, &link.name, link.up);
+            let mut child = child.filter(|_| link.shim_parent().is_none())?;
+            child.addresses = addresses.map(|(key, value)| (key.address, guest_address(value))).collect();
+            Some(child)
+        });
+        self.put_child(key, child);
+    }
+
+    /// A child is as given, or gone.
+    pub(in crate::kernel) fn put_child(&mut self, key: ChildKey, child: Option<Child>) {
+        let children = &mut self.snapshot.children;
+        self.changes.child(key, children.get(&key), child.as_ref());
+        match child {
+            Some(child) => drop(children.insert(key, child)),
+            None => drop(children.remove(&key)),
+        }
+    }
+
+    /// An event of a namespace could not be heard or read. If it is a guest's it concerns nothing but that namespace, which
+    /// is read anew; says whether it is.
+    pub(in crate::kernel) fn unheard(&mut self, netns: Option<NetnsId>) -> bool {
+        let guest = netns.filter(|id| *id >= NetnsId::FIRST && *id != self.own_id);
+        guest.into_iter().for_each(|id| self.stale.add(Slice::Namespace(id)));
+        guest.is_some()
+    }
+
+    /// So much of a namespace is left out. It is looked at again after a while: what was too much may be less by then.
+    pub(in crate::kernel) fn put_shortfall(&mut self, netns: Netns, shortfall: Shortfall) {
+        if shortfall.is_empty() {
+            self.shortfalls.remove(&netns);
+            return;
+        }
+        let slice = match netns {
+            Netns::Host => Slice::Links,
+            Netns::Id(id) => Slice::Namespace(id),
+        };
+        self.stale.defer(slice, Self::SHORTFALL);
+        self.shortfalls.insert(netns, shortfall);
+    }
+
+    /// The children of one guest's namespace are those given, and no others.
+    pub(in crate::kernel) fn put_namespace(&mut self, id: NetnsId, mut found: BTreeMap<LinkIndex, Child>) {
+        let known: Vec<LinkIndex> = self.children_in(id).map(|key| key.index).collect();
+        for index in known {
+            self.put_child(ChildKey { netns: Netns::Id(id), index }, found.remove(&index));
+        }
+        for (index, child) in found {
+            self.put_child(ChildKey { netns: Netns::Id(id), index }, Some(child));
+        }
+    }
+
+    /// The namespaces that have children here.
+    pub(in crate::kernel) fn namespaces(&self) -> BTreeSet<NetnsId> {
+        let id = |key: &ChildKey| match key.netns {
+            Netns::Id(id) => Some(id),
+            Netns::Host => None,
+        };
+        self.snapshot.children.keys().filter_map(id).collect()
+    }
+
+    /// The children in a namespace that are ports of the link with that ifindex there.
+    pub(in crate::kernel) fn ports_of(&self, id: NetnsId, master: LinkIndex) -> Vec<LinkIndex> {
+        let is_port = |key: &&ChildKey| {
+            let its = self.snapshot.children.get(key).and_then(|child| child.master.as_ref());
+            its.is_some_and(|its| its.index == master)
+        };
+        self.children_in(id).filter(is_port).map(|key| key.index).collect()
+    }
+
+    /// The children that a namespace has.
+    pub(in crate::kernel) fn children_in(&self, id: NetnsId) -> impl Iterator<Item = &ChildKey> {
+        let netns = Netns::Id(id);
+        let all = ChildKey { netns, index: LinkIndex::NONE }..=ChildKey { netns, index: LinkIndex::LAST };
+        self.snapshot.children.range(all).map(|(key, _)| key)
+    }
+}
+
+fn host_link(seen: link::Seen, old: Option<&Link>) -> Link {
+    let may_be_wireless = seen.kind == LinkKind::Other(String::new()) && seen.mac.is_some();
+    let wireless = match old {
+        Some(old) if old.name == seen.name => old.wireless,
+        _ => may_be_wireless && sysctl::is_wireless(&seen.name),
+    };
+    Link {
+        index: seen.index,
+        lower: seen.lower.filter(|_| seen.lower_netns.is_none()),
+        name: seen.name,
+        kind: seen.kind,
+        mac: seen.mac,
+        mtu: seen.mtu,
+        up: seen.up,
+        multicast: seen.multicast,
+        arp: seen.arp,
+        group: seen.group,
+        made_with: seen.made_with,
+        master: seen.master,
+        wireless,
+        arp_ignore: seen.arp_ignore,
+    }
+}
+
+fn guest_address(value: &HostAddress) -> GuestAddress {
+    if value.usable { GuestAddress::Settled } else { GuestAddress::Tentative }
+}
