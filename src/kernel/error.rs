@@ -16,13 +16,13 @@ pub struct KernelError {
 pub struct OpError {
     /// What failed, with the kernel's words.
     pub message: String,
-    /// What to do, where we know.
+    /// What to do, if that is known.
     pub hint: Option<String>,
-    /// Which kind of failure, for those who react to it.
+    /// The kind of failure, for callers that react to it.
     pub code: ErrorCode,
 }
 
-/// The failures that make a difference.
+/// The kinds of failures that callers tell apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorCode {
     /// A link that is not ours has the shim's name.

@@ -1,5 +1,5 @@
-//! The orders that an operation takes, so that "exists already and is equal" and "gone already" are success, and objects
-//! that are not ours are neither changed nor deleted.
+//! The orders that an operation takes, so that "exists already and is equal" and "gone already" are success,
+//! and objects that are not ours are neither changed nor deleted.
 
 use std::net::IpAddr;
 
@@ -64,8 +64,8 @@ pub(super) fn create(
     }
 }
 
-/// Makes a change with which the kernel drops the neighbour entries of a link (FACTS 51): of its MAC, or whether it has
-/// ARP. Ours are there again before anybody asks for them.
+/// Makes a change that drops the neighbour entries of a link (FACTS 51): of its MAC, or of its ARP flag. Ours
+/// are back before anybody asks for them.
 pub(super) fn keep_neighbours(
     requests: &mut Requests,
     link: LinkIndex,
@@ -99,7 +99,8 @@ pub(super) fn only_ours(requests: &mut Requests, link: LinkIndex, name: &str) ->
     Err(WriteError::InTheWay(ErrorCode::Exists, message))
 }
 
-/// `marked`: the kernel shows who made an address. Where it does not, all on a shim is ours.
+/// Adds an address of ours. `marked`: the kernel shows who made an address. If it does not, every address on
+/// a shim is ours.
 pub(super) fn add_address(
     requests: &mut Requests,
     link: LinkIndex,
@@ -145,7 +146,7 @@ pub(super) fn delete_neighbour(
 ) -> Result<(), WriteError> {
     match neighbour::find(requests, link, address, proxy) {
         Ok(Some(entry)) if entry.ours => gone(neighbour::delete(requests, link, address, proxy)),
-        // Ours is gone; what stands in its place is not ours.
+        // Ours is gone, and the entry in its place is not ours.
         Ok(_) => Ok(()),
         Err(error) => gone(Err(error)),
     }
@@ -171,7 +172,7 @@ pub(super) fn set_route(
     if standing.iter().any(|seen| !seen.value.ours) {
         return Err(foreign(format!("a route to {}", wanted.destination)));
     }
-    // Ours is replaced. If there is none (any more) it is not known whose would be.
+    // Ours is replaced. If there is none (any more), another program's might be.
     Ok(route::set(requests, wanted, !standing.is_empty())?)
 }
 
@@ -186,7 +187,7 @@ pub(super) fn add_rule(requests: &mut Requests, family: Family, priority: u32) -
     if equal { Ok(()) } else { Err(foreign(format!("an equal rule {priority}"))) }
 }
 
-/// Says whether a question was put.
+/// Asks the LAN who has an address. Says whether a question was sent.
 pub(super) fn probe(
     requests: &mut Requests,
     link: LinkIndex,
@@ -198,10 +199,10 @@ pub(super) fn probe(
         Err(error) => return gone(Err(error)).map(|()| false),
     };
     match entry.map(|entry| entry.state) {
-        // Somebody has set it by hand: nobody needs to be asked.
+        // Somebody has set it by hand, so nobody needs to be asked.
         Some(NeighbourState::Permanent) => return Ok(false),
         None | Some(NeighbourState::Unresolved | NeighbourState::Disputed) => {}
-        // The kernel would ask the known machine alone, and tell of the old state once more.
+        // The kernel would ask only the known machine, and report the old state once more.
         Some(_) => gone(neighbour::delete(requests, link, address, false))?,
     }
     question::ask(requests, link, address, disputed)?;
@@ -216,7 +217,7 @@ pub(super) fn release(requests: &mut Requests, link: LinkIndex, address: IpAddr)
     };
     match entry.map(|entry| entry.mac) {
         Some(Some(mac)) => gone(question::release(requests, link, address, mac)),
-        // It has failed meanwhile.
+        // The question has failed meanwhile.
         Some(None) => gone(neighbour::delete(requests, link, address, false)),
         None => Ok(()),
     }

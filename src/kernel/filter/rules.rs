@@ -1,11 +1,12 @@
-//! The rules of a shim's filter: its sets, chains and rules as `nft` takes them, and how a listing is compared with
-//! what we would make.
+//! The rules of a shim's filter: its sets, chains and rules as `nft` takes them, and how a listing is
+//! compared with these.
 //!
-//! A filter passes only what it understands. The kernel unwraps more after the hook than one would think (FACTS 35,
-//! 48): of two VLAN tags the second, of an IPv6 packet the extension headers and the fragments. A rule about the inner
-//! packet never sees those. So there is a rule for what may be wrapped around a packet before any rule for what is
-//! inside. The chains accept by default nevertheless: while a filter is replaced the new chain is hooked in before its
-//! rules count, and one that drops by default would drop everything for that long (FACTS 47).
+//! A filter passes only packets that it understands. The kernel unwraps more after the hook than one would
+//! think (FACTS 35, 48): the second of two VLAN tags, and the extension headers and fragments of IPv6. A rule
+//! about the inner packet does not match while it is wrapped. So rules about wrappings come before any rule
+//! about their content. The chains nevertheless accept by default. While a filter is replaced, the new chain
+//! is hooked in before its rules count, and one that drops by default would drop everything for that long
+//! (FACTS 47).
 
 use std::collections::BTreeSet;
 
@@ -16,16 +17,17 @@ use sha2::{Digest, Sha256};
 use crate::model::names::FILTER_TABLE;
 use crate::model::{LinkIndex, Mac};
 
-/// Before any other chain at the hook.
+/// It comes before any other chain at the hook.
 const PRIORITY: i32 = -500;
 
 /// Maximum number of MACs that have a rate limit of their own …
 const MOST_ASKING: u32 = 4096;
 
-/// … which is forgotten this many seconds after the last solicitation. Each has its full measure again by then.
+/// … which is forgotten this many seconds after the last solicitation. By then the MAC may send a full burst
+/// again.
 const ASKED_LATELY: u32 = 10;
 
-/// What this kernel and this `nft` can do beyond the least.
+/// The abilities of this kernel and this `nft` that not all have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::kernel) struct Abilities {
     /// The hook egress (Linux 5.16).
@@ -49,7 +51,7 @@ impl Abilities {
         Abilities { egress: false, fib: false },
     ];
 
-    /// What is lost, in words.
+    /// The protection that is lost, in words.
     pub(in crate::kernel) fn lacks(self) -> Option<String> {
         let egress = "nft or the kernel (5.16 is needed) has no egress hook, so the LAN can see frames of the shim itself";
         let fib = "the kernel has no nft_fib_netdev, so a guest can send to its host from foreign addresses";
@@ -66,7 +68,7 @@ pub(in crate::kernel) type Object = (String, Value);
 struct Chain {
     name: String,
     hook: &'static str,
-    /// What each of its rules drops.
+    /// The packets that each of its rules drops.
     rules: Vec<Vec<Value>>,
 }
 
@@ -97,7 +99,7 @@ fn address_element(range: &Ipv4Net) -> Value {
     }
 }
 
-/// Reads an element of a set of addresses; `None` if it is not one that we would make.
+/// Reads an element of a set of addresses. `None` if we would not make such an element.
 pub(in crate::kernel) fn address_of(element: &Value) -> Option<Ipv4Net> {
     if let Some(address) = element.as_str() {
         return Some(Ipv4Net::from(address.parse::<std::net::Ipv4Addr>().ok()?));
@@ -107,8 +109,8 @@ pub(in crate::kernel) fn address_of(element: &Value) -> Option<Ipv4Net> {
     Ipv4Net::new(prefix.get("addr")?.as_str()?.parse().ok()?, length).ok()
 }
 
-/// A shim's filter as `nft` takes it, but for the elements of its sets. Without `by_mac` frames of anybody pass, as far
-/// as the other rules let them.
+/// A shim's filter as `nft` takes it, without the elements of its sets. Without `by_mac` frames of any MAC
+/// pass if the other rules let them.
 pub(in crate::kernel) fn definition(
     link: LinkIndex,
     device: &str,
@@ -142,8 +144,7 @@ pub(in crate::kernel) fn definition(
     objects
 }
 
-/// The chains at the hooks: each with its hook, and what its rules drop. `meter`: the name of the one set that no two rules
-/// can share.
+/// The chains at the hooks. `meter`: the name of the one set that two rules cannot share.
 fn hooked(link: LinkIndex, by_mac: bool, abilities: Abilities, meter: &str) -> Vec<Chain> {
     let strangers =
         |side: &str| by_mac.then(|| vec![unlike(field("ether", side), json!(format!("@{}", guests(link))))]);
@@ -172,8 +173,8 @@ pub(in crate::kernel) fn device(objects: &[Object]) -> String {
     comment.and_then(|comment| comment.split(' ').next()).unwrap_or_default().to_owned()
 }
 
-/// Whether a listing shows what [`definition`] makes: the same objects with the same digest, no rule that was put in
-/// after the last chain, and rules as those of the model are.
+/// Whether a listing shows what [`definition`] makes: the same objects with the same digest, no rule that was
+/// added after the last chain, and rules that equal those of the model.
 pub(in crate::kernel) fn is_whole(link: LinkIndex, listing: &[Object], definition: &[Object]) -> bool {
     let handle = |object: &Value| object["handle"].as_u64();
     let chain = listing.iter().find(|(kind, object)| kind == "chain" && object["name"] == model(link));
@@ -181,7 +182,7 @@ pub(in crate::kernel) fn is_whole(link: LinkIndex, listing: &[Object], definitio
     let rules = listing.iter().filter(|(kind, _)| kind == "rule").map(|(_, rule)| rule);
     let (model, mut hooked): (Vec<_>, Vec<_>) = rules.partition(|rule| rule["chain"] == model(link));
     let is_later = |rule: &&Value| handle(rule).zip(last).is_some_and(|(handle, last)| handle > last);
-    // Whether the one chain or the other is listed first.
+    // Either chain may be listed first.
     hooked.sort_by_key(|rule| rule["chain"].as_str());
     let shown = |rule: &&Value| rule["expr"].to_string().replace(&asking_of_model(link), &asking(link));
     outline(link, listing) == outline(link, definition)
@@ -189,9 +190,9 @@ pub(in crate::kernel) fn is_whole(link: LinkIndex, listing: &[Object], definitio
         && hooked.iter().map(shown).eq(model.iter().map(shown))
 }
 
-/// What a listing and a definition have in common: which objects there are, and the comments of rules, which tell what
-/// the rules were when they were made. How a rule is shown differs from one `nft` to the next, and so does whether the
-/// set of a meter is (from 1.1.0 on).
+/// The parts that a listing and a definition have in common: the objects, and the comments of rules, which
+/// tell the rules as they were made. Versions of `nft` show rules differently, and only some (from 1.1.0 on)
+/// show the set of a meter.
 fn outline(link: LinkIndex, objects: &[Object]) -> Vec<String> {
     let line = |(kind, object): &Object| {
         format!("{kind} {} {} {}", object["name"], object["chain"], object["comment"])
@@ -204,42 +205,43 @@ fn outline(link: LinkIndex, objects: &[Object]) -> Vec<String> {
     lines
 }
 
-/// The name of a chain that is at no hook, the last that is made, with the same rules once more. A rule that somebody
-/// changes is no longer what `nft` shows there.
+/// The name of the last chain, which is at no hook and has the same rules once more. A rule that somebody
+/// changes differs from what `nft` shows there.
 fn model(link: LinkIndex) -> String {
     format!("model-{link}")
 }
 
-/// The name of the set of those who have asked lately.
+/// The name of the set of the MACs that have asked lately.
 fn asking(link: LinkIndex) -> String {
     format!("asking-{link}")
 }
 
-/// The name of its like in the model.
+/// The name of the same set in the model.
 fn asking_of_model(link: LinkIndex) -> String {
     format!("asking-model-{link}")
 }
 
-/// Eight hexadecimal digits that differ from one form of the rules to another.
+/// Eight hexadecimal digits that differ between versions of the rules.
 fn digest(chains: &[Chain]) -> String {
     let chains = chains.iter().map(|Chain { name, hook, rules }| json!([name, hook, rules]));
     let digest = Sha256::digest(Value::from_iter(chains).to_string().as_bytes());
     digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Every packet that is neither IP nor ARP. At the hook that is also a packet in a second VLAN tag, which the kernel unwraps
-/// later on.
+/// Every packet that is neither IP nor ARP. At the hook this includes a packet in a second VLAN tag, which
+/// the kernel unwraps later.
 fn misunderstood() -> Vec<Value> {
     vec![unlike(json!({ "meta": { "key": "protocol" } }), json!({ "set": ["ip", "ip6", "arp"] }))]
 }
 
-/// The packets that no guest has to send to its host.
+/// The packets that no guest needs to send to its host.
 fn from_guests(link: LinkIndex, by_mac: bool, abilities: Abilities, meter: &str) -> Vec<Vec<Value>> {
     let mut rules = arp(link, by_mac);
     rules.extend(ipv4());
     rules.extend(ipv6(by_mac && abilities.fib, meter));
     if abilities.fib {
-        // Only from where the way back leads through the shim, and only to the host itself.
+        // Packets come only from addresses that are routed back through the shim, and go only to the host
+        // itself.
         let no_way_back =
             like(json!({ "fib": { "result": "oif", "flags": ["saddr", "iif"] } }), json!(false));
         rules.push(vec![unlike(field("ip", "saddr"), json!("0.0.0.0")), no_way_back.clone()]);
@@ -250,11 +252,12 @@ fn from_guests(link: LinkIndex, by_mac: bool, abilities: Abilities, meter: &str)
     rules
 }
 
-/// Questions are for the addresses that the shim answers for. The kernel takes the address family from fixed places,
-/// and a second hardware type (IEEE 802) for the same as Ethernet, where `nft` looks at Ethernet only.
+/// Questions are for the addresses that the shim answers for. The kernel reads the addresses at fixed places,
+/// and accepts a second hardware type (IEEE 802) as Ethernet, while `nft` looks only at Ethernet.
 fn arp(link: LinkIndex, by_mac: bool) -> Vec<Vec<Value>> {
     let operation = || field("arp", "operation");
-    // A shim that knows its guests asks nobody, so no answer is for it. With `all.arp_accept` each would make an entry.
+    // A shim that knows its guests asks nobody, so no answer is for it. With `all.arp_accept` each would make
+    // an entry.
     let known = if by_mac { json!("request") } else { json!({ "set": ["request", "reply"] }) };
     vec![
         vec![unlike(field("arp", "htype"), json!(1))],
@@ -266,14 +269,14 @@ fn arp(link: LinkIndex, by_mac: bool) -> Vec<Vec<Value>> {
     ]
 }
 
-/// A host that routes to 127.0.0.0/8 (`route_localnet`, as Kubernetes sets it) takes that from guests as well. And one
-/// that does not forward takes redirects as long as `all.accept_redirects` says so.
+/// A host that routes to 127.0.0.0/8 (`route_localnet`, as Kubernetes sets it) accepts such packets from
+/// guests as well. A host that does not forward accepts redirects as long as `all.accept_redirects` says so.
 fn ipv4() -> Vec<Vec<Value>> {
     let loopback = |side: &str| vec![like(field("ip", side), prefix("127.0.0.0", 8))];
     vec![loopback("saddr"), loopback("daddr"), vec![like(field("icmp", "type"), json!("redirect"))]]
 }
 
-/// `is_known`: every source that passes has its entry in the table of neighbours, but for those of the link.
+/// `is_known`: every source that passes has its entry in the neighbour table, except link-local ones.
 fn ipv6(is_known: bool, meter: &str) -> Vec<Vec<Value>> {
     /// Hop-by-hop options, routing, fragment, destination options, mobility, HIP, shim6.
     const EXTENSIONS: [u8; 7] = [0, 43, 44, 60, 135, 139, 140];
@@ -286,35 +289,36 @@ fn ipv6(is_known: bool, meter: &str) -> Vec<Vec<Value>> {
     let meter = json!({ "name": meter, "size": MOST_ASKING, "key": mac, "stmt": beyond(5, 20) });
     let unknown = is_known.then(|| like(field("ip6", "saddr"), of_the_link())).into_iter();
     vec![
-        // A router of segments (`seg6_enabled`) would forward what is inside.
+        // A segment router (`seg6_enabled`) would forward the packet inside.
         vec![like(json!({ "exthdr": { "name": "rt" } }), json!(true))],
-        // Behind these the first fragment need not show the protocol, and no rule below would match.
+        // Behind these headers the first fragment need not show the protocol, and no rule below would match.
         vec![like(json!({ "exthdr": { "name": "frag", "field": "nexthdr" } }), json!({ "set": EXTENSIONS }))],
-        // Neighbour discovery has no need of extension headers.
+        // Neighbour discovery needs no extension headers.
         vec![
             unlike(next_header(), json!(ICMPV6)),
             like(icmpv6(), json!({ "range": ["nd-router-solicit", "nd-redirect"] })),
         ],
-        // The host is no guest's client, and as a proxy it counts as a router: each solicitation of a router leaves an
-        // entry in the table of neighbours.
+        // The host is not a client of any guest. As a proxy it counts as a router, and each router
+        // solicitation leaves an entry in the neighbour table.
         vec![like(icmpv6(), json!({ "set": ["nd-router-solicit", "nd-router-advert", "nd-redirect"] }))],
-        // Any guest can have any link-local address. To the host's own addresses nothing but neighbour discovery comes
-        // from one.
+        // Any guest can have any link-local address. From such an address only neighbour discovery may go to
+        // the host's own addresses.
         vec![
             like(field("ip6", "saddr"), of_the_link()),
             unlike(field("ip6", "daddr"), prefix("ff00::", 8)),
             unlike(next_header(), json!(ICMPV6)),
         ],
-        // Every solicitation from an address that is not known leaves an entry in the table that all namespaces share,
-        // which has room for 1024 and gives one up after five seconds at the earliest. So few for one MAC; and for all
-        // together, because a guest may have many. A guest's own address has its entry already. It does not count among
-        // all, so that one guest's flood keeps no other guest from asking.
+        // Every solicitation from an unknown address leaves an entry in the table that all namespaces share.
+        // It has room for 1024 and gives an entry up after five seconds at the earliest. So there is a limit
+        // for each MAC, and one for all together, because a guest may have many MACs. A guest's own address
+        // has its entry already. It does not count towards the limit for all, so one guest's flood does not
+        // keep other guests from asking.
         vec![solicits(), json!({ "meter": meter })],
         unknown.chain([solicits(), beyond(100, 200)]).collect(),
     ]
 }
 
-/// The source addresses that have no way back in the routing tables.
+/// The source addresses that the routing tables have no way back to.
 fn of_the_link() -> Value {
     json!({ "set": ["::", prefix("fe80::", 10)] })
 }

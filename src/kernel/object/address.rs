@@ -36,7 +36,7 @@ pub(in crate::kernel) struct Seen {
 }
 
 impl Seen {
-    /// Whether the snapshot has such addresses: those that can be reached from elsewhere than the link.
+    /// Whether the snapshot has such addresses. It has those that can be reached from beyond the link.
     pub(in crate::kernel) fn is_kept(&self) -> bool {
         !is_link_local(self.key.address.addr())
     }
@@ -71,7 +71,8 @@ impl Seen {
     }
 }
 
-/// Whether an address is of the link only (169.254.0.0/16, fe80::/10) and so never reached from elsewhere.
+/// Whether an address is valid only on its link (169.254.0.0/16, fe80::/10), and so never reached from
+/// elsewhere.
 pub(in crate::kernel) fn is_link_local(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => address.is_link_local(),
@@ -130,8 +131,8 @@ fn list_of_host(requests: &mut Requests, link: LinkIndex) -> Result<Vec<Seen>, R
     })
 }
 
-/// The addresses of one link of a guest, of one family or of both, also those that are not kept; not more than the
-/// first `most`, for a guest may make as many as it likes.
+/// The addresses of one link of a guest, of one family or of both, including those that are not kept. A guest
+/// may make any number of them, so only the first `most` are read.
 pub(in crate::kernel) fn of_child(
     requests: &mut Requests,
     netns: NetnsId,
@@ -168,7 +169,7 @@ fn answer(
     Ok(seen)
 }
 
-/// Gives a link an address with our mark that makes no route, whatever the length of its prefix.
+/// Gives a link an address with our mark. It makes no route, whatever the length of its prefix.
 pub(in crate::kernel) fn add(
     requests: &mut Requests,
     link: LinkIndex,
@@ -200,7 +201,7 @@ fn named(link: LinkIndex, address: IpNet) -> AddressMessage {
         IpAddr::V4(ip) => AddressMessageBuilder::<Ipv4Addr>::new().index(link.0).address(ip, bits).build(),
         IpAddr::V6(ip) => AddressMessageBuilder::<Ipv6Addr>::new().index(link.0).address(ip, bits).build(),
     };
-    // A broadcast address makes a route: the host's broadcasts to its own subnet could then leave here.
+    // A broadcast address would make a route, and the host's broadcasts to its own subnet could leave here.
     message.attributes.retain(|attribute| !matches!(attribute, AddressAttribute::Broadcast(_)));
     message
 }

@@ -27,7 +27,7 @@ mod tests {
     #[test]
     fn a_dump_that_the_kernel_refuses_is_an_error_and_no_empty_list() {
         let mut requests = Requests::open().unwrap();
-        // There is no such namespace; and without privileges there is no answer either.
+        // There is no such namespace. Without privileges there is no answer either.
         let links = link::of_guest(&mut requests, NetnsId(1_000_000)).unwrap_err();
         let addresses =
             address::of_child(&mut requests, NetnsId(1_000_000), LinkIndex(1), AddressFamily::Unspec, 1)
@@ -36,7 +36,7 @@ mod tests {
         assert!(matches!(addresses, RequestError::Refused { .. }), "{addresses}");
         let none = address::of_link(&mut requests, LinkIndex(1_000_000)).unwrap_err();
         assert_eq!(none.errno(), Some(Errno::ENODEV));
-        // The socket is none the worse for it.
+        // The socket still works.
         assert!(link::dump(&mut requests).unwrap().iter().any(|seen| seen.name == "lo"));
     }
 }

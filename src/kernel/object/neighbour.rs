@@ -1,6 +1,5 @@
-//! Neighbour entries of the host's links, and proxy entries: addresses that a link answers
-//! neighbour solicitations for. The kernel keeps both under one kind of message. How it is made to ask the LAN:
-//! [`super::question`].
+//! Neighbour entries of the host's links, and proxy entries: addresses for which a link answers neighbour
+//! solicitations. The kernel has one kind of message for both. [`super::question`] makes it ask the LAN.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -29,12 +28,12 @@ pub(in crate::kernel) struct Seen {
     pub(in crate::kernel) link: LinkIndex,
     pub(in crate::kernel) address: IpAddr,
     pub(in crate::kernel) value: Neighbour,
-    /// A proxy entry.
+    /// Whether it is a proxy entry.
     pub(in crate::kernel) proxy: bool,
 }
 
-/// Reads `RTM_NEWNEIGH` and `RTM_DELNEIGH`; `None` for those of bridges, and for addresses that no guest
-/// can have: multicast, loopback, of the link only. The groups that questions of ours go to are read.
+/// Reads `RTM_NEWNEIGH` and `RTM_DELNEIGH`. `None` for those of bridges, and for addresses that no guest can
+/// have: multicast, loopback, link-local. The groups that our questions go to are read.
 pub(in crate::kernel) fn read(message: &Message<'_>) -> Result<Option<Seen>, MalformedError> {
     const HEADER: usize = 12;
     const NDA_PROTOCOL: u16 = 12;
@@ -56,7 +55,7 @@ pub(in crate::kernel) fn read(message: &Message<'_>) -> Result<Option<Seen>, Mal
     let is_kept = |address: &IpAddr| concerns(*address) || (ours && is_solicited_node(*address));
     let Some(address) = address.filter(is_kept) else { return Ok(None) };
     let state = match state_of(state) {
-        // This is how a question tells that it is about a machine that is known (`question`).
+        // A question marks its entry like this if it is about a known machine (`question`).
         NeighbourState::Unresolved if ours && flags & libc::NTF_EXT_LEARNED == 0 => NeighbourState::Disputed,
         state => state,
     };
@@ -93,7 +92,7 @@ pub(in crate::kernel) fn dump(
     })
 }
 
-/// All proxy entries of the host for IPv6; the value tells whether they bear our mark.
+/// All proxy entries of the host for IPv6, each with whether it has our mark.
 pub(in crate::kernel) fn dump_proxies(
     requests: &mut Requests,
 ) -> Result<BTreeMap<(LinkIndex, Ipv6Addr), bool>, RequestError> {
@@ -123,7 +122,7 @@ pub(in crate::kernel) fn find(
     }
 }
 
-/// Makes a permanent entry with our mark. `replace`: also where there is another.
+/// Makes a permanent entry with our mark. `replace`: also if there is another.
 pub(in crate::kernel) fn set(
     requests: &mut Requests,
     link: LinkIndex,

@@ -15,16 +15,16 @@ use crate::kernel::socket::wire::{Attributes, MalformedError, Message, netns_of}
 use crate::model::NetnsId;
 use crate::model::inventory::Home;
 
-/// The kernel's dump ends early, with its first datagram: after the lowest 134 ids on Linux 6.18, or more where a larger
-/// datagram was read before. A list shorter than this is whole.
+/// Length below which a list of ids is surely whole. The kernel's dump ends early, with its first datagram:
+/// after the lowest 134 ids on Linux 6.18, or more if a larger datagram was read before.
 const SURELY_WHOLE: usize = 100;
 
-/// So many free ids in a row, and there are no more but those that are known. The kernel gives the lowest free one (FACTS 62),
-/// but anybody may choose another (`ip netns set`).
+/// Number of free ids in a row after which only known ids follow. The kernel gives the lowest free id (FACTS
+/// 62), but anybody may choose another (`ip netns set`).
 const GAP: i32 = 64;
 
-/// The same where none is known yet, for many guests may have stopped together. To ask for all of them takes 20 ms, too
-/// long for each loss of events.
+/// The same if no id is known yet, because many guests may have stopped together. Asking for this many takes
+/// 20 ms, which is too long for each loss of events.
 const FIRST_GAP: i32 = 1024;
 
 /// Reads `RTM_NEWNSID` and `RTM_DELNSID`: the id, -1 if the namespace has none.
@@ -39,10 +39,10 @@ pub(in crate::kernel) fn read(message: &Message<'_>) -> Result<Option<NetnsId>, 
     Ok(None)
 }
 
-/// The id of the host's namespace in its own table, by which the kernel names it as the place of
-/// children's parents. Given to it if it has none.
+/// The id of the host's namespace in its own table. The kernel gives it as the place of children's parents. A
+/// namespace without an id gets one.
 pub(in crate::kernel) fn own(requests: &mut Requests) -> Result<NetnsId, RequestError> {
-    // The thread's id and not the process's: tests have threads in namespaces of their own.
+    // This is the thread's id and not the process's, because tests have threads in namespaces of their own.
     let pid = NsidAttribute::Pid(nix::unistd::gettid().as_raw().unsigned_abs());
     let known = requests.ask(RouteNetlinkMessage::GetNsId(message(vec![pid.clone()])), read)?;
     if known >= NetnsId::FIRST {
@@ -92,7 +92,7 @@ pub(in crate::kernel) fn exists(requests: &mut Requests, id: NetnsId) -> Result<
     }
 }
 
-/// All ids, of which these were known.
+/// All ids. `known`: those that were known before.
 pub(in crate::kernel) fn dump(
     requests: &mut Requests,
     known: &BTreeSet<NetnsId>,
@@ -109,7 +109,7 @@ pub(in crate::kernel) fn dump(
     Ok(ids)
 }
 
-/// The ids that a list of the lowest may lack: those of the known that are still there, and those that follow.
+/// The ids that a list of the lowest may lack: the known ones that are still there, and those that follow.
 fn unlisted(
     listed: &BTreeSet<NetnsId>,
     known: &BTreeSet<NetnsId>,
@@ -144,7 +144,8 @@ fn message(attributes: Vec<NsidAttribute>) -> NsidMessage {
 mod tests {
     use super::*;
 
-    /// What is found beyond a list of 0 to 133, where these are known and these exist; and how many were asked for.
+    /// The ids found beyond a list of 0 to 133, given the known and the existing ones, and the number of
+    /// questions.
     fn found(known: &[i32], there: &[i32]) -> (Vec<i32>, usize) {
         let mut asked = 0;
         let exists = |id: NetnsId| {
@@ -161,7 +162,7 @@ mod tests {
         let there: Vec<i32> = (134..160).chain(200..250).collect();
         assert_eq!(found(&[5], &there).0, there);
         assert_eq!(found(&[], &[134 + 1000]).0, [134 + 1000]);
-        // Many have gone, and left a gap before those that are known.
+        // Many have gone and left a gap before the known ones.
         assert_eq!(found(&[150, 400, 401], &[400, 401]).0, [400, 401]);
     }
 

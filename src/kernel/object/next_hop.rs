@@ -11,13 +11,13 @@ use crate::kernel::socket::wire::{Attributes, MalformedError, ip_of, link_of, u3
 use crate::model::LinkIndex;
 use crate::model::routing::{Hop, RouteKind, Way};
 
-/// The attribute of a route that names such an object.
+/// The attribute by which a route names such an object.
 pub(in crate::kernel) const RTA_NH_ID: u16 = 30;
 
 /// Length of `struct nhmsg`.
 const HEADER: usize = 8;
 
-/// Where routes that name an object lead, by its number. A group leads where its members do.
+/// The objects by their numbers. A group leads where its members lead.
 #[derive(Debug, Default, PartialEq)]
 pub(in crate::kernel) struct NextHops {
     objects: BTreeMap<u32, Object>,
@@ -33,14 +33,14 @@ struct Object {
 }
 
 impl NextHops {
-    /// Where a route leads that names this object; `None` if there is no such object, as far as is known.
+    /// Where a route leads that names this object. `None` if no such object is known.
     pub(in crate::kernel) fn way(&self, id: u32) -> Option<Way> {
         let object = self.objects.get(&id)?;
         if object.blackhole {
             return Some(Way { kind: RouteKind::Blackhole, hops: vec![] });
         }
         let members = object.group.iter().map(|member| self.objects.get(member));
-        // Of groups there is one level.
+        // Groups have no groups as members.
         let hops = match object.group.as_slice() {
             [] => vec![object.hop()],
             _ => members.map(|member| Some(member?.hop())).collect::<Option<_>>()?,

@@ -1,11 +1,13 @@
 //! How the kernel is made to ask the LAN who has an address, with the host's own address and MAC.
 //!
-//! A guest can fill the neighbour table, which all namespaces share: from `gc_thresh3` entries on the kernel makes no
-//! further ones. What bears `NTF_EXT_LEARNED` is exempt, so a question that makes its entry with that flag cannot be
-//! refused (FACTS 38). The kernel never collects such an entry: whoever made it deletes it, or hands it back ([`release`]).
+//! A guest can fill the neighbour table, which all namespaces share: from `gc_thresh3` entries on, the kernel
+//! makes no more. Entries with `NTF_EXT_LEARNED` are exempt, so a question that makes its entry with that
+//! flag cannot be refused (FACTS 38). The kernel never collects such an entry: we delete it, or hand it back
+//! ([`release`]).
 //!
-//! Over IPv6 a question is a packet to a multicast group, which takes an entry of its own. Where the kernel cannot make
-//! that, it sends nothing and says nothing: silence would look like nobody's answer (FACTS 45). So it is made first.
+//! Over IPv6 a question is a packet to a multicast group, which needs an entry of its own. If the kernel
+//! cannot make that entry, it sends nothing and reports nothing, and the silence would look as if nobody had
+//! answered (FACTS 45). So the entry is made first.
 
 use std::net::IpAddr;
 
@@ -21,11 +23,11 @@ use crate::model::neighbours::solicited_node;
 use crate::model::snapshot::{Neighbour, NeighbourState};
 use crate::model::{LinkIndex, Mac};
 
-/// Asks everybody on the link who has an address of which the kernel knows nothing. The answer is in an entry with our
-/// mark.
+/// Asks everybody on the link who has an address that the kernel does not know. The answer is in an entry
+/// with our mark.
 ///
-/// `disputed`: the entry loses the flag again at once, which tells that another machine is known to have had the address
-/// ([`NeighbourState::Disputed`]).
+/// `disputed`: the entry loses the flag again at once. This tells that another machine is known to have had
+/// the address ([`NeighbourState::Disputed`]).
 pub(in crate::kernel) fn ask(
     requests: &mut Requests,
     link: LinkIndex,
@@ -44,7 +46,7 @@ pub(in crate::kernel) fn ask(
     Ok(())
 }
 
-/// The MAC of a multicast group of IPv6 follows from it (RFC 2464, 7).
+/// The MAC of an IPv6 multicast group, which follows from the group (RFC 2464, 7).
 fn mac_of(group: IpAddr) -> Mac {
     let [a, b, c, d] = match group {
         IpAddr::V4(group) => group.octets(),
@@ -65,14 +67,14 @@ fn make_group(requests: &mut Requests, link: LinkIndex, group: IpAddr) -> Result
     requests.order(RouteNetlinkMessage::NewNeighbour(message), NLM_F_CREATE | NLM_F_REPLACE)
 }
 
-/// The entry for the group of an address that a question about it makes; no event tells of it.
+/// The entry for the multicast group that a question about an address makes. No event tells of it.
 pub(in crate::kernel) fn entry_of_group(address: IpAddr) -> Option<(IpAddr, Neighbour)> {
     let group = solicited_node(address)?;
     Some((group, Neighbour { mac: Some(mac_of(group)), state: NeighbourState::Permanent, ours: true }))
 }
 
-/// Hands the entry of a question back to the kernel, which keeps it while the host needs it. Deleting it would cut off
-/// the host, where the table is full, from a machine that it talks to.
+/// Hands the entry of a question back to the kernel, which keeps it while the host needs it. If the table is
+/// full, deleting it would cut off the host from a machine that it talks to.
 pub(in crate::kernel) fn release(
     requests: &mut Requests,
     link: LinkIndex,
@@ -82,7 +84,7 @@ pub(in crate::kernel) fn release(
     let mut message = named(link, address, false);
     message.header.state = Nud::Stale;
     message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.0.to_vec()));
-    // A protocol can be changed, not taken away.
+    // A protocol can be changed, but not removed.
     message.attributes.push(NeighbourAttribute::Protocol(RouteProtocol::Kernel));
     requests.order(RouteNetlinkMessage::NewNeighbour(message), NLM_F_REPLACE)
 }

@@ -27,17 +27,18 @@ use crate::model::{Family, LinkIndex};
 pub(in crate::kernel) struct Seen {
     pub(in crate::kernel) key: RouteKey,
     pub(in crate::kernel) value: Route,
-    /// Where it leads; empty where only the number of a next-hop object is shown.
+    /// Where it leads. Empty if only the number of a next-hop object is shown.
     pub(in crate::kernel) way: Way,
-    /// The next-hop object that it names, where the kernel shows nothing else.
+    /// The next-hop object that it names, if the kernel shows nothing else.
     pub(in crate::kernel) next_hop: Option<u32>,
-    /// Its key is not its whole identity: it is for one type of service or one range of sources.
+    /// It is for one type of service or one range of sources, so its key does not identify it.
     partial: bool,
 }
 
 impl Seen {
-    /// Whether the snapshot has such routes: those with no gateway, those to one host, and ours; but not
-    /// those to link-local addresses. Of other kinds than unicast those that stand where ours to a host would.
+    /// Whether the snapshot has such routes: those without a gateway, those to one host, and ours, but not
+    /// those to link-local addresses. It also has routes of other kinds than unicast that stand where our
+    /// route to a host would.
     pub(in crate::kernel) fn is_kept(&self) -> bool {
         let destination = self.key.destination;
         let counts = match self.value.kind {
@@ -47,7 +48,7 @@ impl Seen {
         counts && self.concerns() && self.key.table != TABLE_LOCAL
     }
 
-    /// Whether it is one of the host's own that decide where packets go.
+    /// Whether it is one of the host's own routes that decide where packets go.
     pub(in crate::kernel) fn is_foreign(&self) -> bool {
         !self.value.ours && self.concerns()
     }
@@ -62,7 +63,7 @@ impl Seen {
 pub(in crate::kernel) struct Table {
     pub(in crate::kernel) routes: BTreeMap<RouteKey, Route>,
     pub(in crate::kernel) routing: Routing,
-    /// The next-hop objects, if any route hides behind one.
+    /// The next-hop objects, if any route names one.
     pub(in crate::kernel) next_hops: NextHops,
     /// Routes that name an object and show nothing else.
     hidden: Vec<(RouteKey, u32)>,
@@ -82,7 +83,7 @@ impl Table {
         }
     }
 
-    /// Several routes may have one key.
+    /// Several routes may have the same key.
     fn lead(&mut self, key: RouteKey, way: Way) {
         let way = match self.routing.get(&key) {
             Some(first) if first.kind == way.kind => {
@@ -96,8 +97,8 @@ impl Table {
     }
 }
 
-/// Reads `RTM_NEWROUTE` and `RTM_DELROUTE`; `None` for cached exceptions, and for what the kernel itself has put into
-/// table local: that follows from the addresses.
+/// Reads `RTM_NEWROUTE` and `RTM_DELROUTE`. `None` for cached exceptions, and for routes that the kernel
+/// itself has put into table local, because they follow from the addresses.
 pub(in crate::kernel) fn read(message: &Message<'_>) -> Result<Option<Seen>, MalformedError> {
     const HEADER: usize = 12;
     let payload = message.payload;
@@ -137,7 +138,7 @@ pub(in crate::kernel) fn read(message: &Message<'_>) -> Result<Option<Seen>, Mal
         hops.push(single);
     }
     let next_hop = next_hop.filter(|_| !shown);
-    // Where the kernel shows only the number of a next-hop object, a gateway must be assumed.
+    // If the kernel shows only the number of a next-hop object, a gateway must be assumed.
     let gateway = next_hop.is_some() || hops.iter().any(|hop| hop.gateway.is_some());
     let value = Route { source, ours, gateway, kind };
     Ok(Some(Seen { key, value, way: Way { kind, hops }, next_hop, partial }))
@@ -196,7 +197,7 @@ pub(in crate::kernel) fn dump(requests: &mut Requests) -> Result<Table, RequestE
         all.next_hops = next_hop::dump(requests)?;
     }
     for (key, id) in std::mem::take(&mut all.hidden) {
-        // An object that has gone meanwhile takes its routes with it.
+        // An object that has gone meanwhile has taken its routes with it.
         if let Some(way) = all.next_hops.way(id) {
             all.lead(key, way);
         }
@@ -226,8 +227,8 @@ pub(in crate::kernel) struct Wanted {
     pub(in crate::kernel) table: u32,
 }
 
-/// The routes in the place of that one, of which each keeps it from being added: also those that the snapshot does not
-/// have.
+/// The routes in the place of that one, including those that the snapshot does not have. Each keeps it from
+/// being added.
 pub(in crate::kernel) fn in_place_of(
     requests: &mut Requests,
     wanted: Wanted,
@@ -244,7 +245,7 @@ pub(in crate::kernel) fn in_place_of(
     })
 }
 
-/// Makes the route. `replace`: instead of the one that has its place.
+/// Makes the route. `replace`: in the place of another.
 pub(in crate::kernel) fn set(
     requests: &mut Requests,
     wanted: Wanted,

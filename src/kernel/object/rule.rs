@@ -47,7 +47,7 @@ pub(in crate::kernel) fn read(message: &Message<'_>) -> Result<Option<Rule>, Mal
     rule.narrow =
         seen.narrow || !fits_unset || service != 0 || seen.mark & seen.mask.unwrap_or(u32::MAX) != 0;
     rule.action = match u8_at(payload, 7)? {
-        // So the kernel reads a rule without a table (`l3mdev`) where it fits at all.
+        // The kernel reads a rule without a table (`l3mdev`) in the same way.
         FR_ACT_TO_TBL if seen.table == 0 => Action::LookUp(TABLE_MAIN),
         FR_ACT_TO_TBL => Action::LookUp(seen.table),
         FR_ACT_GOTO => Action::Goto(seen.target),
@@ -82,7 +82,7 @@ const FR_ACT_TO_TBL: u8 = 1;
 const FR_ACT_GOTO: u8 = 2;
 const FR_ACT_NOP: u8 = 3;
 
-/// The attributes that are no field of a [`Rule`] of their own.
+/// The attributes that have no field of their own in a [`Rule`].
 #[derive(Default)]
 struct Seen {
     table: u32,
@@ -99,7 +99,7 @@ impl Seen {
             FRA_GOTO => self.target = u32_of(value)?,
             FRA_FWMARK => self.mark = u32_of(value)?,
             FRA_FWMASK => self.mask = Some(u32_of(value)?),
-            // What the host itself sends comes in, so to speak, by the loopback link.
+            // For rules, packets of the host itself come in by the loopback link.
             FRA_IIFNAME => self.narrow |= text_of(value) != "lo",
             FRA_UID_RANGE => self.narrow |= u32_of(value)? > 0,
             FRA_L3MDEV | FRA_DSCP => self.narrow |= value.first().is_some_and(|value| *value != 0),
@@ -111,7 +111,7 @@ impl Seen {
     }
 }
 
-/// All rules of both families. The kernel lists them in the order in which it goes by them.
+/// All rules of both families. The kernel lists them in the order in which it uses them.
 pub(in crate::kernel) fn dump(requests: &mut Requests) -> Result<BTreeSet<Rule>, RequestError> {
     let message = RuleMessage::default();
     requests.dump(RouteNetlinkMessage::GetRule(message), |list: &mut BTreeSet<Rule>, message| {

@@ -1,9 +1,9 @@
-//! Sysctls below `/proc/sys/net`. The kernel shows there the namespace of the thread that looks.
+//! Sysctls below `/proc/sys/net`. The kernel shows there the namespace of the thread that reads.
 //!
-//! What is not there can mean three things. A key that lacks beside its neighbours is one that this kernel does not
-//! have. A link without a folder is gone, or has another name by now. And where the folder of all links lacks,
-//! something hides the tree (`/proc` is not mounted, a container or a unit masks it): then nothing is known of any
-//! setting, and least of all that it is right.
+//! A missing file can mean three things. If only one key is missing, this kernel does not have it. If a link
+//! has no folder, it is gone, or has another name by now. If the folder of all links is missing, something
+//! hides the tree (`/proc` is not mounted, a container or a unit masks it). Then nothing is known of any
+//! setting, and none may be taken for right.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,8 +20,8 @@ const ROOT: &str = "/proc/sys/net";
 /// The folder of all links. Without it there is nothing.
 const LINKS: &str = "ipv4/conf";
 
-/// All settings of one link; `None` if there is no such link (any more). What the kernel does not have is not in the
-/// map.
+/// All settings of one link; `None` if there is no such link (any more). Settings that the kernel does not
+/// have are not in the map.
 pub(in crate::kernel) fn read_all(link: &str) -> Result<Option<BTreeMap<Setting, i64>>, Error> {
     let mut found = BTreeMap::new();
     for setting in Setting::ALL {
@@ -42,7 +42,7 @@ pub(in crate::kernel) fn write(link: &str, setting: Setting, value: i64) -> Resu
     fs::write(&path, value.to_string()).map(|()| true)
 }
 
-/// What the host is, apart from its objects. What cannot be seen any more is as it was.
+/// The facts of the host apart from its objects. Facts that cannot be seen any more are as they were.
 pub(in crate::kernel) fn host(before: &Host) -> Result<Host, Error> {
     let machine_id = match fs::read_to_string("/etc/machine-id") {
         Ok(text) => text.trim().to_owned(),
@@ -56,7 +56,7 @@ pub(in crate::kernel) fn host(before: &Host) -> Result<Host, Error> {
     }
     let of_all = |key: &str| Ok::<_, Error>(number(&below(LINKS).join("all").join(key))?.unwrap_or(0));
     let ipv6 = below("ipv6/conf").exists();
-    // Of neighbours only the first namespace has a `default`; and `lo` could lose its IPv6.
+    // Only the first namespace has a `default` for neighbours, and `lo` may lose its IPv6.
     let is_there = |setting: Setting| ["default", "lo"].iter().any(|link| path(setting, link).exists());
     let lacks = |setting: &Setting| (ipv6 || setting.family() == Family::V4) && !is_there(*setting);
     Ok(Host {

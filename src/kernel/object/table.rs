@@ -1,4 +1,4 @@
-//! How full the neighbour tables are, of which all namespaces have a share.
+//! How full the neighbour tables are, which all namespaces share.
 
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::neighbour::NeighbourMessage;
@@ -23,7 +23,7 @@ pub(in crate::kernel) fn read(
         list.extend(table(message)?);
         Ok(())
     })?;
-    // Of a table with few entries it does not matter what they are.
+    // If a table has few entries, their kinds do not matter.
     if tables.iter().any(NeighbourTable::may_be_full) {
         let exempt = exempt(requests)?;
         tables.iter_mut().for_each(|table| table.exempt = exempt[table.family]);
@@ -47,9 +47,9 @@ fn table(message: &Message<'_>) -> Result<Option<NeighbourTable>, MalformedError
         let (kind, value) = attribute?;
         match kind {
             NDTA_THRESH3 => limit = Some(u32_of(value)?),
-            // Two numbers of 16 bits come before it.
+            // It follows two numbers of 16 bits.
             NDTA_CONFIG => entries = Some(u32_at(value, 4)?),
-            // The eleventh of its numbers, which Linux 4.3 and older do not have.
+            // It is the eleventh number, which Linux 4.3 and older do not have.
             NDTA_STATS => refusals = u64_at(value, 80).unwrap_or(0),
             _ => {}
         }

@@ -1,4 +1,4 @@
-//! The kinds of sockets that hear events, and which events come by which.
+//! The kinds of sockets that hear events, and which events come by each.
 
 use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE};
 use nix::libc;
@@ -6,11 +6,11 @@ use nix::libc;
 /// A kind of socket for events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::kernel) enum Channel {
-    /// What happens to links and addresses in all namespaces, and which of them there are.
+    /// Changes of links and addresses in all namespaces, and namespaces that come and go.
     Everywhere,
-    /// What else happens in the host's namespace.
+    /// All other changes in the host's namespace.
     Here,
-    /// What happens to nftables.
+    /// Changes of nftables.
     Filters,
 }
 
@@ -25,7 +25,7 @@ impl Channel {
 
     /// The multicast groups.
     pub(in crate::kernel) fn groups(self) -> &'static [u32] {
-        /// All that happens to nftables.
+        /// All changes of nftables.
         const NFNLGRP_NFTABLES: u32 = 7;
         match self {
             Channel::Everywhere => &[

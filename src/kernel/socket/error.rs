@@ -15,13 +15,13 @@ pub(in crate::kernel) enum RequestError {
         /// Its sentence (extended ack), often empty.
         words: String,
     },
-    /// The answer did not come, or not whole.
+    /// There was no answer, or not the whole one.
     #[error("{0}")]
     Broken(String),
     /// The answer makes no sense.
     #[error("{0}")]
     Malformed(MalformedError),
-    /// The answer has so many bytes, more than there is room for.
+    /// The answer has this many bytes, which is more than there is room for.
     #[error("it takes {0} bytes, more than any object needs")]
     Oversized(usize),
 }
@@ -35,8 +35,8 @@ impl RequestError {
         }
     }
 
-    /// Whether the fault lies with the one object that was asked for: it is larger than the kernel or we can handle, or
-    /// what the kernel says of it makes no sense. Other objects can be read.
+    /// Whether the error is due to the one object that was asked for: it is larger than the kernel or we can
+    /// handle, or its message makes no sense. Other objects can be read.
     pub(in crate::kernel) fn is_of_object(&self) -> bool {
         match self {
             RequestError::Refused { errno, .. } => {

@@ -1,6 +1,6 @@
 //! Netlink: how messages lie in a buffer, sockets that ask, and sockets that hear.
 //!
-//! What the messages are about is not known here.
+//! Nothing here knows what the messages are about.
 
 pub(in crate::kernel) mod channel;
 pub(in crate::kernel) mod error;

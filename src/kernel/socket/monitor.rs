@@ -1,4 +1,4 @@
-//! A socket that hears what changes.
+//! A socket that hears events.
 
 use std::io::IoSliceMut;
 use std::os::fd::AsRawFd;
@@ -12,19 +12,19 @@ use tokio::io::unix::AsyncFd;
 use super::channel::Channel;
 use crate::model::NetnsId;
 
-/// What the kernel may hold back for us, in bytes, before it drops events. It takes memory only when
-/// events are held back.
+/// Maximum number of bytes of events that the kernel queues for us before it drops any. Only queued events
+/// take memory.
 const QUEUE: usize = 8 * 1024 * 1024;
 
 const SOL_NETLINK: i32 = 270;
 const NETLINK_LISTEN_ALL_NSID: i32 = 8;
 
-/// Where a datagram of events comes from.
+/// A datagram of events, and where it comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::kernel) enum Heard {
-    /// So many bytes of events, in the host's namespace or in that of the netns id.
+    /// Events of this many bytes, from the host's namespace or from that of the netns id.
     Events { length: usize, netns: Option<NetnsId> },
-    /// A datagram of so many bytes, which are more than the buffer has, is lost.
+    /// A datagram of this many bytes is lost, because the buffer is smaller.
     Oversized { length: usize, netns: Option<NetnsId> },
     /// Events were lost.
     Lost,
@@ -36,18 +36,18 @@ pub(in crate::kernel) enum Heard {
 pub(in crate::kernel) struct Monitor {
     channel: Channel,
     socket: Arc<Socket>,
-    /// Made when it is first waited on, for then there is a reactor.
+    /// Made when it is first waited on, because only then is there a reactor.
     ready: Option<AsyncFd<Arc<Socket>>>,
-    /// Events were lost; found out while looking whether there are any.
+    /// Events were lost, as was found out while looking whether there are any.
     lost: bool,
-    /// Since events were lost the queue was never empty. The kernel tells of the first loss alone: whatever else is
-    /// lost until the queue is empty is lost in silence (FACTS 60).
+    /// The queue was never empty since events were lost. The kernel tells only of the first loss: further
+    /// events that are lost until the queue is empty are lost in silence (FACTS 60).
     congested: bool,
 }
 
 impl Monitor {
-    /// Joins the groups of a channel, and of its newer ones those that the kernel has. To hear those of all namespaces that
-    /// have a netns id here CAP_NET_BROADCAST is needed.
+    /// Joins the groups of a channel, and those of its newer groups that the kernel has. CAP_NET_BROADCAST is
+    /// needed to hear the events of all namespaces that have a netns id here.
     pub(in crate::kernel) fn open(channel: Channel) -> std::io::Result<Monitor> {
         let mut socket = Socket::new(channel.protocol())?;
         socket.set_non_blocking(true)?;
@@ -62,13 +62,13 @@ impl Monitor {
             socket.add_membership(*group)?;
         }
         for group in channel.newer_groups() {
-            // An older kernel does not have it: then its events are not heard.
+            // An older kernel does not have the group. Then its events are not heard.
             let _ = socket.add_membership(*group);
         }
         Ok(Monitor { channel, socket: Arc::new(socket), ready: None, lost: false, congested: false })
     }
 
-    /// What it hears.
+    /// The channel that it hears.
     pub(in crate::kernel) fn channel(&self) -> Channel {
         self.channel
     }
@@ -89,7 +89,7 @@ impl Monitor {
             match receive(&self.socket, buffer) {
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => return Heard::Nothing,
-                // A socket for netlink knows no other error, and with any other nothing can be trusted.
+                // A netlink socket knows no other error. After any other, nothing can be trusted.
                 Err(_) => return Heard::Lost,
                 Ok(heard) => return heard,
             }
@@ -110,7 +110,7 @@ impl Monitor {
             match recv(self.socket.as_raw_fd(), &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT) {
                 Err(Errno::EAGAIN) => guard.clear_ready(),
                 Err(Errno::EINTR) => {}
-                // Looking has taken the error away: keep it in mind.
+                // Looking has taken the error away, so it is kept in mind.
                 Err(_) => {
                     self.lost = true;
                     return Ok(());
@@ -129,13 +129,13 @@ fn register(socket: Arc<Socket>) -> std::io::Result<AsyncFd<Arc<Socket>>> {
 fn receive(socket: &Socket, buffer: &mut [u8]) -> Result<Heard, Errno> {
     let mut parts = [IoSliceMut::new(buffer)];
     let mut control = nix::cmsg_space!(i32);
-    // With MSG_TRUNC the kernel tells how long a datagram is that does not fit.
+    // With MSG_TRUNC the kernel tells the length of a datagram that does not fit.
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC;
     let received = recvmsg::<NetlinkAddr>(socket.as_raw_fd(), &mut parts, Some(&mut control), flags)?;
     if received.flags.contains(MsgFlags::MSG_CTRUNC) {
         return Ok(Heard::Lost);
     }
-    // Only the kernel's word counts.
+    // Only messages from the kernel count.
     if received.address.is_some_and(|sender| sender.pid() != 0) {
         return Ok(Heard::Events { length: 0, netns: None });
     }
@@ -146,7 +146,7 @@ fn receive(socket: &Socket, buffer: &mut [u8]) -> Result<Heard, Errno> {
     }
 }
 
-/// The netns id that came along; none comes with events of the own namespace.
+/// The netns id that came along. Events of the socket's own namespace have none.
 fn netns_of(control: ControlMessageOwned) -> Option<NetnsId> {
     let ControlMessageOwned::Unknown(control) = control else { return None };
     let ours = control.cmsg_header.cmsg_level == SOL_NETLINK

@@ -1,12 +1,13 @@
 //! Questions and orders to the kernel, one at a time.
 //!
-//! The kernel handles a routing request inside `sendmsg` (FACTS 61), so its answer is there at once: plain
-//! blocking calls are the shortest way, and the socket's time limit only guards against what should not happen.
-//! A dump that failed, was interrupted or came in pieces is an error, never a short list. Of a guest's objects, of
-//! which there may be any number, as many are looked at as were asked for.
+//! The kernel handles a routing request inside `sendmsg` (FACTS 61), so its answer is there at once. Plain
+//! blocking calls are therefore the shortest way, and the socket's time limit is only a precaution. A dump
+//! that failed, was interrupted or came in pieces is an error, never a short list. A guest may have any
+//! number of objects, so the caller says how many of them are looked at.
 //!
-//! The kernel itself may end a dump early and call it complete: Linux 6.9 and later do so where an object does not
-//! fit into the datagram that they allocated. Only links can be that large, so `link` checks its lists.
+//! The kernel itself may end a dump early and call it complete: Linux 6.9 and later do so if an object does
+//! not fit into the datagram that they allocated. Only links can be that large, so `roll` checks lists of
+//! links.
 
 use std::ops::ControlFlow;
 
@@ -26,36 +27,37 @@ use std::os::fd::AsRawFd;
 use super::error::RequestError;
 use super::wire::{Attributes, HEADER, MalformedError, Message, Messages, aligned, i32_of, words_of};
 
-/// The size of a buffer for answers and events. The kernel sends at most 32 KiB at once to a dump, unless one link needs
-/// more: 496 alternative names take 65 KiB.
+/// The size of a buffer for answers and events. The datagrams of a dump have at most 32 KiB, unless one link
+/// needs more: 496 alternative names take 65 KiB.
 pub(in crate::kernel) const BUFFER: usize = 64 * 1024;
 
-/// How far a buffer grows. An object that is larger counts as unreadable.
+/// Maximum size of a buffer. A larger object counts as unreadable.
 pub(in crate::kernel) const LARGEST: usize = 1024 * 1024;
 
 /// How long an answer may take, in seconds.
 const PATIENCE: i64 = 2;
 
-/// How often a dump of the host's objects is tried that changes interrupt …
+/// Maximum number of tries of a dump of the host's objects that changes interrupt …
 const ATTEMPTS: usize = 8;
 
-/// … and one of a guest's, who may change them without end: all else waits meanwhile.
+/// … and of a guest's objects. The guest may change them without end, and everything else waits meanwhile.
 const ATTEMPTS_OF_GUEST: usize = 2;
 
 /// A socket for requests.
 pub(in crate::kernel) struct Requests {
     socket: Socket,
-    /// A dump was left before its end, which the socket would go on with: the next request needs another.
+    /// A dump was left before its end. The socket would go on with it, so the next request needs a new
+    /// socket.
     left: bool,
     sequence: u32,
     outgoing: Vec<u8>,
     incoming: Vec<u8>,
-    /// The longest datagram that the running request was answered with.
+    /// The length of the longest datagram in the answer to the running request.
     longest: usize,
 }
 
 impl Requests {
-    /// Opens the socket, with strict checking: without it the kernel would silently ignore a target
+    /// Opens the socket, with strict checking. Without that the kernel would silently ignore a target
     /// namespace and answer with the host's own objects (FACTS 53).
     pub(in crate::kernel) fn open() -> std::io::Result<Requests> {
         let mut incoming = vec![0; BUFFER];
@@ -63,7 +65,7 @@ impl Requests {
         Ok(Requests { socket, left: false, sequence: 0, outgoing: vec![], incoming, longest: 0 })
     }
 
-    /// An order: done once the kernel says so. `flags`: `NLM_F_CREATE` and its like.
+    /// Gives an order and waits until the kernel has acknowledged it. `flags`: `NLM_F_CREATE` and its like.
     pub(in crate::kernel) fn order(
         &mut self,
         message: RouteNetlinkMessage,
@@ -73,7 +75,7 @@ impl Requests {
         self.receive(|_| Ok(ControlFlow::Continue(())))
     }
 
-    /// A question about one object. `read` gets its answer.
+    /// Asks about one object. `read` gets the answer.
     pub(in crate::kernel) fn ask<T>(
         &mut self,
         message: RouteNetlinkMessage,
@@ -95,8 +97,8 @@ impl Requests {
         answer?.ok_or_else(|| RequestError::Broken("the kernel's answer is about something else".to_owned()))
     }
 
-    /// A question about all objects of a kind. `read` gets each of them and the list so far, which starts
-    /// anew if a change interrupts the dump.
+    /// Asks about all objects of a kind. `read` gets each of them and the list so far, which is started again
+    /// if a change interrupts the dump.
     pub(in crate::kernel) fn dump<T: Default>(
         &mut self,
         message: impl NetlinkSerializable + Clone,
@@ -105,8 +107,8 @@ impl Requests {
         self.list(message, ATTEMPTS, usize::MAX, false, read)
     }
 
-    /// The same about objects of a guest: no more than the first `most` of them, a list that is never whole and that
-    /// changes cannot make any worse.
+    /// The same about objects of a guest, but only the first `most` of them. Such a list may not be whole in
+    /// any case, so an interruption does not matter once it is full.
     pub(in crate::kernel) fn dump_of_guest<T: Default>(
         &mut self,
         message: impl NetlinkSerializable + Clone,
@@ -116,7 +118,7 @@ impl Requests {
         self.list(message, ATTEMPTS_OF_GUEST, most, false, read)
     }
 
-    /// The same about links, which alone can be too large to be read at all: those are left out.
+    /// The same about links. Only links can be too large to be read at all; those are left out.
     pub(in crate::kernel) fn dump_readable<T: Default>(
         &mut self,
         message: impl NetlinkSerializable + Clone,
@@ -159,7 +161,7 @@ impl Requests {
                     end => break end,
                 }
             };
-            // After a refusal nothing more comes, unless it is only a datagram that there was no memory for.
+            // Nothing comes after a refusal, unless the kernel only had no memory for a datagram.
             let over =
                 ended || matches!(&end, Err(RequestError::Refused { errno, .. }) if *errno != Errno::ENOBUFS);
             self.left = !over;
@@ -185,7 +187,7 @@ impl Requests {
         possible
     }
 
-    /// Gives memory back when the last request needed none of what the buffer has grown by.
+    /// Gives memory back when the last request did not need the larger buffer.
     fn shrink(&mut self) {
         if self.incoming.len() > BUFFER && self.longest <= BUFFER {
             self.incoming = vec![0; BUFFER];
@@ -214,8 +216,8 @@ impl Requests {
         }
     }
 
-    /// Reads until the request just sent is answered: by the acknowledgement or the end of the dump, or by as much as
-    /// `each` wants. What is left of earlier requests is skipped.
+    /// Reads the answer to the request that was just sent, up to the acknowledgement, the end of the dump, or
+    /// as far as `each` wants. Answers to earlier requests are skipped.
     fn receive(
         &mut self,
         mut each: impl FnMut(&Message<'_>) -> Result<ControlFlow<()>, MalformedError>,
@@ -265,8 +267,8 @@ fn open(incoming: &mut [u8]) -> std::io::Result<Socket> {
     socket.set_netlink_get_strict_chk(true)?;
     socket.set_ext_ack(true)?;
     setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::seconds(PATIENCE))?;
-    // The kernel allocates 32 KiB for the datagrams of a dump only once it has seen a buffer that takes as much. Until
-    // then an object of 4 KiB that comes first would end the dump.
+    // The kernel allocates 32 KiB for the datagrams of a dump only after it has seen a buffer of that size.
+    // Until then a first object of 4 KiB would end the dump.
     let mut header = NetlinkHeader::default();
     header.length = HEADER as u32;
     header.message_type = libc::NLMSG_NOOP as u16;
@@ -278,7 +280,7 @@ fn open(incoming: &mut [u8]) -> std::io::Result<Socket> {
     Ok(socket)
 }
 
-/// What an acknowledgement, or the end of a dump, says.
+/// The result in an acknowledgement, or at the end of a dump.
 fn verdict(message: &Message<'_>, with_request: bool) -> Result<(), RequestError> {
     let code = i32_of(message.payload)?;
     if code >= 0 {
@@ -288,7 +290,8 @@ fn verdict(message: &Message<'_>, with_request: bool) -> Result<(), RequestError
     Err(RequestError::Refused { errno: Errno::from_raw(-code), words })
 }
 
-/// The kernel's sentence (`NLMSGERR_ATTR_MSG`), behind the number and the request that it may repeat.
+/// The kernel's sentence (`NLMSGERR_ATTR_MSG`). It follows the error number and the request, which the kernel
+/// may repeat.
 fn words(message: &Message<'_>, with_request: bool) -> Option<String> {
     const ATTR_MSG: u16 = 1;
     if message.flags & libc::NLM_F_ACK_TLVS as u16 == 0 {

@@ -1,8 +1,8 @@
-//! How netlink messages and their attributes lie in a buffer. Only reading: what is sent is built with
-//! the types of `netlink-packet-route`.
+//! How netlink messages and their attributes lie in a buffer. This is for reading only; requests are built
+//! with the types of `netlink-packet-route`.
 //!
-//! Own readers and not those types, because a reader that looks only at the attributes that it needs
-//! cannot fail on a kind of link that it has never heard of, and one that fails costs the whole dump.
+//! Messages are not read with those types, because a failure costs the whole dump. A reader that looks only
+//! at the attributes that it needs cannot fail on an unknown kind of link.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -12,7 +12,7 @@ use nix::libc;
 
 use crate::model::{Family, LinkIndex, NetnsId, text};
 
-/// Bytes that are no netlink message: something was cut off.
+/// Bytes that are not a netlink message. Something was cut off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a message of the kernel is cut off or not what it should be ({0})")]
 pub(in crate::kernel) struct MalformedError(pub(in crate::kernel) &'static str);
@@ -26,7 +26,7 @@ pub(in crate::kernel) struct Message<'a> {
     pub(in crate::kernel) flags: u16,
     /// The number of the request that it answers.
     pub(in crate::kernel) sequence: u32,
-    /// What follows the netlink header.
+    /// The bytes after the netlink header.
     pub(in crate::kernel) payload: &'a [u8],
 }
 
@@ -68,7 +68,7 @@ fn split_message<'a>(rest: &mut &'a [u8]) -> Result<Message<'a>, MalformedError>
 pub(in crate::kernel) struct Attributes<'a>(&'a [u8]);
 
 impl<'a> Attributes<'a> {
-    /// The attributes that follow a message's own header of that length.
+    /// The attributes after a message's own header of that length.
     pub(in crate::kernel) fn after(payload: &'a [u8], header: usize) -> Attributes<'a> {
         Attributes(payload.get(aligned(header)..).unwrap_or_default())
     }
@@ -114,7 +114,7 @@ pub(in crate::kernel) fn u8_at(bytes: &[u8], at: usize) -> Result<u8, MalformedE
     bytes.get(at).copied().ok_or(MalformedError("header"))
 }
 
-/// The family in a message's header, which is its first byte; `None` for families other than IPv4 and IPv6.
+/// The family in a message's header, which is its first byte. `None` for families other than IPv4 and IPv6.
 pub(in crate::kernel) fn family_of(header: &[u8]) -> Result<Option<Family>, MalformedError> {
     Ok(match i32::from(u8_at(header, 0)?) {
         libc::AF_INET => Some(Family::V4),
@@ -171,12 +171,12 @@ pub(in crate::kernel) fn u32_of(value: &[u8]) -> Result<u32, MalformedError> {
     u32_at(value, 0)
 }
 
-/// A name, printable: bytes that a zero ends. Two that differ still do.
+/// A printable name from bytes that end with a zero. Different names stay different.
 pub(in crate::kernel) fn text_of(value: &[u8]) -> String {
     text::name_of_bytes(until_zero(value))
 }
 
-/// A sentence, printable: bytes that a zero ends.
+/// A printable sentence from bytes that end with a zero.
 pub(in crate::kernel) fn words_of(value: &[u8]) -> String {
     text::words(&String::from_utf8_lossy(until_zero(value)))
 }
@@ -186,7 +186,7 @@ fn until_zero(value: &[u8]) -> &[u8] {
     &value[..end]
 }
 
-/// An address of either family, told by its length.
+/// An address of either family. Its length tells which.
 pub(in crate::kernel) fn ip_of(value: &[u8]) -> Result<IpAddr, MalformedError> {
     match value.len() {
         4 => array(Some(value)).map(|bytes: [u8; 4]| Ipv4Addr::from(bytes).into()),

@@ -29,7 +29,7 @@ impl State {
         let child = match link_in(requests, id, index) {
             Ok(Some(seen)) => whole_child(requests, id, &seen, self.own_id, &mut room)?,
             Ok(None) => None,
-            // What else there is in the namespace tells whether something is left out.
+            // The whole namespace tells whether anything is left out.
             Err(error) if error.is_of_object() => {
                 self.stale.add(Slice::Namespace(id));
                 return Ok(());
@@ -64,7 +64,7 @@ impl State {
         Ok(())
     }
 
-    /// How many addresses of a child are looked at, given those of the others in its namespace.
+    /// Maximum number of addresses of a child that are looked at, given those of the others in its namespace.
     fn room_beside(&self, key: ChildKey) -> usize {
         let Netns::Id(id) = key.netns else { return 0 };
         let others = self.children_in(id).filter(|other| **other != key);
@@ -72,8 +72,9 @@ impl State {
         ADDRESSES.saturating_sub(taken.map(|child| child.addresses.len()).sum())
     }
 
-    /// The children in a namespace whose parents are links of the host; of a guest that makes more than any needs, the
-    /// first. A child that cannot be read (any more) is as it was, with the addresses that it has now.
+    /// The children in a namespace whose parents are links of the host. If a guest makes more than any guest
+    /// needs, only the first are taken. A child that cannot be read (any more) stays as it was, with the
+    /// addresses that it has now.
     pub(super) fn children(
         &self,
         requests: &mut Requests,
@@ -106,7 +107,8 @@ impl State {
     }
 }
 
-/// A link of a guest as a child, with its master and the addresses of both; `None` if it is none, or has gone meanwhile.
+/// A link of a guest as a child, with its master and the addresses of both. `None` if it is not a child, or
+/// has gone meanwhile.
 fn whole_child(
     requests: &mut Requests,
     id: NetnsId,
@@ -138,7 +140,7 @@ fn link_in(
     }
 }
 
-/// The ifindex of the link that a port hands what comes to.
+/// The ifindex of the link that a port hands its frames to.
 fn master_of(port: &link::Seen) -> Option<LinkIndex> {
     port.master.filter(|_| !port.backup)
 }
@@ -153,8 +155,8 @@ fn child(seen: &link::Seen, own_id: NetnsId) -> Option<Child> {
     Some(Child { sources: seen.sources.clone(), ..child })
 }
 
-/// The child with the present addresses of the family, its own and its master's, as well; `None` if it has gone
-/// meanwhile. `room`: so many are looked at, and so many more could have been.
+/// The child with the present addresses of the family, its own and its master's. `None` if it has gone
+/// meanwhile. `room`: the maximum number of addresses that are looked at, and what is left of it.
 fn with_addresses(
     requests: &mut Requests,
     id: NetnsId,
@@ -172,7 +174,7 @@ fn with_addresses(
                 child.addresses.extend(kept.map(|seen| (seen.key.address, seen.guest())));
             }
             Err(RequestError::Refused { errno: Errno::ENODEV, .. }) if link == index => return Ok(None),
-            // An event about the child will tell.
+            // An event about the child will follow.
             Err(RequestError::Refused { errno: Errno::ENODEV, .. }) => {}
             Err(error) => return Err(error),
         }

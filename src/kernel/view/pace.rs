@@ -1,5 +1,5 @@
-//! How fast a noisy guest is followed: it is charged with the time that its changes cost, and read again only after a
-//! pause while it has used up its budget.
+//! How fast a noisy guest is followed: it is charged with the time that its changes cost, and read again only
+//! after a pause while it has used up its budget.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -9,9 +9,9 @@ use crate::model::NetnsId;
 /// The time in which a namespace has its budget.
 pub(super) const SPAN: Duration = Duration::from_secs(1);
 
-/// How long reading and putting right the changes of one namespace may take in a span. It is a hundred times as much as
-/// DHCP and SLAAC need, and little of a processor. With a thousand guests, where each decision takes longest, the start
-/// of one guest takes half of it.
+/// How long reading and putting right the changes of one namespace may take in a span. It is a hundred times
+/// as much as DHCP and SLAAC need, and little of a processor. With a thousand guests, where each decision
+/// takes longest, the start of one guest takes half of it.
 pub(super) const BUDGET: Duration = Duration::from_millis(50);
 
 /// How long a namespace waits that has used up its budget.

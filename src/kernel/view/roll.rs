@@ -1,13 +1,14 @@
-//! Which links there are, whatever the kernel's own list of them lacks.
+//! Which links there are, even if the kernel's own list lacks some.
 //!
-//! A dump of links ends early, and is called complete, where a link does not fit into the datagram that the kernel
-//! allocated. In the host's namespace that happens to a link that comes in while the dump runs; in a guest's to every
-//! link of more than 32 KiB, because the kernel looks only at the links of the asker's namespace for the size that it
-//! needs. Root in a guest makes such links (alternative names, MACs of a macvlan link in mode source, priorities of a
-//! VLAN link), and takes its NIC with it when it stops and the NIC returns to the host.
+//! If a link does not fit into the datagram that the kernel allocated, a dump of links ends early and is
+//! called complete. In the host's namespace this happens if a link comes in while the dump runs. In a guest's
+//! it happens with every link of more than 32 KiB, because the kernel takes the size from the links of the
+//! asker's namespace. Root in a guest can make such links (alternative names, MACs of a macvlan link in mode
+//! source, priorities of a VLAN link). When the guest stops, its NIC returns to the host as large as it is.
 //!
-//! So a second list, of small objects that every link has (FACTS 36, 43), tells which links the first one lacks. Each of those is asked
-//! for singly, as is each that is known from before: a link is gone when the kernel says so.
+//! So a second list, of small objects that every link has (FACTS 36, 43), tells which links the first one
+//! lacks. Each of those is asked for individually, and so is each link that was known before. A link is gone
+//! only when the kernel says so.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,25 +22,25 @@ use crate::kernel::socket::request::Requests;
 use crate::kernel::socket::wire::{Attributes, MalformedError, Message, link_at, netns_of};
 use crate::model::{LinkIndex, NetnsId};
 
-/// Maximum number of links of a guest that are asked for singly.
+/// Maximum number of links of a guest that are asked for individually.
 const SINGLY: usize = 64;
 
-/// Maximum number of group memberships and addresses of a guest that are looked at to find its links. Every link is in
-/// two groups from its beginning.
+/// Maximum number of group memberships and addresses of a guest that are looked at to find its links. Every
+/// link is in two groups from the start.
 const SMALL_OBJECTS: usize = 4 * LINKS;
 
 /// The links of a namespace.
 #[derive(Debug, Default, PartialEq)]
 pub(in crate::kernel) struct Roll {
-    /// Those that could be read.
+    /// The links that could be read.
     pub(in crate::kernel) links: Vec<link::Seen>,
-    /// The ifindexes of those that are there but cannot be read, and why.
+    /// The ifindexes of the links that are there but cannot be read, and why.
     pub(in crate::kernel) unreadable: BTreeMap<LinkIndex, String>,
     /// There are more links than were looked at.
     pub(in crate::kernel) cut: bool,
 }
 
-/// All links of the host. `known`: those of which was known before.
+/// All links of the host. `known`: the links that were known before.
 pub(in crate::kernel) fn of_host(
     requests: &mut Requests,
     known: &BTreeSet<LinkIndex>,
@@ -55,7 +56,7 @@ pub(in crate::kernel) fn of_host(
     Ok(roll)
 }
 
-/// The links of a guest among which are those that may be children: not all where it has more than any needs.
+/// The links of a guest that may be children, and all others unless it has more than any guest needs.
 pub(in crate::kernel) fn of_guest(
     requests: &mut Requests,
     netns: NetnsId,
@@ -73,7 +74,7 @@ pub(in crate::kernel) fn of_guest(
             Err(error) => return Err(error),
         }
     }
-    // Where not all links were looked at, those that lack here are mostly of no interest.
+    // If not all links were looked at, those that are missing here mostly do not matter.
     let mut lacking = roll.lacks(there.into_iter().filter(|index| !roll.cut || known.contains(index)));
     roll.cut |= lacking.len() > SINGLY;
     lacking.truncate(SINGLY);
@@ -131,8 +132,8 @@ const IFA_TARGET_NETNSID: u16 = 10;
 /// Length of `struct ifaddrmsg`.
 const ADDRESS_HEADER: usize = 8;
 
-/// Every link of the host's namespace, in 16 bytes each: a `struct if_stats_msg` that asks for statistics which links
-/// have only with MPLS. `netlink-packet-route` does not have it.
+/// Every link of the host's namespace, in 16 bytes each: a `struct if_stats_msg` that asks for statistics
+/// which links have only with MPLS. `netlink-packet-route` does not have it.
 #[derive(Clone)]
 struct Statistics;
 

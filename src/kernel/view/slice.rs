@@ -22,7 +22,7 @@ pub(in crate::kernel) enum Slice {
     /// How full the neighbour tables are.
     Tables,
     Filter,
-    /// Which namespaces have an id; and then each of them.
+    /// Which namespaces have an id, and then each of them.
     Namespaces,
     /// The namespaces of the processes that were asked for.
     Homes,
@@ -48,8 +48,8 @@ impl Slice {
         Slice::Tables,
     ];
 
-    /// The slices that the events of a channel tell of, and those that change without an event of their own together
-    /// with a link or an address.
+    /// The slices that the events of a channel tell of, and those that change together with a link or an
+    /// address without an event of their own.
     pub(in crate::kernel) fn told_by(channel: Channel) -> &'static [Slice] {
         match channel {
             Channel::Everywhere => &[
@@ -68,7 +68,7 @@ impl Slice {
         }
     }
 
-    /// The slices that are read with this one, itself included.
+    /// The slices that are read with this one, including itself.
     pub(in crate::kernel) fn covers(self) -> Vec<RangeInclusive<Slice>> {
         let addresses = |id, first, last| {
             Slice::ChildAddresses(id, first, Family::V4)..=Slice::ChildAddresses(id, last, Family::V6)
@@ -93,7 +93,8 @@ impl Slice {
     }
 }
 
-/// Takes away a slice and those that are read with it, without a look at any other, because there may be thousands.
+/// Removes a slice and those that are read with it, without a look at any other, because there may be
+/// thousands.
 pub(super) fn take_from(slices: &mut BTreeSet<Slice>, slice: Slice) {
     for range in slice.covers() {
         while let Some(covered) = slices.range(range.clone()).next().copied() {

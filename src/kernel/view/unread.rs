@@ -8,7 +8,8 @@ use super::slice::{Slice, take_out_of};
 /// How long a slice waits for its next try.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// The first wait of a guest's slice, which the guest itself may keep from being read. It doubles up to [`RETRY`].
+/// The first wait of a guest's slice, which the guest itself may keep from being read. It doubles up to
+/// [`RETRY`].
 const RETRY_OF_GUEST: Duration = Duration::from_millis(20);
 
 /// Number of tries of a guest's slice before anybody is told.

@@ -20,7 +20,7 @@ pub(in crate::kernel) struct Seen {
     pub(in crate::kernel) index: LinkIndex,
     pub(in crate::kernel) name: String,
     pub(in crate::kernel) kind: LinkKind,
-    /// Of a macvlan or macvtap in mode source.
+    /// The MACs of a macvlan or macvtap in mode source.
     pub(in crate::kernel) sources: Sources,
     pub(in crate::kernel) mac: Option<Mac>,
     pub(in crate::kernel) mtu: u32,
@@ -28,15 +28,16 @@ pub(in crate::kernel) struct Seen {
     pub(in crate::kernel) multicast: bool,
     pub(in crate::kernel) arp: bool,
     pub(in crate::kernel) group: u32,
-    /// What the alias says, if it is a shim's.
+    /// The MAC in the alias, if it is a shim's alias.
     pub(in crate::kernel) made_with: Option<Mac>,
     /// `IFLA_LINK`.
     pub(in crate::kernel) lower: Option<LinkIndex>,
-    /// `IFLA_LINK_NETNSID`: where the lower link is, if it is not in the link's own namespace. In a dump
-    /// it counts in the asker's table, in an event in the table of the link's namespace.
+    /// `IFLA_LINK_NETNSID`: the namespace of the lower link, if that is not in the link's own namespace. In a
+    /// dump it is an id of the asker's table, in an event one of the table of the link's namespace.
     pub(in crate::kernel) lower_netns: Option<NetnsId>,
     pub(in crate::kernel) master: Option<LinkIndex>,
-    /// A port of a bond that is not in use (`IFLA_BOND_SLAVE_STATE`): the bond takes nothing in through it.
+    /// It is a port of a bond that is not in use (`IFLA_BOND_SLAVE_STATE`). The bond takes nothing in through
+    /// it.
     pub(in crate::kernel) backup: bool,
     /// `net.ipv4.conf.NAME.arp_ignore`.
     pub(in crate::kernel) arp_ignore: i64,
@@ -47,12 +48,12 @@ pub(in crate::kernel) struct Seen {
 }
 
 impl Seen {
-    /// A macvlan or macvtap link.
+    /// Whether it is a macvlan or macvtap link.
     pub(in crate::kernel) fn is_macvlan(&self) -> bool {
         matches!(self.kind, LinkKind::Macvlan(_) | LinkKind::Macvtap(_))
     }
 
-    /// A bridge or bond: what comes for its ports is its.
+    /// It is a bridge or bond, which receives the frames of its ports.
     pub(in crate::kernel) fn takes_in_for_ports(&self) -> bool {
         match &self.kind {
             LinkKind::Bridge => true,
@@ -61,7 +62,7 @@ impl Seen {
         }
     }
 
-    /// Bears our mark, if it is in the host's namespace.
+    /// Whether it has our mark, if it is in the host's namespace.
     pub(in crate::kernel) fn is_shim(&self) -> bool {
         is_shim(&self.kind, &self.name, self.group, self.made_with)
     }
@@ -136,10 +137,10 @@ const IFLA_PROP_LIST: u16 = 52;
 
 /// The length of a list of alternative names; 0 if it is anything else.
 ///
-/// An attribute has 16 bits for its length. The kernel writes lists that are longer all the same (the MACs of a macvlan
-/// link in mode source, the priorities of a VLAN link), and what follows is then read from the middle of such a list,
-/// where a guest may have put what it likes. Of a message this long only the alternative names are an honest part, and
-/// a list of MACs cannot be made to look like them.
+/// An attribute has 16 bits for its length. The kernel nevertheless writes longer lists (the MACs of a
+/// macvlan link in mode source, the priorities of a VLAN link). The next attribute is then read from the
+/// middle of such a list, where a guest may have put any bytes. Only alternative names can honestly make a
+/// message this long, and a list of MACs cannot be made to look like them.
 fn length_of_names(value: &[u8]) -> usize {
     /// `IFLA_ALT_IFNAME`
     const IFLA_ALT_IFNAME: u16 = 53;
@@ -177,7 +178,7 @@ fn kind_of(info: &[u8]) -> Result<LinkKind, MalformedError> {
     })
 }
 
-/// The list of a link in mode source. Its guest may make it of any length.
+/// The list of a link in mode source. Its guest may give it any length.
 fn sources(info: &[u8]) -> Result<Sources, MalformedError> {
     const IFLA_MACVLAN_FLAGS: u16 = 2;
     const IFLA_MACVLAN_MACADDR_DATA: u16 = 5;
@@ -207,7 +208,7 @@ fn sources(info: &[u8]) -> Result<Sources, MalformedError> {
     Ok(sources)
 }
 
-/// Whether a port's part of `IFLA_LINKINFO` is that of a bond's port which is not in use.
+/// Whether a port's part of `IFLA_LINKINFO` is that of a bond's port that is not in use.
 fn is_backup(info: &[u8]) -> Result<bool, MalformedError> {
     const IFLA_INFO_SLAVE_KIND: u16 = 4;
     const IFLA_INFO_SLAVE_DATA: u16 = 5;
@@ -229,7 +230,7 @@ fn is_backup(info: &[u8]) -> Result<bool, MalformedError> {
     Ok(false)
 }
 
-/// What the part of a message that is about address families says; 0 where the link has no IPv4.
+/// The value in the part of a message that is about address families; 0 if the link has no IPv4.
 fn arp_ignore(families: &[u8]) -> Result<i64, MalformedError> {
     const IFLA_INET_CONF: u16 = 1;
     /// `IPV4_DEVCONF_ARP_IGNORE`; the first of the settings has the number 1.

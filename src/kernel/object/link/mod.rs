@@ -18,16 +18,16 @@ use crate::model::names::{LINK_GROUP, shim_alias};
 use crate::model::snapshot::LinkKind;
 use crate::model::{LinkIndex, Mac, NetnsId};
 
-/// So many links of a guest are looked at: each takes a few microseconds.
+/// Maximum number of links of a guest that are looked at. Each takes a few microseconds.
 pub(in crate::kernel) const LINKS: usize = 512;
 
-/// The links of the host's namespace, as far as they can be read in a list.
+/// The links of the host's namespace that can be read in a list.
 pub(in crate::kernel) fn dump(requests: &mut Requests) -> Result<Vec<Seen>, RequestError> {
     list(requests, question(None, LinkIndex::NONE), None)
 }
 
-/// The links of a guest among which are those that may be children, as far as they can be read in a list. Where it has
-/// more than any needs, only these are asked for, and of these, too, no more than the first are looked at.
+/// The links of a guest that can be read in a list. If a guest has more than any guest needs, only links that
+/// may be children are asked for, and only the first of those are looked at.
 pub(in crate::kernel) fn of_guest(
     requests: &mut Requests,
     netns: NetnsId,
@@ -41,7 +41,7 @@ pub(in crate::kernel) fn of_guest(
     if all.len() < LINKS {
         return Ok(all);
     }
-    // A kind that this kernel has not loaded is a question for all links again.
+    // If this kernel has not loaded the kind, it answers with all links.
     let mut some = list(requests, of_kind(Some(InfoKind::MacVlan)), Some(netns))?;
     let taps = list(requests, of_kind(Some(InfoKind::MacVtap)), Some(netns))?;
     some.extend(taps.into_iter().filter(|seen| matches!(seen.kind, LinkKind::Macvtap(_))));
@@ -60,7 +60,7 @@ fn list(
                 return Err(MalformedError("links of another namespace than the one asked for"));
             }
             Ok(seen) => list.extend(seen),
-            // Whoever needs the list to be whole asks for this one alone.
+            // Callers that need the whole list ask for this link alone.
             Err(_) => {}
         }
         Ok(())
@@ -96,7 +96,7 @@ fn question(netns: Option<NetnsId>, index: LinkIndex) -> LinkMessage {
     message
 }
 
-/// Makes a shim, down and with our mark from its first moment on.
+/// Makes a shim. It is down, and has our mark from the start.
 pub(in crate::kernel) fn create(
     requests: &mut Requests,
     name: &str,
@@ -112,7 +112,7 @@ pub(in crate::kernel) fn create(
     requests.order(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL)
 }
 
-/// Gives a link another name. Before Linux 6.2 it has to be down for that (FACTS 57).
+/// Renames a link. Before Linux 6.2 it has to be down for that (FACTS 57).
 pub(in crate::kernel) fn rename(
     requests: &mut Requests,
     index: LinkIndex,
