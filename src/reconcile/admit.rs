@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::ground::Ground;
+use super::facts::Facts;
 use super::routing::{self, Leads};
 use crate::config::Probe;
 use crate::model::routing::RouteKind;
@@ -144,15 +144,15 @@ pub struct Claimant {
 
 impl Claimant {
     /// Our neighbour entry names one of its MACs.
-    pub(super) fn holds(&self, ground: &Ground<'_>, parent: LinkIndex, ip: IpAddr) -> bool {
-        self.reached_at.iter().any(|mac| ground.holds(parent, *mac, ip))
+    pub(super) fn holds(&self, facts: &Facts<'_>, parent: LinkIndex, ip: IpAddr) -> bool {
+        self.reached_at.iter().any(|mac| facts.holds(parent, *mac, ip))
     }
 }
 
 /// The verdict on one address by the rules that concern this NIC alone. What other NICs claim, and how
 /// many addresses this one has, [`super::desire()`] weighs afterwards.
 pub fn admit(
-    ground: &Ground<'_>,
+    facts: &Facts<'_>,
     parent: &Link,
     claimant: &Claimant,
     address: IpNet,
@@ -161,15 +161,15 @@ pub fn admit(
     use Reason as R;
     let ip = address.addr();
     let link = &parent.name;
-    let policy = &ground.config.policy;
+    let policy = &facts.config.policy;
     let refused = |reason: R, message: String| Verdict::refused(reason, message);
 
     if !is_global_unicast(ip) {
         return refused(R::NotGlobal, format!("{ip} is no global unicast address"));
     }
-    if ip.is_ipv6() && !ground.ipv6() {
+    if ip.is_ipv6() && !facts.ipv6() {
         let why =
-            if ground.config.shim.ipv6 { "the kernel has IPv6 switched off" } else { "[shim] ipv6 is false" };
+            if facts.config.shim.ipv6 { "the kernel has IPv6 switched off" } else { "[shim] ipv6 is false" };
         return refused(R::Ipv6Off, format!("{why}, so no IPv6 address is routed"));
     }
     match state {
@@ -186,43 +186,43 @@ pub fn admit(
     if let Some(range) = policy.deny.iter().find(|range| range.contains(&ip)) {
         return refused(R::Denied, format!("policy.deny has {range}"));
     }
-    if ground.facts.own.contains(&ip) {
+    if facts.host.own.contains(&ip) {
         return refused(R::HostAddress, format!("{ip} is an address of this host"));
     }
-    if let Some(name) = ground.facts.members.get(&ip) {
+    if let Some(name) = facts.host.members.get(&ip) {
         return refused(R::ClusterMember, format!("{ip} is the address of the cluster member {name}"));
     }
     let allowed = policy.allow.iter().filter(|range| range.contains(&ip)).map(IpNet::prefix_len).max();
-    if allowed.is_none() && ground.is_next_hop(ip) {
+    if allowed.is_none() && facts.is_next_hop(ip) {
         let message = format!("{ip} is the gateway of a route of this host; policy.allow admits it");
         return refused(R::NextHop, message);
     }
-    if let Some(verdict) = led_elsewhere(ground, parent, ip, allowed) {
+    if let Some(verdict) = led_elsewhere(facts, parent, ip, allowed) {
         return verdict;
     }
-    for range in ground.networks(parent).filter(|range| range.contains(&ip)) {
+    for range in facts.networks(parent).filter(|range| range.contains(&ip)) {
         if let Some(reason) = reserved(&range, ip) {
             return refused(reason, format!("{ip} is reserved in {range}"));
         }
     }
-    if let Some(verdict) = held_on_lan(ground, parent, claimant, ip) {
+    if let Some(verdict) = held_on_lan(facts, parent, claimant, ip) {
         return verdict;
     }
-    if let Some(why) = ground.facts.unasked.get(&ip) {
+    if let Some(why) = facts.host.unasked.get(&ip) {
         let message = format!("the LAN of {link} must be asked first who has {ip}, and cannot be: {why}");
         return refused(R::Asking, message);
     }
-    if is_asked_first(ground, parent, claimant, ip) {
+    if is_asked_first(facts, parent, claimant, ip) {
         let why = match claimant.distrusted {
             true => "an address of this NIC turned out to be another machine's",
             false => "policy.probe is \"strict\"",
         };
         return refused(R::Asking, format!("asking the LAN of {link} first who has {ip}: {why}"));
     }
-    if let Some(problem) = ground.route_in_the_way(IpNet::from(ip)) {
+    if let Some(problem) = facts.route_in_the_way(IpNet::from(ip)) {
         return taken(problem);
     }
-    match ground.source(parent, ip) {
+    match facts.source(parent, ip) {
         Some(source) => Verdict::Admitted { source },
         None => refused(
             R::NoSource,
@@ -241,11 +241,11 @@ fn taken(problem: Problem) -> Verdict {
 }
 
 /// The host's own routing does not lead onto the parent's link. `allowed`: the length of the prefix in policy.allow.
-fn led_elsewhere(ground: &Ground<'_>, parent: &Link, ip: IpAddr, allowed: Option<u8>) -> Option<Verdict> {
-    let (to, way) = match routing::look_up(ground, parent, ip) {
+fn led_elsewhere(facts: &Facts<'_>, parent: &Link, ip: IpAddr, allowed: Option<u8>) -> Option<Verdict> {
+    let (to, way) = match routing::look_up(facts, parent, ip) {
         Leads::OnLink => return None,
         Leads::Nowhere if allowed.is_some() => return None,
-        Leads::Nowhere => return Some(Verdict::refused(Reason::OffLink, off_link(ground, parent, ip))),
+        Leads::Nowhere => return Some(Verdict::refused(Reason::OffLink, off_link(facts, parent, ip))),
         Leads::Elsewhere(to, way) => (to, way),
     };
     if way.is_some_and(|way| way.kind == RouteKind::Local) {
@@ -256,22 +256,22 @@ fn led_elsewhere(ground: &Ground<'_>, parent: &Link, ip: IpAddr, allowed: Option
         return None;
     }
     // A renewal takes the parent's own network away for a moment, and what is left may lead anywhere.
-    let is_near = ground.networks(parent).any(|range| range.contains(&ip));
-    if let Some(problem) = ground.route_in_the_way(IpNet::from(ip)).filter(|_| is_near) {
+    let is_near = facts.networks(parent).any(|range| range.contains(&ip));
+    if let Some(problem) = facts.route_in_the_way(IpNet::from(ip)).filter(|_| is_near) {
         return Some(taken(problem));
     }
     let reason = if is_near { Reason::RoutedElsewhere } else { Reason::RoutedAway };
     let message = format!(
         "{}; policy.allow admits it only by a prefix of /{} or longer",
-        routing::sentence(ground, to, way),
+        routing::sentence(facts, to, way),
         to.prefix_len()
     );
     Some(Verdict::refused(reason, message))
 }
 
-fn off_link(ground: &Ground<'_>, parent: &Link, ip: IpAddr) -> String {
+fn off_link(facts: &Facts<'_>, parent: &Link, ip: IpAddr) -> String {
     let link = &parent.name;
-    let same = ground.networks(parent).filter(|range| Family::of(*range) == Family::of(ip));
+    let same = facts.networks(parent).filter(|range| Family::of(*range) == Family::of(ip));
     let same: BTreeSet<IpNet> = same.collect();
     let near = same.iter().find(|range| range.contains(&ip)).copied();
     let same: Vec<String> = same.iter().map(ToString::to_string).collect();
@@ -286,8 +286,8 @@ fn off_link(ground: &Ground<'_>, parent: &Link, ip: IpAddr) -> String {
 }
 
 /// The parent's neighbour table knows another machine with that address.
-fn held_on_lan(ground: &Ground<'_>, parent: &Link, claimant: &Claimant, ip: IpAddr) -> Option<Verdict> {
-    let entry = ground.snapshot.neighbours.get(&(ip, parent.index))?;
+fn held_on_lan(facts: &Facts<'_>, parent: &Link, claimant: &Claimant, ip: IpAddr) -> Option<Verdict> {
+    let entry = facts.snapshot.neighbours.get(&(ip, parent.index))?;
     // One that we set by hand on a parent is a leftover, no knowledge.
     let leftover = entry.ours && entry.state == NeighbourState::Permanent;
     if entry.state == NeighbourState::Disputed {
@@ -321,19 +321,19 @@ fn held_on_lan(ground: &Ground<'_>, parent: &Link, claimant: &Claimant, ip: IpAd
 }
 
 /// Its route waits until nobody on the LAN has answered; not where it stands already.
-fn is_asked_first(ground: &Ground<'_>, parent: &Link, claimant: &Claimant, ip: IpAddr) -> bool {
-    let wanted = match ground.config.policy.probe {
+fn is_asked_first(facts: &Facts<'_>, parent: &Link, claimant: &Claimant, ip: IpAddr) -> bool {
+    let wanted = match facts.config.policy.probe {
         Probe::Strict => true,
         Probe::Optimistic => claimant.distrusted,
         Probe::Off => false,
     };
-    let entry = || ground.snapshot.neighbours.get(&(ip, parent.index));
-    wanted && !entry().is_some_and(Neighbour::is_nobodys) && !claimant.holds(ground, parent.index, ip)
+    let entry = || facts.snapshot.neighbours.get(&(ip, parent.index));
+    wanted && !entry().is_some_and(Neighbour::is_nobodys) && !claimant.holds(facts, parent.index, ip)
 }
 
 /// A machine of the LAN answers for an address just now.
-pub(super) fn is_answered(ground: &Ground<'_>, parent: LinkIndex, ip: IpAddr) -> bool {
-    let entry = ground.snapshot.neighbours.get(&(ip, parent));
+pub(super) fn is_answered(facts: &Facts<'_>, parent: LinkIndex, ip: IpAddr) -> bool {
+    let entry = facts.snapshot.neighbours.get(&(ip, parent));
     entry.is_some_and(|entry| entry.state == NeighbourState::Reachable)
 }
 

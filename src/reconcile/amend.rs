@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use super::desire::rules;
 use super::desired::Desired;
-use super::ground::Ground;
+use super::facts::Facts;
 use super::holders::settle;
 use super::leftovers;
 use super::suspects::Suspect;
@@ -37,15 +37,15 @@ pub fn amend(
         return None;
     }
     // They stand until everything is decided anew.
-    let facts = std::mem::take(&mut desired.facts);
-    let ground = Ground { snapshot, config, facts: &facts };
-    let addresses = amend_upon(&ground, desired, tenure, changes, now);
-    desired.facts = facts;
+    let host = std::mem::take(&mut desired.host);
+    let facts = Facts { snapshot, config, host: &host };
+    let addresses = amend_upon(&facts, desired, tenure, changes, now);
+    desired.host = host;
     addresses
 }
 
 fn amend_upon(
-    ground: &Ground<'_>,
+    facts: &Facts<'_>,
     desired: &mut Desired,
     tenure: &mut Tenure,
     changes: &Changes,
@@ -53,31 +53,32 @@ fn amend_upon(
 ) -> Option<BTreeSet<IpAddr>> {
     let mut addresses = changes.addresses.clone();
     // Over IPv6 a question has an entry of its own.
-    addresses.extend(groups(ground.snapshot, &changes.addresses));
-    let claimants = changes.addresses.iter().flat_map(|address| desired.claims.claimants(*address));
-    let led = changes.destinations.iter().flat_map(|range| desired.claims.claimants_in(*range));
-    let children = claimants.chain(led).chain(&changes.children);
-    let mains: BTreeSet<ChildKey> = children.map(|child| desired.parties.main(*child)).collect();
-    for main in mains {
-        addresses.extend(desired.claims.weigh(ground, &desired.parties, main));
-        if desired.claims.is_caught(ground, &desired.parties, main)
-            && !ground.facts.distrusted.contains(&Suspect::of(&desired.parties, main))
+    addresses.extend(groups(facts.snapshot, &changes.addresses));
+    let claimed = changes.addresses.iter().flat_map(|address| desired.claims.claimed_by(*address));
+    let led = changes.destinations.iter().flat_map(|range| desired.claims.claimed_in(*range));
+    let children = claimed.chain(led).chain(&changes.children);
+    let nic_children: BTreeSet<ChildKey> =
+        children.map(|child| desired.claimants.nic_child(*child)).collect();
+    for nic_child in nic_children {
+        addresses.extend(desired.claims.weigh(facts, &desired.claimants, nic_child));
+        if desired.claims.is_caught(facts, &desired.claimants, nic_child)
+            && !facts.host.distrusted.contains(&Suspect::of(&desired.claimants, nic_child))
         {
             return None;
         }
     }
     // What no server vouches for may keep only what it had without a break.
-    if ground.facts.unclaimed.iter().any(|holding| addresses.contains(&holding.address)) {
+    if facts.host.unclaimed.iter().any(|it| addresses.contains(&it.address)) {
         return None;
     }
     // A configured range of one address makes way for a guest, and any of them for a route that stands in its place.
-    let mut ranges = ground.config.parents.values().flat_map(|parent| &parent.routes);
+    let mut ranges = facts.config.parents.values().flat_map(|parent| &parent.routes);
     if ranges.any(|range| addresses.contains(&range.addr()) || changes.destinations.contains(range)) {
         return None;
     }
-    let mut mains = BTreeSet::new();
+    let mut nic_children = BTreeSet::new();
     for address in &addresses {
-        let before = settle(ground, desired, tenure, *address, now);
+        let before = settle(facts, desired, tenure, *address, now);
         let holder = desired.holders.get(address);
         // A shim may stand for what no server vouches for alone.
         let both = [before.as_ref(), holder];
@@ -85,11 +86,12 @@ fn amend_upon(
         if unclaimed && before.as_ref() != holder {
             return None;
         }
-        mains.extend(both.into_iter().flatten().map(|holder| desired.parties.main(holder.child)));
+        nic_children
+            .extend(both.into_iter().flatten().map(|holder| desired.claimants.nic_child(holder.child)));
     }
     tenure.tidy(now);
-    addresses.extend(leftovers::find(ground, desired, tenure, &addresses.clone(), mains));
-    (rules(ground, &desired.shims, &desired.holders) == desired.rules).then_some(addresses)
+    addresses.extend(leftovers::find(facts, desired, tenure, &addresses.clone(), nic_children));
+    (rules(facts, &desired.shims, &desired.holders) == desired.rules).then_some(addresses)
 }
 
 /// The groups with an entry of ours that questions about these addresses go to.

@@ -11,19 +11,19 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::{IpNet, Ipv4Net};
 
 use super::desired::DesiredShim;
-use super::ground::Ground;
+use super::facts::Facts;
 use crate::model::LinkIndex;
 use crate::model::snapshot::LinkKind;
 
 /// The addresses that guests may ask for, each as a range of one, and the configured ranges: what the strangers there
 /// announce shall be heard. No range lies within another.
-pub(super) fn answers(ground: &Ground<'_>, parent: LinkIndex, shim: &DesiredShim) -> BTreeSet<Ipv4Net> {
+pub(super) fn answers(facts: &Facts<'_>, parent: LinkIndex, shim: &DesiredShim) -> BTreeSet<Ipv4Net> {
     let standing = shim.shim.index;
-    let here = |link: LinkIndex| link == parent || Some(link) == standing || is_beside(ground, link, parent);
-    let hosts = ground.snapshot.addresses.iter().filter(|(_, address)| !address.ours);
+    let here = |link: LinkIndex| link == parent || Some(link) == standing || is_beside(facts, link, parent);
+    let hosts = facts.snapshot.addresses.iter().filter(|(_, address)| !address.ours);
     let hosts = hosts.filter_map(|(key, _)| {
         let IpAddr::V4(address) = key.address.addr() else { return None };
-        (here(key.link) || is_answered_on(ground, parent, address)).then_some(address)
+        (here(key.link) || is_answered_on(facts, parent, address)).then_some(address)
     });
     let own = shim.addresses.iter().filter_map(|address| match address.addr() {
         IpAddr::V4(address) => Some(address),
@@ -43,8 +43,8 @@ fn range(range: &IpNet) -> Option<Ipv4Net> {
 }
 
 /// A macvlan link of the host itself on that parent, as keepalived makes one for a virtual MAC.
-fn is_beside(ground: &Ground<'_>, link: LinkIndex, parent: LinkIndex) -> bool {
-    let link = ground.snapshot.links.get(&link);
+fn is_beside(facts: &Facts<'_>, link: LinkIndex, parent: LinkIndex) -> bool {
+    let link = facts.snapshot.links.get(&link);
     link.is_some_and(|link| {
         matches!(link.kind, LinkKind::Macvlan(_))
             && link.lower == Some(parent)
@@ -54,11 +54,11 @@ fn is_beside(ground: &Ground<'_>, link: LinkIndex, parent: LinkIndex) -> bool {
 
 /// An address of another link, where the parent itself would answer for it and guests may be expected to ask: it lies
 /// where the parent leads without a gateway, or where the configuration admits guests.
-fn is_answered_on(ground: &Ground<'_>, parent: LinkIndex, address: Ipv4Addr) -> bool {
-    let Some(link) = ground.snapshot.links.get(&parent) else { return false };
+fn is_answered_on(facts: &Facts<'_>, parent: LinkIndex, address: Ipv4Addr) -> bool {
+    let Some(link) = facts.snapshot.links.get(&parent) else { return false };
     let near = |address: IpAddr| {
-        ground.networks(link).any(|range| range.contains(&address))
-            || ground.config.policy.allow.iter().any(|range| range.contains(&address))
+        facts.networks(link).any(|range| range.contains(&address))
+            || facts.config.policy.allow.iter().any(|range| range.contains(&address))
     };
-    link.arp_ignore.max(ground.snapshot.host.arp_ignore) == 0 && near(address.into())
+    link.arp_ignore.max(facts.snapshot.host.arp_ignore) == 0 && near(address.into())
 }

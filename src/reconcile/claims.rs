@@ -1,6 +1,6 @@
 //! Who claims which address, and who holds it.
 //!
-//! A child claims the addresses that it has. The verdict on each claim stands on that child and its kin alone; where
+//! A child claims the addresses that it has. The verdict on each claim stands on that child and its siblings alone; where
 //! several claims to an address are admitted, one child holds it. So one address is settled without a look at others.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,8 +9,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 
 use super::admit::{Claimant, Reason, Verdict, admit, is_answered};
-use super::ground::{Ground, Holding, HostFacts};
-use super::kin::reached_at;
+use super::facts::{Facts, HostFacts, UnclaimedAddress};
+use super::siblings::reached_at;
 use super::suspects::Suspect;
 use crate::model::snapshot::{Child, ChildKey};
 use crate::model::{LinkIndex, Mac, NicKey, Snapshot};
@@ -21,11 +21,11 @@ const LAST: IpAddr = IpAddr::V6(Ipv6Addr::from_bits(u128::MAX));
 
 /// Who takes part.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Parties {
-    /// What is served: the children of NICs, and their kin.
-    pub served: BTreeMap<ChildKey, Seat>,
+pub struct Claimants {
+    /// What is served: the children of NICs, and their siblings.
+    pub served: BTreeMap<ChildKey, ServedAs>,
     /// The children that no server vouches for. They may keep what they hold, and claim nothing new.
-    pub orphans: BTreeSet<ChildKey>,
+    pub unclaimed: BTreeSet<ChildKey>,
     /// The MACs that the servers gave to the NICs that are served.
     pub given: BTreeMap<NicKey, Mac>,
     /// The parents on which no shim can stand, by ifindex: nobody can hold anything there.
@@ -34,79 +34,75 @@ pub struct Parties {
 
 /// Where a child that is served belongs.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Seat {
+pub struct ServedAs {
     /// The NIC that its addresses count as.
     pub nic: NicKey,
-    /// The child that is this NIC: itself, or the one that it is kin to.
-    pub main: ChildKey,
+    /// The child that is this NIC: itself, or the one that it is a sibling of.
+    pub nic_child: ChildKey,
     /// The MAC at which it is reached.
     pub mac: Mac,
 }
 
-impl Parties {
-    /// The child that stands for this one and its kin, itself where it has none.
-    pub fn main(&self, child: ChildKey) -> ChildKey {
-        self.served.get(&child).map_or(child, |seat| seat.main)
+impl Claimants {
+    /// The child that stands for this one and its siblings, itself where it has none.
+    pub fn nic_child(&self, child: ChildKey) -> ChildKey {
+        self.served.get(&child).map_or(child, |served| served.nic_child)
     }
 
     /// The children that this one stands for: those of one NIC.
-    pub fn family(&self, main: ChildKey) -> impl Iterator<Item = ChildKey> {
-        let kin = self
+    pub fn with_siblings(&self, nic_child: ChildKey) -> impl Iterator<Item = ChildKey> {
+        let siblings = self
             .served
-            .range(ChildKey::all_in(main.netns))
-            .filter(move |(key, seat)| seat.main == main && **key != main);
-        std::iter::once(main).chain(kin.map(|(key, _)| *key))
+            .range(ChildKey::all_in(nic_child.netns))
+            .filter(move |(key, served)| served.nic_child == nic_child && **key != nic_child);
+        std::iter::once(nic_child).chain(siblings.map(|(key, _)| *key))
     }
 
-    /// Who claims the addresses of a child. A MAC that a server gave to a NIC excuses that NIC and its kin, nobody else. A virtual
+    /// Who claims the addresses of a child. A MAC that a server gave to a NIC excuses that NIC and its siblings, nobody else. A virtual
     /// router's MAC is whose it is just now; and what no server vouches for claims nothing new.
-    fn claimant(&self, ground: &Ground<'_>, key: ChildKey, child: &Child) -> Claimant {
-        let reached_at = reached_at(ground.snapshot, key, child);
-        let given = self.served.get(&key).and_then(|seat| self.given.get(&seat.nic));
+    fn claimant(&self, facts: &Facts<'_>, key: ChildKey, child: &Child) -> Claimant {
+        let reached_at = reached_at(facts.snapshot, key, child);
+        let given = self.served.get(&key).and_then(|served| self.given.get(&served.nic));
         let rightly =
-            |mac: &Mac| given == Some(mac) || mac.is_virtual_routers() || self.orphans.contains(&key);
+            |mac: &Mac| given == Some(mac) || mac.is_virtual_routers() || self.unclaimed.contains(&key);
         let known_as = reached_at.iter().chain([&child.mac]).copied().filter(rightly).collect();
-        Claimant {
-            known_as,
-            reached_at,
-            distrusted: ground.facts.distrusted.contains(&Suspect::of(self, key)),
-        }
+        Claimant { known_as, reached_at, distrusted: facts.host.distrusted.contains(&Suspect::of(self, key)) }
     }
 
     /// If a child takes part as far as an address is concerned: the MAC at which it is reached, and its NIC. A server
     /// vouches for it, or it holds the address.
-    pub fn stand(
+    pub fn claim_of(
         &self,
-        facts: &HostFacts,
+        host: &HostFacts,
         snapshot: &Snapshot,
         key: &ChildKey,
         address: IpAddr,
     ) -> Option<(Mac, Option<&NicKey>)> {
-        if let Some(seat) = self.served.get(key) {
-            return Some((seat.mac, Some(&seat.nic)));
+        if let Some(served) = self.served.get(key) {
+            return Some((served.mac, Some(&served.nic)));
         }
-        let child = snapshot.children.get(key).filter(|_| self.orphans.contains(key))?;
+        let child = snapshot.children.get(key).filter(|_| self.unclaimed.contains(key))?;
         let mut macs = reached_at(snapshot, *key, child).into_iter();
-        macs.find(|mac| facts.holds(snapshot, child.parent, *mac, address)).map(|mac| (mac, None))
+        macs.find(|mac| host.holds(snapshot, child.parent, *mac, address)).map(|mac| (mac, None))
     }
 
-    /// Of these holdings those that still count: of an orphan that has the address, or had it a breath ago.
+    /// Of these addresses those that still count: of an unclaimed child that has the address, or had it a breath ago.
     pub(super) fn still_unclaimed(
         &self,
-        facts: &HostFacts,
+        host: &HostFacts,
         snapshot: &Snapshot,
-        holdings: &BTreeSet<Holding>,
-    ) -> BTreeSet<Holding> {
-        let counts = |&&Holding { parent, mac, address }: &&Holding| {
-            let mut orphans = facts.children_at(mac).filter(|key| self.orphans.contains(key));
-            orphans.any(|key| {
+        addresses: &BTreeSet<UnclaimedAddress>,
+    ) -> BTreeSet<UnclaimedAddress> {
+        let counts = |&&UnclaimedAddress { parent, mac, address }: &&UnclaimedAddress| {
+            let mut unclaimed = host.children_at(mac).filter(|key| self.unclaimed.contains(key));
+            unclaimed.any(|key| {
                 snapshot.children.get(key).is_some_and(|child| {
                     let has = child.addresses.keys().any(|its| its.addr() == address);
-                    child.parent == parent && (has || facts.is_named(snapshot, parent, mac, address))
+                    child.parent == parent && (has || host.is_named(snapshot, parent, mac, address))
                 })
             })
         };
-        holdings.iter().filter(counts).copied().collect()
+        addresses.iter().filter(counts).copied().collect()
     }
 }
 
@@ -115,11 +111,11 @@ impl Parties {
 pub struct Claims {
     verdicts: BTreeMap<(ChildKey, IpAddr), Verdict>,
     /// The same, by address.
-    claimants: BTreeSet<(IpAddr, ChildKey)>,
+    by_address: BTreeSet<(IpAddr, ChildKey)>,
 }
 
 impl Claims {
-    /// The verdicts on a child's addresses by the rules that concern it and its kin alone.
+    /// The verdicts on a child's addresses by the rules that concern it and its siblings alone.
     pub fn of(&self, child: &ChildKey) -> impl Iterator<Item = (IpAddr, &Verdict)> {
         let all = (*child, FIRST)..=(*child, LAST);
         self.verdicts.range(all).map(|((_, address), verdict)| (*address, verdict))
@@ -131,32 +127,37 @@ impl Claims {
     }
 
     /// The children that claim an address.
-    pub fn claimants(&self, address: IpAddr) -> impl Iterator<Item = &ChildKey> {
+    pub fn claimed_by(&self, address: IpAddr) -> impl Iterator<Item = &ChildKey> {
         let all = (address, ChildKey::FIRST)..=(address, ChildKey::LAST);
-        self.claimants.range(all).map(|(_, child)| child)
+        self.by_address.range(all).map(|(_, child)| child)
     }
 
     /// The children that claim an address of a range.
-    pub(super) fn claimants_in(&self, range: IpNet) -> impl Iterator<Item = &ChildKey> {
+    pub(super) fn claimed_in(&self, range: IpNet) -> impl Iterator<Item = &ChildKey> {
         let all = (range.network(), ChildKey::FIRST)..=(range.broadcast(), ChildKey::LAST);
-        self.claimants.range(all).map(|(_, child)| child)
+        self.by_address.range(all).map(|(_, child)| child)
     }
 
     /// The claimed addresses, each once.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         let mut last = None;
-        self.claimants
+        self.by_address
             .iter()
             .map(|(address, _)| *address)
             .filter(move |address| last.replace(*address) != Some(*address))
     }
 
-    /// Weighs the claims of a child and its kin as they are now. Returns the addresses on which a verdict is another
+    /// Weighs the claims of a child and its siblings as they are now. Returns the addresses on which a verdict is another
     /// than before.
-    pub(super) fn weigh(&mut self, ground: &Ground<'_>, parties: &Parties, main: ChildKey) -> Vec<IpAddr> {
-        let mut now = verdicts(ground, parties, main);
-        let family = parties.family(main);
-        family.flat_map(|key| self.enter(key, now.remove(&key).unwrap_or_default())).collect()
+    pub(super) fn weigh(
+        &mut self,
+        facts: &Facts<'_>,
+        claimants: &Claimants,
+        nic_child: ChildKey,
+    ) -> Vec<IpAddr> {
+        let mut now = verdicts(facts, claimants, nic_child);
+        let children = claimants.with_siblings(nic_child);
+        children.flat_map(|key| self.enter(key, now.remove(&key).unwrap_or_default())).collect()
     }
 
     /// Takes the verdicts on a child's addresses in the place of the former ones.
@@ -165,59 +166,59 @@ impl Claims {
             self.of(&key).map(|(address, _)| address).filter(|address| !now.contains_key(address)).collect();
         for address in &changed {
             self.verdicts.remove(&(key, *address));
-            self.claimants.remove(&(*address, key));
+            self.by_address.remove(&(*address, key));
         }
         for (address, verdict) in now {
             if self.verdict(&key, address) != Some(&verdict) {
                 changed.push(address);
-                self.claimants.insert((address, key));
+                self.by_address.insert((address, key));
                 self.verdicts.insert((key, address), verdict);
             }
         }
         changed
     }
 
-    /// An address of a child or its kin is another machine's, which answers for it.
-    pub(super) fn is_caught(&self, ground: &Ground<'_>, parties: &Parties, main: ChildKey) -> bool {
-        parties.family(main).any(|key| {
-            let Some(child) = ground.snapshot.children.get(&key) else { return false };
+    /// An address of a child or its siblings is another machine's, which answers for it.
+    pub(super) fn is_caught(&self, facts: &Facts<'_>, claimants: &Claimants, nic_child: ChildKey) -> bool {
+        claimants.with_siblings(nic_child).any(|key| {
+            let Some(child) = facts.snapshot.children.get(&key) else { return false };
             self.of(&key).any(|(address, verdict)| {
                 let held =
                     matches!(verdict, Verdict::Refused(refusal) if refusal.reason == Reason::HeldOnLan);
-                held && is_answered(ground, child.parent, address)
+                held && is_answered(facts, child.parent, address)
             })
         })
     }
 }
 
-/// The verdicts on the addresses of a child and its kin. All together have no more than one NIC may have, those included
+/// The verdicts on the addresses of a child and its siblings. All together have no more than one NIC may have, those included
 /// for which the LAN is being asked.
 fn verdicts(
-    ground: &Ground<'_>,
-    parties: &Parties,
-    main: ChildKey,
+    facts: &Facts<'_>,
+    claimants: &Claimants,
+    nic_child: ChildKey,
 ) -> BTreeMap<ChildKey, BTreeMap<IpAddr, Verdict>> {
     let mut verdicts: BTreeMap<ChildKey, BTreeMap<IpAddr, Verdict>> = BTreeMap::new();
     let mut granted: Vec<(bool, bool, IpAddr, ChildKey)> = Vec::new();
-    for key in parties.family(main) {
-        let Some(child) = ground.snapshot.children.get(&key) else { continue };
-        let Some(parent) = ground.snapshot.links.get(&child.parent) else { continue };
-        let claimant = parties.claimant(ground, key, child);
+    for key in claimants.with_siblings(nic_child) {
+        let Some(child) = facts.snapshot.children.get(&key) else { continue };
+        let Some(parent) = facts.snapshot.links.get(&child.parent) else { continue };
+        let claimant = claimants.claimant(facts, key, child);
         for (address, state) in &child.addresses {
             let ip = address.addr();
-            let verdict = admit(ground, parent, &claimant, *address, *state);
+            let verdict = admit(facts, parent, &claimant, *address, *state);
             let verdict = match verdict.source() {
                 Some(_) => down(child).or_else(|| mute(child)).unwrap_or(verdict),
                 None => verdict,
             };
             let waits = matches!(&verdict, Verdict::Refused(refusal) if refusal.reason == Reason::Asking);
             if waits || verdict.source().is_some() {
-                granted.push((waits, !claimant.holds(ground, child.parent, ip), ip, key));
+                granted.push((waits, !claimant.holds(facts, child.parent, ip), ip, key));
             }
             verdicts.entry(key).or_default().insert(ip, verdict);
         }
     }
-    let max = ground.config.policy.max_addresses;
+    let max = facts.config.policy.max_addresses;
     if granted.len() > max {
         granted.sort();
         for (.., ip, key) in granted.into_iter().skip(max) {

@@ -4,18 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Instant;
 
-use super::claims::{Claims, Parties, Seat};
-use super::desired::{Decision, Desired, DesiredShim, Holder, Memory};
+use super::claims::{Claimants, Claims, ServedAs};
+use super::desired::{Decision, Desired, Holder, Memory, DesiredShim};
+use super::facts::{Facts, HostFacts, UnclaimedAddress};
 use super::filter;
-use super::ground::{Ground, Holding, HostFacts};
 use super::holders::{adopt, settle};
 use super::join::{Joins, doubts, homes, join};
-use super::kin::{kin, reached_at};
 use super::leftovers;
 use super::overhear;
 use super::place::place_shims;
 use super::select::left_out;
 use super::shim;
+use super::siblings::{nics_of, reached_at};
 use super::suspects::{Suspect, still_distrusted};
 use super::tenure::Tenure;
 use crate::config::Config;
@@ -32,13 +32,13 @@ pub fn desire(
     memory: &mut Memory,
     now: Instant,
 ) -> Desired {
-    let mut facts = HostFacts::gather(config, inventory, snapshot, memory);
-    let ground = Ground { snapshot, config, facts: &facts };
-    memory.joins = join(&ground, inventory, &memory.joins, &memory.homes);
-    memory.homes = homes(&ground, inventory, &memory.joins, &memory.homes);
-    let doubts = doubts(&ground, inventory, &memory.joins);
+    let mut host = HostFacts::gather(config, inventory, snapshot, memory);
+    let facts = Facts { snapshot, config, host: &host };
+    memory.joins = join(&facts, inventory, &memory.joins, &memory.homes);
+    memory.homes = homes(&facts, inventory, &memory.joins, &memory.homes);
+    let doubts = doubts(&facts, inventory, &memory.joins);
     let mut desired = Desired { settled: inventory.settled(), doubts, ..Desired::default() };
-    desired.problems.extend(overhear::problems(&ground, inventory, &memory.joins));
+    desired.problems.extend(overhear::problems(&facts, inventory, &memory.joins));
     for (key, guest) in inventory.guests() {
         if let OptOut::Invalid(value) = &guest.opt {
             desired.problems.push(Problem {
@@ -52,73 +52,74 @@ pub fn desire(
         }
         for nic in &guest.nics {
             let nic_key = NicKey { guest: key.clone(), nic: nic.name.clone() };
-            let decision = decision(&ground, guest, nic, memory.joins.get(&nic_key));
+            let decision = decision(&facts, guest, nic, memory.joins.get(&nic_key));
             desired.decisions.insert(nic_key, decision);
         }
     }
-    desired.parties = parties(&ground, inventory, &memory.joins, &desired.decisions);
-    memory.unclaimed = desired.parties.still_unclaimed(&facts, snapshot, &memory.unclaimed);
-    facts.unclaimed.clone_from(&memory.unclaimed);
-    memory.distrusted = still_distrusted(&memory.distrusted, &desired.parties, inventory, snapshot);
-    facts.distrusted.clone_from(&memory.distrusted);
-    let ground = Ground { snapshot, config, facts: &facts };
-    let mains = || snapshot.children.keys().copied().filter(|child| desired.parties.main(*child) == *child);
+    desired.claimants = claimants(&facts, inventory, &memory.joins, &desired.decisions);
+    memory.unclaimed = desired.claimants.still_unclaimed(&host, snapshot, &memory.unclaimed);
+    host.unclaimed.clone_from(&memory.unclaimed);
+    memory.distrusted = still_distrusted(&memory.distrusted, &desired.claimants, inventory, snapshot);
+    host.distrusted.clone_from(&memory.distrusted);
+    let facts = Facts { snapshot, config, host: &host };
+    let nic_children =
+        || snapshot.children.keys().copied().filter(|child| desired.claimants.nic_child(*child) == *child);
     let mut claims = Claims::default();
-    mains().for_each(|main| drop(claims.weigh(&ground, &desired.parties, main)));
+    nic_children().for_each(|nic_child| drop(claims.weigh(&facts, &desired.claimants, nic_child)));
     // Whom we catch is not trusted from this very moment, nor is what else its guest has.
-    let suspect = |main: ChildKey| Suspect::of(&desired.parties, main);
-    let caught = mains().filter(|main| claims.is_caught(&ground, &desired.parties, *main));
+    let suspect = |nic_child: ChildKey| Suspect::of(&desired.claimants, nic_child);
+    let caught = nic_children().filter(|nic_child| claims.is_caught(&facts, &desired.claimants, *nic_child));
     let caught: BTreeSet<Suspect> = caught.map(suspect).collect();
     memory.distrusted.extend(caught.iter().cloned());
-    facts.distrusted.clone_from(&memory.distrusted);
-    let ground = Ground { snapshot, config, facts: &facts };
-    let again = mains().filter(|main| caught.contains(&suspect(*main)));
-    again.for_each(|main| drop(claims.weigh(&ground, &desired.parties, main)));
+    host.distrusted.clone_from(&memory.distrusted);
+    let facts = Facts { snapshot, config, host: &host };
+    let again = nic_children().filter(|nic_child| caught.contains(&suspect(*nic_child)));
+    again.for_each(|nic_child| drop(claims.weigh(&facts, &desired.claimants, nic_child)));
     desired.claims = claims;
-    settle_all(&ground, &mut desired, &mut memory.tenure, now);
-    place_shims(&ground, inventory, &mut desired, &memory.refused_macs);
-    desired.rules = rules(&ground, &desired.shims, &desired.holders);
+    settle_all(&facts, &mut desired, &mut memory.tenure, now);
+    place_shims(&facts, inventory, &mut desired, &memory.refused_macs);
+    desired.rules = rules(&facts, &desired.shims, &desired.holders);
     desired.problems.extend(filter::problems(&snapshot.filter, &desired.shims));
     desired.problems.sort();
     desired.problems.dedup();
     let unclaimed = desired.holders.iter().filter(|(_, holder)| holder.nic.is_none());
-    memory.unclaimed.extend(unclaimed.map(|(address, holder)| Holding {
+    memory.unclaimed.extend(unclaimed.map(|(address, holder)| UnclaimedAddress {
         parent: holder.parent,
         mac: holder.mac,
         address: *address,
     }));
-    facts.unclaimed.clone_from(&memory.unclaimed);
-    desired.facts = facts;
+    host.unclaimed.clone_from(&memory.unclaimed);
+    desired.host = host;
     desired
 }
 
 /// Decides who holds which address.
-fn settle_all(ground: &Ground<'_>, desired: &mut Desired, tenure: &mut Tenure, now: Instant) {
+fn settle_all(facts: &Facts<'_>, desired: &mut Desired, tenure: &mut Tenure, now: Instant) {
     if tenure.is_new() {
-        adopt(ground.snapshot, tenure);
+        adopt(facts.snapshot, tenure);
     }
     tenure.forget_names(|nic| desired.decisions.contains_key(nic));
     let addresses: BTreeSet<IpAddr> = desired.claims.addresses().chain(tenure.addresses()).collect();
     for address in addresses {
-        settle(ground, desired, tenure, address, now);
+        settle(facts, desired, tenure, address, now);
     }
     tenure.begin();
     tenure.tidy(now);
-    leftovers::find_all(ground, desired, tenure);
+    leftovers::find_all(facts, desired, tenure);
 }
 
-fn decision(ground: &Ground<'_>, guest: &Guest, nic: &Nic, child: Option<&ChildKey>) -> Decision {
+fn decision(facts: &Facts<'_>, guest: &Guest, nic: &Nic, child: Option<&ChildKey>) -> Decision {
     if guest.power == Power::Stopped {
         return Decision::Stopped;
     }
-    if let Some((code, message)) = left_out(&ground.config.select, guest) {
+    if let Some((code, message)) = left_out(&facts.config.select, guest) {
         return Decision::Unselected(code, message);
     }
     if guest.kind == GuestKind::VirtualMachine {
         let message = "a VM's addresses cannot be seen from the host; virtual machines are not served yet";
         return Decision::Unsupported("vm", message.to_owned());
     }
-    let seen = child.and_then(|key| Some((*key, ground.snapshot.children.get(key)?)));
+    let seen = child.and_then(|key| Some((*key, facts.snapshot.children.get(key)?)));
     let mode = seen.map_or(nic.mode, |(_, child)| child.mode);
     if mode != Mode::Bridge {
         let message = format!("its macvlan mode is {mode}; only mode bridge can reach the host");
@@ -127,28 +128,28 @@ fn decision(ground: &Ground<'_>, guest: &Guest, nic: &Nic, child: Option<&ChildK
     match (seen, &nic.parent) {
         (Some((key, child)), _) => Decision::Served { child: key, parent: child.parent, mac: child.mac },
         (None, NicParent::Unknown(why)) => Decision::Unseen(why.clone()),
-        (None, NicParent::Link { name, vlan }) => Decision::Unseen(match ground.resolve(name, *vlan) {
+        (None, NicParent::Link { name, vlan }) => Decision::Unseen(match facts.resolve(name, *vlan) {
             None => format!("its parent {} does not exist on this host", nic.parent),
             Some(_) => format!("the kernel shows no macvlan link of it on {}", nic.parent),
         }),
     }
 }
 
-fn parties(
-    ground: &Ground<'_>,
+fn claimants(
+    facts: &Facts<'_>,
     inventory: &Inventory,
     joins: &Joins,
     decisions: &BTreeMap<NicKey, Decision>,
-) -> Parties {
-    let snapshot = ground.snapshot;
-    let mut parties = Parties::default();
-    let kin = kin(snapshot, joins);
-    for (key, nic) in &kin {
-        if let (Some(Decision::Served { child: main, mac, .. }), Some(child)) =
+) -> Claimants {
+    let snapshot = facts.snapshot;
+    let mut claimants = Claimants::default();
+    let nic_of = nics_of(snapshot, joins);
+    for (key, nic) in &nic_of {
+        if let (Some(Decision::Served { child: nic_child, mac, .. }), Some(child)) =
             (decisions.get(*nic), snapshot.children.get(key))
         {
             let mac = if child.mode == Mode::Bridge { child.mac } else { *mac };
-            parties.served.insert(*key, Seat { nic: (*nic).clone(), main: *main, mac });
+            claimants.served.insert(*key, ServedAs { nic: (*nic).clone(), nic_child: *nic_child, mac });
         }
     }
     let nics = inventory.guests().flat_map(|(key, guest)| {
@@ -158,30 +159,31 @@ fn parties(
     let nics: BTreeMap<NicKey, Mac> = nics.collect();
     let given: BTreeSet<Mac> = nics.values().copied().collect();
     let is_served = |nic: &NicKey| decisions.get(nic).is_some_and(|decision| decision.parent().is_some());
-    parties.given = nics.into_iter().filter(|(nic, _)| is_served(nic)).collect();
-    let known = |key: &ChildKey, child: &Child| given.contains(&child.mac) || kin.contains_key(key);
-    let family =
+    claimants.given = nics.into_iter().filter(|(nic, _)| is_served(nic)).collect();
+    let known = |key: &ChildKey, child: &Child| given.contains(&child.mac) || nic_of.contains_key(key);
+    // Where one child is a guest's, all in its namespace on that parent are.
+    let place =
         |key: &ChildKey, child: &Child| (key.netns != Netns::Host).then_some((key.netns, child.parent));
     let spoken_for = snapshot.children.iter().filter(|(key, child)| known(key, child));
-    let spoken_for: BTreeSet<_> = spoken_for.filter_map(|(key, child)| family(key, child)).collect();
-    let orphans = snapshot.children.iter().filter(|(key, child)| {
-        let claimed = known(key, child) || family(key, child).is_some_and(|it| spoken_for.contains(&it));
+    let spoken_for: BTreeSet<_> = spoken_for.filter_map(|(key, child)| place(key, child)).collect();
+    let unclaimed = snapshot.children.iter().filter(|(key, child)| {
+        let claimed = known(key, child) || place(key, child).is_some_and(|it| spoken_for.contains(&it));
         !child.tap && !claimed && !reached_at(snapshot, **key, child).is_empty()
     });
-    let orphans = orphans.map(|(key, _)| *key).collect();
-    parties.orphans = orphans;
+    let unclaimed = unclaimed.map(|(key, _)| *key).collect();
+    claimants.unclaimed = unclaimed;
     let parents: BTreeSet<LinkIndex> = decisions.values().filter_map(Decision::parent).collect();
     let blocked = |parent: &LinkIndex| {
-        let link = ground.snapshot.links.get(parent);
-        link.is_none_or(|link| shim::obstacle(ground, link).is_some())
+        let link = facts.snapshot.links.get(parent);
+        link.is_none_or(|link| shim::obstacle(facts, link).is_some())
     };
-    parties.blocked = parents.iter().copied().filter(blocked).collect();
-    parties
+    claimants.blocked = parents.iter().copied().filter(blocked).collect();
+    claimants
 }
 
 /// The rules that must stand: where our own table is used by any route.
 pub(super) fn rules(
-    ground: &Ground<'_>,
+    facts: &Facts<'_>,
     shims: &BTreeMap<LinkIndex, DesiredShim>,
     holders: &BTreeMap<IpAddr, Holder>,
 ) -> BTreeMap<Family, u32> {
@@ -194,6 +196,6 @@ pub(super) fn rules(
             .filter(|(address, holder)| Family::of(**address) == family && stands(&holder.parent));
         ranges.map(|range| Family::of(*range)).any(|of| of == family) || holders.next().is_some()
     };
-    let needed = |family| Some((family, ground.rule(family)?));
+    let needed = |family| Some((family, facts.rule(family)?));
     Family::ALL.into_iter().filter_map(needed).filter(|(family, _)| is_used(*family)).collect()
 }

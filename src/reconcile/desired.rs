@@ -8,8 +8,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use ipnet::{IpNet, Ipv4Net};
 
 use super::admit::{Reason, Refusal, Verdict};
-use super::claims::{Claims, Parties};
-use super::ground::{Holding, HostFacts};
+use super::claims::{Claimants, Claims};
+use super::facts::{HostFacts, UnclaimedAddress};
 use super::join::{Homes, Joins};
 use super::leftovers::Leftovers;
 use super::shim::Obstacle;
@@ -33,7 +33,7 @@ pub struct Memory {
     /// first.
     pub distrusted: BTreeSet<Suspect>,
     /// What was held though no server vouches for it.
-    pub unclaimed: BTreeSet<Holding>,
+    pub unclaimed: BTreeSet<UnclaimedAddress>,
     /// Who had which address, and who claimed it beside them.
     pub tenure: Tenure,
     /// The addresses of which the LAN had to be asked and could not be, each with the reason.
@@ -53,7 +53,7 @@ pub struct Desired {
     /// The guests that cannot be told by their MACs: their servers should tell their first processes.
     pub doubts: BTreeSet<GuestKey>,
     /// Who may claim addresses.
-    pub parties: Parties,
+    pub claimants: Claimants,
     /// Who claims which.
     pub claims: Claims,
     /// Who holds which: the guests' addresses that should be routed, on whatever shim.
@@ -69,7 +69,7 @@ pub struct Desired {
     /// What is wrong with the host or the configuration.
     pub problems: Vec<Problem>,
     /// The host's facts that all this stands on.
-    pub facts: HostFacts,
+    pub host: HostFacts,
 }
 
 /// A shim that should stand.
@@ -153,21 +153,20 @@ impl Decision {
 impl Desired {
     /// That nothing of ours should exist.
     pub fn nothing(snapshot: &Snapshot) -> Desired {
-        let facts =
-            HostFacts::gather(&Config::default(), &Inventory::default(), snapshot, &Memory::default());
-        Desired { settled: true, facts, ..Desired::default() }
+        let host = HostFacts::gather(&Config::default(), &Inventory::default(), snapshot, &Memory::default());
+        Desired { settled: true, host, ..Desired::default() }
     }
 
     /// A child takes part as far as an address is concerned: a server vouches for it, or it holds the address.
     pub fn takes_part(&self, snapshot: &Snapshot, key: &ChildKey, address: IpAddr) -> bool {
-        self.parties.stand(&self.facts, snapshot, key, address).is_some()
+        self.claimants.claim_of(&self.host, snapshot, key, address).is_some()
     }
 
-    /// The verdicts on the addresses of a NIC that is served, given its child: those of its kin too, what others claim
+    /// The verdicts on the addresses of a NIC that is served, given its child: those of its siblings too, what others claim
     /// being weighed. Of an address that several of them have, the verdict on the one that holds it.
-    pub fn verdicts(&self, main: &ChildKey) -> impl Iterator<Item = (IpAddr, Cow<'_, Verdict>)> {
+    pub fn verdicts(&self, nic_child: &ChildKey) -> impl Iterator<Item = (IpAddr, Cow<'_, Verdict>)> {
         let mut verdicts = BTreeMap::new();
-        for child in self.parties.family(*main) {
+        for child in self.claimants.with_siblings(*nic_child) {
             for (address, own) in self.claims.of(&child) {
                 let holds = self.holders.get(&address).is_some_and(|holder| holder.child == child);
                 if holds || !verdicts.contains_key(&address) {
@@ -236,7 +235,7 @@ impl Desired {
     /// What is wrong, with the host, the configuration and the addresses of guests.
     pub fn all_problems(&self) -> BTreeSet<Problem> {
         let mut problems: BTreeSet<Problem> = self.problems.iter().cloned().collect();
-        for child in self.parties.served.keys() {
+        for child in self.claimants.served.keys() {
             for (address, verdict) in self.claims.of(child) {
                 if let Verdict::Refused(Refusal { reason, message, hint: Some(hint) }) = verdict {
                     problems.insert(Problem {

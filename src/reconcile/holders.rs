@@ -4,10 +4,10 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use super::admit::{Reason, Verdict};
-use super::claims::{Claims, Parties};
+use super::claims::{Claimants, Claims};
 use super::desired::{Desired, Holder};
-use super::ground::Ground;
-use super::kin::reached_at;
+use super::facts::Facts;
+use super::siblings::reached_at;
 use super::tenure::{Claim, Judgement, Party, Tenure};
 use crate::model::snapshot::{ChildKey, Link};
 use crate::model::{LinkIndex, Mac, NicKey, Snapshot};
@@ -16,14 +16,14 @@ use crate::model::{LinkIndex, Mac, NicKey, Snapshot};
 /// there where it is now, else on another parent; and where there is none yet, the first in the order of keys.
 /// Returns the holder that it had.
 pub(super) fn settle(
-    ground: &Ground<'_>,
+    facts: &Facts<'_>,
     desired: &mut Desired,
     tenure: &mut Tenure,
     address: IpAddr,
     now: Instant,
 ) -> Option<Holder> {
-    let Desired { parties, claims, holders, contests, seconds, .. } = desired;
-    let ranked = ranked(ground, parties, claims, address);
+    let Desired { claimants, claims, holders, contests, seconds, .. } = desired;
+    let ranked = ranked(facts, claimants, claims, address);
     let by_rank: Vec<Claim<'_>> = ranked.iter().map(|ranked| ranked.claim).collect();
     let Judgement { holder, second, contest } = tenure.judge(address, &by_rank, now);
     match contest {
@@ -75,35 +75,35 @@ struct Ranked<'a> {
 
 /// All claims to an address, the best first.
 fn ranked<'a>(
-    ground: &Ground<'_>,
-    parties: &'a Parties,
+    facts: &Facts<'_>,
+    claimants: &'a Claimants,
     claims: &Claims,
     address: IpAddr,
 ) -> Vec<Ranked<'a>> {
     let claim = |key: &ChildKey| {
         let verdict = claims.verdict(key, address)?;
-        let child = ground.snapshot.children.get(key)?;
+        let child = facts.snapshot.children.get(key)?;
         let parent = child.parent;
-        let stand = parties.stand(ground.facts, ground.snapshot, key, address);
+        let stand = claimants.claim_of(facts.host, facts.snapshot, key, address);
         let (mac, nic) = match stand {
             Some(stand) => stand,
-            None if parties.orphans.contains(key) => {
-                (reached_at(ground.snapshot, *key, child).first().copied().unwrap_or(child.mac), None)
+            None if claimants.unclaimed.contains(key) => {
+                (reached_at(facts.snapshot, *key, child).first().copied().unwrap_or(child.mac), None)
             }
             None => return None,
         };
-        let holds = ground.holds(parent, mac, address);
-        let blocked = parties.blocked.contains(&parent);
+        let holds = facts.holds(parent, mac, address);
+        let blocked = claimants.blocked.contains(&parent);
         let (admitted, stands) = (verdict.source().is_some(), stand.is_some());
         let has = !blocked && (admitted || is_kept_from_it(verdict));
-        let given = nic.and_then(|nic| parties.given.get(nic).copied());
+        let given = nic.and_then(|nic| claimants.given.get(nic).copied());
         let claim = Claim { nic, parent, mac, given, admitted, stands, blocked, has };
         let rank = Rank {
             is_refused: !admitted,
             is_outsider: !stands,
             is_blocked: blocked,
             is_newcomer: !holds,
-            is_unknown: !holds && !ground.holds_anywhere(mac, address),
+            is_unknown: !holds && !facts.holds_anywhere(mac, address),
             is_unclaimed: nic.is_none(),
             nic,
             parent,
@@ -119,7 +119,7 @@ fn ranked<'a>(
         });
         Some(Ranked { rank, claim, holder })
     };
-    let mut ranked: Vec<_> = claims.claimants(address).filter_map(claim).collect();
+    let mut ranked: Vec<_> = claims.claimed_by(address).filter_map(claim).collect();
     ranked.sort_by_key(|ranked| ranked.rank);
     ranked
 }

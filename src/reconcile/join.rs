@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::ground::Ground;
+use super::facts::Facts;
 use crate::model::inventory::{Guest, GuestKind, Inventory, Mode, Nic, NicParent, Power};
 use crate::model::snapshot::{Child, ChildKey, Netns};
 use crate::model::{GuestKey, LinkIndex, NicKey};
@@ -17,8 +17,8 @@ pub type Homes = BTreeMap<Netns, GuestKey>;
 
 /// Joins the NICs of all guests that run with the children that the kernel shows. `before` is the result
 /// of the last time: what is joined stays joined while both sides are there. `homes` says whose namespaces are known.
-pub fn join(ground: &Ground<'_>, inventory: &Inventory, before: &Joins, homes: &Homes) -> Joins {
-    let children = &ground.snapshot.children;
+pub fn join(facts: &Facts<'_>, inventory: &Inventory, before: &Joins, homes: &Homes) -> Joins {
+    let children = &facts.snapshot.children;
     let mut nics: Vec<RunningNic<'_>> = running_nics(inventory).collect();
     nics.sort_by(|a, b| a.key.cmp(&b.key));
     let mut joins = Joins::new();
@@ -29,7 +29,7 @@ pub fn join(ground: &Ground<'_>, inventory: &Inventory, before: &Joins, homes: &
         }
     };
 
-    let lives_in = |guest: &Guest| ground.snapshot.homes.get(&guest.home).copied();
+    let lives_in = |guest: &Guest| facts.snapshot.homes.get(&guest.home).copied();
     // Root in a guest can give any MAC to what is in its namespace, also that of a guest which is away just now. So what
     // is in another guest's namespace is not taken by its MAC, unless the first process tells that the guest lives there:
     // namespaces are numbered anew at once.
@@ -43,12 +43,12 @@ pub fn join(ground: &Ground<'_>, inventory: &Inventory, before: &Joins, homes: &
     // By parent and MAC. Of several that fit, one in the guest's namespace; then one that is up: root in a guest can make
     // a link with any MAC, but it goes up only where nobody has that; then the one that was joined before.
     for RunningNic { key, guest, nic } in &nics {
-        let parent = parent_of(ground, nic);
+        let parent = parent_of(facts, nic);
         let fits = |child: &&ChildKey| {
             let seen = &children[*child];
             Some(seen.parent) == parent && may_be_of(guest, **child, seen) && !is_anothers(key, guest, child)
         };
-        let same_mac = nic.mac.into_iter().flat_map(|mac| ground.facts.children_with(mac));
+        let same_mac = nic.mac.into_iter().flat_map(|mac| facts.host.children_with(mac));
         let (home, standing) = (lives_in(guest), before.get(key));
         let order =
             |child: &&ChildKey| (Some(child.netns) != home, !children[*child].up, Some(*child) != standing);
@@ -65,7 +65,7 @@ pub fn join(ground: &Ground<'_>, inventory: &Inventory, before: &Joins, homes: &
     // By MAC alone: the kernel's word on the parent counts, not the configuration's.
     for RunningNic { key, guest, nic } in &nics {
         let same_kind = |child: &&ChildKey| may_be_of(guest, **child, &children[*child]);
-        let same_mac = nic.mac.into_iter().flat_map(|mac| ground.facts.children_with(mac)).filter(same_kind);
+        let same_mac = nic.mac.into_iter().flat_map(|mac| facts.host.children_with(mac)).filter(same_kind);
         if let &[child] = same_mac.collect::<Vec<_>>().as_slice()
             && !is_anothers(key, guest, child)
         {
@@ -76,7 +76,7 @@ pub fn join(ground: &Ground<'_>, inventory: &Inventory, before: &Joins, homes: &
     // NIC.
     for RunningNic { key, guest, nic } in &nics {
         let Some(netns) = lives_in(guest) else { continue };
-        let parent = parent_of(ground, nic);
+        let parent = parent_of(facts, nic);
         let fits = children.range(ChildKey::all_in(netns)).filter(|(child, seen)| {
             let is_free = !joins.values().any(|joined| joined == *child);
             may_be_of(guest, **child, seen) && Some(seen.parent) == parent && is_free
@@ -91,9 +91,9 @@ pub fn join(ground: &Ground<'_>, inventory: &Inventory, before: &Joins, homes: &
 
 /// The namespaces that are known to be guests' once their NICs are joined: those that were before, while the guest runs
 /// and something is left in the namespace, and those in which a NIC was found.
-pub fn homes(ground: &Ground<'_>, inventory: &Inventory, joins: &Joins, before: &Homes) -> Homes {
+pub fn homes(facts: &Facts<'_>, inventory: &Inventory, joins: &Joins, before: &Homes) -> Homes {
     let running: BTreeSet<GuestKey> = running_nics(inventory).map(|running| running.key.guest).collect();
-    let children = &ground.snapshot.children;
+    let children = &facts.snapshot.children;
     let stays = |(netns, guest): &(&Netns, &GuestKey)| {
         running.contains(*guest) && children.range(ChildKey::all_in(**netns)).next().is_some()
     };
@@ -103,7 +103,7 @@ pub fn homes(ground: &Ground<'_>, inventory: &Inventory, joins: &Joins, before: 
         homes.entry(child.netns).or_insert_with(|| nic.guest.clone());
     }
     for RunningNic { key, guest, .. } in running_nics(inventory) {
-        let home = ground.snapshot.homes.get(&guest.home);
+        let home = facts.snapshot.homes.get(&guest.home);
         if let Some(netns) = home.filter(|netns| homes.contains_key(netns)) {
             homes.insert(*netns, key.guest);
         }
@@ -113,8 +113,8 @@ pub fn homes(ground: &Ground<'_>, inventory: &Inventory, joins: &Joins, before: 
 
 /// The guests with a NIC that is joined with none, while a child on its parent is nobody's or has its MAC; or with one
 /// whose MAC several children have.
-pub fn doubts(ground: &Ground<'_>, inventory: &Inventory, joins: &Joins) -> BTreeSet<GuestKey> {
-    let children = &ground.snapshot.children;
+pub fn doubts(facts: &Facts<'_>, inventory: &Inventory, joins: &Joins) -> BTreeSet<GuestKey> {
+    let children = &facts.snapshot.children;
     let joined: BTreeSet<&ChildKey> = joins.values().collect();
     let strange = children
         .iter()
@@ -122,13 +122,13 @@ pub fn doubts(ground: &Ground<'_>, inventory: &Inventory, joins: &Joins) -> BTre
         .filter(|(_, child)| child.mode != Mode::Source);
     let strange: BTreeSet<LinkIndex> = strange.map(|(_, child)| child.parent).collect();
     let in_doubt = running_nics(inventory).filter(|RunningNic { key, guest, nic }| {
-        let Some(parent) = parent_of(ground, nic) else { return false };
+        let Some(parent) = parent_of(facts, nic) else { return false };
         let on_parent = |child: &&ChildKey| children[*child].parent == parent;
-        let twins = nic.mac.map_or(0, |mac| ground.facts.children_with(mac).filter(on_parent).count());
+        let twins = nic.mac.map_or(0, |mac| facts.host.children_with(mac).filter(on_parent).count());
         let doubtful = match joins.contains_key(key) {
             true => twins > 1 && strange.contains(&parent),
             false => {
-                let mut same_mac = nic.mac.into_iter().flat_map(|mac| ground.facts.children_with(mac));
+                let mut same_mac = nic.mac.into_iter().flat_map(|mac| facts.host.children_with(mac));
                 strange.contains(&parent)
                     || same_mac.any(|child| child.netns != Netns::Host && on_parent(&child))
             }
@@ -161,9 +161,9 @@ fn running_nics(inventory: &Inventory) -> impl Iterator<Item = RunningNic<'_>> {
 }
 
 /// The ifindex of the link that the configuration hangs a NIC on.
-fn parent_of(ground: &Ground<'_>, nic: &Nic) -> Option<LinkIndex> {
+fn parent_of(facts: &Facts<'_>, nic: &Nic) -> Option<LinkIndex> {
     match &nic.parent {
-        NicParent::Link { name, vlan } => ground.resolve(name, *vlan).map(|link| link.index),
+        NicParent::Link { name, vlan } => facts.resolve(name, *vlan).map(|link| link.index),
         NicParent::Unknown(_) => None,
     }
 }

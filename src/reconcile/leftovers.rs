@@ -8,7 +8,7 @@ use std::time::Instant;
 use ipnet::IpNet;
 
 use super::desired::Desired;
-use super::ground::Ground;
+use super::facts::Facts;
 use super::tenure::Tenure;
 use crate::model::LinkIndex;
 use crate::model::names::{TABLE, TABLE_MAIN};
@@ -32,52 +32,52 @@ impl Leftovers {
     }
 
     /// Takes in whose leftover the route to an address is. Returns whose it was.
-    fn enter(&mut self, address: IpAddr, main: Option<ChildKey>) -> Option<ChildKey> {
-        let before = match main {
-            Some(main) => self.of.insert(address, main),
+    fn enter(&mut self, address: IpAddr, nic_child: Option<ChildKey>) -> Option<ChildKey> {
+        let before = match nic_child {
+            Some(nic_child) => self.of.insert(address, nic_child),
             None => self.of.remove(&address),
         };
         if let Some(its) = before.and_then(|before| self.by.get_mut(&before)) {
             its.remove(&address);
         }
-        if before.is_some() && main.is_none() {
+        if before.is_some() && nic_child.is_none() {
             self.surplus.remove(&address);
         }
-        if let Some(main) = main {
-            self.by.entry(main).or_default().insert(address);
+        if let Some(nic_child) = nic_child {
+            self.by.entry(nic_child).or_default().insert(address);
         }
         before
     }
 }
 
 /// Looks at all routes.
-pub(super) fn find_all(ground: &Ground<'_>, desired: &mut Desired, tenure: &Tenure) {
-    let ours = ground.snapshot.routes.iter().filter(|(_, route)| route.ours);
+pub(super) fn find_all(facts: &Facts<'_>, desired: &mut Desired, tenure: &Tenure) {
+    let ours = facts.snapshot.routes.iter().filter(|(_, route)| route.ours);
     let addresses: BTreeSet<IpAddr> = ours.filter_map(|(key, _)| key.host()).collect();
-    find(ground, desired, tenure, &addresses, BTreeSet::new());
+    find(facts, desired, tenure, &addresses, BTreeSet::new());
 }
 
 /// Looks at the routes to these addresses, which have changed hands between children that stand for these NICs. Returns
 /// the addresses whose routes must go sooner or later than before.
 pub(super) fn find(
-    ground: &Ground<'_>,
+    facts: &Facts<'_>,
     desired: &mut Desired,
     tenure: &Tenure,
     addresses: &BTreeSet<IpAddr>,
-    mut mains: BTreeSet<ChildKey>,
+    mut nic_children: BTreeSet<ChildKey>,
 ) -> BTreeSet<IpAddr> {
     for address in addresses {
-        let main = whose(ground, desired, *address);
-        let before = desired.leftovers.enter(*address, main);
-        mains.extend(main.into_iter().chain(before));
+        let nic_child = whose(facts, desired, *address);
+        let before = desired.leftovers.enter(*address, nic_child);
+        nic_children.extend(nic_child.into_iter().chain(before));
     }
-    mains.into_iter().flat_map(|main| make_room(ground, desired, tenure, main)).collect()
+    nic_children.into_iter().flat_map(|nic_child| make_room(facts, desired, tenure, nic_child)).collect()
 }
 
 /// The child that stands for the NIC whose leftover the route to an address is, if it is one.
-fn whose(ground: &Ground<'_>, desired: &Desired, address: IpAddr) -> Option<ChildKey> {
-    let (snapshot, host) = (ground.snapshot, IpNet::from(address));
-    let is_range = || ground.config.parents.values().any(|parent| parent.routes.contains(&host));
+fn whose(facts: &Facts<'_>, desired: &Desired, address: IpAddr) -> Option<ChildKey> {
+    let (snapshot, host) = (facts.snapshot, IpNet::from(address));
+    let is_range = || facts.config.parents.values().any(|parent| parent.routes.contains(&host));
     if desired.holders.contains_key(&address) || is_range() {
         return None;
     }
@@ -88,29 +88,29 @@ fn whose(ground: &Ground<'_>, desired: &Desired, address: IpAddr) -> Option<Chil
     ours.map(|(key, _)| key.link).find_map(|link| {
         let parent = snapshot.links.get(&link).and_then(Link::shim_parent)?;
         let mac = snapshot.neighbours.get(&(address, link))?.mac?;
-        let mut children = ground.facts.children_at(mac);
+        let mut children = facts.host.children_at(mac);
         let child =
             children.find(|key| snapshot.children.get(key).is_some_and(|child| child.parent == parent))?;
-        Some(desired.parties.main(*child))
+        Some(desired.claimants.nic_child(*child))
     })
 }
 
 /// Of a NIC with more routes than it may have, the leftovers that are too many must go at once, the oldest first. Returns
 /// those for which this has changed.
 fn make_room(
-    ground: &Ground<'_>,
+    facts: &Facts<'_>,
     desired: &mut Desired,
     tenure: &Tenure,
-    main: ChildKey,
+    nic_child: ChildKey,
 ) -> BTreeSet<IpAddr> {
-    let Desired { parties, claims, holders, leftovers, .. } = desired;
-    let Some(its) = leftovers.by.get(&main) else { return BTreeSet::new() };
+    let Desired { claimants, claims, holders, leftovers, .. } = desired;
+    let Some(its) = leftovers.by.get(&nic_child) else { return BTreeSet::new() };
     let held = |child: ChildKey| {
         let its = claims.of(&child).map(|(address, _)| address);
         its.filter(|address| holders.get(address).is_some_and(|holder| holder.child == child)).count()
     };
-    let held: usize = parties.family(main).map(held).sum();
-    let too_many = (held + its.len()).saturating_sub(ground.config.policy.max_addresses).min(its.len());
+    let held: usize = claimants.with_siblings(nic_child).map(held).sum();
+    let too_many = (held + its.len()).saturating_sub(facts.config.policy.max_addresses).min(its.len());
     let mut by_age: Vec<(Option<Instant>, IpAddr)> =
         its.iter().map(|address| (tenure.lost(*address), *address)).collect();
     by_age.sort();
@@ -118,7 +118,7 @@ fn make_room(
     let before: BTreeSet<IpAddr> = its.intersection(&leftovers.surplus).copied().collect();
     let changed = before.symmetric_difference(&surplus).copied().collect();
     if its.is_empty() {
-        leftovers.by.remove(&main);
+        leftovers.by.remove(&nic_child);
     }
     for address in &changed {
         match surplus.contains(address) {

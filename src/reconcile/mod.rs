@@ -2,8 +2,8 @@
 //! of input never matters.
 //!
 //! ```text
-//! config, inventory, snapshot ── join ──▶ which child is which NIC, and which are its kin
-//!                             ── ground ─▶ what the host's own network allows
+//! config, inventory, snapshot ── join ──▶ which child is which NIC, and which are its siblings
+//!                             ── facts ─▶ what the host's own network allows
 //!                             ── claims ─▶ a verdict on every address, with its reason, and who holds it
 //!                             ── desire ─▶ Desired: shims, neighbours, routes, rules
 //! desired, snapshot           ── diff ───▶ Plan
@@ -22,11 +22,10 @@ mod decide;
 pub mod desire;
 pub mod desired;
 pub mod diff;
+pub mod facts;
 mod filter;
-pub mod ground;
 mod holders;
 pub mod join;
-mod kin;
 pub mod leftovers;
 mod overhear;
 mod place;
@@ -36,6 +35,7 @@ pub mod schedule;
 mod select;
 mod setting;
 mod shim;
+mod siblings;
 mod strange;
 pub mod suspects;
 mod table;

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use super::ground::Ground;
+use super::facts::Facts;
 use super::join::Joins;
 use crate::model::inventory::{Guest, Inventory, Mode, ServerKind};
 use crate::model::snapshot::{Child, ChildKey, Netns};
@@ -15,16 +15,16 @@ use crate::model::status::Problem;
 use crate::model::{GuestKey, Mac, NicKey};
 
 /// One problem for each namespace of a guest in which there are such links. In the host's own they are its root's wish.
-pub(super) fn problems(ground: &Ground<'_>, inventory: &Inventory, joins: &Joins) -> Vec<Problem> {
+pub(super) fn problems(facts: &Facts<'_>, inventory: &Inventory, joins: &Joins) -> Vec<Problem> {
     let mut listeners: BTreeMap<Netns, Vec<(&ChildKey, &Child)>> = BTreeMap::new();
-    for (key, child) in &ground.snapshot.children {
+    for (key, child) in &facts.snapshot.children {
         if child.mode == Mode::Source && key.netns != Netns::Host {
             listeners.entry(key.netns).or_default().push((key, child));
         }
     }
     let nics: BTreeMap<&ChildKey, &NicKey> = joins.iter().map(|(nic, child)| (child, nic)).collect();
     let problem = |(netns, links): (Netns, Vec<(&ChildKey, &Child)>)| {
-        let guest = guest_in(ground, inventory, joins, netns);
+        let guest = guest_in(facts, inventory, joins, netns);
         let &(key, first) = links.first()?;
         let others = match links.len() - 1 {
             0 => String::new(),
@@ -36,7 +36,7 @@ pub(super) fn problems(ground: &Ground<'_>, inventory: &Inventory, joins: &Joins
         Some(Problem {
             code: "overhears".to_owned(),
             object: guest.as_ref().map_or_else(|| netns.to_string(), ToString::to_string),
-            message: format!("{}{others}", what(ground, &nics, first)),
+            message: format!("{}{others}", what(facts, &nics, first)),
             hint: cure(inventory, guest.as_ref(), netns, first, is_nic),
         })
     };
@@ -44,9 +44,9 @@ pub(super) fn problems(ground: &Ground<'_>, inventory: &Inventory, joins: &Joins
 }
 
 /// The guest whose namespace this is, by one of its NICs or by its home.
-fn guest_in(ground: &Ground<'_>, inventory: &Inventory, joins: &Joins, netns: Netns) -> Option<GuestKey> {
+fn guest_in(facts: &Facts<'_>, inventory: &Inventory, joins: &Joins, netns: Netns) -> Option<GuestKey> {
     let by_nic = joins.iter().find(|(_, child)| child.netns == netns).map(|(nic, _)| nic.guest.clone());
-    let lives_there = |guest: &Guest| ground.snapshot.homes.get(&guest.home) == Some(&netns);
+    let lives_there = |guest: &Guest| facts.snapshot.homes.get(&guest.home) == Some(&netns);
     let by_home = || inventory.guests().filter(|(_, guest)| lives_there(guest));
     // Two may name one process for a moment, because process ids are used again.
     by_nic.or_else(|| by_home().map(|(key, _)| key).min())
@@ -59,13 +59,13 @@ fn is_nic_of(inventory: &Inventory, key: &GuestKey, child: &Child) -> bool {
     nics.any(|nic| nic.mac == Some(child.mac) || nic.link == child.name)
 }
 
-fn what(ground: &Ground<'_>, nics: &BTreeMap<&ChildKey, &NicKey>, child: &Child) -> String {
-    let links = &ground.snapshot.links;
+fn what(facts: &Facts<'_>, nics: &BTreeMap<&ChildKey, &NicKey>, child: &Child) -> String {
+    let links = &facts.snapshot.links;
     let parent = links.get(&child.parent).map_or("?", |link| link.name.as_str());
     let kind = if child.tap { "macvtap" } else { "macvlan" };
     let name = |mac: &Mac| {
-        let shim = ground.shim(child.parent).filter(|shim| shim.mac == Some(*mac));
-        let nic = || ground.facts.children_with(*mac).find_map(|key| nics.get(key));
+        let shim = facts.shim(child.parent).filter(|shim| shim.mac == Some(*mac));
+        let nic = || facts.host.children_with(*mac).find_map(|key| nics.get(key));
         match shim {
             Some(shim) => format!("{} (the host, to its guests)", shim.name),
             None => nic().map_or_else(|| mac.to_string(), |nic| nic.to_string()),

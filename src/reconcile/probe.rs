@@ -226,8 +226,8 @@ fn subject(
     address: IpAddr,
     now: Instant,
 ) -> Option<Subject> {
-    let mut claimants =
-        desired.claims.claimants(address).filter(|child| desired.parties.served.contains_key(child));
+    let mut claiming =
+        desired.claims.claimed_by(address).filter(|child| desired.claimants.served.contains_key(child));
     let waiting = |child: &&ChildKey| {
         let mut first = desired.claims.of(child).filter(|(_, verdict)| is_open(verdict)).take(most);
         first.any(|(its, _)| its == address)
@@ -236,11 +236,11 @@ fn subject(
     let (child, parent, waits, stands) = match desired.holders.get(&address) {
         Some(holder) => {
             // What stands already, another process has asked for.
-            let stands = desired.facts.holds(snapshot, holder.parent, holder.mac, address);
+            let stands = desired.host.holds(snapshot, holder.parent, holder.mac, address);
             (holder.child, holder.parent, false, stands)
         }
         None => {
-            let child = claimants.find(waiting)?;
+            let child = claiming.find(waiting)?;
             (*child, snapshot.children.get(child)?.parent, true, false)
         }
     };
@@ -276,7 +276,7 @@ mod tests {
     use super::*;
     use crate::model::snapshot::{Link, LinkKind, Neighbour, Netns};
     use crate::model::{LinkRef, Mac, NetnsId, PerFamily};
-    use crate::reconcile::desired::{DesiredShim, Holder};
+    use crate::reconcile::desired::{Holder, DesiredShim};
 
     const PARENT: LinkIndex = LinkIndex(2);
 

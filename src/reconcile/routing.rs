@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::ground::Ground;
+use super::facts::Facts;
 use crate::model::names::TABLE_MAIN;
 use crate::model::routing::{Action, RouteKind, Rule, Way};
 use crate::model::snapshot::{Link, LinkKind};
@@ -25,8 +25,8 @@ pub(super) enum Leads<'a> {
 }
 
 /// Looks an address up for a guest on `parent`.
-pub(super) fn look_up<'a>(ground: &Ground<'a>, parent: &Link, address: IpAddr) -> Leads<'a> {
-    let rules = &ground.snapshot.rules;
+pub(super) fn look_up<'a>(facts: &Facts<'a>, parent: &Link, address: IpAddr) -> Leads<'a> {
+    let rules = &facts.snapshot.rules;
     let family = Family::of(address);
     let mut from = Rule::first(family, 0);
     'jump: loop {
@@ -34,7 +34,7 @@ pub(super) fn look_up<'a>(ground: &Ground<'a>, parent: &Link, address: IpAddr) -
         for rule in fitting.filter(|rule| !rule.ours && rule.fits(address)) {
             match rule.action {
                 Action::LookUp(table) => {
-                    if let Some(leads) = in_table(ground, parent, address, rule, table) {
+                    if let Some(leads) = in_table(facts, parent, address, rule, table) {
                         return leads;
                     }
                 }
@@ -56,20 +56,20 @@ pub(super) fn look_up<'a>(ground: &Ground<'a>, parent: &Link, address: IpAddr) -
 
 /// Where a table leads; `None` where the look-up goes on with the next rule.
 fn in_table<'a>(
-    ground: &Ground<'a>,
+    facts: &Facts<'a>,
     parent: &Link,
     address: IpAddr,
     rule: &Rule,
     table: u32,
 ) -> Option<Leads<'a>> {
-    let routing = &ground.snapshot.routing;
+    let routing = &facts.snapshot.routing;
     let long_enough = |net: &IpNet| rule.suppressed_length.is_none_or(|length| net.prefix_len() > length);
     let in_group = |link: LinkIndex| {
-        let group = ground.snapshot.links.get(&link).map(|link| link.group);
+        let group = facts.snapshot.links.get(&link).map(|link| link.group);
         rule.suppressed_group.is_some_and(|suppressed| group == Some(suppressed))
     };
     let found = routing.longest(table, address);
-    let latent = ground.latent_networks(parent).filter(|net| table == TABLE_MAIN && net.contains(&address));
+    let latent = facts.latent_networks(parent).filter(|net| table == TABLE_MAIN && net.contains(&address));
     let latent = latent.max_by_key(IpNet::prefix_len);
     if latent.is_some_and(|latent| found.is_none_or(|found| latent.prefix_len() >= found.prefix_len())) {
         return latent.filter(long_enough).map(|_| Leads::OnLink);
@@ -82,7 +82,7 @@ fn in_table<'a>(
         return None;
     }
     let links = ways().flat_map(Way::direct).filter(|link| destination.prefix_len() > 0 && !in_group(*link));
-    if links.into_iter().any(|link| leads_to(ground, link, parent)) {
+    if links.into_iter().any(|link| leads_to(facts, link, parent)) {
         return Some(Leads::OnLink);
     }
     if succeeds && first.hops.first().is_some_and(|hop| in_group(hop.link)) {
@@ -99,21 +99,21 @@ fn elsewhere(destination: IpNet, way: Option<&Way>) -> Leads<'_> {
 
 /// What goes out through a macvlan child of the parent arrives where what goes out through the parent does, and at the
 /// guests of the host as well.
-fn leads_to(ground: &Ground<'_>, link: LinkIndex, parent: &Link) -> bool {
+fn leads_to(facts: &Facts<'_>, link: LinkIndex, parent: &Link) -> bool {
     let is_upon = |link: &Link| matches!(link.kind, LinkKind::Macvlan(_)) && link.lower == Some(parent.index);
-    link == parent.index || ground.snapshot.links.get(&link).is_some_and(is_upon)
+    link == parent.index || facts.snapshot.links.get(&link).is_some_and(is_upon)
 }
 
 /// Most hops of one route that a sentence names.
 const NAMED: usize = 2;
 
 /// A route in a sentence: "the host's route 10.0.0.0/8 through 192.0.2.1 on eth0 leads there".
-pub(super) fn sentence(ground: &Ground<'_>, destination: IpNet, way: Option<&Way>) -> String {
+pub(super) fn sentence(facts: &Facts<'_>, destination: IpNet, way: Option<&Way>) -> String {
     let Some(way) = way else { return format!("a rule of the host drops what is for {destination}") };
     if way.kind != RouteKind::Unicast {
         return format!("the host's {} route {destination} covers it", way.kind);
     }
-    let name = |link| ground.snapshot.links.get(&link).map_or("an unknown link", |link| link.name.as_str());
+    let name = |link| facts.snapshot.links.get(&link).map_or("an unknown link", |link| link.name.as_str());
     let hop = |hop: &crate::model::routing::Hop| match hop.gateway {
         Some(gateway) => format!("{gateway} on {}", name(hop.link)),
         None => name(hop.link).to_owned(),

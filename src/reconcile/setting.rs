@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use ipnet::{IpNet, Ipv4Net};
 
 use super::desired::DesiredShim;
-use super::ground::Ground;
+use super::facts::Facts;
 use crate::model::Family;
 use crate::model::snapshot::{Link, Setting, Sysctls};
 use crate::model::status::Problem;
@@ -21,8 +21,8 @@ const IPV6_MIN_MTU: u32 = 1280;
 
 /// The sysctls of a shim on this parent, as far as the kernel has them. `asks`: it leads to ranges, and so to machines
 /// whose MACs only the LAN knows.
-pub(super) fn settings(ground: &Ground<'_>, parent: &Link, asks: bool) -> Vec<(Setting, i64)> {
-    let host = &ground.snapshot.host;
+pub(super) fn settings(facts: &Facts<'_>, parent: &Link, asks: bool) -> Vec<(Setting, i64)> {
+    let host = &facts.snapshot.host;
     let value = |setting| match setting {
         // Guests' MACs are known. If an entry is missing for an instant, the question for it would leave with the
         // host's address and the shim's MAC, and whoever hears it remembers that.
@@ -49,9 +49,9 @@ pub(super) fn settings(ground: &Ground<'_>, parent: &Link, asks: bool) -> Vec<(S
         Setting::Ipv6AcceptRa | Setting::Ipv6AcceptRedirects => 0,
         // Answers for the host's addresses, at once, and from an address of another link: it has none. Forwarding on
         // one interface alone forwards nothing.
-        Setting::Ipv6Forwarding | Setting::Ipv6ProxyNdp => i64::from(ground.ipv6()),
+        Setting::Ipv6Forwarding | Setting::Ipv6ProxyNdp => i64::from(facts.ipv6()),
         Setting::Ipv6ProxyDelay | Setting::Ipv6UseOifAddrsOnly => 0,
-        Setting::Ipv6Disable => i64::from(!ground.ipv6()),
+        Setting::Ipv6Disable => i64::from(!facts.ipv6()),
     };
     let ipv6 = host.ipv6 && parent.mtu >= IPV6_MIN_MTU;
     let present =
@@ -63,27 +63,27 @@ pub(super) fn settings(ground: &Ground<'_>, parent: &Link, asks: bool) -> Vec<(S
 /// subnet of the address that they ask for (`all.arp_ignore=2`), IPv4 ones have the length 0: then every guest is in it,
 /// and unlike any other length it makes the kernel add no broadcast route (FACTS 42), by which the host's own broadcasts
 /// could leave through the shim.
-pub(super) fn own_addresses(ground: &Ground<'_>, parent: &Link) -> BTreeSet<IpNet> {
-    let asks_for_subnet = ground.snapshot.host.arp_ignore == 2;
+pub(super) fn own_addresses(facts: &Facts<'_>, parent: &Link) -> BTreeSet<IpNet> {
+    let asks_for_subnet = facts.snapshot.host.arp_ignore == 2;
     let own = |own: IpAddr| match own {
         IpAddr::V4(own) if asks_for_subnet => Ipv4Net::new_assert(own, 0).into(),
         own => IpNet::from(own),
     };
-    ground.own_addresses(&parent.name).map(own).collect()
+    facts.own_addresses(&parent.name).map(own).collect()
 }
 
 /// What is wrong with the sysctls of the host, as far as the shims that can stand suffer from it.
 pub(super) fn problems<'a>(
-    ground: &Ground<'_>,
+    facts: &Facts<'_>,
     shims: impl Iterator<Item = &'a DesiredShim>,
 ) -> impl Iterator<Item = Problem> {
     let mut problems = Vec::new();
     for shim in shims.filter(|shim| shim.obstacle.is_none()) {
-        problems.extend(unusable(ground.snapshot.host.sysctls));
-        problems.extend(arp_ignore(ground, shim));
-        problems.extend(route_localnet(ground));
-        problems.extend(proxy_arp_pvlan(ground));
-        problems.extend(rp_filter(ground, shim));
+        problems.extend(unusable(facts.snapshot.host.sysctls));
+        problems.extend(arp_ignore(facts, shim));
+        problems.extend(route_localnet(facts));
+        problems.extend(proxy_arp_pvlan(facts));
+        problems.extend(rp_filter(facts, shim));
     }
     problems.into_iter()
 }
@@ -109,8 +109,8 @@ fn unusable(sysctls: Sysctls) -> Option<Problem> {
 }
 
 /// The kernel takes the larger of `all` and the link's own: a shim cannot answer where `all` forbids it.
-fn arp_ignore(ground: &Ground<'_>, shim: &DesiredShim) -> Option<Problem> {
-    let (value, parent) = (ground.snapshot.host.arp_ignore, &shim.parent);
+fn arp_ignore(facts: &Facts<'_>, shim: &DesiredShim) -> Option<Problem> {
+    let (value, parent) = (facts.snapshot.host.arp_ignore, &shim.parent);
     let own = shim.addresses.iter().map(IpNet::addr).find(|own| own.is_ipv4() && value != 8);
     let rule = match value {
         1 => "the host answers ARP only for addresses of the very link that is asked",
@@ -143,7 +143,7 @@ fn arp_ignore(ground: &Ground<'_>, shim: &DesiredShim) -> Option<Problem> {
 }
 
 /// The filter drops what is for the loopback; without one nothing does.
-fn route_localnet(ground: &Ground<'_>) -> Option<Problem> {
+fn route_localnet(facts: &Facts<'_>) -> Option<Problem> {
     let problem = || Problem {
         code: "route-localnet".to_owned(),
         object: "net.ipv4.conf.all.route_localnet".to_owned(),
@@ -155,11 +155,11 @@ fn route_localnet(ground: &Ground<'_>) -> Option<Problem> {
                net.ipv4.conf.all.route_localnet=0"
             .to_owned(),
     };
-    (ground.snapshot.host.route_localnet != 0 && is_unfiltered(ground)).then(problem)
+    (facts.snapshot.host.route_localnet != 0 && is_unfiltered(facts)).then(problem)
 }
 
 /// The filter drops ARP requests for what is not the host's; without one the kernel answers for guests.
-fn proxy_arp_pvlan(ground: &Ground<'_>) -> Option<Problem> {
+fn proxy_arp_pvlan(facts: &Facts<'_>) -> Option<Problem> {
     let problem = || {
         Problem {
         code: "proxy-arp".to_owned(),
@@ -172,13 +172,12 @@ fn proxy_arp_pvlan(ground: &Ground<'_>) -> Option<Problem> {
             .to_owned(),
     }
     };
-    (ground.snapshot.host.proxy_arp_pvlan != 0 && is_unfiltered(ground)).then(problem)
+    (facts.snapshot.host.proxy_arp_pvlan != 0 && is_unfiltered(facts)).then(problem)
 }
 
 /// On a link without an IPv4 address the kernel takes loose filtering for strict; so only an own address makes it loose.
-fn rp_filter(ground: &Ground<'_>, shim: &DesiredShim) -> Option<Problem> {
-    let is_loose =
-        ground.snapshot.host.rp_filter > 1 && shim.addresses.iter().any(|own| own.addr().is_ipv4());
+fn rp_filter(facts: &Facts<'_>, shim: &DesiredShim) -> Option<Problem> {
+    let is_loose = facts.snapshot.host.rp_filter > 1 && shim.addresses.iter().any(|own| own.addr().is_ipv4());
     let problem = || {
         Problem {
         code: "rp-filter".to_owned(),
@@ -186,17 +185,17 @@ fn rp_filter(ground: &Ground<'_>, shim: &DesiredShim) -> Option<Problem> {
         message: format!(
             "net.ipv4.conf.all.rp_filter is {}, and no filter checks sources: guests on {} can send to the host \
              from any address that it has a route to",
-            ground.snapshot.host.rp_filter, shim.parent
+            facts.snapshot.host.rp_filter, shim.parent
         ),
         hint: "apt install nftables; or sysctl -w net.ipv4.conf.all.rp_filter=0, and set 2 on the links that need it"
             .to_owned(),
     }
     };
-    (is_loose && ground.snapshot.filter.lacks.is_some()).then(problem)
+    (is_loose && facts.snapshot.filter.lacks.is_some()).then(problem)
 }
 
 /// There can be no filter. One that cannot be read for a moment stands all the same.
-fn is_unfiltered(ground: &Ground<'_>) -> bool {
-    let filter = &ground.snapshot.filter;
+fn is_unfiltered(facts: &Facts<'_>) -> bool {
+    let filter = &facts.snapshot.filter;
     !filter.usable && filter.lacks.is_some()
 }

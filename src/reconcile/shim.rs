@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use sha2::{Digest, Sha256};
 
-use super::ground::Ground;
+use super::facts::Facts;
 use crate::model::Mac;
 use crate::model::inventory::Mode;
 use crate::model::names::{shim_name, spare_name};
@@ -22,10 +22,10 @@ pub struct Obstacle {
 }
 
 /// The obstacle to a shim on a parent, if there is one that can be seen beforehand.
-pub(super) fn obstacle(ground: &Ground<'_>, parent: &Link) -> Option<Obstacle> {
+pub(super) fn obstacle(facts: &Facts<'_>, parent: &Link) -> Option<Obstacle> {
     let name = &parent.name;
-    let links = &ground.snapshot.links;
-    if ground.shim(parent.index).is_some() {
+    let links = &facts.snapshot.links;
+    if facts.shim(parent.index).is_some() {
         return None; // What stands is proof enough.
     }
     if parent.wireless {
@@ -58,35 +58,35 @@ pub(super) fn obstacle(ground: &Ground<'_>, parent: &Link) -> Option<Obstacle> {
     }
     let passthru =
         |child: &&crate::model::snapshot::Child| child.parent == parent.index && child.mode == Mode::Passthru;
-    if let Some(child) = ground.snapshot.children.values().find(passthru) {
+    if let Some(child) = facts.snapshot.children.values().find(passthru) {
         return Some(Obstacle {
             code: "parent-passthru",
             message: format!("{name} belongs to one guest alone ({}, a macvlan in passthru mode)", child.mac),
             hint: "use mode bridge for that guest's NIC".to_owned(),
         });
     }
-    name_taken(ground, name)
+    name_taken(facts, name)
 }
 
 /// The name of the shim on a parent. One that stands goes by its spare name where a link that is not ours has the
 /// right one.
-pub(super) fn name(ground: &Ground<'_>, parent: &Link) -> String {
+pub(super) fn name(facts: &Facts<'_>, parent: &Link) -> String {
     let right = shim_name(&parent.name);
-    match ground.shim(parent.index) {
-        Some(standing) if foreign(ground, &right).is_some() => spare_name(standing.index),
+    match facts.shim(parent.index) {
+        Some(standing) if foreign(facts, &right).is_some() => spare_name(standing.index),
         _ => right,
     }
 }
 
 /// A link of that name that is not ours. Ours makes way: it is renamed, or nobody needs it.
-fn foreign<'a>(ground: &Ground<'a>, name: &str) -> Option<&'a Link> {
-    ground.snapshot.link_named(name).filter(|link| link.shim_parent().is_none())
+fn foreign<'a>(facts: &Facts<'a>, name: &str) -> Option<&'a Link> {
+    facts.snapshot.link_named(name).filter(|link| link.shim_parent().is_none())
 }
 
 /// The shim's name is a foreign link's.
-fn name_taken(ground: &Ground<'_>, parent: &str) -> Option<Obstacle> {
+fn name_taken(facts: &Facts<'_>, parent: &str) -> Option<Obstacle> {
     let wanted = shim_name(parent);
-    let taken = foreign(ground, &wanted)?;
+    let taken = foreign(facts, &wanted)?;
     Some(Obstacle {
         code: "name-taken",
         message: format!(
@@ -100,13 +100,13 @@ fn name_taken(ground: &Ground<'_>, parent: &str) -> Option<Obstacle> {
 }
 
 /// The MAC of a new shim: locally administered, the same after every reboot, and free on this host.
-pub(super) fn mac(ground: &Ground<'_>, parent: &Link, refused: &BTreeSet<Mac>) -> Mac {
-    let links = ground.snapshot.links.values().filter_map(|link| link.mac);
-    let children = ground.snapshot.children.values().map(|child| child.mac);
+pub(super) fn mac(facts: &Facts<'_>, parent: &Link, refused: &BTreeSet<Mac>) -> Mac {
+    let links = facts.snapshot.links.values().filter_map(|link| link.mac);
+    let children = facts.snapshot.children.values().map(|child| child.mac);
     let taken: BTreeSet<Mac> = links.chain(children).chain(refused.iter().copied()).collect();
     let mut counter: u32 = 0;
     loop {
-        let mac = hashed_mac(&ground.snapshot.host.machine_id, parent, counter);
+        let mac = hashed_mac(&facts.snapshot.host.machine_id, parent, counter);
         if !taken.contains(&mac) {
             return mac;
         }

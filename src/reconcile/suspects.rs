@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::claims::Parties;
+use super::claims::Claimants;
 use crate::model::snapshot::ChildKey;
 use crate::model::{GuestKey, Inventory, Snapshot};
 
@@ -21,9 +21,9 @@ pub enum Suspect {
 
 impl Suspect {
     /// What there is to suspect of a child.
-    pub(super) fn of(parties: &Parties, child: ChildKey) -> Suspect {
-        match parties.served.get(&child) {
-            Some(seat) => Suspect::Guest(seat.nic.guest.clone()),
+    pub(super) fn of(claimants: &Claimants, child: ChildKey) -> Suspect {
+        match claimants.served.get(&child) {
+            Some(served) => Suspect::Guest(served.nic.guest.clone()),
             None => Suspect::Child(child),
         }
     }
@@ -47,13 +47,13 @@ impl Suspect {
 /// Those that still exist, each as what it is now.
 pub(super) fn still_distrusted(
     distrusted: &BTreeSet<Suspect>,
-    parties: &Parties,
+    claimants: &Claimants,
     inventory: &Inventory,
     snapshot: &Snapshot,
 ) -> BTreeSet<Suspect> {
     let known = distrusted.iter().filter(|suspect| suspect.exists(inventory, snapshot));
     let now = known.map(|suspect| match suspect {
-        Suspect::Child(child) => Suspect::of(parties, *child),
+        Suspect::Child(child) => Suspect::of(claimants, *child),
         guest @ Suspect::Guest(_) => guest.clone(),
     });
     now.collect()

@@ -326,7 +326,7 @@ impl Tale {
     /// Who is caught just now.
     fn look(&mut self) {
         for (key, child) in &self.seen.children {
-            let Some(guest) = self.guest_of(key).filter(|_| self.desired.parties.served.contains_key(key))
+            let Some(guest) = self.guest_of(key).filter(|_| self.desired.claimants.served.contains_key(key))
             else {
                 continue;
             };

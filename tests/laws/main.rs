@@ -741,7 +741,7 @@ fn the_worlds_are_crowded() {
             desired
                 .holders
                 .values()
-                .any(|holder| holder.nic.is_some() && desired.parties.main(holder.child) != holder.child),
+                .any(|holder| holder.nic.is_some() && desired.claimants.main(holder.child) != holder.child),
         );
         see(
             "one that is reached at the NIC's MAC",
@@ -760,7 +760,7 @@ fn the_worlds_are_crowded() {
             "a replaced route",
             plan.iter().any(|step| matches!(step.op, Op::SetRoute { replace: true, .. })),
         );
-        for (_, verdict) in desired.parties.served.keys().flat_map(|child| desired.verdicts(child)) {
+        for (_, verdict) in desired.claimants.served.keys().flat_map(|child| desired.verdicts(child)) {
             if let Verdict::Refused(refusal) = &*verdict {
                 see(refusal.reason.code(), true);
             }

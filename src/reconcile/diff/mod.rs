@@ -13,7 +13,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::desired::{Desired, DesiredShim, Holder};
+use super::desired::{Desired, Holder, DesiredShim};
 use crate::model::inventory::Mode;
 use crate::model::names::{LINK_GROUP, metric, spare_name};
 use crate::model::plan::When;
@@ -254,7 +254,7 @@ impl<'a> Steps<'a> {
         mac: Mac,
     ) -> impl Iterator<Item = (&'a ChildKey, &'a Child)> + use<'a> {
         let parent = self.snapshot.links.get(&link).and_then(Link::shim_parent);
-        let (keys, snapshot) = (self.desired.facts.children_at(mac), self.snapshot);
+        let (keys, snapshot) = (self.desired.host.children_at(mac), self.snapshot);
         let children = keys.filter_map(|key| Some((key, snapshot.children.get(key)?)));
         children.filter(move |(_, child)| Some(child.parent) == parent)
     }
@@ -290,13 +290,7 @@ impl<'a> Steps<'a> {
         }
     }
 
-    fn route(
-        &mut self,
-        to: &DesiredShim,
-        destination: IpNet,
-        source: Option<IpAddr>,
-        why: impl FnOnce() -> String,
-    ) {
+    fn route(&mut self, to: &DesiredShim, destination: IpNet, source: Option<IpAddr>, why: impl FnOnce() -> String) {
         let family = Family::of(destination);
         let table = to.tables[family];
         let shim = to.shim.clone();
@@ -339,7 +333,7 @@ impl<'a> Steps<'a> {
             return;
         }
         let takes_part = |child: &&ChildKey| self.desired.takes_part(self.snapshot, child, address);
-        for child in self.desired.claims.claimants(address).filter(takes_part) {
+        for child in self.desired.claims.claimed_by(address).filter(takes_part) {
             let Some(Child { parent, .. }) = self.snapshot.children.get(child) else { continue };
             let shim = self.desired.shims.get(parent).filter(|shim| shim.obstacle.is_none());
             let entry = self.snapshot.neighbours.get(&(address, *parent));

@@ -11,7 +11,7 @@ use crate::model::plan::When;
 use crate::model::snapshot::{Child, Link, NeighbourState, RouteKey, Rule, is_host};
 use crate::model::{Family, LinkIndex, Op, Step};
 use crate::reconcile::desired::DesiredShim;
-use crate::reconcile::ground::is_link_local;
+use crate::reconcile::facts::is_link_local;
 use crate::reconcile::tenure::Contest;
 
 impl Steps<'_> {
@@ -183,8 +183,9 @@ impl Steps<'_> {
         let mac = self.snapshot.neighbours.get(&(address, link)).and_then(|entry| entry.mac);
         let is_lasts = match self.desired.contests.get(&address) {
             Some(Contest::Waits { had }) => {
-                let is_its =
-                    |key| self.desired.parties.served.get(key).map(|seat| &seat.nic) == had.nic.as_ref();
+                let is_its = |key| {
+                    self.desired.claimants.served.get(key).map(|served| &served.nic) == had.nic.as_ref()
+                };
                 let mut its = self.children_at(link, had.mac).filter(|(key, _)| is_its(key));
                 let mut still_has = || its.any(|(_, child)| has(child, address));
                 parent == Some(had.parent) && mac == Some(had.mac) && !still_has()
@@ -239,7 +240,7 @@ impl Steps<'_> {
 
     /// A child of that link that takes part claims an address.
     fn is_claimed_on(&self, link: LinkIndex, address: IpAddr) -> bool {
-        self.desired.claims.claimants(address).any(|key| {
+        self.desired.claims.claimed_by(address).any(|key| {
             let child = self.snapshot.children.get(key);
             let here = child.is_some_and(|child| child.parent == link);
             here && self.desired.takes_part(self.snapshot, key, address)

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::admit::Reason;
 use super::desired::Memory;
-use super::kin::reached_at;
+use super::siblings::reached_at;
 use super::suspects::Suspect;
 use crate::config::Config;
 use crate::model::inventory::{Inventory, Mode};
@@ -20,13 +20,13 @@ use crate::model::{Family, LinkIndex, Mac, Snapshot};
 
 /// What every verdict stands on: the kernel's state, the configuration, and what follows from them for all.
 #[derive(Clone, Copy, Debug)]
-pub struct Ground<'a> {
+pub struct Facts<'a> {
     /// The kernel's state.
     pub snapshot: &'a Snapshot,
     /// The configuration.
     pub config: &'a Config,
     /// The host's facts.
-    pub facts: &'a HostFacts,
+    pub host: &'a HostFacts,
 }
 
 /// The host's facts, gathered once for all verdicts. They hold until [`crate::model::Changes::all`].
@@ -43,7 +43,7 @@ pub struct HostFacts {
     /// Those of which an address turned out to be another machine's.
     pub(super) distrusted: BTreeSet<Suspect>,
     /// What was held though no server vouches for it: the kernel drops our entries with a link's carrier or last address.
-    pub(super) unclaimed: BTreeSet<Holding>,
+    pub(super) unclaimed: BTreeSet<UnclaimedAddress>,
     /// The addresses of which the LAN could not be asked, and why.
     pub(super) unasked: BTreeMap<IpAddr, String>,
     /// The children by their MAC.
@@ -54,7 +54,7 @@ pub struct HostFacts {
 
 /// Who holds an address on a parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Holding {
+pub struct UnclaimedAddress {
     /// The parent's ifindex.
     pub parent: LinkIndex,
     /// The MAC at which the holder is reached.
@@ -82,7 +82,7 @@ impl HostFacts {
         // Ours are there because the configuration gives them, or about to go.
         let theirs = snapshot.addresses.iter().filter(|(_, address)| !address.ours);
         let shim_links: BTreeSet<LinkIndex> = snapshot.shims().map(|(_, link)| link.index).collect();
-        let mut facts = HostFacts {
+        let mut host = HostFacts {
             own: theirs.map(|(key, _)| key.address.addr()).chain(given).collect(),
             members: members.collect(),
             shims: standing_shims(snapshot, &memory.refused_macs),
@@ -92,16 +92,16 @@ impl HostFacts {
             by_mac: snapshot.children.iter().map(|(key, child)| (child.mac, *key)).collect(),
             ..HostFacts::default()
         };
-        facts.by_reach.clone_from(&facts.by_mac);
+        host.by_reach.clone_from(&host.by_mac);
         for (key, child) in snapshot.children.iter().filter(|(_, child)| child.mode != Mode::Bridge) {
-            facts.by_reach.extend(reached_at(snapshot, *key, child).into_iter().map(|mac| (mac, *key)));
+            host.by_reach.extend(reached_at(snapshot, *key, child).into_iter().map(|mac| (mac, *key)));
         }
         for (key, address) in &snapshot.addresses {
             if shim_links.contains(&key.link) || address.ours {
                 continue;
             }
             if address.usable && super::admit::is_global_unicast(key.address.addr()) {
-                facts.sources.entry(key.link).or_default().push(PreferredSource {
+                host.sources.entry(key.link).or_default().push(PreferredSource {
                     deprecated: address.deprecated,
                     secondary: address.secondary,
                     address: key.address.addr(),
@@ -109,10 +109,10 @@ impl HostFacts {
                 });
             }
         }
-        for sources in facts.sources.values_mut() {
+        for sources in host.sources.values_mut() {
             sources.sort();
         }
-        facts
+        host
     }
 
     /// The children with a MAC.
@@ -130,7 +130,7 @@ impl HostFacts {
     /// Our neighbour entry on the shim of that very parent names this MAC, or did so before it went with other things.
     pub fn holds(&self, snapshot: &Snapshot, parent: LinkIndex, mac: Mac, address: IpAddr) -> bool {
         self.is_named(snapshot, parent, mac, address)
-            || self.unclaimed.contains(&Holding { parent, mac, address })
+            || self.unclaimed.contains(&UnclaimedAddress { parent, mac, address })
     }
 
     /// Our neighbour entry on the shim of that very parent names this MAC now.
@@ -144,26 +144,26 @@ fn names(snapshot: &Snapshot, shim: LinkIndex, mac: Mac, address: IpAddr) -> boo
     entry.is_some_and(|entry| entry.ours && entry.mac == Some(mac))
 }
 
-impl<'a> Ground<'a> {
+impl<'a> Facts<'a> {
     /// The standing shim of a parent.
     pub fn shim(&self, parent: LinkIndex) -> Option<&'a Link> {
-        self.facts.shims.get(&parent).and_then(|index| self.snapshot.links.get(index))
+        self.host.shims.get(&parent).and_then(|index| self.snapshot.links.get(index))
     }
 
     /// All standing shims, each with its parent's ifindex.
     pub fn shims(&self) -> impl Iterator<Item = (LinkIndex, &'a Link)> {
         let links = &self.snapshot.links;
-        self.facts.shims.iter().filter_map(|(parent, index)| Some((*parent, links.get(index)?)))
+        self.host.shims.iter().filter_map(|(parent, index)| Some((*parent, links.get(index)?)))
     }
 
     /// Our neighbour entry on the shim of that very parent names this MAC, or did so before it went with other things.
     pub fn holds(&self, parent: LinkIndex, mac: Mac, address: IpAddr) -> bool {
-        self.facts.holds(self.snapshot, parent, mac, address)
+        self.host.holds(self.snapshot, parent, mac, address)
     }
 
     /// Our neighbour entry on any shim names this MAC.
     pub fn holds_anywhere(&self, mac: Mac, address: IpAddr) -> bool {
-        self.facts.shims.values().any(|shim| names(self.snapshot, *shim, mac, address))
+        self.host.shims.values().any(|shim| names(self.snapshot, *shim, mac, address))
     }
 
     /// The networks that a parent reaches without a gateway; some of them perhaps twice.
@@ -192,7 +192,7 @@ impl<'a> Ground<'a> {
 
     /// The host's global addresses on a parent, of both families.
     pub fn host_addresses(&self, parent: LinkIndex) -> impl Iterator<Item = IpAddr> {
-        self.facts.sources.get(&parent).into_iter().flatten().map(|source| source.address)
+        self.host.sources.get(&parent).into_iter().flatten().map(|source| source.address)
     }
 
     /// The host's address that talks to `guest` over `parent`: the one in the same range, else the best
@@ -201,7 +201,7 @@ impl<'a> Ground<'a> {
     pub fn source(&self, parent: &Link, guest: IpAddr) -> Option<IpAddr> {
         let host = || {
             let mut best: Option<(bool, IpAddr)> = None;
-            for source in self.facts.sources.get(&parent.index).into_iter().flatten() {
+            for source in self.host.sources.get(&parent.index).into_iter().flatten() {
                 let address = source.address;
                 let near = source.network.contains(&guest);
                 if Family::of(address) == Family::of(guest)
@@ -259,7 +259,7 @@ impl<'a> Ground<'a> {
         })
     }
 
-    /// The rule that must stand so that [`Ground::table`] is looked up, by its priority: ahead of all
+    /// The rule that must stand so that [`Facts::table`] is looked up, by its priority: ahead of all
     /// foreign rules that precede main. One that already stands there stays where it is.
     pub fn rule(&self, family: Family) -> Option<u32> {
         let first = self.foreign_rules(family).map(|rule| rule.priority).min()?;

@@ -10,19 +10,19 @@ use crate::model::{LinkIndex, Mac, NicKey, Snapshot};
 
 /// The NIC that every child counts as, if it is one or is beside one: in the same namespace, on the same parent. Beside
 /// several it is the first one's.
-pub(super) fn kin<'a>(snapshot: &Snapshot, joins: &'a Joins) -> BTreeMap<ChildKey, &'a NicKey> {
-    let mut kin: BTreeMap<ChildKey, &NicKey> = joins.iter().map(|(nic, child)| (*child, nic)).collect();
+pub(super) fn nics_of<'a>(snapshot: &Snapshot, joins: &'a Joins) -> BTreeMap<ChildKey, &'a NicKey> {
+    let mut nics: BTreeMap<ChildKey, &NicKey> = joins.iter().map(|(nic, child)| (*child, nic)).collect();
     for (nic, child) in joins {
-        for (key, _) in beside(snapshot, *child) {
-            kin.entry(key).or_insert(nic);
+        for (key, _) in siblings_of(snapshot, *child) {
+            nics.entry(key).or_insert(nic);
         }
     }
-    kin
+    nics
 }
 
-/// The children beside this one, in the order of their keys. What is in the host's own namespace is nobody's kin; nor is
+/// The children beside this one, in the order of their keys. What is in the host's own namespace is nobody's sibling; nor is
 /// what is down, for that may have any MAC, another guest's too; nor what only listens in.
-pub(super) fn beside(snapshot: &Snapshot, key: ChildKey) -> impl Iterator<Item = (ChildKey, &Child)> {
+pub(super) fn siblings_of(snapshot: &Snapshot, key: ChildKey) -> impl Iterator<Item = (ChildKey, &Child)> {
     let all = ChildKey { index: LinkIndex(0), ..key }..=ChildKey { index: LinkIndex::LAST, ..key };
     let parent = snapshot.children.get(&key).map(|child| child.parent);
     let of_guest = key.netns != Netns::Host;
@@ -40,7 +40,7 @@ pub(super) fn reached_at(snapshot: &Snapshot, key: ChildKey, child: &Child) -> V
     match child.mode {
         Mode::Bridge => vec![child.mac],
         Mode::Source => Vec::new(),
-        _ => beside(snapshot, key)
+        _ => siblings_of(snapshot, key)
             .filter(|(_, other)| other.mode == Mode::Bridge)
             .map(|(_, other)| other.mac)
             .collect(),
