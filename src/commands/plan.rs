@@ -14,8 +14,7 @@ use crate::config::Config;
 use crate::kernel::Kernel;
 use crate::model::Inventory;
 use crate::model::inventory::{Server, ServerState};
-use crate::reconcile::desired::Memory;
-use crate::reconcile::{desire, diff};
+use crate::reconcile::{Inputs, Memory, desire, diff};
 use crate::servers;
 
 /// How long the servers may take before the user is told whom we wait for.
@@ -34,7 +33,9 @@ pub fn plan(config_file: Option<PathBuf>, json: bool) -> Result<u8, Failure> {
     let config = Config::load(config_file.as_deref())?.config;
     let inventory = super::block_on(read_servers(&config))?;
     let kernel = Kernel::open()?;
-    let desired = desire(&config, &inventory, kernel.snapshot(), &mut Memory::default(), Instant::now());
+    let snapshot = kernel.snapshot();
+    let inputs = Inputs { config: &config, inventory: &inventory, snapshot, now: Instant::now() };
+    let (desired, _) = desire(&inputs, &Memory::default());
     let plan = diff(&desired, kernel.snapshot());
     let none_read = inventory.servers.values().all(|server| server.guests.is_none());
     let untold =

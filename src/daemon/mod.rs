@@ -25,9 +25,8 @@ use crate::model::inventory::ServerState;
 use crate::model::plan::Scope;
 use crate::model::status::{Problem, Status};
 use crate::model::{Changes, Inventory, Mac, Op, Plan};
-use crate::reconcile::desired::Memory;
 use crate::reconcile::schedule::{Error, Round};
-use crate::reconcile::{Desired, Probes, Schedule, decide, servers_to_ask};
+use crate::reconcile::{Desired, Inputs, Memory, Probes, Schedule, decide, servers_to_ask};
 use crate::servers::jittered;
 
 /// The slow resync that catches what sends no event; ± a fifth, so that a cluster does not do it in step.
@@ -166,8 +165,8 @@ impl Daemon {
             self.probes.asked(op, Instant::now(), result);
         }
         let unasked = self.probes.unasked();
-        let changed = unasked != self.memory.unasked;
-        self.memory.unasked = unasked;
+        let changed = unasked != self.memory.trust.unasked;
+        self.memory.trust.unasked = unasked;
         changed
     }
 
@@ -222,7 +221,8 @@ impl Daemon {
     fn decide(&mut self, changes: &Changes) -> (Plan, Scope) {
         let (snapshot, now) = (self.kernel.snapshot(), Instant::now());
         let Daemon { desired, config, inventory, memory, .. } = self;
-        let (plan, scope) = decide(desired, config, inventory, snapshot, memory, changes, now);
+        let inputs = Inputs { config, inventory, snapshot, now };
+        let (plan, scope) = decide(desired, memory, &inputs, changes);
         self.probes.look(&self.config, &self.desired, snapshot, &scope, now);
         (plan, scope)
     }
@@ -318,7 +318,7 @@ impl Daemon {
         let serves = || {
             format!(
                 "{} addresses of guests of {} routed",
-                self.desired.holders.len(),
+                self.desired.held.holders.len(),
                 connected.join(" and ")
             )
         };

@@ -15,8 +15,8 @@ use crate::model::status::{
 };
 use crate::model::{Family, LinkIndex, LinkRef, Mac, NicKey, Op, Snapshot};
 use crate::reconcile::admit::Verdict;
-use crate::reconcile::desired::DesiredShim;
 use crate::reconcile::schedule::Error;
+use crate::reconcile::shims::DesiredShim;
 use crate::reconcile::{Decision, Desired, Probes, Schedule, table_full};
 
 /// So many failed ops are shown one by one.
@@ -150,7 +150,7 @@ impl View<'_> {
         }
         status.mac = Some(mac);
         let shim = self.desired.shims.get(&parent);
-        let verdicts = self.desired.verdicts(child);
+        let verdicts = self.desired.held.verdicts(child);
         status.addresses =
             verdicts.map(|(address, verdict)| self.address(shim, address, mac, &verdict)).collect();
         let any = |state| status.addresses.iter().any(|address| address.state == state);
@@ -190,7 +190,7 @@ impl View<'_> {
                 status(AddressState::Refused, None, Some(refusal.reason.code()), message)
             }
             Verdict::Admitted { source } => {
-                let mac = self.desired.holders.get(&address).map_or(mac, |holder| holder.mac);
+                let mac = self.desired.held.holders.get(&address).map_or(mac, |holder| holder.mac);
                 match self.obstruction(shim, address, mac, *source) {
                     None => status(AddressState::Routed, Some(*source), None, None),
                     Some((code, message)) => status(AddressState::Failed, None, Some(code), Some(message)),
@@ -272,7 +272,7 @@ impl View<'_> {
     }
 
     fn unclaimed(&self) -> Vec<UnclaimedStatus> {
-        let unclaimed = self.desired.holders.iter().filter(|(_, holder)| holder.nic.is_none());
+        let unclaimed = self.desired.held.holders.iter().filter(|(_, holder)| holder.nic.is_none());
         let shown = unclaimed.filter_map(|(address, holder)| {
             let shim = self.desired.shims.get(&holder.parent)?.shim.name.clone();
             Some(UnclaimedStatus { address: *address, shim, mac: holder.mac })

@@ -3,7 +3,7 @@
 use crate::kernel::Kernel;
 use crate::model::snapshot::Netns;
 use crate::model::status::Problem;
-use crate::reconcile::desired::Memory;
+use crate::reconcile::Memory;
 
 /// The problems. Guests are called by their names where it is known whose a namespace is.
 pub(super) fn problems(kernel: &Kernel, memory: &Memory) -> Vec<Problem> {

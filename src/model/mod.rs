@@ -15,6 +15,7 @@
 //! | [`status`] | the contract of `status --json` |
 //! | [`text`] | what others say, made printable |
 
+pub mod address;
 pub mod changes;
 pub mod family;
 pub mod id;

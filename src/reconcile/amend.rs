@@ -1,45 +1,42 @@
-//! Decides anew only what a change of some addresses concerns, so that its cost does not grow with the number of
+//! Decides again only what a change of some addresses concerns, so that its cost does not grow with the number of
 //! guests.
 //!
 //! A verdict stands on the host's facts, its own child, and the neighbour entries and routes of its own address; who holds an
 //! address, on the claims to it. So a guest's new address, an entry of the neighbour table and the echo of our own
-//! route dirty no more than a few addresses. The result is the same as if all had been decided anew: a law
+//! route dirty no more than a few addresses. The result is the same as if all had been decided again: a law
 //! (`tests/laws`).
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use super::desire::rules;
 use super::desired::Desired;
-use super::facts::Facts;
-use super::holders::settle;
-use super::leftovers;
-use super::suspects::Suspect;
-use super::tenure::Tenure;
-use crate::config::Config;
+use super::facts::{Facts, Trust};
+use super::hold::settle;
+use super::hold::tenure::Tenure;
+use super::inputs::Inputs;
+use super::shims::rules;
 use crate::model::neighbours::solicited_node;
 use crate::model::snapshot::ChildKey;
 use crate::model::{Changes, LinkIndex, Snapshot};
 
 /// Decides on what has changed since `desired` was decided, and returns the addresses that have to be compared
 /// with the kernel again ([`super::diff_at()`]). `None` if it takes a full decision: `desired` must then be
-/// decided anew before it is used.
-pub fn amend(
+/// decided again before it is used.
+pub(super) fn amend(
     desired: &mut Desired,
-    config: &Config,
-    snapshot: &Snapshot,
+    inputs: &Inputs<'_>,
+    trust: &Trust,
     tenure: &mut Tenure,
     changes: &Changes,
-    now: Instant,
 ) -> Option<BTreeSet<IpAddr>> {
     if changes.all {
         return None;
     }
-    // They stand until everything is decided anew.
+    // They stand until everything is decided again.
     let host = std::mem::take(&mut desired.host);
-    let facts = Facts { snapshot, config, host: &host };
-    let addresses = amend_upon(&facts, desired, tenure, changes, now);
+    let facts = Facts { snapshot: inputs.snapshot, config: inputs.config, host: &host, trust };
+    let addresses = amend_upon(&facts, desired, tenure, changes, inputs.now);
     desired.host = host;
     addresses
 }
@@ -54,21 +51,21 @@ fn amend_upon(
     let mut addresses = changes.addresses.clone();
     // Over IPv6 a question has an entry of its own.
     addresses.extend(groups(facts.snapshot, &changes.addresses));
-    let claimed = changes.addresses.iter().flat_map(|address| desired.claims.claimed_by(*address));
-    let led = changes.destinations.iter().flat_map(|range| desired.claims.claimed_in(*range));
+    let claimed = changes.addresses.iter().flat_map(|address| desired.held.claims.claimed_by(*address));
+    let led = changes.destinations.iter().flat_map(|range| desired.held.claims.claimed_in(*range));
     let children = claimed.chain(led).chain(&changes.children);
     let nic_children: BTreeSet<ChildKey> =
-        children.map(|child| desired.claimants.nic_child(*child)).collect();
+        children.map(|child| desired.held.claimants.nic_child(*child)).collect();
     for nic_child in nic_children {
-        addresses.extend(desired.claims.weigh(facts, &desired.claimants, nic_child));
-        if desired.claims.is_caught(facts, &desired.claimants, nic_child)
-            && !facts.host.distrusted.contains(&Suspect::of(&desired.claimants, nic_child))
+        addresses.extend(desired.held.claims.weigh(facts, &desired.held.claimants, nic_child));
+        if desired.held.claims.is_caught(facts, &desired.held.claimants, nic_child)
+            && !facts.trust.distrusted.contains(&desired.held.claimants.suspect(nic_child))
         {
             return None;
         }
     }
     // What no server vouches for may keep only what it had without a break.
-    if facts.host.unclaimed.iter().any(|it| addresses.contains(&it.address)) {
+    if facts.trust.unclaimed.iter().any(|it| addresses.contains(&it.address)) {
         return None;
     }
     // A configured range of one address makes way for a guest, and any of them for a route that stands in its place.
@@ -78,8 +75,8 @@ fn amend_upon(
     }
     let mut nic_children = BTreeSet::new();
     for address in &addresses {
-        let before = settle(facts, desired, tenure, *address, now);
-        let holder = desired.holders.get(address);
+        let before = settle(facts, &mut desired.held, tenure, *address, now);
+        let holder = desired.held.holders.get(address);
         // A shim may stand for what no server vouches for alone.
         let both = [before.as_ref(), holder];
         let unclaimed = both.into_iter().flatten().any(|holder| holder.nic.is_none());
@@ -87,11 +84,11 @@ fn amend_upon(
             return None;
         }
         nic_children
-            .extend(both.into_iter().flatten().map(|holder| desired.claimants.nic_child(holder.child)));
+            .extend(both.into_iter().flatten().map(|holder| desired.held.claimants.nic_child(holder.child)));
     }
     tenure.tidy(now);
-    addresses.extend(leftovers::find(facts, desired, tenure, &addresses.clone(), nic_children));
-    (rules(facts, &desired.shims, &desired.holders) == desired.rules).then_some(addresses)
+    addresses.extend(desired.leftovers.find(facts, &desired.held, tenure, &addresses, nic_children));
+    (rules(facts, &desired.shims, &desired.held.holders) == desired.rules).then_some(addresses)
 }
 
 /// The groups with an entry of ours that questions about these addresses go to.

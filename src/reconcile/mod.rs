@@ -1,52 +1,49 @@
 //! Decides what should exist. Pure: no I/O, no clock, no randomness; ordered maps only, so that the order
 //! of input never matters.
 //!
-//! ```text
-//! config, inventory, snapshot ── join ──▶ which child is which NIC, and which are its siblings
-//!                             ── facts ─▶ what the host's own network allows
-//!                             ── claims ─▶ a verdict on every address, with its reason, and who holds it
-//!                             ── desire ─▶ Desired: shims, neighbours, routes, rules
-//! desired, snapshot           ── diff ───▶ Plan
-//! now, plan                   ── schedule ▶ the ops that are due
-//! ```
+//! A decision is a straight line. Each step imports only from steps above it.
 //!
-//! Where only some addresses of guests have changed, `amend` brings [`Desired`] up to date and [`diff_at`] makes
-//! the part of the plan that is about them: the same as a full decision, at a cost that does not grow with the
-//! number of guests. [`decide()`] does whichever of the two is called for.
+//! | step | from | it decides |
+//! | --- | --- | --- |
+//! | `facts` | configuration, snapshot | what follows from them for all: the host's addresses and routing, where a shim can stand |
+//! | `join` | inventory, facts | which child is which NIC, and which are its siblings |
+//! | `select` | joins | which NICs are served |
+//! | `admit` | facts, one address | the verdict of the rules that concern one NIC, with its reason |
+//! | `hold` | verdicts, memory | which of several claimants gets an address |
+//! | `shims` | holders | which shims should stand, and what each should be |
+//! | `diff` | [`Desired`], snapshot | the ordered plan |
+//! | `schedule` | plan, time | the ops that are due |
+//!
+//! `desire` walks this line for everything. Where only some addresses of guests have changed, `amend` brings [`Desired`]
+//! up to date and [`diff_at`] makes the part of the plan that is about them: the same as a full decision, at a cost that
+//! does not grow with the number of guests. [`decide()`] does whichever of the two is called for. Beside the line, `ask`
+//! chooses when the LAN is asked who has an address.
 
 pub mod admit;
 mod amend;
-mod answers;
-pub mod claims;
+pub mod ask;
 mod decide;
 pub mod desire;
 pub mod desired;
 pub mod diff;
 pub mod facts;
-mod filter;
-mod holders;
+pub mod hold;
+mod inputs;
 pub mod join;
-pub mod leftovers;
-mod overhear;
-mod place;
-pub mod probe;
-mod routing;
+pub mod memory;
+mod neighbour_table;
 pub mod schedule;
-mod select;
-mod setting;
-mod shim;
-mod siblings;
-mod strange;
-pub mod suspects;
-mod table;
-pub mod tenure;
+pub mod select;
+pub mod shims;
 
-pub use amend::amend;
+pub use ask::Probes;
 pub use decide::decide;
 pub use desire::desire;
-pub use desired::{Decision, Desired};
+pub use desired::Desired;
 pub use diff::{diff, diff_at};
-pub use probe::Probes;
+pub use inputs::Inputs;
+pub use join::servers_to_ask;
+pub use memory::Memory;
+pub use neighbour_table::table_full;
 pub use schedule::Schedule;
-pub use strange::servers_to_ask;
-pub use table::table_full;
+pub use select::Decision;

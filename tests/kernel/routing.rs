@@ -16,8 +16,7 @@ use macvlan_shim::model::inventory::{
 use macvlan_shim::model::snapshot::{Child, ChildKey, GuestAddress, Netns, Snapshot};
 use macvlan_shim::model::{LinkIndex, Mac, NetnsId, NicKey};
 use macvlan_shim::reconcile::admit::Verdict;
-use macvlan_shim::reconcile::desire;
-use macvlan_shim::reconcile::desired::Memory;
+use macvlan_shim::reconcile::{Inputs, Memory, desire};
 
 use crate::host::Host;
 use crate::look::assert_truth;
@@ -259,7 +258,9 @@ fn ours(snapshot: &Snapshot, addresses: &[IpAddr]) -> BTreeMap<IpAddr, (Answer, 
     snapshot.children.insert(key, child);
     let mut config = Config::default();
     config.policy.max_addresses = usize::MAX;
-    let desired = desire(&config, &inventory(mac), &snapshot, &mut Memory::default(), Instant::now());
+    let inventory = inventory(mac);
+    let inputs = Inputs { config: &config, inventory: &inventory, snapshot: &snapshot, now: Instant::now() };
+    let (desired, _) = desire(&inputs, &Memory::default());
     let nic = NicKey {
         guest: GuestKey {
             server: ServerId("lxd".to_owned()),
@@ -269,7 +270,7 @@ fn ours(snapshot: &Snapshot, addresses: &[IpAddr]) -> BTreeMap<IpAddr, (Answer, 
         nic: "eth0".to_owned(),
     };
     assert!(desired.decisions[&nic].parent().is_some());
-    let verdict = |address| match desired.claims.verdict(&key, address).unwrap() {
+    let verdict = |address| match desired.held.claims.verdict(&key, address).unwrap() {
         Verdict::Admitted { .. } => (Answer::OnLink, String::new()),
         Verdict::Refused(refusal) => {
             let answer = match refusal.reason.code() {

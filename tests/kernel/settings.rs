@@ -11,8 +11,7 @@ use macvlan_shim::config::Config;
 use macvlan_shim::kernel::Kernel;
 use macvlan_shim::model::snapshot::{Setting, Sysctls};
 use macvlan_shim::model::{Inventory, Op};
-use macvlan_shim::reconcile::desired::Memory;
-use macvlan_shim::reconcile::{Desired, desire, diff};
+use macvlan_shim::reconcile::{Desired, Inputs, Memory, desire, diff};
 
 use crate::host::{Guest, Host};
 use crate::look::{ip, net};
@@ -28,7 +27,10 @@ fn settle(kernel: &mut Kernel, config: &str) -> Desired {
     for _ in 0..8 {
         kernel.resync_host();
         kernel.drain();
-        let desired = desire(&config, &Inventory::default(), kernel.snapshot(), &mut memory, Instant::now());
+        let (inventory, snapshot) = (Inventory::default(), kernel.snapshot());
+        let inputs = Inputs { config: &config, inventory: &inventory, snapshot, now: Instant::now() };
+        let (desired, next) = desire(&inputs, &memory);
+        memory = next;
         let mut plan = diff(&desired, kernel.snapshot());
         let filter = |op: &Op| matches!(op, Op::SetFilter { .. } | Op::DeleteFilter { .. });
         let guest = |op: &Op| matches!(op, Op::DeleteRoute { .. } | Op::DeleteNeighbour { .. });
@@ -75,7 +77,7 @@ fn guest_of(host: &Host) -> Guest {
 fn table() -> BTreeMap<String, BTreeMap<String, String>> {
     let mut table: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
     let mut folder = String::new();
-    for line in include_str!("../../src/reconcile/SYSCTLS.md").lines() {
+    for line in include_str!("../../src/reconcile/shims/SYSCTLS.md").lines() {
         if let Some(heading) = line.strip_prefix("## ") {
             folder = heading.replace('.', "/").replace("net/", "");
         } else if let Some((key, rest)) = line.strip_prefix("| `").and_then(|row| row.split_once("` | ")) {
@@ -296,8 +298,10 @@ fn a_tree_of_sysctls_that_is_hidden_is_no_kernel_without_sysctls() {
         kernel.drain();
         let config = Config::parse(KEPT, Path::new("test")).unwrap();
         let snapshot = kernel.snapshot().clone();
-        let desired =
-            desire(&config, &Inventory::default(), &snapshot, &mut Memory::default(), Instant::now());
+        let inventory = Inventory::default();
+        let inputs =
+            Inputs { config: &config, inventory: &inventory, snapshot: &snapshot, now: Instant::now() };
+        let (desired, _) = desire(&inputs, &Memory::default());
         let told: Vec<_> = desired.problems.into_iter().map(|problem| problem.code).collect();
         (snapshot, desired.shims, told)
     };

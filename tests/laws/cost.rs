@@ -9,8 +9,7 @@ use macvlan_shim::model::inventory::{
 };
 use macvlan_shim::model::snapshot::{Child, ChildKey, GuestAddress, Netns};
 use macvlan_shim::model::{LinkIndex, Mac, NetnsId, Op};
-use macvlan_shim::reconcile::desired::Memory;
-use macvlan_shim::reconcile::{desire, diff};
+use macvlan_shim::reconcile::{Memory, desire, diff};
 
 use super::worlds::{World, cost_host};
 
@@ -85,17 +84,16 @@ fn quickest(mut run: impl FnMut()) -> Duration {
 #[test]
 #[ignore = "prints times"]
 fn a_full_decision_of_a_thousand_guests() {
-    let World { config, inventory, mut kernel } = crowd(1000);
-    let mut memory = Memory::default();
-    let first =
-        diff(&desire(&config, &inventory, &kernel.snapshot, &mut memory, Instant::now()), &kernel.snapshot);
+    let mut world = crowd(1000);
+    let (desired, memory) = desire(&world.inputs(&world.kernel.snapshot, Instant::now()), &Memory::default());
+    let first = diff(&desired, &world.kernel.snapshot);
     for step in &first {
-        kernel.apply(&step.op).unwrap();
+        world.kernel.apply(&step.op).unwrap();
     }
     let routes = first.iter().filter(|step| matches!(step.op, Op::SetRoute { .. })).count();
     let full = quickest(|| {
-        let desired = desire(&config, &inventory, &kernel.snapshot, &mut memory, Instant::now());
-        assert!(diff(&desired, &kernel.snapshot).is_empty());
+        let (desired, _) = desire(&world.inputs(&world.kernel.snapshot, Instant::now()), &memory);
+        assert!(diff(&desired, &world.kernel.snapshot).is_empty());
     });
     println!("{routes} routes: a full decision and its plan take {full:?}");
 }

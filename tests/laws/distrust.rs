@@ -15,8 +15,7 @@ use macvlan_shim::model::plan::Scope;
 use macvlan_shim::model::snapshot::{Child, ChildKey, GuestAddress, NeighbourState, Netns, Snapshot};
 use macvlan_shim::model::{LinkIndex, Mac, NetnsId, Op, Step};
 use macvlan_shim::reconcile::admit::{Reason, Verdict};
-use macvlan_shim::reconcile::desired::{Desired, Memory};
-use macvlan_shim::reconcile::{Probes, decide};
+use macvlan_shim::reconcile::{Desired, Inputs, Memory, Probes, decide};
 use proptest::prelude::*;
 
 use super::config;
@@ -287,15 +286,10 @@ impl Tale {
             changes.merge(self.memory.tenure.due(self.now));
             changes.all |= std::mem::take(&mut self.told);
             self.seen = self.kernel.snapshot.clone();
-            let (plan, _) = decide(
-                &mut self.desired,
-                &Config::default(),
-                &self.inventory,
-                &self.seen,
-                &mut self.memory,
-                &changes,
-                self.now,
-            );
+            let config = Config::default();
+            let (snapshot, now) = (&self.seen, self.now);
+            let inputs = Inputs { config: &config, inventory: &self.inventory, snapshot, now };
+            let (plan, _) = decide(&mut self.desired, &mut self.memory, &inputs, &changes);
             self.look();
             plan.iter().try_for_each(|step| self.is_asked_first(step))?;
             self.probes.look(&Config::default(), &self.desired, &self.seen, &Scope::All, self.now);
@@ -326,12 +320,13 @@ impl Tale {
     /// Who is caught just now.
     fn look(&mut self) {
         for (key, child) in &self.seen.children {
-            let Some(guest) = self.guest_of(key).filter(|_| self.desired.claimants.served.contains_key(key))
+            let Some(guest) =
+                self.guest_of(key).filter(|_| self.desired.held.claimants.served.contains_key(key))
             else {
                 continue;
             };
             let held = |address: &IpNet| {
-                let verdict = self.desired.claims.verdict(key, address.addr());
+                let verdict = self.desired.held.claims.verdict(key, address.addr());
                 let entry = self.seen.neighbours.get(&(address.addr(), PARENT));
                 matches!(verdict, Some(Verdict::Refused(refusal)) if refusal.reason == Reason::HeldOnLan)
                     && entry.is_some_and(|entry| entry.state == NeighbourState::Reachable)
@@ -349,7 +344,7 @@ impl Tale {
         if self.seen.routes.iter().any(|(key, route)| route.ours && key.host() == Some(address)) {
             return Ok(());
         }
-        let holder = self.desired.holders.get(&address).and_then(|holder| self.guest_of(&holder.child));
+        let holder = self.desired.held.holders.get(&address).and_then(|holder| self.guest_of(&holder.child));
         let Some(guest) = holder.filter(|guest| self.caught.contains(guest)) else { return Ok(()) };
         let entry = self.seen.neighbours.get(&(address, PARENT));
         prop_assert!(

@@ -10,8 +10,7 @@ use macvlan_shim::model::neighbours::solicited_node;
 use macvlan_shim::model::plan::Scope;
 use macvlan_shim::model::snapshot::{ChildKey, NeighbourState, Netns, Snapshot};
 use macvlan_shim::model::{LinkIndex, Mac, NetnsId, Op};
-use macvlan_shim::reconcile::desired::Memory;
-use macvlan_shim::reconcile::{Probes, desire, diff};
+use macvlan_shim::reconcile::{Memory, Probes, desire, diff};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -81,7 +80,8 @@ fn deed() -> impl Strategy<Value = Vec<Event>> {
 
 /// Decides on what has changed as the daemon does, and does it.
 fn settle(world: &World, kernel: &mut InMemoryKernel, memory: &mut Memory) {
-    let desired = desire(&world.config, &world.inventory, &kernel.snapshot, memory, Instant::now());
+    let (desired, next) = desire(&world.inputs(&kernel.snapshot, Instant::now()), memory);
+    *memory = next;
     let plan = diff(&desired, &kernel.snapshot);
     apply(kernel, &plan);
 }
@@ -132,7 +132,8 @@ fn ask_and_settle(
     now: Instant,
 ) {
     for _ in 0..4 {
-        let desired = desire(&world.config, &world.inventory, &kernel.snapshot, memory, now);
+        let (desired, next) = desire(&world.inputs(&kernel.snapshot, now), memory);
+        *memory = next;
         probes.look(&world.config, &desired, &kernel.snapshot, &Scope::All, now);
         let mut asked = Vec::new();
         while let Some(question) = probes.next(&kernel.snapshot, now) {

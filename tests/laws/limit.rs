@@ -8,9 +8,7 @@ use macvlan_shim::config::Config;
 use macvlan_shim::model::plan::Scope;
 use macvlan_shim::model::snapshot::{ChildKey, Netns, Snapshot};
 use macvlan_shim::model::{LinkIndex, NetnsId};
-use macvlan_shim::reconcile::Schedule;
-use macvlan_shim::reconcile::decide;
-use macvlan_shim::reconcile::desired::{Desired, Memory};
+use macvlan_shim::reconcile::{Desired, Memory, Schedule, decide};
 use proptest::prelude::*;
 
 use super::config;
@@ -64,8 +62,7 @@ proptest! {
                 changes.merge(memory.tenure.due(now));
                 changes.all |= told;
                 seen = world.kernel.snapshot.clone();
-                let (plan, scope) =
-                    decide(&mut desired, &world.config, &world.inventory, &seen, &mut memory, &changes, now);
+                let (plan, scope) = decide(&mut desired, &mut memory, &world.inputs(&seen, now), &changes);
                 prop_assert!(told || restarts || changes.all || scope != Scope::All);
                 let mut round = schedule.begin(&plan, &scope, now);
                 for step in plan.iter().filter(|step| schedule.is_due(&mut round, step, now)).cloned().collect::<Vec<_>>() {

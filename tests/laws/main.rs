@@ -25,9 +25,9 @@ use macvlan_shim::model::plan::{Scope, When};
 use macvlan_shim::model::snapshot::{Child, ChildKey, Filter, GuestAddress, NeighbourState, Netns, Snapshot};
 use macvlan_shim::model::{Family, LinkIndex, LinkRef, Mac, NetnsId, Op, Plan, Step};
 use macvlan_shim::reconcile::admit::Verdict;
-use macvlan_shim::reconcile::desired::Memory;
+use macvlan_shim::reconcile::facts::Trust;
 use macvlan_shim::reconcile::schedule::{BLINK, BREATH, Error, Round};
-use macvlan_shim::reconcile::{Decision, Desired, Schedule, amend, decide, desire, diff, diff_at};
+use macvlan_shim::reconcile::{Decision, Desired, Memory, Schedule, decide, desire, diff};
 use proptest::prelude::*;
 
 use in_memory_kernel::InMemoryKernel;
@@ -47,8 +47,7 @@ fn pause() -> impl Strategy<Value = Duration> {
 
 /// Decides and plans, as a process does that has just started.
 fn plan(world: &World, kernel: &InMemoryKernel) -> (Desired, Plan) {
-    let desired =
-        desire(&world.config, &world.inventory, &kernel.snapshot, &mut Memory::default(), Instant::now());
+    let (desired, _) = desire(&world.inputs(&kernel.snapshot, Instant::now()), &Memory::default());
     let plan = diff(&desired, &kernel.snapshot);
     (desired, plan)
 }
@@ -59,7 +58,8 @@ fn plan_again(world: &World, kernel: &InMemoryKernel, memory: &mut Memory) -> Pl
 }
 
 fn plan_at(world: &World, kernel: &InMemoryKernel, memory: &mut Memory, now: Instant) -> Plan {
-    let desired = desire(&world.config, &world.inventory, &kernel.snapshot, memory, now);
+    let (desired, next) = desire(&world.inputs(&kernel.snapshot, now), memory);
+    *memory = next;
     diff(&desired, &kernel.snapshot)
 }
 
@@ -136,7 +136,7 @@ proptest! {
             let unsafe_now: Vec<_> = unsafe_hosts(&kernel.snapshot).difference(&unsafe_before).copied().collect();
             prop_assert!(unsafe_now.is_empty(), "after {}: {unsafe_now:?} in\n{}", step.op, shown(&whole));
             if let Op::SetUp { shim } = &step.op {
-                let desired = desire(&world.config, &world.inventory, &world.kernel.snapshot, &mut Memory::default(), Instant::now());
+                let (desired, _) = desire(&world.inputs(&world.kernel.snapshot, Instant::now()), &Memory::default());
                 let wanted = desired.shims.values().find(|one| one.shim == *shim).unwrap();
                 let link = kernel.snapshot.link_named(&shim.name).unwrap();
                 prop_assert!(!link.multicast && link.arp);
@@ -166,10 +166,10 @@ proptest! {
             let (_, first) = plan(&world, &kernel);
             apply(&mut kernel, &first);
         }
-        let (mut inventory, mut now) = (world.inventory.clone(), Instant::now());
+        let (mut world, mut now) = (world, Instant::now());
         let unasked = unasked.map(|net| (net.addr(), "no buffer space".to_owned())).into_iter().collect();
-        let mut memory = Memory { unasked, ..Memory::default() };
-        let mut desired = desire(&world.config, &inventory, &kernel.snapshot, &mut memory, now);
+        let memory = Memory { trust: Trust { unasked, ..Trust::default() }, ..Memory::default() };
+        let (mut desired, mut memory) = desire(&world.inputs(&kernel.snapshot, now), &memory);
         let mut before = diff(&desired, &kernel.snapshot);
         for (event, pause, obeyed) in &events {
             let old = kernel.snapshot.clone();
@@ -178,22 +178,21 @@ proptest! {
                 before.iter().for_each(|step| drop(kernel.apply(&step.op)));
             }
             now += *pause;
-            event.happen(&mut kernel, &mut inventory);
+            event.happen(&mut kernel, &mut world.inventory);
             let mut changes = kernel.changes_since(&old);
             changes.merge(memory.tenure.due(now));
-            let mut tenure = memory.tenure.clone();
-            let amended = amend(&mut desired, &world.config, &kernel.snapshot, &mut tenure, &changes, now);
-            let full = desire(&world.config, &inventory, &kernel.snapshot, &mut memory, now);
-            prop_assert!(memory.tenure.due(now).is_empty(), "it is due for ever");
+            let inputs = world.inputs(&kernel.snapshot, now);
+            let (full, remembered) = desire(&inputs, &memory);
+            prop_assert!(remembered.tenure.due(now).is_empty(), "it is due for ever");
             let whole = diff(&full, &kernel.snapshot);
-            let Some(addresses) = amended else {
-                (desired, before) = (full, whole);
+            let (part, scope) = decide(&mut desired, &mut memory, &inputs, &changes);
+            prop_assert!(memory.tenure.due(now).is_empty(), "it is due for ever");
+            prop_assert_eq!(&desired, &full, "{:?}", changes);
+            let Scope::Addresses(addresses) = scope else {
+                before = whole;
                 continue;
             };
-            prop_assert!(tenure.due(now).is_empty(), "it is due for ever");
-            prop_assert_eq!(&desired, &full, "{:?}", changes);
             let about = |step: &&Step| step.op.address().is_some_and(|address| addresses.contains(&address));
-            let part = diff_at(&desired, &kernel.snapshot, &addresses);
             prop_assert_eq!(sorted(part.iter()), sorted(whole.iter().filter(about)), "{:?}", changes);
             // All else is planned as it was.
             let others = |plan: &Plan| sorted(plan.iter().filter(|step| !about(step)));
@@ -201,7 +200,6 @@ proptest! {
                 prop_assert_eq!(others(&before), others(&whole), "{:?}", changes);
             }
             // What the incremental way remembers serves as well.
-            memory.tenure = tenure;
             before = whole;
         }
     }
@@ -284,7 +282,7 @@ proptest! {
         let mut admitted: BTreeMap<IpAddr, u32> = BTreeMap::new();
         for decision in desired.decisions.values() {
             let Decision::Served { child, .. } = decision else { continue };
-            let its = desired.verdicts(child).filter(|(_, verdict)| verdict.source().is_some());
+            let its = desired.held.verdicts(child).filter(|(_, verdict)| verdict.source().is_some());
             let its: Vec<IpAddr> = its.map(|(ip, _)| ip).collect();
             prop_assert!(its.len() <= world.config.policy.max_addresses);
             its.into_iter().for_each(|ip| *admitted.entry(ip).or_default() += 1);
@@ -300,7 +298,7 @@ proptest! {
         for decision in desired.decisions.values() {
             let Decision::Served { child, parent, mac } = decision else { continue };
             let Some(shim) = desired.shims.get(parent).filter(|shim| shim.obstacle.is_none()) else { continue };
-            for (ip, verdict) in desired.verdicts(child) {
+            for (ip, verdict) in desired.held.verdicts(child) {
                 let Some(source) = verdict.source() else { continue };
                 let link = kernel.snapshot.link_named(&shim.shim.name).unwrap();
                 let table = shim.tables[Family::of(ip)];
@@ -310,9 +308,9 @@ proptest! {
                     && key.table == table && route.ours && route.source == Some(source)));
                 // Its own, or that of a child beside it.
                 let at = kernel.snapshot.neighbours[&(ip, link.index)].mac;
-                prop_assert_eq!(at, Some(desired.holders[&ip].mac));
+                prop_assert_eq!(at, Some(desired.held.holders[&ip].mac));
                 let beside = at != Some(*mac);
-                prop_assert!(!beside || desired.holders[&ip].child != *child);
+                prop_assert!(!beside || desired.held.holders[&ip].child != *child);
                 let rules = kernel.snapshot.rules.iter().filter(|rule| rule.family == Family::of(ip));
                 prop_assert!(table == 254 || rules.clone().any(|rule| rule.ours));
             }
@@ -386,7 +384,7 @@ proptest! {
             run.now += Duration::from_secs(5);
             run.settle(&|_| false);
         }
-        let left = desire(&run.world.config, &run.world.inventory, &run.kernel.snapshot, &mut run.memory, run.now);
+        let (left, _) = desire(&run.world.inputs(&run.kernel.snapshot, run.now), &run.memory);
         let left = diff(&left, &run.kernel.snapshot);
         prop_assert!(left.is_empty(), "{}", shown(&left));
         prop_assert_eq!(run.schedule.failures().count(), 0);
@@ -444,16 +442,8 @@ impl Run {
                 return;
             }
             self.seen = self.kernel.snapshot.clone();
-            let World { config, inventory, .. } = &self.world;
-            let (plan, scope) = decide(
-                &mut self.desired,
-                config,
-                inventory,
-                &self.seen,
-                &mut self.memory,
-                &changes,
-                self.now,
-            );
+            let inputs = self.world.inputs(&self.seen, self.now);
+            let (plan, scope) = decide(&mut self.desired, &mut self.memory, &inputs, &changes);
             walks += &format!("walk:\n{}", shown(&plan));
             if !self.walk(&plan, &scope, fails) {
                 return;
@@ -585,7 +575,7 @@ fn a_guest_that_flips_through_addresses_does_not_fill_what_is_remembered_of_hold
         let mut changes = world.kernel.changes_since(&seen);
         changes.merge(memory.tenure.due(now));
         seen = world.kernel.snapshot.clone();
-        decide(&mut desired, &world.config, &world.inventory, &seen, &mut memory, &changes, now);
+        decide(&mut desired, &mut memory, &world.inputs(&seen, now), &changes);
     }
     assert!(memory.tenure.remembered() < 1_100, "{} addresses remembered", memory.tenure.remembered());
 }
@@ -702,15 +692,15 @@ fn sorted<'a>(steps: impl Iterator<Item = &'a Step>) -> Vec<String> {
 
 /// What is to be done after these events, and about what it is.
 fn after(world: &World, events: &[Event]) -> (Plan, Scope) {
-    let (mut kernel, mut memory, now) = (world.kernel.clone(), Memory::default(), Instant::now());
-    let first = desire(&world.config, &world.inventory, &kernel.snapshot, &mut memory, now);
+    let (mut kernel, now) = (world.kernel.clone(), Instant::now());
+    let (first, memory) = desire(&world.inputs(&kernel.snapshot, now), &Memory::default());
     let plan = diff(&first, &kernel.snapshot);
     apply(&mut kernel, &plan);
-    let mut desired = desire(&world.config, &world.inventory, &kernel.snapshot, &mut memory, now);
-    let (old, mut inventory) = (kernel.snapshot.clone(), world.inventory.clone());
-    events.iter().for_each(|event| event.happen(&mut kernel, &mut inventory));
+    let (mut desired, mut memory) = desire(&world.inputs(&kernel.snapshot, now), &memory);
+    let (old, mut world) = (kernel.snapshot.clone(), world.clone());
+    events.iter().for_each(|event| event.happen(&mut kernel, &mut world.inventory));
     let changes = kernel.changes_since(&old);
-    decide(&mut desired, &world.config, &inventory, &kernel.snapshot, &mut memory, &changes, now)
+    decide(&mut desired, &mut memory, &world.inputs(&kernel.snapshot, now), &changes)
 }
 
 /// A law over worlds in which nothing happens says nothing.
@@ -722,8 +712,8 @@ fn the_worlds_are_crowded() {
         let world = proptest::strategy::ValueTree::current(&world().new_tree(&mut runner).unwrap());
         let (desired, plan) = plan(&world, &world.kernel);
         let mut see = |what: &'static str, really: bool| *seen.entry(what).or_default() += u32::from(really);
-        see("a guest is routed", !desired.holders.is_empty());
-        see("a guest is unclaimed", desired.holders.values().any(|holder| holder.nic.is_none()));
+        see("a guest is routed", !desired.held.holders.is_empty());
+        see("a guest is unclaimed", desired.held.holders.values().any(|holder| holder.nic.is_none()));
         see("an obstacle", desired.shims.values().any(|shim| shim.obstacle.is_some()));
         see("our own table", !desired.rules.is_empty());
         see("something waits", plan.iter().any(|step| step.when == When::AfterBreath));
@@ -738,20 +728,19 @@ fn the_worlds_are_crowded() {
         see("a guest in doubt", !desired.doubts.is_empty());
         see(
             "a child beside a NIC",
-            desired
-                .holders
-                .values()
-                .any(|holder| holder.nic.is_some() && desired.claimants.main(holder.child) != holder.child),
+            desired.held.holders.values().any(|holder| {
+                holder.nic.is_some() && desired.held.claimants.nic_child(holder.child) != holder.child
+            }),
         );
         see(
             "one that is reached at the NIC's MAC",
-            desired.holders.values().any(|holder| {
+            desired.held.holders.values().any(|holder| {
                 holder.nic.is_some() && world.kernel.snapshot.children[&holder.child].mac != holder.mac
             }),
         );
         see(
             "an orphan that is reached at another's MAC",
-            desired.holders.values().any(|holder| {
+            desired.held.holders.values().any(|holder| {
                 holder.nic.is_none() && world.kernel.snapshot.children[&holder.child].mac != holder.mac
             }),
         );
@@ -760,7 +749,9 @@ fn the_worlds_are_crowded() {
             "a replaced route",
             plan.iter().any(|step| matches!(step.op, Op::SetRoute { replace: true, .. })),
         );
-        for (_, verdict) in desired.claimants.served.keys().flat_map(|child| desired.verdicts(child)) {
+        for (_, verdict) in
+            desired.held.claimants.served.keys().flat_map(|child| desired.held.verdicts(child))
+        {
             if let Verdict::Refused(refusal) = &*verdict {
                 see(refusal.reason.code(), true);
             }

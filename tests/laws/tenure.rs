@@ -11,7 +11,7 @@ use macvlan_shim::model::inventory::{
 };
 use macvlan_shim::model::snapshot::{ChildKey, Netns};
 use macvlan_shim::model::{LinkIndex, Mac, NetnsId};
-use macvlan_shim::reconcile::tenure::{MOMENT, RETURN, WAIT};
+use macvlan_shim::reconcile::hold::tenure::{MOMENT, RETURN, WAIT};
 use proptest::prelude::*;
 
 use super::worlds::{Event, World, plain_host};

@@ -18,8 +18,7 @@ use macvlan_shim::model::snapshot::{
     NeighbourState, Netns, Route, RouteKey, RouteKind, Rule, Setting, ShimFilter, Snapshot, Sources, is_host,
 };
 use macvlan_shim::model::{Family, LinkIndex, LinkRef, Mac, NetnsId, Op};
-use macvlan_shim::reconcile::desired::Memory;
-use macvlan_shim::reconcile::{desire, diff};
+use macvlan_shim::reconcile::{Inputs, Memory, desire, diff};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -111,15 +110,14 @@ fn sibling() -> impl Strategy<Value = Event> {
 }
 
 impl World {
+    /// What a decision is made from where the kernel shows this.
+    pub(crate) fn inputs<'a>(&'a self, snapshot: &'a Snapshot, now: Instant) -> Inputs<'a> {
+        Inputs { config: &self.config, inventory: &self.inventory, snapshot, now }
+    }
+
     /// An earlier process did its work.
     fn serve(&mut self) {
-        let desired = desire(
-            &self.config,
-            &self.inventory,
-            &self.kernel.snapshot,
-            &mut Memory::default(),
-            Instant::now(),
-        );
+        let (desired, _) = desire(&self.inputs(&self.kernel.snapshot, Instant::now()), &Memory::default());
         for step in diff(&desired, &self.kernel.snapshot) {
             let _ = self.kernel.apply(&step.op);
         }

@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use macvlan_shim::model::Op;
 use macvlan_shim::model::plan::{Scope, When};
 use macvlan_shim::reconcile::schedule::{Error, Round};
-use macvlan_shim::reconcile::{amend, desire, diff};
+use macvlan_shim::reconcile::{self, Inputs, desire, diff};
 
 use world::World;
 
@@ -94,20 +94,20 @@ fn retell(told: &str) -> Result<String, String> {
     Ok(went)
 }
 
-/// Decides anew; where only the kernel has changed or a time is up, amending the last decision must come to the same.
+/// Decides again. Where only the kernel has changed or a time is up, amending the last decision must come to the same.
 fn decide(world: &mut World, amends: bool) {
-    let World { config, kernel, memory, now, .. } = world;
+    let World { config, inventory, kernel, memory, now, .. } = world;
     let mut changes = kernel.changes_since(&world.seen);
     if changes.all {
         world.schedule.host_changed();
     }
     changes.merge(memory.tenure.due(*now));
-    let mut amended = std::mem::take(&mut world.desired);
-    let mut tenure = memory.tenure.clone();
-    let is_amended =
-        amends && amend(&mut amended, config, &kernel.snapshot, &mut tenure, &changes, *now).is_some();
-    world.desired = desire(config, &world.inventory, &kernel.snapshot, memory, *now);
-    assert!(!is_amended || amended == world.desired, "amended: {amended:#?}\ndecided: {:#?}", world.desired);
+    changes.all |= !amends;
+    let inputs = Inputs { config, inventory, snapshot: &kernel.snapshot, now: *now };
+    let (mut amended, mut remembered) = (std::mem::take(&mut world.desired), memory.clone());
+    reconcile::decide(&mut amended, &mut remembered, &inputs, &changes);
+    (world.desired, *memory) = desire(&inputs, memory);
+    assert!(amended == world.desired, "amended: {amended:#?}\ndecided: {:#?}", world.desired);
     world.seen = kernel.snapshot.clone();
 }
 
@@ -182,10 +182,10 @@ fn ask(world: &mut World) -> String {
             probes.asked(op, world.now, result);
         }
         let unasked = probes.unasked();
-        if unasked == world.memory.unasked {
+        if unasked == world.memory.trust.unasked {
             break;
         }
-        world.memory.unasked = unasked;
+        world.memory.trust.unasked = unasked;
         decide(world, false);
     }
     world.probes = Some(probes);

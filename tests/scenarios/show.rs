@@ -47,7 +47,7 @@ pub(crate) fn decisions(world: &World) -> String {
                 writeln!(text, "{key}: unseen: {why}{asked}")
             }
             Decision::Served { child, parent, mac } => {
-                let addresses: Vec<_> = world.desired.verdicts(child).collect();
+                let addresses: Vec<_> = world.desired.held.verdicts(child).collect();
                 let parent = links.get(parent).map_or("?", |link| link.name.as_str());
                 let empty = if addresses.is_empty() { ", no address" } else { "" };
                 writeln!(text, "{key}: {mac} on {parent}{empty}").unwrap();
@@ -65,7 +65,7 @@ pub(crate) fn decisions(world: &World) -> String {
         }
         .unwrap();
     }
-    for (address, holder) in world.desired.holders.iter().filter(|(_, holder)| holder.nic.is_none()) {
+    for (address, holder) in world.desired.held.holders.iter().filter(|(_, holder)| holder.nic.is_none()) {
         let parent = links.get(&holder.parent).map_or("?", |link| link.name.as_str());
         writeln!(text, "unclaimed: {address} at {} on {parent}", holder.mac).unwrap();
     }

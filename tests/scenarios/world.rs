@@ -52,8 +52,7 @@ use macvlan_shim::model::snapshot::{
     Neighbour, NeighbourState, Netns, Route, RouteKey, RouteKind, Rule, Setting, Snapshot, Sources, Sysctls,
 };
 use macvlan_shim::model::{Family, LinkIndex, Mac, NetnsId, Op};
-use macvlan_shim::reconcile::desired::Memory;
-use macvlan_shim::reconcile::{Desired, Probes, Schedule};
+use macvlan_shim::reconcile::{Desired, Memory, Probes, Schedule};
 
 use crate::in_memory_kernel::{InMemoryKernel, default_settings};
 

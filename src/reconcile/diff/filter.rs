@@ -4,7 +4,7 @@ use super::Steps;
 use crate::model::plan::When;
 use crate::model::snapshot::ShimFilter;
 use crate::model::{Op, Step};
-use crate::reconcile::desired::DesiredShim;
+use crate::reconcile::shims::DesiredShim;
 
 impl<'a> Steps<'a> {
     /// Before it goes up: then not one frame of its own gets out.

@@ -13,7 +13,9 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::desired::{Desired, Holder, DesiredShim};
+use super::desired::Desired;
+use super::hold::Holder;
+use super::shims::DesiredShim;
 use crate::model::inventory::Mode;
 use crate::model::names::{LINK_GROUP, metric, spare_name};
 use crate::model::plan::When;
@@ -27,7 +29,7 @@ use crate::model::{Family, LinkIndex, LinkRef, Mac, Op, Plan, Snapshot, Step};
 pub fn diff(desired: &Desired, snapshot: &Snapshot) -> Plan {
     let mut steps = Steps::new(desired, snapshot);
     let mut held: BTreeMap<LinkIndex, Vec<IpAddr>> = BTreeMap::new();
-    for (address, holder) in &desired.holders {
+    for (address, holder) in &desired.held.holders {
         held.entry(holder.parent).or_default().push(*address);
     }
     steps.make_room(desired.leftovers.surplus());
@@ -43,7 +45,7 @@ pub fn diff(desired: &Desired, snapshot: &Snapshot) -> Plan {
     }
     steps.add_rules();
     shims().for_each(|(_, shim)| steps.answers(shim));
-    desired.claims.addresses().for_each(|address| steps.probe(address));
+    desired.held.claims.addresses().for_each(|address| steps.probe(address));
     steps.delete_surplus();
     steps.plan
 }
@@ -222,7 +224,7 @@ impl<'a> Steps<'a> {
     /// may snatch it then, unless it is the one with the best right to it. One that it has and may not use yet takes
     /// longer to come back than one that is gone.
     fn until_holder_is_gone(&self, shim: &LinkRef, address: IpAddr, mac: Mac) -> When {
-        if !self.desired.seconds.contains(&address) {
+        if !self.desired.held.seconds.contains(&address) {
             return When::Now;
         }
         let ours = self.entries(address).filter(|(_, entry)| entry.ours);
@@ -290,7 +292,13 @@ impl<'a> Steps<'a> {
         }
     }
 
-    fn route(&mut self, to: &DesiredShim, destination: IpNet, source: Option<IpAddr>, why: impl FnOnce() -> String) {
+    fn route(
+        &mut self,
+        to: &DesiredShim,
+        destination: IpNet,
+        source: Option<IpAddr>,
+        why: impl FnOnce() -> String,
+    ) {
         let family = Family::of(destination);
         let table = to.tables[family];
         let shim = to.shim.clone();
@@ -329,17 +337,17 @@ impl<'a> Steps<'a> {
     /// Asks the LAN about an address that a guest claims, and that another machine was known to hold.
     fn probe(&mut self, address: IpAddr) {
         // Who holds it is not to lose it to a question that is put because of another's claim.
-        if self.desired.holders.contains_key(&address) {
+        if self.desired.held.holders.contains_key(&address) {
             return;
         }
         let takes_part = |child: &&ChildKey| self.desired.takes_part(self.snapshot, child, address);
-        for child in self.desired.claims.claimed_by(address).filter(takes_part) {
+        for child in self.desired.held.claims.claimed_by(address).filter(takes_part) {
             let Some(Child { parent, .. }) = self.snapshot.children.get(child) else { continue };
             let shim = self.desired.shims.get(parent).filter(|shim| shim.obstacle.is_none());
             let entry = self.snapshot.neighbours.get(&(address, *parent));
             let stale = entry.is_some_and(|entry| entry.state == NeighbourState::Stale);
             if let (Some(shim), true) = (shim, stale)
-                && self.desired.is_disputed(child, address)
+                && self.desired.held.is_disputed(child, address)
             {
                 let link = LinkRef::standing(&shim.parent, *parent);
                 let op = Op::Probe { link, address, disputed: true };

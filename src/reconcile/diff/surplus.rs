@@ -5,14 +5,14 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::Steps;
+use crate::model::address::is_link_local;
 use crate::model::names::{TABLE, TABLE_MAIN, metric};
 use crate::model::neighbours::{is_solicited_node, solicited_node};
 use crate::model::plan::When;
 use crate::model::snapshot::{Child, Link, NeighbourState, RouteKey, Rule, is_host};
 use crate::model::{Family, LinkIndex, Op, Step};
-use crate::reconcile::desired::DesiredShim;
-use crate::reconcile::facts::is_link_local;
-use crate::reconcile::tenure::Contest;
+use crate::reconcile::hold::tenure::Contest;
+use crate::reconcile::shims::DesiredShim;
 
 impl Steps<'_> {
     /// The routes of NICs that have too many go before others are added.
@@ -107,7 +107,7 @@ impl Steps<'_> {
 
     /// An address is desired on that shim.
     fn is_host_on(&self, shim: &DesiredShim, address: IpAddr) -> bool {
-        let holder = self.desired.holders.get(&address);
+        let holder = self.desired.held.holders.get(&address);
         holder
             .and_then(|holder| self.desired.shims.get(&holder.parent))
             .is_some_and(|its| its.shim == shim.shim)
@@ -125,7 +125,7 @@ impl Steps<'_> {
         }
         let its = || self.children_at(link, mac);
         let takes_part = |key| self.desired.takes_part(self.snapshot, key, address);
-        let refusal = |key| self.desired.refusal(key, address).filter(|_| takes_part(key));
+        let refusal = |key| self.desired.held.refusal(key, address).filter(|_| takes_part(key));
         if let Some(reason) = its().find_map(|(key, _)| refusal(key)) {
             let when = if reason.is_urgent() { When::Now } else { When::AfterBreath };
             return (when, format!("{address} is refused: {reason}"));
@@ -181,10 +181,10 @@ impl Steps<'_> {
     fn is_remembered_by(&self, link: LinkIndex, address: IpAddr) -> bool {
         let parent = self.snapshot.links.get(&link).and_then(Link::shim_parent);
         let mac = self.snapshot.neighbours.get(&(address, link)).and_then(|entry| entry.mac);
-        let is_lasts = match self.desired.contests.get(&address) {
+        let is_lasts = match self.desired.held.contests.get(&address) {
             Some(Contest::Waits { had }) => {
                 let is_its = |key| {
-                    self.desired.claimants.served.get(key).map(|served| &served.nic) == had.nic.as_ref()
+                    self.desired.held.claimants.served.get(key).map(|served| &served.nic) == had.nic.as_ref()
                 };
                 let mut its = self.children_at(link, had.mac).filter(|(key, _)| is_its(key));
                 let mut still_has = || its.any(|(_, child)| has(child, address));
@@ -240,7 +240,7 @@ impl Steps<'_> {
 
     /// A child of that link that takes part claims an address.
     fn is_claimed_on(&self, link: LinkIndex, address: IpAddr) -> bool {
-        self.desired.claims.claimed_by(address).any(|key| {
+        self.desired.held.claims.claimed_by(address).any(|key| {
             let child = self.snapshot.children.get(key);
             let here = child.is_some_and(|child| child.parent == link);
             here && self.desired.takes_part(self.snapshot, key, address)

@@ -11,8 +11,7 @@ use macvlan_shim::config::Config;
 use macvlan_shim::kernel;
 use macvlan_shim::model::NetnsId;
 use macvlan_shim::model::inventory::{Inventory, Server, ServerId, ServerKind, ServerState};
-use macvlan_shim::reconcile::desired::Memory;
-use macvlan_shim::reconcile::{desire, diff};
+use macvlan_shim::reconcile::{Inputs, Memory, desire, diff};
 use macvlan_shim::servers::fuzzing;
 
 /// One reader.
@@ -54,7 +53,9 @@ fn netlink(mut rest: &[u8]) {
         rest = &more[length..];
     }
     let (snapshot, _) = kernel::fuzzing::snapshot_of(datagrams);
-    let desired = desire(&Config::default(), &served(), &snapshot, &mut Memory::default(), Instant::now());
+    let (config, inventory) = (Config::default(), served());
+    let inputs = Inputs { config: &config, inventory: &inventory, snapshot: &snapshot, now: Instant::now() };
+    let (desired, _) = desire(&inputs, &Memory::default());
     diff(&desired, &snapshot);
 }
 

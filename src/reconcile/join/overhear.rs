@@ -7,15 +7,19 @@
 
 use std::collections::BTreeMap;
 
-use super::facts::Facts;
-use super::join::Joins;
+use super::joins::Joins;
 use crate::model::inventory::{Guest, Inventory, Mode, ServerKind};
 use crate::model::snapshot::{Child, ChildKey, Netns};
 use crate::model::status::Problem;
 use crate::model::{GuestKey, Mac, NicKey};
+use crate::reconcile::facts::Facts;
 
 /// One problem for each namespace of a guest in which there are such links. In the host's own they are its root's wish.
-pub(super) fn problems(facts: &Facts<'_>, inventory: &Inventory, joins: &Joins) -> Vec<Problem> {
+pub(in crate::reconcile) fn problems(
+    facts: &Facts<'_>,
+    inventory: &Inventory,
+    joins: &Joins,
+) -> Vec<Problem> {
     let mut listeners: BTreeMap<Netns, Vec<(&ChildKey, &Child)>> = BTreeMap::new();
     for (key, child) in &facts.snapshot.children {
         if child.mode == Mode::Source && key.netns != Netns::Host {

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::desired::DesiredShim;
+use super::shim::DesiredShim;
 use crate::model::LinkIndex;
 use crate::model::snapshot::{Filter, ForeignChain};
 use crate::model::status::Problem;
 
 /// The problems of these shims.
-pub(super) fn problems(filter: &Filter, shims: &BTreeMap<LinkIndex, DesiredShim>) -> Vec<Problem> {
+pub(in crate::reconcile) fn problems(
+    filter: &Filter,
+    shims: &BTreeMap<LinkIndex, DesiredShim>,
+) -> Vec<Problem> {
     let lacks = filter.lacks.as_ref().filter(|_| !shims.is_empty());
     let lacks = lacks.map(|lacks| without_filter(lacks, filter.usable));
     let foreign = filter.foreign.iter().flat_map(|chain| foreign_chain(chain, shims));

@@ -6,11 +6,11 @@ use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net};
 
-use super::desired::DesiredShim;
-use super::facts::Facts;
+use super::shim::DesiredShim;
 use crate::model::Family;
 use crate::model::snapshot::{Link, Setting, Sysctls};
 use crate::model::status::Problem;
+use crate::reconcile::facts::Facts;
 
 /// How often the kernel asks the LAN for a MAC, if it may: its own default.
 const SOLICITATIONS: i64 = 3;

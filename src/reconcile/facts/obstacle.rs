@@ -1,14 +1,9 @@
-//! What a shim should be: its name, its MAC.
+//! Why no shim can stand on a parent.
 
-use std::collections::BTreeSet;
-
-use sha2::{Digest, Sha256};
-
-use super::facts::Facts;
-use crate::model::Mac;
+use super::Facts;
 use crate::model::inventory::Mode;
-use crate::model::names::{shim_name, spare_name};
-use crate::model::snapshot::{Link, LinkKind};
+use crate::model::names::shim_name;
+use crate::model::snapshot::{Child, Link, LinkKind};
 
 /// Why no shim can stand on a parent: a stable code, a sentence, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +17,7 @@ pub struct Obstacle {
 }
 
 /// The obstacle to a shim on a parent, if there is one that can be seen beforehand.
-pub(super) fn obstacle(facts: &Facts<'_>, parent: &Link) -> Option<Obstacle> {
+pub(in crate::reconcile) fn obstacle(facts: &Facts<'_>, parent: &Link) -> Option<Obstacle> {
     let name = &parent.name;
     let links = &facts.snapshot.links;
     if facts.shim(parent.index).is_some() {
@@ -56,8 +51,7 @@ pub(super) fn obstacle(facts: &Facts<'_>, parent: &Link) -> Option<Obstacle> {
             hint: "use an Ethernet interface, bond, bridge or VLAN as parent".to_owned(),
         });
     }
-    let passthru =
-        |child: &&crate::model::snapshot::Child| child.parent == parent.index && child.mode == Mode::Passthru;
+    let passthru = |child: &&Child| child.parent == parent.index && child.mode == Mode::Passthru;
     if let Some(child) = facts.snapshot.children.values().find(passthru) {
         return Some(Obstacle {
             code: "parent-passthru",
@@ -68,18 +62,8 @@ pub(super) fn obstacle(facts: &Facts<'_>, parent: &Link) -> Option<Obstacle> {
     name_taken(facts, name)
 }
 
-/// The name of the shim on a parent. One that stands goes by its spare name where a link that is not ours has the
-/// right one.
-pub(super) fn name(facts: &Facts<'_>, parent: &Link) -> String {
-    let right = shim_name(&parent.name);
-    match facts.shim(parent.index) {
-        Some(standing) if foreign(facts, &right).is_some() => spare_name(standing.index),
-        _ => right,
-    }
-}
-
 /// A link of that name that is not ours. Ours makes way: it is renamed, or nobody needs it.
-fn foreign<'a>(facts: &Facts<'a>, name: &str) -> Option<&'a Link> {
+pub(in crate::reconcile) fn foreign<'a>(facts: &Facts<'a>, name: &str) -> Option<&'a Link> {
     facts.snapshot.link_named(name).filter(|link| link.shim_parent().is_none())
 }
 
@@ -97,32 +81,4 @@ fn name_taken(facts: &Facts<'_>, parent: &str) -> Option<Obstacle> {
             "if nothing needs it: ip link delete {wanted}; else rename it: ip link set {wanted} name …"
         ),
     })
-}
-
-/// The MAC of a new shim: locally administered, the same after every reboot, and free on this host.
-pub(super) fn mac(facts: &Facts<'_>, parent: &Link, refused: &BTreeSet<Mac>) -> Mac {
-    let links = facts.snapshot.links.values().filter_map(|link| link.mac);
-    let children = facts.snapshot.children.values().map(|child| child.mac);
-    let taken: BTreeSet<Mac> = links.chain(children).chain(refused.iter().copied()).collect();
-    let mut counter: u32 = 0;
-    loop {
-        let mac = hashed_mac(&facts.snapshot.host.machine_id, parent, counter);
-        if !taken.contains(&mac) {
-            return mac;
-        }
-        counter += 1;
-    }
-}
-
-fn hashed_mac(machine_id: &str, parent: &Link, counter: u32) -> Mac {
-    let mut hash = Sha256::new();
-    hash.update(machine_id.as_bytes());
-    hash.update([0]);
-    hash.update(parent.name.as_bytes());
-    hash.update([0]);
-    hash.update(parent.mac.unwrap_or(Mac([0; 6])).0);
-    hash.update(counter.to_be_bytes());
-    let digest = hash.finalize();
-    // Locally administered, unicast.
-    Mac([(digest[0] & 0xfc) | 0x02, digest[1], digest[2], digest[3], digest[4], digest[5]])
 }

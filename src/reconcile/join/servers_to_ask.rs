@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::join::Joins;
+use super::joins::Joins;
 use crate::model::inventory::{GuestKind, Server, ServerState};
 use crate::model::snapshot::{Child, ChildKey, Netns, Snapshot};
 use crate::model::{Inventory, ServerId};

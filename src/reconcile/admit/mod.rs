@@ -2,133 +2,23 @@
 //! whoever claims an address must not thereby get the host's traffic for somebody else.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::facts::Facts;
-use super::routing::{self, Leads};
+mod route_taken;
+mod verdict;
+
+pub(super) use self::route_taken::route_in_the_way;
+pub use self::verdict::{Reason, Refusal, Verdict};
 use crate::config::Probe;
+use crate::model::address::is_global_unicast;
 use crate::model::routing::RouteKind;
 use crate::model::snapshot::{GuestAddress, Link, Neighbour, NeighbourState};
 use crate::model::status::Problem;
 use crate::model::{Family, LinkIndex, Mac};
-
-/// Why an address is refused. The codes are part of the contract.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "each is described by the sentence that `admit` makes of it")]
-pub enum Reason {
-    NotGlobal,
-    Ipv6Off,
-    Tentative,
-    Duplicate,
-    Denied,
-    HostAddress,
-    ClusterMember,
-    NextHop,
-    OffLink,
-    RoutedElsewhere,
-    RoutedAway,
-    NetworkAddress,
-    BroadcastAddress,
-    HeldOnLan,
-    Asking,
-    NoSource,
-    MasterMac,
-    LinkDown,
-    Limit,
-    Held,
-    RouteTaken,
-}
-
-impl Reason {
-    /// The stable code.
-    pub fn code(self) -> &'static str {
-        match self {
-            Reason::NotGlobal => "not-global",
-            Reason::Ipv6Off => "ipv6-off",
-            Reason::Tentative => "tentative",
-            Reason::Duplicate => "duplicate",
-            Reason::Denied => "denied",
-            Reason::HostAddress => "host-address",
-            Reason::ClusterMember => "cluster-member",
-            Reason::NextHop => "next-hop",
-            Reason::OffLink => "off-link",
-            // They differ in how fast a standing route must go.
-            Reason::RoutedElsewhere | Reason::RoutedAway => "routed-elsewhere",
-            Reason::NetworkAddress => "network-address",
-            Reason::BroadcastAddress => "broadcast-address",
-            Reason::HeldOnLan => "held-on-lan",
-            Reason::Asking => "asking",
-            Reason::NoSource => "no-source",
-            Reason::MasterMac => "master-mac",
-            Reason::LinkDown => "link-down",
-            Reason::Limit => "limit",
-            Reason::Held => "held",
-            Reason::RouteTaken => "route-taken",
-        }
-    }
-
-    /// True where a standing route must go at once. The others may be over in a moment: a renewal of the
-    /// host's own lease, duplicate address detection.
-    pub fn is_urgent(self) -> bool {
-        !matches!(
-            self,
-            Reason::OffLink
-                | Reason::RoutedAway
-                | Reason::NoSource
-                | Reason::Tentative
-                | Reason::MasterMac
-                | Reason::LinkDown
-                | Reason::RouteTaken
-        )
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.code())
-    }
-}
-
-/// A refusal, with its reason and a sentence.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// The stable reason.
-    pub reason: Reason,
-    /// What is wrong and what to do, for people.
-    pub message: String,
-    /// What to do, where this is a problem of the host rather than of the guest.
-    pub hint: Option<String>,
-}
-
-/// The verdict on one address of one NIC.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It is routed, from this address of the host.
-    Admitted {
-        /// The preferred source.
-        source: IpAddr,
-    },
-    /// It is not routed.
-    Refused(Refusal),
-}
-
-impl Verdict {
-    /// The preferred source, if it is admitted.
-    pub fn source(&self) -> Option<IpAddr> {
-        match self {
-            Verdict::Admitted { source } => Some(*source),
-            Verdict::Refused(_) => None,
-        }
-    }
-
-    /// A refusal.
-    pub fn refused(reason: Reason, message: impl Into<String>) -> Verdict {
-        Verdict::Refused(Refusal { reason, message: message.into(), hint: None })
-    }
-}
+use crate::reconcile::facts::Facts;
+use crate::reconcile::facts::routing::{self, Leads};
 
 /// Who claims an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,7 +40,7 @@ impl Claimant {
 }
 
 /// The verdict on one address by the rules that concern this NIC alone. What other NICs claim, and how
-/// many addresses this one has, [`super::desire()`] weighs afterwards.
+/// many addresses this one has, is weighed afterwards (`hold`).
 pub fn admit(
     facts: &Facts<'_>,
     parent: &Link,
@@ -208,7 +98,7 @@ pub fn admit(
     if let Some(verdict) = held_on_lan(facts, parent, claimant, ip) {
         return verdict;
     }
-    if let Some(why) = facts.host.unasked.get(&ip) {
+    if let Some(why) = facts.trust.unasked.get(&ip) {
         let message = format!("the LAN of {link} must be asked first who has {ip}, and cannot be: {why}");
         return refused(R::Asking, message);
     }
@@ -219,7 +109,7 @@ pub fn admit(
         };
         return refused(R::Asking, format!("asking the LAN of {link} first who has {ip}: {why}"));
     }
-    if let Some(problem) = facts.route_in_the_way(IpNet::from(ip)) {
+    if let Some(problem) = route_in_the_way(facts, IpNet::from(ip)) {
         return taken(problem);
     }
     match facts.source(parent, ip) {
@@ -257,7 +147,7 @@ fn led_elsewhere(facts: &Facts<'_>, parent: &Link, ip: IpAddr, allowed: Option<u
     }
     // A renewal takes the parent's own network away for a moment, and what is left may lead anywhere.
     let is_near = facts.networks(parent).any(|range| range.contains(&ip));
-    if let Some(problem) = facts.route_in_the_way(IpNet::from(ip)).filter(|_| is_near) {
+    if let Some(problem) = route_in_the_way(facts, IpNet::from(ip)).filter(|_| is_near) {
         return Some(taken(problem));
     }
     let reason = if is_near { Reason::RoutedElsewhere } else { Reason::RoutedAway };
@@ -349,20 +239,5 @@ fn reserved(range: &IpNet, ip: IpAddr) -> Option<Reason> {
             Some(Reason::NetworkAddress)
         }
         _ => None,
-    }
-}
-
-/// An address that one machine of the world, or of a site, may have for itself.
-pub fn is_global_unicast(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => {
-            let [first, ..] = ip.octets();
-            first != 0 && first < 240 && !ip.is_loopback() && !ip.is_multicast() && !ip.is_link_local()
-        }
-        IpAddr::V6(ip) => {
-            let low = ip.segments()[..6] == [0; 6]; // ::, ::1 and IPv4-compatible
-            let mapped = ip.to_ipv4_mapped().is_some();
-            !low && !mapped && !ip.is_multicast() && !ip.is_unicast_link_local()
-        }
     }
 }

@@ -10,10 +10,10 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::{IpNet, Ipv4Net};
 
-use super::desired::DesiredShim;
-use super::facts::Facts;
+use super::shim::DesiredShim;
 use crate::model::LinkIndex;
 use crate::model::snapshot::LinkKind;
+use crate::reconcile::facts::Facts;
 
 /// The addresses that guests may ask for, each as a range of one, and the configured ranges: what the strangers there
 /// announce shall be heard. No range lies within another.

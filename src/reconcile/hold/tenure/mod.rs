@@ -216,7 +216,7 @@ impl Tenure {
 
     /// Forgets rights that have ended, and of each party's the oldest that are too many. To be called after every
     /// decision; most of the time it does nothing.
-    pub(super) fn tidy(&mut self, now: Instant) {
+    pub(in crate::reconcile) fn tidy(&mut self, now: Instant) {
         if self.records.len() <= self.crowd.max(CROWD) {
             return;
         }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::facts::Facts;
+use super::Facts;
 use crate::model::names::TABLE_MAIN;
 use crate::model::routing::{Action, RouteKind, Rule, Way};
 use crate::model::snapshot::{Link, LinkKind};
@@ -15,7 +15,7 @@ use crate::model::{Family, LinkIndex};
 
 /// Where an address leads.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Leads<'a> {
+pub(in crate::reconcile) enum Leads<'a> {
     /// Onto the parent's link, without a gateway.
     OnLink,
     /// A route of this destination leads elsewhere, or nowhere; no way where a rule says so.
@@ -25,7 +25,7 @@ pub(super) enum Leads<'a> {
 }
 
 /// Looks an address up for a guest on `parent`.
-pub(super) fn look_up<'a>(facts: &Facts<'a>, parent: &Link, address: IpAddr) -> Leads<'a> {
+pub(in crate::reconcile) fn look_up<'a>(facts: &Facts<'a>, parent: &Link, address: IpAddr) -> Leads<'a> {
     let rules = &facts.snapshot.rules;
     let family = Family::of(address);
     let mut from = Rule::first(family, 0);
@@ -108,7 +108,7 @@ fn leads_to(facts: &Facts<'_>, link: LinkIndex, parent: &Link) -> bool {
 const NAMED: usize = 2;
 
 /// A route in a sentence: "the host's route 10.0.0.0/8 through 192.0.2.1 on eth0 leads there".
-pub(super) fn sentence(facts: &Facts<'_>, destination: IpNet, way: Option<&Way>) -> String {
+pub(in crate::reconcile) fn sentence(facts: &Facts<'_>, destination: IpNet, way: Option<&Way>) -> String {
     let Some(way) = way else { return format!("a rule of the host drops what is for {destination}") };
     if way.kind != RouteKind::Unicast {
         return format!("the host's {} route {destination} covers it", way.kind);

@@ -2,18 +2,23 @@
 //! its namespace and ifindex. Once joined, a child stays its NIC's whatever the guest does to its MAC. Where the MAC
 //! does not tell, as for a process that has just started, the namespace of the guest's first process does.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod homes;
+mod joins;
+pub(super) mod overhear;
+mod servers_to_ask;
+pub(super) mod siblings;
 
-use super::facts::Facts;
-use crate::model::inventory::{Guest, GuestKind, Inventory, Mode, Nic, NicParent, Power};
+use std::collections::BTreeSet;
+
+pub use self::homes::Homes;
+pub(super) use self::homes::homes;
+pub use self::joins::Joins;
+use self::joins::{RunningNic, running_nics};
+pub use self::servers_to_ask::servers_to_ask;
+use crate::model::inventory::{Guest, GuestKind, Inventory, Mode, Nic, NicParent};
 use crate::model::snapshot::{Child, ChildKey, Netns};
 use crate::model::{GuestKey, LinkIndex, NicKey};
-
-/// The children of NICs.
-pub type Joins = BTreeMap<NicKey, ChildKey>;
-
-/// The guests that namespaces are known to belong to.
-pub type Homes = BTreeMap<Netns, GuestKey>;
+use crate::reconcile::facts::Facts;
 
 /// Joins the NICs of all guests that run with the children that the kernel shows. `before` is the result
 /// of the last time: what is joined stays joined while both sides are there. `homes` says whose namespaces are known.
@@ -89,28 +94,6 @@ pub fn join(facts: &Facts<'_>, inventory: &Inventory, before: &Joins, homes: &Ho
     joins
 }
 
-/// The namespaces that are known to be guests' once their NICs are joined: those that were before, while the guest runs
-/// and something is left in the namespace, and those in which a NIC was found.
-pub fn homes(facts: &Facts<'_>, inventory: &Inventory, joins: &Joins, before: &Homes) -> Homes {
-    let running: BTreeSet<GuestKey> = running_nics(inventory).map(|running| running.key.guest).collect();
-    let children = &facts.snapshot.children;
-    let stays = |(netns, guest): &(&Netns, &GuestKey)| {
-        running.contains(*guest) && children.range(ChildKey::all_in(**netns)).next().is_some()
-    };
-    let stay = before.iter().filter(stays).map(|(netns, guest)| (*netns, guest.clone()));
-    let mut homes: Homes = stay.collect();
-    for (nic, child) in joins.iter().filter(|(_, child)| child.netns != Netns::Host) {
-        homes.entry(child.netns).or_insert_with(|| nic.guest.clone());
-    }
-    for RunningNic { key, guest, .. } in running_nics(inventory) {
-        let home = facts.snapshot.homes.get(&guest.home);
-        if let Some(netns) = home.filter(|netns| homes.contains_key(netns)) {
-            homes.insert(*netns, key.guest);
-        }
-    }
-    homes
-}
-
 /// The guests with a NIC that is joined with none, while a child on its parent is nobody's or has its MAC; or with one
 /// whose MAC several children have.
 pub fn doubts(facts: &Facts<'_>, inventory: &Inventory, joins: &Joins) -> BTreeSet<GuestKey> {
@@ -144,20 +127,6 @@ pub fn doubts(facts: &Facts<'_>, inventory: &Inventory, joins: &Joins) -> BTreeS
 fn may_be_of(guest: &Guest, key: ChildKey, child: &Child) -> bool {
     let vm = guest.kind == GuestKind::VirtualMachine;
     child.tap == vm && (key.netns == Netns::Host) == vm && child.mode != Mode::Source
-}
-
-/// A NIC of a guest that runs.
-struct RunningNic<'a> {
-    key: NicKey,
-    guest: &'a Guest,
-    nic: &'a Nic,
-}
-
-fn running_nics(inventory: &Inventory) -> impl Iterator<Item = RunningNic<'_>> {
-    inventory.guests().filter(|(_, guest)| guest.power == Power::Running).flat_map(|(key, guest)| {
-        let key = move |nic: &Nic| NicKey { guest: key.clone(), nic: nic.name.clone() };
-        guest.nics.iter().map(move |nic| RunningNic { key: key(nic), guest, nic })
-    })
 }
 
 /// The ifindex of the link that the configuration hangs a NIC on.

@@ -3,26 +3,27 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
-use super::admit::{Reason, Verdict};
-use super::claims::{Claimants, Claims};
-use super::desired::{Desired, Holder};
-use super::facts::Facts;
-use super::siblings::reached_at;
+use super::claimants::Claimants;
+use super::claims::Claims;
+use super::held::{Held, Holder};
 use super::tenure::{Claim, Judgement, Party, Tenure};
 use crate::model::snapshot::{ChildKey, Link};
 use crate::model::{LinkIndex, Mac, NicKey, Snapshot};
+use crate::reconcile::admit::{Reason, Verdict};
+use crate::reconcile::facts::Facts;
+use crate::reconcile::facts::siblings::reached_at;
 
 /// Decides who holds an address, and enters it. Where nothing is remembered it is the one that our neighbour entry names,
 /// there where it is now, else on another parent; and where there is none yet, the first in the order of keys.
 /// Returns the holder that it had.
-pub(super) fn settle(
+pub(in crate::reconcile) fn settle(
     facts: &Facts<'_>,
-    desired: &mut Desired,
+    held: &mut Held,
     tenure: &mut Tenure,
     address: IpAddr,
     now: Instant,
 ) -> Option<Holder> {
-    let Desired { claimants, claims, holders, contests, seconds, .. } = desired;
+    let Held { claimants, claims, holders, contests, seconds } = held;
     let ranked = ranked(facts, claimants, claims, address);
     let by_rank: Vec<Claim<'_>> = ranked.iter().map(|ranked| ranked.claim).collect();
     let Judgement { holder, second, contest } = tenure.judge(address, &by_rank, now);
@@ -84,7 +85,7 @@ fn ranked<'a>(
         let verdict = claims.verdict(key, address)?;
         let child = facts.snapshot.children.get(key)?;
         let parent = child.parent;
-        let stand = claimants.claim_of(facts.host, facts.snapshot, key, address);
+        let stand = claimants.claim_of(facts.snapshot, key, |parent, mac| facts.holds(parent, mac, address));
         let (mac, nic) = match stand {
             Some(stand) => stand,
             None if claimants.unclaimed.contains(key) => {

@@ -8,103 +8,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-use super::admit::{Claimant, Reason, Verdict, admit, is_answered};
-use super::facts::{Facts, HostFacts, UnclaimedAddress};
-use super::siblings::reached_at;
-use super::suspects::Suspect;
+use super::claimants::Claimants;
 use crate::model::snapshot::{Child, ChildKey};
-use crate::model::{LinkIndex, Mac, NicKey, Snapshot};
+use crate::reconcile::admit::{Reason, Verdict, admit, is_answered};
+use crate::reconcile::facts::Facts;
 
 /// The first of all addresses in their order, and the last.
 const FIRST: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 const LAST: IpAddr = IpAddr::V6(Ipv6Addr::from_bits(u128::MAX));
-
-/// Who takes part.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Claimants {
-    /// What is served: the children of NICs, and their siblings.
-    pub served: BTreeMap<ChildKey, ServedAs>,
-    /// The children that no server vouches for. They may keep what they hold, and claim nothing new.
-    pub unclaimed: BTreeSet<ChildKey>,
-    /// The MACs that the servers gave to the NICs that are served.
-    pub given: BTreeMap<NicKey, Mac>,
-    /// The parents on which no shim can stand, by ifindex: nobody can hold anything there.
-    pub blocked: BTreeSet<LinkIndex>,
-}
-
-/// Where a child that is served belongs.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ServedAs {
-    /// The NIC that its addresses count as.
-    pub nic: NicKey,
-    /// The child that is this NIC: itself, or the one that it is a sibling of.
-    pub nic_child: ChildKey,
-    /// The MAC at which it is reached.
-    pub mac: Mac,
-}
-
-impl Claimants {
-    /// The child that stands for this one and its siblings, itself where it has none.
-    pub fn nic_child(&self, child: ChildKey) -> ChildKey {
-        self.served.get(&child).map_or(child, |served| served.nic_child)
-    }
-
-    /// The children that this one stands for: those of one NIC.
-    pub fn with_siblings(&self, nic_child: ChildKey) -> impl Iterator<Item = ChildKey> {
-        let siblings = self
-            .served
-            .range(ChildKey::all_in(nic_child.netns))
-            .filter(move |(key, served)| served.nic_child == nic_child && **key != nic_child);
-        std::iter::once(nic_child).chain(siblings.map(|(key, _)| *key))
-    }
-
-    /// Who claims the addresses of a child. A MAC that a server gave to a NIC excuses that NIC and its siblings, nobody else. A virtual
-    /// router's MAC is whose it is just now; and what no server vouches for claims nothing new.
-    fn claimant(&self, facts: &Facts<'_>, key: ChildKey, child: &Child) -> Claimant {
-        let reached_at = reached_at(facts.snapshot, key, child);
-        let given = self.served.get(&key).and_then(|served| self.given.get(&served.nic));
-        let rightly =
-            |mac: &Mac| given == Some(mac) || mac.is_virtual_routers() || self.unclaimed.contains(&key);
-        let known_as = reached_at.iter().chain([&child.mac]).copied().filter(rightly).collect();
-        Claimant { known_as, reached_at, distrusted: facts.host.distrusted.contains(&Suspect::of(self, key)) }
-    }
-
-    /// If a child takes part as far as an address is concerned: the MAC at which it is reached, and its NIC. A server
-    /// vouches for it, or it holds the address.
-    pub fn claim_of(
-        &self,
-        host: &HostFacts,
-        snapshot: &Snapshot,
-        key: &ChildKey,
-        address: IpAddr,
-    ) -> Option<(Mac, Option<&NicKey>)> {
-        if let Some(served) = self.served.get(key) {
-            return Some((served.mac, Some(&served.nic)));
-        }
-        let child = snapshot.children.get(key).filter(|_| self.unclaimed.contains(key))?;
-        let mut macs = reached_at(snapshot, *key, child).into_iter();
-        macs.find(|mac| host.holds(snapshot, child.parent, *mac, address)).map(|mac| (mac, None))
-    }
-
-    /// Of these addresses those that still count: of an unclaimed child that has the address, or had it a breath ago.
-    pub(super) fn still_unclaimed(
-        &self,
-        host: &HostFacts,
-        snapshot: &Snapshot,
-        addresses: &BTreeSet<UnclaimedAddress>,
-    ) -> BTreeSet<UnclaimedAddress> {
-        let counts = |&&UnclaimedAddress { parent, mac, address }: &&UnclaimedAddress| {
-            let mut unclaimed = host.children_at(mac).filter(|key| self.unclaimed.contains(key));
-            unclaimed.any(|key| {
-                snapshot.children.get(key).is_some_and(|child| {
-                    let has = child.addresses.keys().any(|its| its.addr() == address);
-                    child.parent == parent && (has || host.is_named(snapshot, parent, mac, address))
-                })
-            })
-        };
-        addresses.iter().filter(counts).copied().collect()
-    }
-}
 
 /// The claims of all children.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -133,7 +44,7 @@ impl Claims {
     }
 
     /// The children that claim an address of a range.
-    pub(super) fn claimed_in(&self, range: IpNet) -> impl Iterator<Item = &ChildKey> {
+    pub(in crate::reconcile) fn claimed_in(&self, range: IpNet) -> impl Iterator<Item = &ChildKey> {
         let all = (range.network(), ChildKey::FIRST)..=(range.broadcast(), ChildKey::LAST);
         self.by_address.range(all).map(|(_, child)| child)
     }
@@ -149,7 +60,7 @@ impl Claims {
 
     /// Weighs the claims of a child and its siblings as they are now. Returns the addresses on which a verdict is another
     /// than before.
-    pub(super) fn weigh(
+    pub(in crate::reconcile) fn weigh(
         &mut self,
         facts: &Facts<'_>,
         claimants: &Claimants,
@@ -179,7 +90,12 @@ impl Claims {
     }
 
     /// An address of a child or its siblings is another machine's, which answers for it.
-    pub(super) fn is_caught(&self, facts: &Facts<'_>, claimants: &Claimants, nic_child: ChildKey) -> bool {
+    pub(in crate::reconcile) fn is_caught(
+        &self,
+        facts: &Facts<'_>,
+        claimants: &Claimants,
+        nic_child: ChildKey,
+    ) -> bool {
         claimants.with_siblings(nic_child).any(|key| {
             let Some(child) = facts.snapshot.children.get(&key) else { return false };
             self.of(&key).any(|(address, verdict)| {

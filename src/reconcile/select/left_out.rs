@@ -4,7 +4,7 @@ use crate::config::Select;
 use crate::model::inventory::{Guest, OptOut};
 
 /// `None` if the guest takes part, else the stable code and the sentence why it does not.
-pub(super) fn left_out(select: &Select, guest: &Guest) -> Option<(&'static str, String)> {
+pub(in crate::reconcile) fn left_out(select: &Select, guest: &Guest) -> Option<(&'static str, String)> {
     if guest.opt == OptOut::Out {
         return Some(("opted-out", "user.macvlan-shim.enabled is false for this guest".to_owned()));
     }

@@ -35,10 +35,10 @@ pub struct Probes {
     subjects: BTreeMap<IpAddr, Subject>,
     /// The same, by their turn.
     agenda: BTreeMap<Turn, BTreeSet<(Instant, IpAddr)>>,
-    /// Those that could not be asked for at the last try, and why. In [`Memory::unasked`] are those of them that were never
+    /// Those that could not be asked for at the last try, and why. In [`Trust::unasked`] are those of them that were never
     /// asked for with success.
     ///
-    /// [`Memory::unasked`]: super::desired::Memory::unasked
+    /// [`Trust::unasked`]: super::facts::Trust::unasked
     failed: BTreeMap<IpAddr, (Op, Error)>,
     /// When the last ones were asked for, [`AT_ONCE`] at most.
     lately: VecDeque<Instant>,
@@ -101,8 +101,8 @@ impl Probes {
         let addresses: Vec<IpAddr> = match scope {
             Scope::Addresses(addresses) => addresses.iter().copied().collect(),
             Scope::All => {
-                let gone = self.subjects.keys().filter(|address| !desired.holders.contains_key(address));
-                gone.copied().chain(desired.claims.addresses()).collect()
+                let gone = self.subjects.keys().filter(|address| !desired.held.holders.contains_key(address));
+                gone.copied().chain(desired.held.claims.addresses()).collect()
             }
         };
         for address in addresses {
@@ -226,17 +226,20 @@ fn subject(
     address: IpAddr,
     now: Instant,
 ) -> Option<Subject> {
-    let mut claiming =
-        desired.claims.claimed_by(address).filter(|child| desired.claimants.served.contains_key(child));
+    let mut claiming = desired
+        .held
+        .claims
+        .claimed_by(address)
+        .filter(|child| desired.held.claimants.served.contains_key(child));
     let waiting = |child: &&ChildKey| {
-        let mut first = desired.claims.of(child).filter(|(_, verdict)| is_open(verdict)).take(most);
+        let mut first = desired.held.claims.of(child).filter(|(_, verdict)| is_open(verdict)).take(most);
         first.any(|(its, _)| its == address)
     };
     let entry = |parent| snapshot.neighbours.get(&(address, parent));
-    let (child, parent, waits, stands) = match desired.holders.get(&address) {
+    let (child, parent, waits, stands) = match desired.held.holders.get(&address) {
         Some(holder) => {
             // What stands already, another process has asked for.
-            let stands = desired.host.holds(snapshot, holder.parent, holder.mac, address);
+            let stands = desired.holds(snapshot, holder.parent, holder.mac, address);
             (holder.child, holder.parent, false, stands)
         }
         None => {
@@ -247,7 +250,7 @@ fn subject(
     desired.shims.get(&parent).filter(|shim| shim.obstacle.is_none())?;
     let known = !waits && entry(parent).is_some_and(|entry| !entry.ours && entry.mac.is_some());
     let comes_and_goes = snapshot.children.get(&child).is_some_and(|child| child.mac.is_virtual_routers());
-    let disputed = desired.is_disputed(&child, address);
+    let disputed = desired.held.is_disputed(&child, address);
     let answers = entry(parent).is_some_and(|entry| entry.state == NeighbourState::Reachable);
     let due = now
         + match () {
@@ -276,7 +279,8 @@ mod tests {
     use super::*;
     use crate::model::snapshot::{Link, LinkKind, Neighbour, Netns};
     use crate::model::{LinkRef, Mac, NetnsId, PerFamily};
-    use crate::reconcile::desired::{Holder, DesiredShim};
+    use crate::reconcile::hold::{Held, Holder};
+    use crate::reconcile::shims::DesiredShim;
 
     const PARENT: LinkIndex = LinkIndex(2);
 
@@ -321,7 +325,8 @@ mod tests {
             (IpAddr::from([192, 0, 2, last]), Holder { child, parent: PARENT, mac, source, nic: None })
         };
         let shims = [(PARENT, shim)].into();
-        (Desired { shims, holders: (1..=count).map(holder).collect(), ..Desired::default() }, snapshot)
+        let held = Held { holders: (1..=count).map(holder).collect(), ..Held::default() };
+        (Desired { shims, held, ..Desired::default() }, snapshot)
     }
 
     fn look(probes: &mut Probes, desired: &Desired, snapshot: &Snapshot, now: Instant) {
@@ -354,7 +359,7 @@ mod tests {
         let (mut probes, start) = (Probes::default(), Instant::now());
         for last in 1..=149 {
             let address = IpAddr::from([192, 0, 2, last]);
-            let Holder { child, parent, .. } = desired.holders[&address];
+            let Holder { child, parent, .. } = desired.held.holders[&address];
             let waits = Subject {
                 child,
                 parent,
@@ -413,7 +418,7 @@ mod tests {
         let (mut desired, snapshot) = guests(3);
         let (mut probes, now) = (Probes::default(), Instant::now());
         look(&mut probes, &desired, &snapshot, now);
-        desired.holders.clear();
+        desired.held.holders.clear();
         look(&mut probes, &desired, &snapshot, now);
         assert!(probes.next(&snapshot, now).is_none() && probes.wake().is_none());
     }

@@ -1,0 +1,61 @@
+//! What is remembered of whom to trust, and what is held without a server's word. Verdicts stand on it.
+//!
+//! Distrust belongs to the guest: another NIC, another MAC or a restart does not shed it. It lasts for as long as the
+//! guest exists.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use crate::model::snapshot::ChildKey;
+use crate::model::{GuestKey, Inventory, LinkIndex, Mac, Snapshot};
+
+/// What is remembered of whom to trust.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Trust {
+    /// Those of which an address turned out to be another machine's. Their further addresses are checked against the LAN
+    /// first.
+    pub distrusted: BTreeSet<Suspect>,
+    /// The addresses that were held though no server vouches for their holders. The kernel drops our entries with a
+    /// link's carrier or last address, so they are remembered here.
+    pub unclaimed: BTreeSet<UnclaimedAddress>,
+    /// The addresses of which the LAN had to be asked and could not be, each with the reason.
+    pub unasked: BTreeMap<IpAddr, String>,
+}
+
+/// One that is not trusted.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Suspect {
+    /// A guest.
+    Guest(GuestKey),
+    /// A child that no server vouches for. It claims nothing new, so there is nothing to gain by making another one. If
+    /// a server vouches for it later, its guest is the suspect.
+    Child(ChildKey),
+}
+
+impl Suspect {
+    /// It still exists. A guest of a server that has not been read may exist, so it counts.
+    pub(in crate::reconcile) fn exists(&self, inventory: &Inventory, snapshot: &Snapshot) -> bool {
+        match self {
+            Suspect::Child(child) => snapshot.children.contains_key(child),
+            Suspect::Guest(GuestKey { server, project, name }) => {
+                inventory.servers.get(server).is_some_and(|server| match &server.guests {
+                    Some(guests) => {
+                        guests.iter().any(|guest| guest.project == *project && guest.name == *name)
+                    }
+                    None => true,
+                })
+            }
+        }
+    }
+}
+
+/// An address that is held though no server vouches for its holder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UnclaimedAddress {
+    /// The parent's ifindex.
+    pub parent: LinkIndex,
+    /// The MAC at which the holder is reached.
+    pub mac: Mac,
+    /// The address.
+    pub address: IpAddr,
+}

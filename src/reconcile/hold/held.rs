@@ -1,0 +1,132 @@
+//! Who claims which address and who holds it: plain data, and what follows from it.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::IpAddr;
+
+use super::claimants::Claimants;
+use super::claims::Claims;
+use super::tenure::{Contest, WAIT};
+use crate::model::snapshot::ChildKey;
+use crate::model::status::Problem;
+use crate::model::{LinkIndex, Mac, NicKey};
+use crate::reconcile::admit::{Reason, Verdict};
+use crate::reconcile::facts::UnclaimedAddress;
+
+/// Who claims which address and who holds it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Held {
+    /// Who may claim addresses.
+    pub claimants: Claimants,
+    /// Who claims which.
+    pub claims: Claims,
+    /// Who holds which: the guests' addresses that should be routed, on whatever shim.
+    pub holders: BTreeMap<IpAddr, Holder>,
+    /// The addresses that more than one claims or has claimed, where that makes a difference.
+    pub contests: BTreeMap<IpAddr, Contest>,
+    /// The held addresses that another, who lost them, may come back to.
+    pub seconds: BTreeSet<IpAddr>,
+}
+
+/// Who holds an address that should be routed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Holder {
+    /// The child that has it.
+    pub child: ChildKey,
+    /// The child's parent, by ifindex.
+    pub parent: LinkIndex,
+    /// The MAC at which the child is reached: its own, but for a sibling of the NIC in another mode.
+    pub mac: Mac,
+    /// The preferred source.
+    pub source: IpAddr,
+    /// The NIC; `None` if no server vouches for it (`unclaimed`).
+    pub nic: Option<NicKey>,
+}
+
+impl Held {
+    /// The verdicts on the addresses of a NIC that is served, given its child: those of its siblings too, what others claim
+    /// being weighed. Of an address that several of them have, the verdict on the one that holds it.
+    pub fn verdicts(&self, nic_child: &ChildKey) -> impl Iterator<Item = (IpAddr, Cow<'_, Verdict>)> {
+        let mut verdicts = BTreeMap::new();
+        for child in self.claimants.with_siblings(*nic_child) {
+            for (address, own) in self.claims.of(&child) {
+                let holds = self.holders.get(&address).is_some_and(|holder| holder.child == child);
+                if holds || !verdicts.contains_key(&address) {
+                    verdicts.insert(address, self.weighed(&child, address, own));
+                }
+            }
+        }
+        verdicts.into_iter()
+    }
+
+    /// Why an address of a child that takes part is refused, if it is.
+    pub fn refusal(&self, child: &ChildKey, address: IpAddr) -> Option<Reason> {
+        match &*self.weighed(child, address, self.claims.verdict(child, address)?) {
+            Verdict::Refused(refusal) => Some(refusal.reason),
+            Verdict::Admitted { .. } => None,
+        }
+    }
+
+    /// Another machine is known to have an address that a child claims.
+    pub(in crate::reconcile) fn is_disputed(&self, child: &ChildKey, address: IpAddr) -> bool {
+        self.refusal(child, address) == Some(Reason::HeldOnLan)
+    }
+
+    fn weighed<'a>(&'a self, child: &ChildKey, address: IpAddr, own: &'a Verdict) -> Cow<'a, Verdict> {
+        let message = match (self.holders.get(&address), self.contests.get(&address)) {
+            _ if own.source().is_none() => return Cow::Borrowed(own),
+            (Some(holder), _) if holder.child != *child => format!("{holder} holds {address}"),
+            (None, Some(Contest::Waits { had })) => format!(
+                "{had} had {address} and this NIC claimed it too; {had} may come back, so the address is given to \
+                 another only {} s after it was lost",
+                WAIT.as_secs()
+            ),
+            _ => return Cow::Borrowed(own),
+        };
+        Cow::Owned(Verdict::refused(Reason::Held, message))
+    }
+
+    /// The addresses that are held though no server vouches for their holders.
+    pub(in crate::reconcile) fn unclaimed_addresses(&self) -> impl Iterator<Item = UnclaimedAddress> {
+        let unclaimed = self.holders.iter().filter(|(_, holder)| holder.nic.is_none());
+        unclaimed.map(|(address, holder)| UnclaimedAddress {
+            parent: holder.parent,
+            mac: holder.mac,
+            address: *address,
+        })
+    }
+
+    /// Others than the holder of an address have it too.
+    pub(in crate::reconcile) fn conflicts(&self) -> impl Iterator<Item = Problem> {
+        self.contests.iter().filter_map(|(address, contest)| {
+            let Contest::Shared { others } = contest else { return None };
+            let holder = self.holders.get(address)?;
+            let others: Vec<String> = others.iter().map(ToString::to_string).collect();
+            let (named, more) = others.split_at(others.len().min(NAMED));
+            let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+            let named = named.join(", ");
+            Some(Problem {
+                code: "address-conflict".to_owned(),
+                object: address.to_string(),
+                message: format!("{holder} and {named}{more} both have {address}; the host reaches {holder} at it"),
+                hint: format!(
+                    "give {named}{more} another address, or take it from {holder}: the next one gets it {} s later",
+                    WAIT.as_secs()
+                ),
+            })
+        })
+    }
+}
+
+/// Maximum number of NICs that are named as having an address that is another's.
+const NAMED: usize = 3;
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.nic {
+            Some(nic) => nic.fmt(f),
+            None => self.mac.fmt(f),
+        }
+    }
+}

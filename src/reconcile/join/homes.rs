@@ -1,0 +1,39 @@
+//! Which namespace is which guest's.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::joins::{Joins, RunningNic, running_nics};
+use crate::model::GuestKey;
+use crate::model::inventory::Inventory;
+use crate::model::snapshot::{ChildKey, Netns};
+use crate::reconcile::facts::Facts;
+
+/// The guests that namespaces are known to belong to.
+pub type Homes = BTreeMap<Netns, GuestKey>;
+
+/// The namespaces that are known to be guests' once their NICs are joined: those that were before, while the guest runs
+/// and something is left in the namespace, and those in which a NIC was found.
+pub(in crate::reconcile) fn homes(
+    facts: &Facts<'_>,
+    inventory: &Inventory,
+    joins: &Joins,
+    before: &Homes,
+) -> Homes {
+    let running: BTreeSet<GuestKey> = running_nics(inventory).map(|running| running.key.guest).collect();
+    let children = &facts.snapshot.children;
+    let stays = |(netns, guest): &(&Netns, &GuestKey)| {
+        running.contains(*guest) && children.range(ChildKey::all_in(**netns)).next().is_some()
+    };
+    let stay = before.iter().filter(stays).map(|(netns, guest)| (*netns, guest.clone()));
+    let mut homes: Homes = stay.collect();
+    for (nic, child) in joins.iter().filter(|(_, child)| child.netns != Netns::Host) {
+        homes.entry(child.netns).or_insert_with(|| nic.guest.clone());
+    }
+    for RunningNic { key, guest, .. } in running_nics(inventory) {
+        let home = facts.snapshot.homes.get(&guest.home);
+        if let Some(netns) = home.filter(|netns| homes.contains_key(netns)) {
+            homes.insert(*netns, key.guest);
+        }
+    }
+    homes
+}

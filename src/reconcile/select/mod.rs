@@ -1,0 +1,69 @@
+//! Which NICs are served, and why the others are not.
+
+mod left_out;
+
+pub(super) use self::left_out::left_out;
+use crate::model::inventory::{Guest, GuestKind, Mode, Nic, NicParent, Power};
+use crate::model::snapshot::ChildKey;
+use crate::model::{LinkIndex, Mac};
+use crate::reconcile::facts::Facts;
+
+/// The decision on one NIC.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Decision {
+    /// The guest does not run.
+    Stopped,
+    /// It is left out: a stable code and a sentence.
+    Unselected(&'static str, String),
+    /// We cannot serve it: a stable code and a sentence.
+    Unsupported(&'static str, String),
+    /// It is ours to serve, but the kernel does not show it.
+    Unseen(String),
+    /// It is served. `Held::verdicts` has the verdicts on its addresses.
+    Served {
+        /// Where the kernel shows it.
+        child: ChildKey,
+        /// The parent's ifindex, by the kernel's word.
+        parent: LinkIndex,
+        /// Its MAC, by the kernel's word.
+        mac: Mac,
+    },
+}
+
+impl Decision {
+    /// The parent's ifindex, if it is served.
+    pub fn parent(&self) -> Option<LinkIndex> {
+        match self {
+            Decision::Served { parent, .. } => Some(*parent),
+            _ => None,
+        }
+    }
+}
+
+/// The decision on a NIC, given its child.
+pub(super) fn decision(facts: &Facts<'_>, guest: &Guest, nic: &Nic, child: Option<&ChildKey>) -> Decision {
+    if guest.power == Power::Stopped {
+        return Decision::Stopped;
+    }
+    if let Some((code, message)) = left_out(&facts.config.select, guest) {
+        return Decision::Unselected(code, message);
+    }
+    if guest.kind == GuestKind::VirtualMachine {
+        let message = "a VM's addresses cannot be seen from the host; virtual machines are not served yet";
+        return Decision::Unsupported("vm", message.to_owned());
+    }
+    let seen = child.and_then(|key| Some((*key, facts.snapshot.children.get(key)?)));
+    let mode = seen.map_or(nic.mode, |(_, child)| child.mode);
+    if mode != Mode::Bridge {
+        let message = format!("its macvlan mode is {mode}; only mode bridge can reach the host");
+        return Decision::Unsupported("mode", message);
+    }
+    match (seen, &nic.parent) {
+        (Some((key, child)), _) => Decision::Served { child: key, parent: child.parent, mac: child.mac },
+        (None, NicParent::Unknown(why)) => Decision::Unseen(why.clone()),
+        (None, NicParent::Link { name, vlan }) => Decision::Unseen(match facts.resolve(name, *vlan) {
+            None => format!("its parent {} does not exist on this host", nic.parent),
+            Some(_) => format!("the kernel shows no macvlan link of it on {}", nic.parent),
+        }),
+    }
+}
