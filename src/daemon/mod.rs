@@ -20,12 +20,12 @@ use tokio::sync::mpsc;
 use self::notify::Notifier;
 use self::servers::Servers;
 use crate::config::{Config, Loaded};
-use crate::kernel::{self, ErrorCode, Kernel, OpError};
+use crate::kernel::{self, Kernel, OpError};
 use crate::model::inventory::ServerState;
 use crate::model::plan::Scope;
 use crate::model::status::{Problem, Status};
-use crate::model::{Changes, Inventory, Mac, Op, Plan};
-use crate::reconcile::schedule::{Error, Round};
+use crate::model::{Changes, Inventory, Plan, Step};
+use crate::reconcile::schedule::{Error, Outcome, Walked};
 use crate::reconcile::{Desired, Inputs, Memory, Probes, Schedule, decide, servers_to_ask};
 use crate::servers::jittered;
 
@@ -210,8 +210,7 @@ impl Daemon {
         if self.ask() {
             (plan, scope) = self.decide(&Changes { all: true, ..Changes::default() });
         }
-        let mut round = self.schedule.begin(&plan, &scope, Instant::now());
-        let ran = self.run(&plan, &mut round);
+        let ran = self.run(&plan, &scope);
         let spent = kernel::processor_time().saturating_sub(began);
         self.kernel.charge(&changes.causes, spent);
         servers.ask_first_processes(&self.desired.doubts);
@@ -228,34 +227,21 @@ impl Daemon {
     }
 
     /// Runs the steps that are due, in order; says how many.
-    fn run(&mut self, plan: &Plan, round: &mut Round) -> usize {
-        let mut ran = Vec::new();
-        for step in plan {
-            if !self.schedule.is_due(round, step, Instant::now()) {
-                continue;
-            }
-            let result = self.kernel.apply(&step.op);
-            if let Err(OpError { code: ErrorCode::MacTaken, .. }) = &result {
-                self.memory.refused_macs.extend(self.mac_meant_by(&step.op));
-                self.dirty = true;
-            }
-            let result = result.map_err(Error::from);
-            let repeated =
-                result.as_ref().err().is_some_and(|now| self.schedule.error_of(&step.op) == Some(now));
-            self.schedule.ran(round, &step.op, Instant::now(), result.clone());
-            ran.push((step, result, repeated));
-        }
+    fn run(&mut self, plan: &Plan, scope: &Scope) -> usize {
+        let kernel = &mut self.kernel;
+        let apply = |step: &Step| kernel.apply(&step.op).map_err(Error::from);
+        let walked = self.schedule.walk(plan, scope, Instant::now, apply);
+        self.dirty |= self.memory.take_in(&self.desired, &walked);
         // The log comes last: a write to it takes as long as a route does. An error that is known is told once.
-        for (step, result, _) in ran.iter().filter(|(_, _, repeated)| !repeated) {
-            chatter::tell(step, result);
+        let mut ran = 0;
+        for Walked { step, outcome } in &walked {
+            let Outcome::Ran { result, is_known } = outcome else { continue };
+            ran += 1;
+            if !is_known {
+                chatter::tell(step, result);
+            }
         }
-        ran.len()
-    }
-
-    /// The MAC of the shim that an op makes or sets up. The kernel refuses it only when the shim goes up.
-    fn mac_meant_by(&self, op: &Op) -> Option<Mac> {
-        let (Op::CreateShim { shim, .. } | Op::SetUp { shim }) = op else { return None };
-        self.desired.shims.values().find(|desired| desired.shim.name == shim.name).map(|desired| desired.mac)
+        ran
     }
 
     /// Takes up the configuration file again, and looks at everything anew. A bad file keeps the running configuration,

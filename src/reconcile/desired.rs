@@ -11,7 +11,7 @@ use super::hold::{Held, Holder, Leftovers};
 use super::select::Decision;
 use super::shims::DesiredShim;
 use crate::config::Config;
-use crate::model::snapshot::ChildKey;
+use crate::model::snapshot::{ChildKey, Link};
 use crate::model::status::Problem;
 use crate::model::{Family, GuestKey, Inventory, LinkIndex, Mac, NicKey, Snapshot};
 
@@ -66,6 +66,13 @@ impl Desired {
         let holder = self.held.holders.get(&address)?;
         let shim = self.shims.get(&holder.parent).filter(|shim| shim.obstacle.is_none())?;
         Some((shim, holder))
+    }
+
+    /// A marked link with the name of a shim that does not stand, or stands under another name, if nobody desires it.
+    pub(super) fn in_the_way<'a>(&self, snapshot: &'a Snapshot, shim: &DesiredShim) -> Option<&'a Link> {
+        let link = snapshot.link_named(&shim.shim.name).filter(|link| link.shim_parent().is_some())?;
+        let is_desired = self.shims.values().any(|shim| shim.shim.index == Some(link.index));
+        (!is_desired).then_some(link)
     }
 
     /// What is wrong, with the host, the configuration and the addresses of guests.

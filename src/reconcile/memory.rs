@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use super::desired::Desired;
 use super::facts::Trust;
 use super::hold::tenure::Tenure;
 use super::join::{Homes, Joins};
-use crate::model::Mac;
+use super::schedule::Walked;
+use crate::model::{Mac, Op};
 
 /// What this process remembers besides the kernel's state. Losing it costs time, never correctness.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -20,4 +22,26 @@ pub struct Memory {
     pub trust: Trust,
     /// Who had which address, and who else claimed it.
     pub tenure: Tenure,
+}
+
+/// The code of the kernel's error for a MAC that somebody has.
+const MAC_TAKEN: &str = "mac-taken";
+
+impl Memory {
+    /// Takes in the MACs that the kernel refused in a walk, because somebody that we cannot see has them. Returns whether
+    /// everything must be decided again.
+    pub fn take_in(&mut self, desired: &Desired, walked: &[Walked<'_>]) -> bool {
+        let is_taken = |one: &&Walked<'_>| {
+            one.result().is_some_and(|result| result.as_ref().is_err_and(|error| error.code == MAC_TAKEN))
+        };
+        let taken: Vec<&Op> = walked.iter().filter(is_taken).map(|one| &one.step.op).collect();
+        self.refused_macs.extend(taken.iter().filter_map(|op| mac_meant_by(desired, op)));
+        !taken.is_empty()
+    }
+}
+
+/// The MAC of the shim that an op makes or sets up. The kernel refuses it only when the shim goes up.
+fn mac_meant_by(desired: &Desired, op: &Op) -> Option<Mac> {
+    let (Op::CreateShim { shim, .. } | Op::SetUp { shim }) = op else { return None };
+    desired.shims.values().find(|desired| desired.shim.name == shim.name).map(|desired| desired.mac)
 }

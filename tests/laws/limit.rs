@@ -8,12 +8,13 @@ use macvlan_shim::config::Config;
 use macvlan_shim::model::plan::Scope;
 use macvlan_shim::model::snapshot::{ChildKey, Netns, Snapshot};
 use macvlan_shim::model::{LinkIndex, NetnsId};
+use macvlan_shim::reconcile::schedule::Error;
 use macvlan_shim::reconcile::{Desired, Memory, Schedule, decide};
 use proptest::prelude::*;
 
-use super::config;
 use super::tenure::world;
 use super::worlds::Event;
+use super::{config, shown};
 
 const LIMIT: usize = 4;
 
@@ -64,14 +65,16 @@ proptest! {
                 seen = world.kernel.snapshot.clone();
                 let (plan, scope) = decide(&mut desired, &mut memory, &world.inputs(&seen, now), &changes);
                 prop_assert!(told || restarts || changes.all || scope != Scope::All);
-                let mut round = schedule.begin(&plan, &scope, now);
-                for step in plan.iter().filter(|step| schedule.is_due(&mut round, step, now)).cloned().collect::<Vec<_>>() {
-                    let result = world.kernel.apply(&step.op);
-                    prop_assert!(result.is_ok(), "{result:?}: {}", step.op);
-                    schedule.ran(&mut round, &step.op, now, Ok(()));
-                    let routed = routed(&world.kernel.snapshot);
-                    prop_assert!(routed.len() <= LIMIT, "after {}: {routed:?}", step.op);
-                }
+                let kernel = &mut world.kernel;
+                let mut most = 0;
+                let walked = schedule.walk(&plan, &scope, || now, |step| {
+                    let result = kernel.apply(&step.op);
+                    most = most.max(routed(&kernel.snapshot).len());
+                    result.map_err(|message| Error { code: "failed", message, hint: None })
+                });
+                let failed = walked.iter().find(|one| one.result().is_some_and(Result::is_err));
+                prop_assert!(failed.is_none(), "{failed:?}");
+                prop_assert!(most <= LIMIT, "{most} routes:\n{}", shown(&plan));
             }
             // What it has and may have is routed.
             let routed = routed(&world.kernel.snapshot);

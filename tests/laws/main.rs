@@ -26,7 +26,7 @@ use macvlan_shim::model::snapshot::{Child, ChildKey, Filter, GuestAddress, Neigh
 use macvlan_shim::model::{Family, LinkIndex, LinkRef, Mac, NetnsId, Op, Plan, Step};
 use macvlan_shim::reconcile::admit::Verdict;
 use macvlan_shim::reconcile::facts::Trust;
-use macvlan_shim::reconcile::schedule::{BLINK, BREATH, Error, Round};
+use macvlan_shim::reconcile::schedule::{BLINK, BREATH, Error, Outcome, Walked};
 use macvlan_shim::reconcile::{Decision, Desired, Memory, Schedule, decide, desire, diff};
 use proptest::prelude::*;
 
@@ -461,46 +461,39 @@ impl Run {
         for step in plan.iter().filter(|step| step.when.waits()) {
             self.surplus.entry(step.op.clone()).or_insert(self.now);
         }
-        let mut round = self.schedule.begin(plan, scope, self.now);
-        let mut missing: Vec<&Op> = Vec::new();
-        let mut ran = false;
         let unsafe_before = unsafe_hosts(&self.kernel.snapshot);
-        for step in plan {
-            let due = self.schedule.is_due(&mut round, step, self.now);
-            if !due {
-                missing.push(&step.op);
-                continue;
-            }
-            if let Some(since) = self.surplus.get(&step.op) {
-                let wait = if step.when == When::AfterBlink { BLINK } else { BREATH };
-                assert!(self.now >= *since + wait, "no {:?} for {}", step.when, step.op);
-            }
-            ran = true;
-            let result =
-                if fails(&step.op) { Err("told to".to_owned()) } else { self.kernel.apply(&step.op) };
-            match &result {
-                Err(_) if fails(&step.op) => missing.push(&step.op),
-                Err(error) => panic!("{error}: {} ran without what it needs\nmissing: {missing:#?}", step.op),
-                Ok(()) => {}
-            }
-            let error = |message| Error { code: "failed", message, hint: None };
-            self.schedule.ran(&mut round, &step.op, self.now, result.map_err(error));
-            let unsafe_now = unsafe_hosts(&self.kernel.snapshot);
-            assert!(
-                unsafe_now.is_subset(&unsafe_before),
-                "{} is unsafe: {unsafe_now:?}\nmissing: {missing:#?}",
-                step.op
-            );
-        }
+        let Run { schedule, kernel, surplus, now, .. } = self;
+        let now = *now;
+        let walked = schedule.walk(
+            plan,
+            scope,
+            || now,
+            |step| {
+                if let Some(since) = surplus.get(&step.op) {
+                    let wait = if step.when == When::AfterBlink { BLINK } else { BREATH };
+                    assert!(now >= *since + wait, "no {:?} for {}", step.when, step.op);
+                }
+                if fails(&step.op) {
+                    return Err(Error { code: "failed", message: "told to".to_owned(), hint: None });
+                }
+                let result = kernel.apply(&step.op);
+                assert!(result.is_ok(), "{result:?}: {} ran without what it needs\n{}", step.op, shown(plan));
+                let unsafe_now = unsafe_hosts(&kernel.snapshot);
+                let is_safe = unsafe_now.is_subset(&unsafe_before);
+                assert!(is_safe, "{} is unsafe: {unsafe_now:?}\n{}", step.op, shown(plan));
+                Ok(())
+            },
+        );
+        let is_done = |one: &Walked<'_>| matches!(one.outcome, Outcome::Ran { result: Ok(()), .. });
+        let missing: Vec<&Op> = walked.iter().filter(|one| !is_done(one)).map(|one| &one.step.op).collect();
         assert!(missing.is_empty() || self.schedule.wake().is_some(), "nobody wakes us: {missing:#?}");
         // What has nothing to do with what is missing was done.
-        for op in &missing {
-            let step = plan.iter().find(|step| step.op == **op).unwrap();
-            let waits = !self.schedule.is_due(&mut Round::default(), step, self.now);
+        for held in walked.iter().filter(|one| matches!(one.outcome, Outcome::Held)) {
+            let op = &held.step.op;
             let mut others = missing.iter().copied().chain(&self.missing);
-            let needs = others.any(|other| other != *op && related(other, op));
-            assert!(waits || needs, "{op} waits for nothing");
+            assert!(others.any(|other| other != op && related(other, op)), "{op} waits for nothing");
         }
+        let ran = walked.iter().any(|one| one.result().is_some());
         if *scope == Scope::All {
             self.missing = missing.into_iter().filter(|op| op.address().is_none()).cloned().collect();
         }
@@ -552,10 +545,7 @@ fn a_guest_that_flips_through_addresses_does_not_fill_our_memory() {
         let op = Op::DeleteNeighbour { link: shim.clone(), address };
         let plan = vec![macvlan_shim::model::Step { op: op.clone(), when: When::Now, why: String::new() }];
         let scope = Scope::Addresses(BTreeSet::from([address]));
-        let mut walk = schedule.begin(&plan, &scope, now);
-        if schedule.is_due(&mut walk, &plan[0], now) {
-            schedule.ran(&mut walk, &op, now, Ok(()));
-        }
+        schedule.walk(&plan, &scope, || now, |_| Ok(()));
     }
     assert!(schedule.remembered() < 9_000, "{} ops remembered", schedule.remembered());
 }

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 
 use macvlan_shim::model::Op;
 use macvlan_shim::model::plan::{Scope, When};
-use macvlan_shim::reconcile::schedule::{Error, Round};
+use macvlan_shim::reconcile::schedule::{Error, Outcome, Walked};
 use macvlan_shim::reconcile::{self, Inputs, desire, diff};
 
 use world::World;
@@ -122,40 +122,35 @@ fn obey(world: &mut World) -> String {
         let asked = ask(world);
         went.push_str(&asked);
         let plan = diff(&world.desired, &world.kernel.snapshot);
-        let mut round = world.schedule.begin(&plan, &Scope::All, world.now);
+        let mut schedule = std::mem::take(&mut world.schedule);
+        let now = world.now;
+        let walked = schedule.walk(
+            &plan,
+            &Scope::All,
+            || now,
+            |step| world.apply(&step.op).map_err(|message| error(&step.op, message)),
+        );
+        world.schedule = schedule;
+        world.memory.take_in(&world.desired, &walked);
         let mut ran = !asked.is_empty();
         let mut told = Vec::new();
-        for step in &plan {
-            if !world.schedule.is_due(&mut round, step, world.now) {
-                let waits = !world.schedule.is_due(&mut Round::default(), step, world.now);
-                let mark = match (step.when, waits) {
-                    (When::AfterBreath, _) => "(after a breath) ",
-                    (When::AfterBlink, _) => "(after a blink) ",
-                    (When::Now, true) => "(backs off) ",
-                    (When::Now, false) => "(held) ",
-                };
-                if walk == 0 {
-                    told.push((mark.to_owned(), step));
-                }
-                continue;
-            }
-            ran = true;
-            let result = world.apply(&step.op);
-            let mark = match (&result, step.when) {
-                (Err(error), _) => format!("({error}) "),
-                (Ok(()), When::AfterBreath) => "(a breath is over) ".to_owned(),
-                (Ok(()), When::AfterBlink) => "(a blink is over) ".to_owned(),
-                (Ok(()), When::Now) => String::new(),
+        for Walked { step, outcome } in &walked {
+            let mark = match (outcome, step.when) {
+                (Outcome::Ran { result: Err(error), .. }, _) => format!("({}) ", error.message),
+                (Outcome::Ran { .. }, When::AfterBreath) => "(a breath is over) ".to_owned(),
+                (Outcome::Ran { .. }, When::AfterBlink) => "(a blink is over) ".to_owned(),
+                (Outcome::Ran { .. }, When::Now) => String::new(),
+                (_, When::AfterBreath) => "(after a breath) ".to_owned(),
+                (_, When::AfterBlink) => "(after a blink) ".to_owned(),
+                (Outcome::Waits, When::Now) => "(backs off) ".to_owned(),
+                (Outcome::Held, When::Now) => "(held) ".to_owned(),
             };
-            if let (Op::SetUp { shim }, Err("EADDRINUSE")) =
-                (&step.op, result.as_ref().map_err(String::as_str))
-            {
-                let mac = world.kernel.snapshot.link_named(&shim.name).and_then(|link| link.mac);
-                world.memory.refused_macs.extend(mac);
+            let has_run = matches!(outcome, Outcome::Ran { .. });
+            ran |= has_run;
+            // What has not run is told once.
+            if has_run || walk == 0 {
+                told.push((mark, *step));
             }
-            let result = result.map_err(|message| Error { code: "failed", message, hint: None });
-            world.schedule.ran(&mut round, &step.op, world.now, result);
-            told.push((mark, step));
         }
         if walk > 0 && !told.is_empty() {
             went.push_str("and then\n");
@@ -168,6 +163,12 @@ fn obey(world: &mut World) -> String {
     if went.is_empty() { "nothing to do\n".to_owned() } else { went }
 }
 
+/// The kernel's error in the words of the schedule.
+fn error(op: &Op, message: String) -> Error {
+    let is_taken = matches!(op, Op::CreateShim { .. } | Op::SetUp { .. }) && message == "EADDRINUSE";
+    Error { code: if is_taken { "mac-taken" } else { "failed" }, message, hint: None }
+}
+
 /// Asks the LAN what is due to be asked, and decides anew if it cannot be.
 fn ask(world: &mut World) -> String {
     let mut asked = String::new();
@@ -178,7 +179,7 @@ fn ask(world: &mut World) -> String {
             let result = world.apply(&op);
             let mark = result.as_ref().err().map(|error| format!("({error}) ")).unwrap_or_default();
             writeln!(asked, "{mark}{op}").unwrap();
-            let result = result.map_err(|message| Error { code: "failed", message, hint: None });
+            let result = result.map_err(|message| error(&op, message));
             probes.asked(op, world.now, result);
         }
         let unasked = probes.unasked();

@@ -6,6 +6,7 @@
 //! adding, and for routes of a NIC that has too many. What does not bear our mark is never touched.
 
 mod filter;
+mod names;
 mod surplus;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,12 +17,10 @@ use ipnet::IpNet;
 use super::desired::Desired;
 use super::hold::Holder;
 use super::shims::DesiredShim;
-use crate::model::inventory::Mode;
-use crate::model::names::{LINK_GROUP, metric, spare_name};
+use crate::model::names::{LINK_GROUP, metric};
 use crate::model::plan::When;
 use crate::model::snapshot::{
-    AddressKey, Child, ChildKey, GuestAddress, HostAddress, Link, LinkKind, Neighbour, NeighbourState,
-    RouteKey,
+    AddressKey, Child, ChildKey, GuestAddress, HostAddress, Link, Neighbour, NeighbourState, RouteKey,
 };
 use crate::model::{Family, LinkIndex, LinkRef, Mac, Op, Plan, Snapshot, Step};
 
@@ -82,42 +81,12 @@ impl<'a> Steps<'a> {
         let flushed = flushed.collect();
         let shims = desired.shims.values().filter(|shim| shim.obstacle.is_none());
         let gone =
-            shims.filter_map(|shim| in_the_way(desired, snapshot, shim)).map(|link| link.index).collect();
+            shims.filter_map(|shim| desired.in_the_way(snapshot, shim)).map(|link| link.index).collect();
         Steps { plan: Plan::new(), gone, replaced: BTreeSet::new(), flushed, desired, snapshot }
     }
 
     fn now(&mut self, op: Op, why: impl Into<String>) {
         self.plan.push(Step { op, when: When::Now, why: why.into() });
-    }
-
-    /// Each shim is named after its parent; a parent may be renamed, and another link take its old name. Of two that
-    /// have each other's names one steps aside first.
-    fn put_names_right(&mut self) {
-        let desired = self.desired;
-        let misnamed = desired.shims.values().filter_map(|shim| {
-            let link = self.snapshot.links.get(&shim.shim.index?)?;
-            (link.name != shim.shim.name).then_some((link, shim))
-        });
-        let misnamed: Vec<(&Link, &DesiredShim)> = misnamed.collect();
-        let mut names: BTreeMap<LinkIndex, String> =
-            misnamed.iter().map(|(link, _)| (link.index, link.name.clone())).collect();
-        for (link, shim) in misnamed {
-            let right = &shim.shim.name;
-            let holder = names.iter().find(|(index, name)| *name == right && **index != link.index);
-            if let Some(holder) = holder.map(|(index, _)| *index) {
-                self.rename(&mut names, holder, &spare_name(holder), "another shim needs its name");
-            }
-            self.make_way(shim, link.shim_parent().unwrap_or(LinkIndex::NONE));
-            self.rename(&mut names, link.index, right, "its parent has that name");
-        }
-    }
-
-    /// `names`: those that the shims have by then.
-    fn rename(&mut self, names: &mut BTreeMap<LinkIndex, String>, link: LinkIndex, name: &str, why: &str) {
-        if let Some(before) = names.insert(link, name.to_owned()) {
-            let link = LinkRef::standing(before, link);
-            self.now(Op::Rename { link, name: name.to_owned() }, why);
-        }
     }
 
     /// The shim itself, and all upon it but its routes.
@@ -203,17 +172,6 @@ impl<'a> Steps<'a> {
                 self.plan.push(Step { op, when, why });
             }
         }
-    }
-
-    fn make_way(&mut self, shim: &DesiredShim, parent: LinkIndex) {
-        let Some(link) = in_the_way(self.desired, self.snapshot, shim) else { return };
-        let why = match (&link.kind, link.lower) {
-            (_, None) => "its parent is gone".to_owned(),
-            (LinkKind::Macvlan(mode), _) if *mode != Mode::Bridge => format!("its mode is {mode}"),
-            (_, Some(lower)) if lower == parent => "it cannot go up: another machine has its MAC".to_owned(),
-            _ => "no guest of this host needs it".to_owned(),
-        };
-        self.now(Op::DeleteShim { link: link.into() }, why);
     }
 
     fn is_flushed(&self, shim: &LinkRef) -> bool {
@@ -375,13 +333,6 @@ impl<'a> Steps<'a> {
 fn reason(holder: &Holder) -> String {
     let nic = holder.nic.as_ref();
     nic.map_or_else(|| "the guest is still there".to_owned(), |nic| format!("{nic} has it"))
-}
-
-/// A marked link with the name of a shim that does not stand, or stands under another, and that nobody desires.
-fn in_the_way<'a>(desired: &Desired, snapshot: &'a Snapshot, shim: &DesiredShim) -> Option<&'a Link> {
-    let link = snapshot.link_named(&shim.shim.name).filter(|link| link.shim_parent().is_some())?;
-    let is_desired = desired.shims.values().any(|shim| shim.shim.index == Some(link.index));
-    (!is_desired).then_some(link)
 }
 
 /// The kernel drops all IPv4 routes and neighbours of a link with its last IPv4 address, used or not. So where that

@@ -7,7 +7,9 @@
 //!   else undoes it, is done once a second.
 //! * What waits or failed holds back what must come after it, and nothing else.
 
+mod history;
 mod holds;
+mod walked;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -15,7 +17,10 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
+pub use self::history::{Error, History};
+use self::history::{Track, Tracks, back_off, forget};
 use self::holds::Holds;
+pub use self::walked::{Outcome, Walked};
 use crate::model::plan::{Scope, When};
 use crate::model::{Changes, Op, Plan, Step};
 
@@ -24,16 +29,10 @@ pub const BREATH: Duration = Duration::from_millis(200);
 /// How long an address must be away from its last holder before another guest has it. A DHCP renewal takes 1 ms, and
 /// a takeover by VRRP shall not be noticed.
 pub const BLINK: Duration = Duration::from_millis(20);
-/// The first wait after a failure; it doubles with each further one.
-const BACK_OFF: Duration = Duration::from_millis(100);
-/// The longest wait between two tries.
-const MAX_BACK_OFF: Duration = Duration::from_secs(30);
 /// So many times in a row an op may be needed again before it counts as a fight.
 const FIGHT_ROUNDS: u32 = 5;
 /// In a fight an op runs so often at most. A link that flaps looks like a fight too, and must not wait long.
 const FIGHT_PAUSE: Duration = Duration::from_secs(1);
-/// An op that was not needed for so long, beyond twice its back-off, starts from the beginning.
-const QUIET: Duration = Duration::from_secs(1);
 /// So many addresses may have a history before it is looked through for what is over. A guest that flips through
 /// addresses must not fill our memory.
 const CROWD: usize = 512;
@@ -53,62 +52,54 @@ pub struct Schedule {
     crowd: usize,
 }
 
-/// What is remembered of the ops about one thing: of few, so that a list takes the least time and memory.
-type Tracks = Vec<(Op, Track)>;
-
-/// What is remembered of one op.
+/// What one walk through a plan holds back.
 #[derive(Debug, Default)]
-struct Track {
-    /// What it waits for, and since when without a break, if it waits.
-    surplus: Option<(When, Instant)>,
-    history: Option<History>,
-}
-
-/// What became of an op so far.
-#[derive(Debug, Clone)]
-pub struct History {
-    /// How often it ran in a row.
-    pub rounds: u32,
-    /// How many of the last of these failed.
-    failures: u32,
-    /// When it ran last.
-    pub last: Instant,
-    /// Before this it is not tried again.
-    pub not_before: Instant,
-    /// Why the last try failed; `None` if it succeeded.
-    pub error: Option<Error>,
-}
-
-impl History {
-    /// The op was not needed for so long that this run says nothing about the next one.
-    fn is_over(&self, now: Instant) -> bool {
-        let back_off = self.not_before.duration_since(self.last);
-        now.duration_since(self.last) > back_off * 2 + QUIET
-    }
-}
-
-/// Why an op failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Error {
-    /// A stable code.
-    pub code: &'static str,
-    /// What happened.
-    pub message: String,
-    /// What to do.
-    pub hint: Option<String>,
-}
-
-/// One walk through a plan. Ask [`Schedule::is_due`] for each step in order and tell the [`Schedule`] what
-/// became of it.
-#[derive(Debug, Default)]
-pub struct Round {
+struct Round {
     held: Holds,
 }
 
+/// Whether a step may run now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    Due,
+    /// Its own time has not come.
+    Waits,
+    /// Something that must come before it has not happened.
+    Held,
+}
+
 impl Schedule {
+    /// Walks through a new plan, which is all that has to be done for its scope. `apply` runs each step that is due. The
+    /// time is asked for again at each step, because to run one takes some.
+    pub fn walk<'a>(
+        &mut self,
+        plan: &'a Plan,
+        scope: &Scope,
+        now: impl Fn() -> Instant,
+        mut apply: impl FnMut(&Step) -> Result<(), Error>,
+    ) -> Vec<Walked<'a>> {
+        let mut round = self.begin(plan, scope, now());
+        let mut walked = Vec::with_capacity(plan.len());
+        for step in plan {
+            let outcome = match self.turn(&mut round, step, now()) {
+                Turn::Due => {
+                    let result = apply(step);
+                    let is_known =
+                        result.as_ref().err().is_some_and(|error| self.error_of(&step.op) == Some(error));
+                    self.ran(&mut round, &step.op, now(), result.clone());
+                    Outcome::Ran { result, is_known }
+                }
+                Turn::Waits => Outcome::Waits,
+                Turn::Held => Outcome::Held,
+            };
+            walked.push(Walked { step, outcome });
+        }
+        walked
+    }
+
     /// Takes in a new plan, which is all that has to be done for its scope: what is no longer surplus there loses its
     /// waiting time, and what has long been quiet its history.
-    pub fn begin(&mut self, plan: &Plan, scope: &Scope, now: Instant) -> Round {
+    fn begin(&mut self, plan: &Plan, scope: &Scope, now: Instant) -> Round {
         self.forget_what_we_turned();
         let mut planned: BTreeMap<Option<IpAddr>, BTreeMap<&Op, When>> = BTreeMap::new();
         for step in plan {
@@ -140,8 +131,9 @@ impl Schedule {
         }
     }
 
-    /// True if a step may run now. If not, what depends on it is held back too.
-    pub fn is_due(&mut self, round: &mut Round, step: &Step, now: Instant) -> bool {
+    /// Whether a step may run now. If not, what depends on it is held back too.
+    fn turn(&mut self, round: &mut Round, step: &Step, now: Instant) -> Turn {
+        let own = self.own_time(&step.op).filter(|due| *due > now);
         if let Some(due) = round.held.hold_back(&step.op) {
             // What is about an address is looked at again with what holds it back. What is about none is not, if that is
             // about an address.
@@ -149,21 +141,24 @@ impl Schedule {
                 self.set_alarm(&step.op, due);
             }
             self.hold(round, &step.op, due);
-            return false;
+            return if own.is_some() { Turn::Waits } else { Turn::Held };
         }
-        let track = self.track(&step.op);
-        let patient = track.and_then(|track| track.surplus).map(|(when, since)| since + patience(when));
-        let back_off = track.and_then(|track| track.history.as_ref()).map(|history| history.not_before);
-        let due = patient.into_iter().chain(back_off).max().filter(|due| *due > now);
-        if let Some(due) = due {
-            self.set_alarm(&step.op, due);
-            self.hold(round, &step.op, due);
-        }
-        due.is_none()
+        let Some(due) = own else { return Turn::Due };
+        self.set_alarm(&step.op, due);
+        self.hold(round, &step.op, due);
+        Turn::Waits
+    }
+
+    /// When an op may run as far as its own past is concerned.
+    fn own_time(&self, op: &Op) -> Option<Instant> {
+        let track = self.track(op)?;
+        let patient = track.surplus.map(|(when, since)| since + patience(when));
+        let back_off = track.history.as_ref().map(|history| history.not_before);
+        patient.into_iter().chain(back_off).max()
     }
 
     /// Remembers what became of a step that ran.
-    pub fn ran(&mut self, round: &mut Round, op: &Op, now: Instant, result: Result<(), Error>) {
+    fn ran(&mut self, round: &mut Round, op: &Op, now: Instant, result: Result<(), Error>) {
         let before =
             self.track(op).and_then(|track| track.history.as_ref()).filter(|history| !history.is_over(now));
         let rounds = before.map_or(1, |history| history.rounds.saturating_add(1));
@@ -340,18 +335,6 @@ fn patience(when: When) -> Duration {
         When::AfterBlink => BLINK,
         When::AfterBreath => BREATH,
     }
-}
-
-/// Forgets the history of ops.
-fn forget(tracks: Option<&mut Tracks>, which: impl Fn(&Op, &History) -> bool) {
-    for (op, track) in tracks.into_iter().flatten() {
-        track.history = track.history.take().filter(|history| !which(op, history));
-    }
-}
-
-/// The wait after so many failures in a row, of which there is one at least.
-fn back_off(failures: u32) -> Duration {
-    BACK_OFF.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(MAX_BACK_OFF)
 }
 
 #[cfg(test)]

@@ -3,6 +3,12 @@
 use super::*;
 use crate::model::{LinkIndex, LinkRef};
 
+impl Schedule {
+    fn is_due(&mut self, round: &mut Round, step: &Step, now: Instant) -> bool {
+        self.turn(round, step, now) == Turn::Due
+    }
+}
+
 fn shim() -> LinkRef {
     LinkRef { name: "mvs-eth0".to_owned(), index: Some(LinkIndex(7)) }
 }

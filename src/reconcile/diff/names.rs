@@ -1,0 +1,54 @@
+//! The names of shims, and the links that stand in the way of new ones.
+
+use std::collections::BTreeMap;
+
+use super::Steps;
+use crate::model::inventory::Mode;
+use crate::model::names::spare_name;
+use crate::model::snapshot::{Link, LinkKind};
+use crate::model::{LinkIndex, LinkRef, Op};
+use crate::reconcile::shims::DesiredShim;
+
+impl Steps<'_> {
+    /// Each shim is named after its parent; a parent may be renamed, and another link take its old name. Of two that
+    /// have each other's names one steps aside first.
+    pub(super) fn put_names_right(&mut self) {
+        let desired = self.desired;
+        let misnamed = desired.shims.values().filter_map(|shim| {
+            let link = self.snapshot.links.get(&shim.shim.index?)?;
+            (link.name != shim.shim.name).then_some((link, shim))
+        });
+        let misnamed: Vec<(&Link, &DesiredShim)> = misnamed.collect();
+        let mut names: BTreeMap<LinkIndex, String> =
+            misnamed.iter().map(|(link, _)| (link.index, link.name.clone())).collect();
+        for (link, shim) in misnamed {
+            let right = &shim.shim.name;
+            let holder = names.iter().find(|(index, name)| *name == right && **index != link.index);
+            if let Some(holder) = holder.map(|(index, _)| *index) {
+                self.rename(&mut names, holder, &spare_name(holder), "another shim needs its name");
+            }
+            self.make_way(shim, link.shim_parent().unwrap_or(LinkIndex::NONE));
+            self.rename(&mut names, link.index, right, "its parent has that name");
+        }
+    }
+
+    /// `names`: those that the shims have by then.
+    fn rename(&mut self, names: &mut BTreeMap<LinkIndex, String>, link: LinkIndex, name: &str, why: &str) {
+        if let Some(before) = names.insert(link, name.to_owned()) {
+            let link = LinkRef::standing(before, link);
+            self.now(Op::Rename { link, name: name.to_owned() }, why);
+        }
+    }
+
+    /// Deletes a link of ours that a new shim needs to go.
+    pub(super) fn make_way(&mut self, shim: &DesiredShim, parent: LinkIndex) {
+        let Some(link) = self.desired.in_the_way(self.snapshot, shim) else { return };
+        let why = match (&link.kind, link.lower) {
+            (_, None) => "its parent is gone".to_owned(),
+            (LinkKind::Macvlan(mode), _) if *mode != Mode::Bridge => format!("its mode is {mode}"),
+            (_, Some(lower)) if lower == parent => "it cannot go up: another machine has its MAC".to_owned(),
+            _ => "no guest of this host needs it".to_owned(),
+        };
+        self.now(Op::DeleteShim { link: link.into() }, why);
+    }
+}

@@ -1,0 +1,70 @@
+//! What became of an op so far.
+
+use std::time::{Duration, Instant};
+
+use crate::model::Op;
+use crate::model::plan::When;
+
+/// The first wait after a failure; it doubles with each further one.
+const BACK_OFF: Duration = Duration::from_millis(100);
+/// The longest wait between two tries.
+const MAX_BACK_OFF: Duration = Duration::from_secs(30);
+/// An op that was not needed for so long, beyond twice its back-off, starts from the beginning.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// What is remembered of the ops about one thing: of few, so that a list takes the least time and memory.
+pub(super) type Tracks = Vec<(Op, Track)>;
+
+/// What is remembered of one op.
+#[derive(Debug, Default)]
+pub(super) struct Track {
+    /// What it waits for, and since when without a break, if it waits.
+    pub(super) surplus: Option<(When, Instant)>,
+    pub(super) history: Option<History>,
+}
+
+/// What became of an op so far.
+#[derive(Debug, Clone)]
+pub struct History {
+    /// How often it ran in a row.
+    pub rounds: u32,
+    /// How many of the last of these failed.
+    pub(super) failures: u32,
+    /// When it ran last.
+    pub last: Instant,
+    /// Before this it is not tried again.
+    pub not_before: Instant,
+    /// Why the last try failed; `None` if it succeeded.
+    pub error: Option<Error>,
+}
+
+impl History {
+    /// The op was not needed for so long that this run says nothing about the next one.
+    pub(super) fn is_over(&self, now: Instant) -> bool {
+        let back_off = self.not_before.duration_since(self.last);
+        now.duration_since(self.last) > back_off * 2 + QUIET
+    }
+}
+
+/// Why an op failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    /// A stable code.
+    pub code: &'static str,
+    /// What happened.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+/// Forgets the history of ops.
+pub(super) fn forget(tracks: Option<&mut Tracks>, which: impl Fn(&Op, &History) -> bool) {
+    for (op, track) in tracks.into_iter().flatten() {
+        track.history = track.history.take().filter(|history| !which(op, history));
+    }
+}
+
+/// The wait after so many failures in a row, of which there is one at least.
+pub(super) fn back_off(failures: u32) -> Duration {
+    BACK_OFF.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(MAX_BACK_OFF)
+}
