@@ -17,9 +17,11 @@
 
 pub mod address;
 pub mod changes;
+pub mod child;
 pub mod family;
 pub mod id;
 pub mod inventory;
+pub mod link;
 pub mod mac;
 pub mod names;
 pub mod neighbours;

@@ -2,17 +2,16 @@
 //! each under its kernel key. [`crate::kernel`] fills it; [`crate::reconcile`] reads it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
-use std::ops::RangeInclusive;
 
 use ipnet::{IpNet, Ipv4Net};
 
-use super::inventory::{Home, Mode};
-use super::names;
+pub use super::child::{Child, ChildKey, GuestAddress, Master, Netns, Sources};
+use super::inventory::Home;
+pub use super::link::{Link, LinkKind, is_shim};
 pub use super::routing::{Action, Hop, RouteKey, RouteKind, Routing, Rule, Way, is_host};
 pub use super::setting::Setting;
-use super::{LinkIndex, Mac, NetnsId};
+use super::{LinkIndex, Mac};
 
 /// The kernel's state, as far as we need it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -89,69 +88,6 @@ pub enum Sysctls {
     ReadOnly,
     /// It is not there: `/proc` is not mounted, or something hides it.
     Missing,
-}
-
-/// A link in the host's namespace.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Link {
-    /// Its ifindex.
-    pub index: LinkIndex,
-    /// Its name.
-    pub name: String,
-    /// What it is.
-    pub kind: LinkKind,
-    /// Its MAC; `None` for links without an Ethernet address.
-    pub mac: Option<Mac>,
-    /// Its MTU, in bytes.
-    pub mtu: u32,
-    /// Administratively up (`IFF_UP`).
-    pub up: bool,
-    /// `IFF_MULTICAST`.
-    pub multicast: bool,
-    /// It asks and answers with ARP (not `IFF_NOARP`).
-    pub arp: bool,
-    /// `IFLA_GROUP`.
-    pub group: u32,
-    /// The MAC that its alias says we made it with ([`super::names::made_with`]).
-    pub made_with: Option<Mac>,
-    /// The ifindex of the link below it (`IFLA_LINK`), if that is in this namespace.
-    pub lower: Option<LinkIndex>,
-    /// The ifindex of the bridge, bond or VRF that it is a port of.
-    pub master: Option<LinkIndex>,
-    /// A Wi-Fi interface: a station drops frames to foreign MACs.
-    pub wireless: bool,
-    /// Its own `arp_ignore`. The kernel goes by the greater of this and [`Host::arp_ignore`].
-    pub arp_ignore: i64,
-}
-
-impl Link {
-    /// If this link is one of our shims: the ifindex of its parent. Either mark suffices, so that the other can
-    /// be put back. A marked link whose parent has left the namespace counts too, with parent 0, so that it is
-    /// cleaned away. A guest's NIC that was marked by its root does not.
-    pub fn shim_parent(&self) -> Option<LinkIndex> {
-        is_shim(&self.kind, &self.name, self.group, self.made_with)
-            .then_some(self.lower.unwrap_or(LinkIndex::NONE))
-    }
-}
-
-/// Whether a link of the host with these properties bears our mark.
-pub fn is_shim(kind: &LinkKind, name: &str, group: u32, made_with: Option<Mac>) -> bool {
-    matches!(kind, LinkKind::Macvlan(_)) && names::is_marked(name, group, made_with)
-}
-
-/// The kinds of link that make a difference to us.
-#[derive(Clone, Debug, PartialEq)]
-pub enum LinkKind {
-    /// A macvlan child.
-    Macvlan(Mode),
-    /// A macvtap child: a VM's NIC.
-    Macvtap(Mode),
-    /// A VLAN interface with its id.
-    Vlan(u16),
-    /// A bridge.
-    Bridge,
-    /// Any other kind by the kernel's name (`veth`, `bond`, …), empty for a physical NIC.
-    Other(String),
 }
 
 /// The key of an address in the kernel: link, address, prefix length.
@@ -285,120 +221,4 @@ pub struct ShimFilter {
     pub answers: BTreeSet<Ipv4Net>,
     /// Nothing of it is missing, and nothing was added or changed.
     pub whole: bool,
-}
-
-/// Where a child is: a namespace, and its ifindex there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ChildKey {
-    /// The namespace.
-    pub netns: Netns,
-    /// Its ifindex there.
-    pub index: LinkIndex,
-}
-
-impl ChildKey {
-    /// Before all others.
-    pub const FIRST: ChildKey = ChildKey { netns: Netns::Host, index: LinkIndex::NONE };
-    /// After all others.
-    pub const LAST: ChildKey = ChildKey { netns: Netns::Id(NetnsId::LAST), index: LinkIndex::LAST };
-
-    /// All of one namespace.
-    pub fn all_in(netns: Netns) -> RangeInclusive<ChildKey> {
-        ChildKey { netns, index: LinkIndex::NONE }..=ChildKey { netns, index: LinkIndex::LAST }
-    }
-}
-
-/// A network namespace, as the host's namespace numbers it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Netns {
-    /// The host's own.
-    Host,
-    /// Another, by its netns id.
-    Id(NetnsId),
-}
-
-impl fmt::Display for Netns {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Netns::Host => f.write_str("the host's namespace"),
-            Netns::Id(id) => write!(f, "namespace {id}"),
-        }
-    }
-}
-
-/// A macvlan or macvtap link whose parent is a link of the host.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Child {
-    /// The parent's ifindex in the host's namespace.
-    pub parent: LinkIndex,
-    /// Its MAC.
-    pub mac: Mac,
-    /// Its mode.
-    pub mode: Mode,
-    /// Its name where it is.
-    pub name: String,
-    /// macvtap: a VM's NIC.
-    pub tap: bool,
-    /// Administratively up. Of the children of a parent that are up no two have the same MAC.
-    pub up: bool,
-    /// The bridge or bond that it is a port of, where it is.
-    pub master: Option<Master>,
-    /// Whom it overhears, in mode source.
-    pub sources: Sources,
-    /// Its addresses and its master's, each with the length of its prefix, with what hinders its use.
-    pub addresses: BTreeMap<IpNet, GuestAddress>,
-}
-
-/// The list of a child in mode source.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Sources {
-    /// The MACs from which it gets all frames, the first few in their order.
-    pub macs: BTreeSet<Mac>,
-    /// How many there are.
-    pub count: usize,
-    /// Nobody else gets these frames (`nodst`), even while it is down.
-    pub only: bool,
-}
-
-/// A bridge or bond of a guest that takes in what comes for its ports.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Master {
-    /// Its ifindex in the guest's namespace.
-    pub index: LinkIndex,
-    /// Its name there.
-    pub name: String,
-    /// Its MAC, from which it sends.
-    pub mac: Option<Mac>,
-}
-
-impl Child {
-    /// A link with these properties, of which the addresses are not known yet; `None` if it is of another kind.
-    pub fn of_link(kind: &LinkKind, parent: LinkIndex, mac: Mac, name: &str, up: bool) -> Option<Child> {
-        let (mode, tap) = match kind {
-            LinkKind::Macvlan(mode) => (*mode, false),
-            LinkKind::Macvtap(mode) => (*mode, true),
-            _ => return None,
-        };
-        let (name, addresses) = (name.to_owned(), BTreeMap::new());
-        let sources = Sources::default();
-        Some(Child { parent, mac, mode, name, tap, up, master: None, sources, addresses })
-    }
-
-    /// The two differ in nothing but their addresses.
-    pub fn is_same_but_for_addresses(&self, other: &Child) -> bool {
-        let Child { parent, mac, mode, name, tap, up, master, sources, addresses: _ } = self;
-        (parent, mac, mode, name) == (&other.parent, &other.mac, &other.mode, &other.name)
-            && (tap, up, master, sources) == (&other.tap, &other.up, &other.master, &other.sources)
-    }
-}
-
-/// An address on a child.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GuestAddress {
-    /// In use.
-    Settled,
-    /// Duplicate address detection is still under way.
-    Tentative,
-    /// Duplicate address detection failed.
-    Duplicate,
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use super::{Claim, Contest, Judgement, MOMENT, Party, RETURN, RETURN_FACTOR, WAIT};
+use super::claim::{Claim, Contest, Judgement, MOMENT, Party, RETURN, RETURN_FACTOR, WAIT};
 
 /// Maximum number of tenants that may come back to one address.
 const MOST_TENANTS: usize = 8;

@@ -1,0 +1,68 @@
+//! Links of the host.
+
+use super::inventory::Mode;
+use super::names;
+use super::{LinkIndex, Mac};
+
+/// A link in the host's namespace.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Link {
+    /// Its ifindex.
+    pub index: LinkIndex,
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: LinkKind,
+    /// Its MAC; `None` for links without an Ethernet address.
+    pub mac: Option<Mac>,
+    /// Its MTU, in bytes.
+    pub mtu: u32,
+    /// Administratively up (`IFF_UP`).
+    pub up: bool,
+    /// `IFF_MULTICAST`.
+    pub multicast: bool,
+    /// It asks and answers with ARP (not `IFF_NOARP`).
+    pub arp: bool,
+    /// `IFLA_GROUP`.
+    pub group: u32,
+    /// The MAC that its alias says we made it with ([`super::names::made_with`]).
+    pub made_with: Option<Mac>,
+    /// The ifindex of the link below it (`IFLA_LINK`), if that is in this namespace.
+    pub lower: Option<LinkIndex>,
+    /// The ifindex of the bridge, bond or VRF that it is a port of.
+    pub master: Option<LinkIndex>,
+    /// A Wi-Fi interface: a station drops frames to foreign MACs.
+    pub wireless: bool,
+    /// Its own `arp_ignore`. The kernel goes by the greater of this and [`Host::arp_ignore`].
+    pub arp_ignore: i64,
+}
+
+impl Link {
+    /// If this link is one of our shims: the ifindex of its parent. Either mark suffices, so that the other can
+    /// be put back. A marked link whose parent has left the namespace counts too, with parent 0, so that it is
+    /// cleaned away. A guest's NIC that was marked by its root does not.
+    pub fn shim_parent(&self) -> Option<LinkIndex> {
+        is_shim(&self.kind, &self.name, self.group, self.made_with)
+            .then_some(self.lower.unwrap_or(LinkIndex::NONE))
+    }
+}
+
+/// Whether a link of the host with these properties bears our mark.
+pub fn is_shim(kind: &LinkKind, name: &str, group: u32, made_with: Option<Mac>) -> bool {
+    matches!(kind, LinkKind::Macvlan(_)) && names::is_marked(name, group, made_with)
+}
+
+/// The kinds of link that make a difference to us.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LinkKind {
+    /// A macvlan child.
+    Macvlan(Mode),
+    /// A macvtap child: a VM's NIC.
+    Macvtap(Mode),
+    /// A VLAN interface with its id.
+    Vlan(u16),
+    /// A bridge.
+    Bridge,
+    /// Any other kind by the kernel's name (`veth`, `bond`, …), empty for a physical NIC.
+    Other(String),
+}
