@@ -1,8 +1,9 @@
 //! Whom the LAN is asked for: whether a machine there has an address that a guest claims.
 //!
-//! The kernel itself asks, on the parent, with the host's own address and MAC (`NTF_USE`), so guests beside it do not
-//! hear it and nobody on the LAN learns anything that is not so. What it hears comes back as a neighbour entry of the
-//! parent, and the admission rules decide: this only chooses when to ask. The time is passed in.
+//! The kernel itself asks, on the parent, with the host's own address and MAC (`NTF_USE`), so the guests of
+//! this host do not hear it, and nobody on the LAN learns anything that is not true. What it hears comes back
+//! as a neighbour entry of the parent, and the admission rules decide: this only chooses when to ask. The
+//! time is passed in.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
@@ -18,14 +19,14 @@ use crate::model::{LinkIndex, Op, Snapshot};
 
 /// A standing address is asked for again after this time: a service may have moved to another machine.
 const AGAIN: Duration = Duration::from_secs(600);
-/// The kernel asks three times, a second apart. While a claim waits for the answer, or is refused for it, the question is
-/// put again: the holder may just have gone.
+/// The kernel asks three times, a second apart. While a claim waits for the answer, or is refused for it, the
+/// question is put again: the holder may just have gone.
 const ANSWERED: Duration = Duration::from_secs(5);
-/// How long after a virtual router's MAC came to a guest the LAN is asked. The former master gives the address up when it
-/// hears of the new one, and may answer until then.
+/// How long after a virtual router's MAC came to a guest the LAN is asked. The former master gives the
+/// address up when it hears of the new one, and may answer until then.
 const HANDED_OVER: Duration = Duration::from_millis(500);
-/// So many addresses may be asked for within the time that the kernel takes for one: it keeps an entry for each, and
-/// the host's neighbour table holds a thousand.
+/// Maximum number of addresses that are asked for in the time that the kernel takes for one. It keeps an
+/// entry for each, and the host's neighbour table holds a thousand.
 const AT_ONCE: usize = 64;
 const SPAN: Duration = Duration::from_secs(3);
 
@@ -35,8 +36,8 @@ pub struct Probes {
     subjects: BTreeMap<IpAddr, Subject>,
     /// The same, by their turn.
     agenda: BTreeMap<Turn, BTreeSet<(Instant, IpAddr)>>,
-    /// Those that could not be asked for at the last try, and why. In [`Trust::unasked`] are those of them that were never
-    /// asked for with success.
+    /// Those that could not be asked for at the last try, and why. In [`Trust::unasked`] are those of them
+    /// that were never asked for with success.
     ///
     /// [`Trust::unasked`]: super::facts::Trust::unasked
     failed: BTreeMap<IpAddr, (Op, Error)>,
@@ -53,8 +54,8 @@ struct Subject {
     waits: bool,
     /// Another machine is known to have it.
     disputed: bool,
-    /// The kernel knows it on the LAN with the MAC of its holder here, by itself: of old, or from another machine that
-    /// has the same.
+    /// The kernel knows it on the LAN with the MAC of its holder here, by itself: of old, or from another
+    /// machine that has the same.
     known: bool,
     asked: bool,
     /// It was asked for with success.
@@ -62,8 +63,8 @@ struct Subject {
     due: Instant,
 }
 
-/// Who comes first of those that are due. Where there are too many, that is some guest's doing: the others come before
-/// what it has claimed in vain.
+/// The order of the addresses that are due. If there are too many, one guest has caused that. Then all others
+/// come before the addresses that it claimed in vain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Turn {
     /// It has its route, and may be another machine's.
@@ -194,8 +195,8 @@ impl Probes {
         }
     }
 
-    /// The addresses that nobody may have because the LAN could never be asked who has them, each with the reason. What
-    /// was asked for once with success keeps its route.
+    /// The addresses that nobody may have because the LAN could never be asked who has them, each with the
+    /// reason. What was asked for once with success keeps its route.
     pub fn unasked(&self) -> BTreeMap<IpAddr, String> {
         let never = self
             .failed
@@ -217,8 +218,8 @@ impl Probes {
     }
 }
 
-/// Whether an address is to be asked for, and of whom it is claimed. Of what a child waits for, no more than `most`
-/// addresses are.
+/// Whether an address has to be asked for, and who claims it. Of the addresses that a child waits for, at
+/// most `most` are asked for.
 fn subject(
     most: usize,
     desired: &Desired,
@@ -238,7 +239,7 @@ fn subject(
     let entry = |parent| snapshot.neighbours.get(&(address, parent));
     let (child, parent, waits, stands) = match desired.held.holders.get(&address) {
         Some(holder) => {
-            // What stands already, another process has asked for.
+            // If the route exists already, another process has asked.
             let stands = desired.holds(snapshot, holder.parent, holder.mac, address);
             (holder.child, holder.parent, false, stands)
         }

@@ -68,8 +68,8 @@ pub fn desire(inputs: &Inputs<'_>, memory: &Memory) -> (Desired, Memory) {
     (desired, memory)
 }
 
-/// Weighs the claims of all children. A guest that is caught with another machine's address is not trusted from this
-/// very moment, so all that it claims is weighed again.
+/// Weighs the claims of all children. A guest that is caught with another machine's address is not trusted
+/// from this very moment, so all that it claims is weighed again.
 fn weigh_all(facts: &Facts<'_>, trust: &mut Trust, claimants: &Claimants) -> Claims {
     let all = facts.snapshot.children.keys().copied();
     let nic_children: Vec<ChildKey> = all.filter(|child| claimants.nic_child(*child) == *child).collect();

@@ -15,8 +15,8 @@ use crate::model::snapshot::{ChildKey, Link};
 use crate::model::status::Problem;
 use crate::model::{Family, GuestKey, Inventory, LinkIndex, Mac, NicKey, Snapshot};
 
-/// Everything that should exist, and every decision on the way there. `held` and `leftovers` follow the addresses of
-/// guests one by one. All else stands until everything is decided again.
+/// Everything that should exist, and every decision on the way there. `held` and `leftovers` follow the
+/// addresses of guests one by one. All else stands until everything is decided again.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Desired {
     /// By the parent's ifindex.
@@ -49,13 +49,15 @@ impl Desired {
         Desired { settled: true, host, ..Desired::default() }
     }
 
-    /// A child takes part as far as an address is concerned: a server vouches for it, or it holds the address.
+    /// A child takes part as far as an address is concerned: a server vouches for it, or it holds the
+    /// address.
     pub fn takes_part(&self, snapshot: &Snapshot, key: &ChildKey, address: IpAddr) -> bool {
         let holds = |parent, mac| self.holds(snapshot, parent, mac, address);
         self.held.claimants.claim_of(snapshot, key, holds).is_some()
     }
 
-    /// Our neighbour entry on the shim of that very parent names this MAC, or did so before it went with other things.
+    /// Our neighbour entry on the shim of that very parent names this MAC, or did so before it went with
+    /// other things.
     pub(super) fn holds(&self, snapshot: &Snapshot, parent: LinkIndex, mac: Mac, address: IpAddr) -> bool {
         self.host.is_named(snapshot, parent, mac, address)
             || self.unclaimed.contains(&UnclaimedAddress { parent, mac, address })
@@ -68,7 +70,8 @@ impl Desired {
         Some((shim, holder))
     }
 
-    /// A marked link with the name of a shim that does not stand, or stands under another name, if nobody desires it.
+    /// A marked link with the name of a shim that does not stand, or stands under another name, if nobody
+    /// desires it.
     pub(super) fn in_the_way<'a>(&self, snapshot: &'a Snapshot, shim: &DesiredShim) -> Option<&'a Link> {
         let link = snapshot.link_named(&shim.shim.name).filter(|link| link.shim_parent().is_some())?;
         let is_desired = self.shims.values().any(|shim| shim.shim.index == Some(link.index));

@@ -28,8 +28,8 @@ pub struct Memory {
 const MAC_TAKEN: &str = "mac-taken";
 
 impl Memory {
-    /// Takes in the MACs that the kernel refused in a walk, because somebody that we cannot see has them. Returns whether
-    /// everything must be decided again.
+    /// Takes in the MACs that the kernel refused in a walk, because somebody that we cannot see has them.
+    /// Returns whether everything must be decided again.
     pub fn take_in(&mut self, desired: &Desired, walked: &[Walked<'_>]) -> bool {
         let is_taken = |one: &&Walked<'_>| {
             one.result().is_some_and(|result| result.as_ref().is_err_and(|error| error.code == MAC_TAKEN))

@@ -14,10 +14,10 @@
 //! | `diff` | [`Desired`], snapshot | the ordered plan |
 //! | `schedule` | plan, time | the ops that are due |
 //!
-//! `desire` walks this line for everything. Where only some addresses of guests have changed, `amend` brings [`Desired`]
-//! up to date and [`diff_at`] makes the part of the plan that is about them: the same as a full decision, at a cost that
-//! does not grow with the number of guests. [`decide()`] does whichever of the two is called for. Beside the line, `ask`
-//! chooses when the LAN is asked who has an address.
+//! `desire` walks this line for everything. Where only some addresses of guests have changed, `amend` brings
+//! [`Desired`] up to date and [`diff_at`] makes the part of the plan that is about them: the same as a full
+//! decision, at a cost that does not grow with the number of guests. [`decide()`] does whichever of the two
+//! is called for. Beside the line, `ask` chooses when the LAN is asked who has an address.
 
 pub mod admit;
 mod amend;

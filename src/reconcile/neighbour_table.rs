@@ -1,4 +1,5 @@
-//! When a neighbour table of the kernel is so full that the host is about to lose its neighbours, guests or not.
+//! When a neighbour table of the kernel is so full that the host is about to lose its neighbours, guests or
+//! not.
 
 use crate::model::Family;
 use crate::model::neighbours::NeighbourTable;

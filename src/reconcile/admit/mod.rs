@@ -23,10 +23,11 @@ use crate::reconcile::facts::routing::{self, Leads};
 /// Who claims an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claimant {
-    /// The MACs that are its by right: a machine that was seen on the LAN with one of them may have been the claimant
-    /// itself, before it came here. Root in a guest can take any other machine's.
+    /// The MACs that are its by right: a machine that was seen on the LAN with one of them may have been the
+    /// claimant itself, before it came here. Root in a guest can take any other machine's.
     pub known_as: Vec<Mac>,
-    /// Those at which the shim reaches it. They differ from its own for a sibling of the NIC in another mode than bridge.
+    /// Those at which the shim reaches it. They differ from its own for a sibling of the NIC in another mode
+    /// than bridge.
     pub reached_at: Vec<Mac>,
     /// An address of it turned out to be another machine's.
     pub distrusted: bool,
@@ -130,7 +131,8 @@ fn taken(problem: Problem) -> Verdict {
     Verdict::Refused(Refusal { reason: Reason::RouteTaken, message, hint: Some(hint) })
 }
 
-/// The host's own routing does not lead onto the parent's link. `allowed`: the length of the prefix in policy.allow.
+/// The host's own routing does not lead onto the parent's link. `allowed`: the length of the prefix in
+/// policy.allow.
 fn led_elsewhere(facts: &Facts<'_>, parent: &Link, ip: IpAddr, allowed: Option<u8>) -> Option<Verdict> {
     let (to, way) = match routing::look_up(facts, parent, ip) {
         Leads::OnLink => return None,
@@ -185,8 +187,8 @@ fn held_on_lan(facts: &Facts<'_>, parent: &Link, claimant: &Claimant, ip: IpAddr
             format!("another machine held {ip} on the LAN of {}; asking whether it still does", parent.name);
         return Some(Verdict::refused(Reason::HeldOnLan, message));
     }
-    // A parent never hears its own children: what has answered to a question of ours is another machine, whatever its
-    // MAC. What the kernel knows by itself may be older than the claimant's coming here.
+    // A parent never hears its own children: what has answered to a question of ours is another machine,
+    // whatever its MAC. What the kernel knows by itself may be older than the claimant's coming here.
     let itself = |holder: &Mac| !entry.ours && claimant.known_as.contains(holder);
     let holder = entry.mac.filter(|holder| !leftover && !itself(holder))?;
     let link = &parent.name;

@@ -14,9 +14,9 @@ impl<'a> Steps<'a> {
         }
     }
 
-    /// The addresses that guests may ask for, where all else of the filter is right. After the routes, which are back
-    /// with the host's address at once and shall not wait for `nft`. For an address that is gone the kernel answers
-    /// nobody, so there is no hurry, and it may be away for a moment only.
+    /// The addresses that guests may ask for, where all else of the filter is right. After the routes, which
+    /// are back with the host's address at once and shall not wait for `nft`. For an address that is gone the
+    /// kernel answers nobody, so there is no hurry, and it may be away for a moment only.
     pub(super) fn answers(&mut self, desired: &DesiredShim) {
         let filter = self.standing_filter(desired).filter(|_| self.snapshot.filter.usable);
         let Some(filter) = filter.filter(|filter| filter.answers != desired.answers) else { return };

@@ -3,7 +3,7 @@
 //! The order is a safety law. Adding: everything on a shim before it goes up, a neighbour entry before its
 //! route (else the host asks for the guest on the wire with the shim's MAC), routes before the rule that
 //! looks them up. Deleting comes after adding, and in the opposite order, but for what stands in the way of
-//! adding, and for routes of a NIC that has too many. What does not bear our mark is never touched.
+//! adding, and for routes of a NIC that has too many. An object without our mark is never touched.
 
 mod filter;
 mod names;
@@ -178,9 +178,9 @@ impl<'a> Steps<'a> {
         shim.index.is_some_and(|index| self.flushed.contains(&index))
     }
 
-    /// Our neighbour entry names another holder, whose address may be away for a moment only (a renewal): nobody
-    /// may snatch it then, unless it is the one with the best right to it. One that it has and may not use yet takes
-    /// longer to come back than one that is gone.
+    /// If our neighbour entry names another holder, wait: it may only be renewing its lease. The claimant
+    /// with the best right does not wait. Wait longer if the holder still has the address but it is
+    /// tentative.
     fn until_holder_is_gone(&self, shim: &LinkRef, address: IpAddr, mac: Mac) -> When {
         if !self.desired.held.seconds.contains(&address) {
             return When::Now;
@@ -294,7 +294,7 @@ impl<'a> Steps<'a> {
 
     /// Asks the LAN about an address that a guest claims, and that another machine was known to hold.
     fn probe(&mut self, address: IpAddr) {
-        // Who holds it is not to lose it to a question that is put because of another's claim.
+        // A holder must not lose its address to a question that another's claim has caused.
         if self.desired.held.holders.contains_key(&address) {
             return;
         }
@@ -335,8 +335,8 @@ fn reason(holder: &Holder) -> String {
     nic.map_or_else(|| "the guest is still there".to_owned(), |nic| format!("{nic} has it"))
 }
 
-/// The kernel drops all IPv4 routes and neighbours of a link with its last IPv4 address, used or not. So where that
-/// is due it comes first, and all else is made anew.
+/// The kernel drops all IPv4 routes and neighbours of a link with its last IPv4 address, used or not. So
+/// where that is due it comes first, and everything else is made again.
 fn is_flushed(snapshot: &Snapshot, link: LinkIndex, desired: &DesiredShim) -> bool {
     let on_it = snapshot.addresses.iter();
     let mut on_it = on_it.filter(|(key, _)| key.link == link && key.address.addr().is_ipv4());

@@ -10,8 +10,8 @@ use crate::model::{LinkIndex, LinkRef, Op};
 use crate::reconcile::shims::DesiredShim;
 
 impl Steps<'_> {
-    /// Each shim is named after its parent; a parent may be renamed, and another link take its old name. Of two that
-    /// have each other's names one steps aside first.
+    /// Each shim is named after its parent; a parent may be renamed, and another link take its old name. Of
+    /// two that have each other's names one steps aside first.
     pub(super) fn put_names_right(&mut self) {
         let desired = self.desired;
         let misnamed = desired.shims.values().filter_map(|shim| {

@@ -1,4 +1,4 @@
-//! What exists and should not: ours only, routes before their neighbours, all before their shim.
+//! Deletes our surplus objects: routes before their neighbour entries, everything before its shim.
 
 use std::net::IpAddr;
 
@@ -72,8 +72,8 @@ impl Steps<'_> {
     fn delete_route(&mut self, key: &RouteKey) {
         let family = Family::of(key.destination);
         let metric = metric(family);
-        // IPv4 knows one route for a destination, table and metric, whatever its link; IPv6 knows several. What this
-        // very plan replaces through another shim is not there any more.
+        // IPv4 knows one route for a destination, table and metric, whatever its link; IPv6 knows several.
+        // What this very plan replaces through another shim is not there any more.
         let replaced = key.metric == metric && self.replaced.contains(&(key.table, key.destination));
         if replaced || self.gone.contains(&key.link) {
             return;
@@ -176,8 +176,8 @@ impl Steps<'_> {
         self.plan.push(Step { op, when, why });
     }
 
-    /// The entry names the last holder of an address for which others wait: it is the memory of that, which outlives
-    /// this process. While a server is still to be read, any entry without a route may be one.
+    /// The entry names the last holder of an address for which others wait: it is the memory of that, which
+    /// outlives this process. While a server is still to be read, any entry without a route may be one.
     fn is_remembered_by(&self, link: LinkIndex, address: IpAddr) -> bool {
         let parent = self.snapshot.links.get(&link).and_then(Link::shim_parent);
         let mac = self.snapshot.neighbours.get(&(address, link)).and_then(|entry| entry.mac);

@@ -1,4 +1,5 @@
-//! The host's own facts, gathered once for all decisions of a round. They change seldom, guests' addresses often.
+//! The host's own facts, gathered once for all decisions of a round. They change seldom, guests' addresses
+//! often.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -113,8 +114,8 @@ pub(super) fn names(snapshot: &Snapshot, shim: LinkIndex, mac: Mac, address: IpA
     entry.is_some_and(|entry| entry.ours && entry.mac == Some(mac))
 }
 
-/// The shim of each parent. If two bear our mark, the one with the right name counts, then the older. One that
-/// cannot serve does not count: in another mode, or with a MAC that keeps it from going up.
+/// The shim of each parent. If two bear our mark, the one with the right name counts, then the older. One
+/// that cannot serve does not count: in another mode, or with a MAC that keeps it from going up.
 fn standing_shims(snapshot: &Snapshot, refused_macs: &BTreeSet<Mac>) -> BTreeMap<LinkIndex, LinkIndex> {
     let mut shims: BTreeMap<LinkIndex, &Link> = BTreeMap::new();
     for (parent, link) in snapshot.shims() {

@@ -1,5 +1,5 @@
-//! What every decision of a round stands on: the kernel's state, the configuration, what follows from them for all, and
-//! what is remembered of whom to trust.
+//! What every decision of a round stands on: the kernel's state, the configuration, what follows from them
+//! for all, and what is remembered of whom to trust.
 
 mod host;
 pub mod obstacle;
@@ -46,7 +46,8 @@ impl<'a> Facts<'a> {
         self.host.shims.iter().filter_map(|(parent, index)| Some((*parent, links.get(index)?)))
     }
 
-    /// Our neighbour entry on the shim of that very parent names this MAC, or did so before it went with other things.
+    /// Our neighbour entry on the shim of that very parent names this MAC, or did so before it went with
+    /// other things.
     pub fn holds(&self, parent: LinkIndex, mac: Mac, address: IpAddr) -> bool {
         self.host.is_named(self.snapshot, parent, mac, address)
             || self.trust.unclaimed.contains(&UnclaimedAddress { parent, mac, address })
@@ -63,8 +64,8 @@ impl<'a> Facts<'a> {
         standing.chain(self.latent_networks(parent)).filter(|net| !is_link_local(net))
     }
 
-    /// The networks of the addresses of a parent that is down. The kernel has dropped their routes and makes them again
-    /// when it goes up: until then nothing has become another's.
+    /// The networks of the addresses of a parent that is down. The kernel has dropped their routes and makes
+    /// them again when it goes up: until then nothing has become another's.
     pub(super) fn latent_networks(&self, parent: &Link) -> impl Iterator<Item = IpNet> {
         let (index, down) = (parent.index, !parent.up);
         let first = AddressKey { link: index, address: Family::V4.everything() };
@@ -74,8 +75,8 @@ impl<'a> Facts<'a> {
         networks.filter(|net| !is_host(net))
     }
 
-    /// An address is the gateway of a route of the host. One behind a shim of ours was put there on purpose, and is no
-    /// machine that a guest could pose as.
+    /// An address is the gateway of a route of the host. One behind a shim of ours was put there on purpose,
+    /// and is no machine that a guest could pose as.
     pub fn is_next_hop(&self, address: IpAddr) -> bool {
         let is_shim = |link| self.snapshot.links.get(&link).is_some_and(|link| link.shim_parent().is_some());
         self.snapshot.routing.links_to_gateway(address).any(|link| !is_shim(link))

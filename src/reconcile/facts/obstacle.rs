@@ -21,7 +21,7 @@ pub(in crate::reconcile) fn obstacle(facts: &Facts<'_>, parent: &Link) -> Option
     let name = &parent.name;
     let links = &facts.snapshot.links;
     if facts.shim(parent.index).is_some() {
-        return None; // What stands is proof enough.
+        return None; // A shim that exists is proof enough.
     }
     if parent.wireless {
         return Some(Obstacle {

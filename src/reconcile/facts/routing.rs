@@ -1,7 +1,7 @@
 //! Where the host's own routing leads an address: what `ip route get` would say if none of ours were there.
 //!
-//! The packet is an unmarked one of an unbound socket of the host, whose source is not chosen yet. The rules are gone
-//! by in their order, ours aside; in a table the longest destination counts, whatever the metric.
+//! The packet is an unmarked one of an unbound socket of the host, whose source is not chosen yet. The rules
+//! are gone by in their order, ours aside; in a table the longest destination counts, whatever the metric.
 
 use std::net::IpAddr;
 
@@ -97,8 +97,8 @@ fn elsewhere(destination: IpNet, way: Option<&Way>) -> Leads<'_> {
     if destination.prefix_len() == 0 && !local { Leads::Nowhere } else { Leads::Elsewhere(destination, way) }
 }
 
-/// What goes out through a macvlan child of the parent arrives where what goes out through the parent does, and at the
-/// guests of the host as well.
+/// Packets that leave through a macvlan child of the parent arrive at the same machines as those that leave
+/// through the parent, and at the guests of the host as well.
 fn leads_to(facts: &Facts<'_>, link: LinkIndex, parent: &Link) -> bool {
     let is_upon = |link: &Link| matches!(link.kind, LinkKind::Macvlan(_)) && link.lower == Some(parent.index);
     link == parent.index || facts.snapshot.links.get(&link).is_some_and(is_upon)

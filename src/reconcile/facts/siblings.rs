@@ -1,13 +1,14 @@
-//! Siblings: the further children that a guest makes. A macvlan on top of a guest's NIC hangs on the host's own parent,
-//! as the NIC does. keepalived makes one for a virtual MAC (`use_vmac`). Its addresses count as the NIC's.
+//! Siblings: the further children that a guest makes. A macvlan on top of a guest's NIC hangs on the host's
+//! own parent, as the NIC does. keepalived makes one for a virtual MAC (`use_vmac`). Its addresses count as
+//! the NIC's.
 
 use crate::model::inventory::Mode;
 use crate::model::snapshot::{Child, ChildKey, Netns};
 use crate::model::{LinkIndex, Mac, Snapshot};
 
-/// The siblings of a child, in the order of their keys: the others in its namespace on its parent. Three kinds are not
-/// siblings: children in the host's own namespace, children that only listen in, and children that are down, because
-/// those may have any MAC, also another guest's.
+/// The siblings of a child, in the order of their keys: the others in its namespace on its parent. Three
+/// kinds are not siblings: children in the host's own namespace, children that only listen in, and children
+/// that are down, because those may have any MAC, also another guest's.
 pub(in crate::reconcile) fn siblings_of(
     snapshot: &Snapshot,
     key: ChildKey,
@@ -22,9 +23,9 @@ pub(in crate::reconcile) fn siblings_of(
     others.map(|(key, child)| (*key, child))
 }
 
-/// The MACs at which the shim reaches a child: its own in mode bridge. In another mode the kernel hands it nothing from
-/// the shim. But a guest accepts packets for any of its addresses on any of its links, so it is then reached at its
-/// siblings in mode bridge.
+/// The MACs at which the shim reaches a child: its own in mode bridge. In another mode the kernel hands it
+/// nothing from the shim. But a guest accepts packets for any of its addresses on any of its links, so it is
+/// then reached at its siblings in mode bridge.
 pub(in crate::reconcile) fn reached_at(snapshot: &Snapshot, key: ChildKey, child: &Child) -> Vec<Mac> {
     match child.mode {
         Mode::Bridge => vec![child.mac],

@@ -1,7 +1,7 @@
 //! What is remembered of whom to trust, and what is held without a server's word. Verdicts stand on it.
 //!
-//! Distrust belongs to the guest: another NIC, another MAC or a restart does not shed it. It lasts for as long as the
-//! guest exists.
+//! Distrust belongs to the guest: another NIC, another MAC or a restart does not shed it. It lasts for as
+//! long as the guest exists.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -12,11 +12,11 @@ use crate::model::{GuestKey, Inventory, LinkIndex, Mac, Snapshot};
 /// What is remembered of whom to trust.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Trust {
-    /// Those of which an address turned out to be another machine's. Their further addresses are checked against the LAN
-    /// first.
+    /// Those of which an address turned out to be another machine's. Their further addresses are checked
+    /// against the LAN first.
     pub distrusted: BTreeSet<Suspect>,
-    /// The addresses that were held though no server vouches for their holders. The kernel drops our entries with a
-    /// link's carrier or last address, so they are remembered here.
+    /// The addresses that were held though no server vouches for their holders. The kernel drops our entries
+    /// with a link's carrier or last address, so they are remembered here.
     pub unclaimed: BTreeSet<UnclaimedAddress>,
     /// The addresses of which the LAN had to be asked and could not be, each with the reason.
     pub unasked: BTreeMap<IpAddr, String>,
@@ -27,8 +27,8 @@ pub struct Trust {
 pub enum Suspect {
     /// A guest.
     Guest(GuestKey),
-    /// A child that no server vouches for. It claims nothing new, so there is nothing to gain by making another one. If
-    /// a server vouches for it later, its guest is the suspect.
+    /// A child that no server vouches for. It claims nothing new, so there is nothing to gain by making
+    /// another one. If a server vouches for it later, its guest is the suspect.
     Child(ChildKey),
 }
 

@@ -1,5 +1,5 @@
-//! Who may claim addresses: the children of NICs that are served, their siblings, and the children that no server vouches
-//! for, which may keep what they hold.
+//! Who may claim addresses: the children of NICs that are served, their siblings, and the children that no
+//! server vouches for, which may keep what they hold.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ use crate::reconcile::select::Decision;
 /// Who takes part.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Claimants {
-    /// What is served: the children of NICs, and their siblings.
+    /// The children that are served: those of NICs, and their siblings.
     pub served: BTreeMap<ChildKey, ServedAs>,
     /// The children that no server vouches for. They may keep what they hold, and claim nothing new.
     pub unclaimed: BTreeSet<ChildKey>,
@@ -53,8 +53,9 @@ impl Claimants {
         std::iter::once(nic_child).chain(siblings.map(|(key, _)| *key))
     }
 
-    /// Who claims the addresses of a child. A MAC that a server gave to a NIC excuses that NIC and its siblings, nobody else. A virtual
-    /// router's MAC is whose it is just now; and what no server vouches for claims nothing new.
+    /// Who claims the addresses of a child. A MAC that a server gave to a NIC excuses that NIC and its
+    /// siblings, nobody else. A VRRP MAC belongs to whoever uses it now. A child that no server vouches for
+    /// keeps its addresses but gains none.
     pub(super) fn claimant(&self, facts: &Facts<'_>, key: ChildKey, child: &Child) -> Claimant {
         let reached_at = reached_at(facts.snapshot, key, child);
         let given = self.served.get(&key).and_then(|served| self.given.get(&served.nic));
@@ -64,8 +65,8 @@ impl Claimants {
         Claimant { known_as, reached_at, distrusted: facts.trust.distrusted.contains(&self.suspect(key)) }
     }
 
-    /// If a child takes part as far as an address is concerned: the MAC at which it is reached, and its NIC. A server
-    /// vouches for it, or it `holds` the address.
+    /// If a child takes part as far as an address is concerned: the MAC at which it is reached, and its NIC.
+    /// A server vouches for it, or it `holds` the address.
     pub fn claim_of(
         &self,
         snapshot: &Snapshot,
@@ -103,7 +104,8 @@ impl Claimants {
         now.collect()
     }
 
-    /// Of these addresses those that still count: of an unclaimed child that has the address, or had it a breath ago.
+    /// Of these addresses those that still count: of an unclaimed child that has the address, or had it a
+    /// breath ago.
     pub(in crate::reconcile) fn still_unclaimed(
         &self,
         host: &HostFacts,

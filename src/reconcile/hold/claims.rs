@@ -1,7 +1,8 @@
 //! Who claims which address, and who holds it.
 //!
-//! A child claims the addresses that it has. The verdict on each claim stands on that child and its siblings alone; where
-//! several claims to an address are admitted, one child holds it. So one address is settled without a look at others.
+//! A child claims the addresses that it has. The verdict on each claim stands on that child and its siblings
+//! alone; where several claims to an address are admitted, one child holds it. So one address is settled
+//! without a look at others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -58,8 +59,8 @@ impl Claims {
             .filter(move |address| last.replace(*address) != Some(*address))
     }
 
-    /// Weighs the claims of a child and its siblings as they are now. Returns the addresses on which a verdict is another
-    /// than before.
+    /// Weighs the claims of a child and its siblings as they are now. Returns the addresses on which a
+    /// verdict is another than before.
     pub(in crate::reconcile) fn weigh(
         &mut self,
         facts: &Facts<'_>,
@@ -107,8 +108,8 @@ impl Claims {
     }
 }
 
-/// The verdicts on the addresses of a child and its siblings. All together have no more than one NIC may have, those included
-/// for which the LAN is being asked.
+/// The verdicts on the addresses of a child and its siblings. All together have no more than one NIC may
+/// have, those included for which the LAN is being asked.
 fn verdicts(
     facts: &Facts<'_>,
     claimants: &Claimants,
@@ -145,8 +146,8 @@ fn verdicts(
     verdicts
 }
 
-/// A child that is down gets nothing, and its MAC is free: another guest can go up with it, in a namespace that nobody
-/// sees, and keep this child from ever going up. What is for the one would then go to the other.
+/// A child that is down gets nothing, and its MAC is free: another guest can go up with it, in a namespace
+/// that nobody sees, and keep this child from ever going up. Packets for the one would then go to the other.
 fn down(child: &Child) -> Option<Verdict> {
     let message = || {
         format!(
@@ -157,8 +158,8 @@ fn down(child: &Child) -> Option<Verdict> {
     (!child.up).then(|| Verdict::refused(Reason::LinkDown, message()))
 }
 
-/// A child that is a port of a bridge or bond with another MAC: the guest sends from that one, and the kernel hands the
-/// child only what is for its own, be it from the shim or from the LAN.
+/// A child that is a port of a bridge or bond with another MAC: the guest sends from that one, and the kernel
+/// hands the child only what is for its own, be it from the shim or from the LAN.
 fn mute(child: &Child) -> Option<Verdict> {
     let master = child.master.as_ref().filter(|master| master.mac != Some(child.mac))?;
     let (name, mac) = (&master.name, child.mac);

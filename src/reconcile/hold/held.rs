@@ -45,8 +45,8 @@ pub struct Holder {
 }
 
 impl Held {
-    /// The verdicts on the addresses of a NIC that is served, given its child: those of its siblings too, what others claim
-    /// being weighed. Of an address that several of them have, the verdict on the one that holds it.
+    /// The final verdicts on every address of a served NIC and its siblings, given the NIC's child and after
+    /// competing claims. If several siblings have an address, the holder's verdict is shown.
     pub fn verdicts(&self, nic_child: &ChildKey) -> impl Iterator<Item = (IpAddr, Cow<'_, Verdict>)> {
         let mut verdicts = BTreeMap::new();
         for child in self.claimants.with_siblings(*nic_child) {

@@ -1,5 +1,6 @@
-//! Routes that stand though the NIC has given up the address: they wait for a breath, and meanwhile they count towards
-//! what one NIC may have (`policy.max_addresses`). Beyond that the oldest go at once, before anything is added.
+//! Routes that stand though the NIC has given up the address: they wait for a breath, and meanwhile they
+//! count towards what one NIC may have (`policy.max_addresses`). Beyond that the oldest go at once, before
+//! anything is added.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -58,8 +59,8 @@ impl Leftovers {
         leftovers
     }
 
-    /// Looks at the routes to these addresses, which have changed hands between these NICs, each named by its child.
-    /// Returns the addresses whose routes must go sooner or later than before.
+    /// Looks at the routes to these addresses, which have changed hands between these NICs, each named by its
+    /// child. Returns the addresses whose routes must go sooner or later than before.
     pub(in crate::reconcile) fn find(
         &mut self,
         facts: &Facts<'_>,
@@ -79,8 +80,8 @@ impl Leftovers {
             .collect()
     }
 
-    /// Of a NIC with more routes than it may have, the surplus leftovers must go at once, the oldest first. Returns those
-    /// for which this has changed.
+    /// Of a NIC with more routes than it may have, the surplus leftovers must go at once, the oldest first.
+    /// Returns those for which this has changed.
     fn make_room(
         &mut self,
         facts: &Facts<'_>,

@@ -13,9 +13,9 @@ use crate::reconcile::admit::{Reason, Verdict};
 use crate::reconcile::facts::Facts;
 use crate::reconcile::facts::siblings::reached_at;
 
-/// Decides who holds an address, and enters it. Where nothing is remembered it is the one that our neighbour entry names,
-/// there where it is now, else on another parent; and where there is none yet, the first in the order of keys.
-/// Returns the holder that it had.
+/// Decides who holds an address, and enters it. Where nothing is remembered it is the one that our neighbour
+/// entry names, there where it is now, else on another parent; and where there is none yet, the first in the
+/// order of keys. Returns the holder that it had.
 pub(in crate::reconcile) fn settle(
     facts: &Facts<'_>,
     held: &mut Held,
@@ -41,8 +41,8 @@ pub(in crate::reconcile) fn settle(
     }
 }
 
-/// Where a claim comes among those to one address, the best first, if nothing is remembered of it. Each field decides
-/// only between claims that are equal in all fields before it.
+/// Where a claim comes among those to one address, the best first, if nothing is remembered of it. Each field
+/// decides only between claims that are equal in all fields before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank<'a> {
     /// The verdict on the claim is no. It comes first because such a claimant never gets the address.
@@ -51,9 +51,11 @@ struct Rank<'a> {
     is_outsider: bool,
     /// No shim can stand on the parent, so that the host reaches nobody there.
     is_blocked: bool,
-    /// Our neighbour entry on this parent does not name the child. Its holder keeps an address while others claim it.
+    /// Our neighbour entry on this parent does not name the child. Its holder keeps an address while others
+    /// claim it.
     is_newcomer: bool,
-    /// Our neighbour entry on no parent names it. A holder that moved to another parent comes before strangers.
+    /// Our neighbour entry on no parent names it. A holder that moved to another parent comes before
+    /// strangers.
     is_unknown: bool,
     /// No server vouches for the child, though it holds the address. A known NIC is the safer choice.
     is_unclaimed: bool,
@@ -125,8 +127,9 @@ fn ranked<'a>(
     ranked
 }
 
-/// An address is refused, and that is none of the guest's doing: it has the address as before. What a guest can turn on
-/// and off as it likes must not keep its right to an address that it does not use.
+/// The address is refused, but not because of anything that the guest does. So the guest has the address as
+/// before. What a guest can turn on and off as it likes must not keep its right to an address that it does
+/// not use.
 fn is_kept_from_it(verdict: &Verdict) -> bool {
     use Reason as R;
     let Verdict::Refused(refusal) = verdict else { return false };
@@ -136,7 +139,7 @@ fn is_kept_from_it(verdict: &Verdict) -> bool {
     )
 }
 
-/// Takes over what earlier processes gave: those whom our neighbour entries name.
+/// Takes over the holders that earlier processes chose: those that our neighbour entries name.
 pub(super) fn adopt(snapshot: &Snapshot, tenure: &mut Tenure) {
     for ((address, link), entry) in snapshot.neighbours.iter().filter(|(_, entry)| entry.ours) {
         let parent = snapshot.links.get(link).and_then(Link::shim_parent);

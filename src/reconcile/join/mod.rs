@@ -1,6 +1,7 @@
-//! Which child is which NIC. The server knows a NIC by its parent and MAC; the kernel knows a child by
-//! its namespace and ifindex. Once joined, a child stays its NIC's whatever the guest does to its MAC. Where the MAC
-//! does not tell, as for a process that has just started, the namespace of the guest's first process does.
+//! Which child is which NIC. The server knows a NIC by its parent and MAC; the kernel knows a child by its
+//! namespace and ifindex. Once joined, a child stays its NIC's whatever the guest does to its MAC. Where the
+//! MAC does not tell, as for a process that has just started, the namespace of the guest's first process
+//! does.
 
 mod homes;
 mod joins;
@@ -20,8 +21,9 @@ use crate::model::snapshot::{Child, ChildKey, Netns};
 use crate::model::{GuestKey, LinkIndex, NicKey};
 use crate::reconcile::facts::Facts;
 
-/// Joins the NICs of all guests that run with the children that the kernel shows. `before` is the result
-/// of the last time: what is joined stays joined while both sides are there. `homes` says whose namespaces are known.
+/// Joins the NICs of all guests that run with the children that the kernel shows. `before` is the result of
+/// the last time: what is joined stays joined while both sides are there. `homes` says whose namespaces are
+/// known.
 pub fn join(facts: &Facts<'_>, inventory: &Inventory, before: &Joins, homes: &Homes) -> Joins {
     let children = &facts.snapshot.children;
     let mut nics: Vec<RunningNic<'_>> = running_nics(inventory).collect();
@@ -35,9 +37,9 @@ pub fn join(facts: &Facts<'_>, inventory: &Inventory, before: &Joins, homes: &Ho
     };
 
     let lives_in = |guest: &Guest| facts.snapshot.homes.get(&guest.home).copied();
-    // Root in a guest can give any MAC to what is in its namespace, also that of a guest which is away just now. So what
-    // is in another guest's namespace is not taken by its MAC, unless the first process tells that the guest lives there:
-    // namespaces are numbered anew at once.
+    // Root in a guest can give any MAC to what is in its namespace, also that of a guest which is away just
+    // now. So what is in another guest's namespace is not taken by its MAC, unless the first process tells
+    // that the guest lives there: the ids of namespaces are used again at once.
     let running: BTreeSet<&GuestKey> = nics.iter().map(|running| &running.key.guest).collect();
     let is_anothers = |key: &NicKey, guest: &Guest, child: &ChildKey| {
         let owner = homes.get(&child.netns).filter(|owner| running.contains(owner));
@@ -45,8 +47,9 @@ pub fn join(facts: &Facts<'_>, inventory: &Inventory, before: &Joins, homes: &Ho
         other && before.get(key) != Some(child) && lives_in(guest) != Some(child.netns)
     };
 
-    // By parent and MAC. Of several that fit, one in the guest's namespace; then one that is up: root in a guest can make
-    // a link with any MAC, but it goes up only where nobody has that; then the one that was joined before.
+    // By parent and MAC. Of several that fit, one in the guest's namespace; then one that is up: root in a
+    // guest can make a link with any MAC, but it goes up only where nobody has that; then the one that was
+    // joined before.
     for RunningNic { key, guest, nic } in &nics {
         let parent = parent_of(facts, nic);
         let fits = |child: &&ChildKey| {
@@ -77,8 +80,8 @@ pub fn join(facts: &Facts<'_>, inventory: &Inventory, before: &Joins, homes: &Ho
             take(&mut joins, key, *child);
         }
     }
-    // By namespace: of several the one with the NIC's name, then one in its mode, for a guest may make others beside its
-    // NIC.
+    // By namespace: of several the one with the NIC's name, then one in its mode, because a guest may have
+    // siblings of its NIC.
     for RunningNic { key, guest, nic } in &nics {
         let Some(netns) = lives_in(guest) else { continue };
         let parent = parent_of(facts, nic);
@@ -94,8 +97,8 @@ pub fn join(facts: &Facts<'_>, inventory: &Inventory, before: &Joins, homes: &Ho
     joins
 }
 
-/// The guests with a NIC that is joined with none, while a child on its parent is nobody's or has its MAC; or with one
-/// whose MAC several children have.
+/// The guests with a NIC that is joined with none, while a child on its parent is nobody's or has its MAC; or
+/// with one whose MAC several children have.
 pub fn doubts(facts: &Facts<'_>, inventory: &Inventory, joins: &Joins) -> BTreeSet<GuestKey> {
     let children = &facts.snapshot.children;
     let joined: BTreeSet<&ChildKey> = joins.values().collect();
@@ -121,9 +124,9 @@ pub fn doubts(facts: &Facts<'_>, inventory: &Inventory, joins: &Joins) -> BTreeS
     in_doubt.map(|running| running.key.guest).collect()
 }
 
-/// A VM's NIC is a tap and stays with the host. A container's is in a namespace of its own: what the host still has of
-/// it is on its way in or out, or was left there, MAC and all, when the container died and its server was down. What
-/// listens in is a guest's own making.
+/// A VM's NIC is a tap and stays with the host. A container's is in a namespace of its own: what the host
+/// still has of it is on its way in or out, or was left there, MAC and all, when the container died and its
+/// server was down. What listens in is a guest's own making.
 fn may_be_of(guest: &Guest, key: ChildKey, child: &Child) -> bool {
     let vm = guest.kind == GuestKind::VirtualMachine;
     child.tap == vm && (key.netns == Netns::Host) == vm && child.mode != Mode::Source

@@ -1,7 +1,8 @@
-//! Guests that listen in. A macvlan in mode `source` gets every frame that comes from the MACs on its list, whoever it is
-//! for: what a shim sends to other guests, what they send to the host, what the gateway sends to the host. With `nodst`
-//! nobody else gets it, and for that it need not even be up. The kernel lets root of any guest make one on the host's
-//! parent, and hands it the frames after every filter and before anybody else; so all that can be done is to tell.
+//! Guests that listen in. A macvlan in mode `source` gets every frame that comes from the MACs on its list,
+//! whoever it is for: what a shim sends to other guests, what they send to the host, what the gateway sends
+//! to the host. With `nodst` nobody else gets it, and for that it need not even be up. The kernel lets root
+//! of any guest make one on the host's parent, and hands it the frames after every filter and before anybody
+//! else; so all that can be done is to tell.
 //!
 //! No other mode overhears what is not for its own MAC, promiscuous or not.
 
@@ -14,7 +15,8 @@ use crate::model::status::Problem;
 use crate::model::{GuestKey, Mac, NicKey};
 use crate::reconcile::facts::Facts;
 
-/// One problem for each namespace of a guest in which there are such links. In the host's own they are its root's wish.
+/// One problem for each namespace of a guest in which there are such links. In the host's own they are its
+/// root's wish.
 pub(in crate::reconcile) fn problems(
     facts: &Facts<'_>,
     inventory: &Inventory,

@@ -1,5 +1,6 @@
-//! Which servers are worth asking when children appear. A server announces every start itself, a little later; to ask at
-//! once only makes a guest reachable sooner. So a child that is known not to be a server's costs that server nothing.
+//! Which servers are worth asking when children appear. A server announces every start itself, a little
+//! later; to ask at once only makes a guest reachable sooner. So a child that is known not to be a server's
+//! costs that server nothing.
 
 use std::collections::BTreeSet;
 
@@ -10,9 +11,9 @@ use crate::model::{Inventory, ServerId};
 
 /// The servers to be asked about these new children.
 ///
-/// A connected server is asked if one of its guests has the child's MAC: it is starting that guest. It knows every MAC before
-/// the child is there, and its event of the change has been heard. A server that is not connected is asked about every
-/// child that is not a known guest's: perhaps it is back.
+/// A connected server is asked if one of its guests has the child's MAC: it is starting that guest. It knows
+/// every MAC before the child is there, and its event of the change has been heard. A server that is not
+/// connected is asked about every child that is not a known guest's: perhaps it is back.
 pub fn servers_to_ask(
     new: &BTreeSet<ChildKey>,
     snapshot: &Snapshot,
@@ -31,8 +32,8 @@ pub fn servers_to_ask(
     inventory.servers.iter().filter(|(_, server)| is_worth(server)).map(|(id, _)| id.clone()).collect()
 }
 
-/// The NIC of a container is on its way through the host's namespace, and its server says nothing new of it before it
-/// has arrived. A VM's stays there.
+/// The NIC of a container is on its way through the host's namespace, and its server says nothing new of it
+/// before it has arrived. A VM's stays there.
 fn is_in_place(key: ChildKey, child: &Child) -> bool {
     child.tap == (key.netns == Netns::Host)
 }
@@ -66,7 +67,8 @@ mod tests {
         ChildKey { netns: Netns::Host, index: LinkIndex(7) }
     }
 
-    /// The ids of the servers that are asked when a child appears: LXD has a container with the MAC `OWN`, Incus none.
+    /// The ids of the servers that are asked when a child appears: LXD has a container with the MAC `OWN`,
+    /// Incus none.
     fn asked(key: ChildKey, mac: Mac, tap: bool, incus: ServerState, joins: &Joins) -> Vec<String> {
         let child = Child {
             parent: LinkIndex(2),

@@ -7,7 +7,8 @@ use crate::model::snapshot::ChildKey;
 use crate::model::{NicKey, Snapshot};
 use crate::reconcile::facts::siblings::siblings_of;
 
-/// The NIC that each child counts as, if it is a NIC or a sibling of one. A sibling of several NICs counts as the first.
+/// The NIC that each child counts as, if it is a NIC or a sibling of one. A sibling of several NICs counts as
+/// the first.
 pub(in crate::reconcile) fn nics_of<'a>(
     snapshot: &Snapshot,
     joins: &'a Joins,

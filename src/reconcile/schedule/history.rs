@@ -12,7 +12,7 @@ const MAX_BACK_OFF: Duration = Duration::from_secs(30);
 /// An op that was not needed for so long, beyond twice its back-off, starts from the beginning.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// What is remembered of the ops about one thing: of few, so that a list takes the least time and memory.
+/// What is remembered of the ops about one thing. They are few, so a list takes the least time and memory.
 pub(super) type Tracks = Vec<(Op, Track)>;
 
 /// What is remembered of one op.
@@ -64,7 +64,7 @@ pub(super) fn forget(tracks: Option<&mut Tracks>, which: impl Fn(&Op, &History) 
     }
 }
 
-/// The wait after so many failures in a row, of which there is one at least.
+/// How long to wait after this number of failures in a row, which is at least one.
 pub(super) fn back_off(failures: u32) -> Duration {
     BACK_OFF.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(MAX_BACK_OFF)
 }

@@ -1,4 +1,4 @@
-//! What waits or failed holds back what must come after it.
+//! Ops that wait or failed hold back the ops that must come after them.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use crate::model::{Family, Op};
 
-/// What must not happen because something that must come before it has not, each with when that is due.
+/// The objects whose ops must wait, because an op that must come before has not happened. Each has the time
+/// when that op is due.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Holds {
     /// Shims that are not there, or not up.
@@ -27,12 +28,12 @@ pub(super) struct Holds {
     routes: Until<Family>,
 }
 
-/// What holds back, and when it will have happened at the earliest.
+/// An object, and when the op that it waits for can happen at the earliest.
 type Until<T> = BTreeMap<T, Instant>;
 
 impl Holds {
-    /// When something will have happened, at the earliest, that must come before this op and has not; `None` if there
-    /// is no such thing.
+    /// When something will have happened, at the earliest, that must come before this op and has not; `None`
+    /// if there is no such thing.
     pub(super) fn hold_back(&self, op: &Op) -> Option<Instant> {
         let shim = |name: &String| self.shims.get(name);
         let address_on = |name: &String, address: &IpAddr| self.addresses.get(&(name.clone(), *address));
@@ -100,8 +101,9 @@ impl Holds {
                 add(&mut self.names, &link.name, due);
                 add(&mut self.shims, &link.name, due);
             }
-            // Without a filter the sysctls serve: the shim goes up all the same. Where an old one stands that drops a
-            // guest's frames, nothing is gained by holding back its route: `status` calls it filtered.
+            // Without a filter the sysctls serve: the shim goes up all the same. Where an old one stands that
+            // drops a guest's frames, nothing is gained by holding back its route: `status` calls it
+            // filtered.
             Op::SetFilter { .. }
             | Op::DeleteFilter { .. }
             | Op::Mark { .. }

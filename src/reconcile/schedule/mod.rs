@@ -1,11 +1,11 @@
 //! When the steps of a plan may run. The time is passed in.
 //!
-//! * A delete waits for a breath: it runs only once its object was surplus for that long without a break. An address
-//!   that has gone from one guest to another waits for a blink.
-//! * An op that failed is tried again with back-off, and at once when its shim itself was put right, or when something
-//!   else of the host has changed, the first times. One that succeeded but has to be done again and again, for somebody
-//!   else undoes it, is done once a second.
-//! * What waits or failed holds back what must come after it, and nothing else.
+//! * A delete waits for a breath: it runs only once its object was surplus for that long without a break. An
+//!   address that has gone from one guest to another waits for a blink.
+//! * An op that failed is tried again with back-off, and at once when its shim itself was put right, or when
+//!   something else of the host has changed, the first times. One that succeeds but is needed again and
+//!   again, because somebody else undoes it, runs once a second.
+//! * An op that waits or failed holds back the ops that must come after it, and no others.
 
 mod history;
 mod holds;
@@ -26,15 +26,15 @@ use crate::model::{Changes, Op, Plan, Step};
 
 /// How long an object must be surplus before it is deleted.
 pub const BREATH: Duration = Duration::from_millis(200);
-/// How long an address must be away from its last holder before another guest has it. A DHCP renewal takes 1 ms, and
-/// a takeover by VRRP shall not be noticed.
+/// How long an address must be away from its last holder before another guest has it. A DHCP renewal takes 1
+/// ms, and a takeover by VRRP shall not be noticed.
 pub const BLINK: Duration = Duration::from_millis(20);
-/// So many times in a row an op may be needed again before it counts as a fight.
+/// Maximum number of times in a row that an op may be needed again before it counts as a fight.
 const FIGHT_ROUNDS: u32 = 5;
-/// In a fight an op runs so often at most. A link that flaps looks like a fight too, and must not wait long.
+/// How long an op waits in a fight. A link that flaps looks like a fight too, so this is short.
 const FIGHT_PAUSE: Duration = Duration::from_secs(1);
-/// So many addresses may have a history before it is looked through for what is over. A guest that flips through
-/// addresses must not fill our memory.
+/// Number of addresses with a history from which on finished ones are searched for. A guest that flips
+/// through addresses must not fill our memory.
 const CROWD: usize = 512;
 
 /// What the schedule remembers between plans.
@@ -44,7 +44,7 @@ pub struct Schedule {
     tracks: BTreeMap<Option<IpAddr>, Tracks>,
     /// When the next step that had to wait is due, by what it is about.
     alarms: BTreeMap<Option<IpAddr>, Instant>,
-    /// What is held back by steps that are about no single address.
+    /// The ops that are held back by steps that are about no single address.
     held: Holds,
     /// What we made or deleted since the last plan: link, destination, and whether it was a delete.
     turned: BTreeSet<(String, Option<IpNet>, bool)>,
@@ -69,8 +69,8 @@ enum Turn {
 }
 
 impl Schedule {
-    /// Walks through a new plan, which is all that has to be done for its scope. `apply` runs each step that is due. The
-    /// time is asked for again at each step, because to run one takes some.
+    /// Walks through a new plan, which is all that has to be done for its scope. `apply` runs each step that
+    /// is due. The time is asked for again at each step, because to run one takes some.
     pub fn walk<'a>(
         &mut self,
         plan: &'a Plan,
@@ -97,8 +97,8 @@ impl Schedule {
         walked
     }
 
-    /// Takes in a new plan, which is all that has to be done for its scope: what is no longer surplus there loses its
-    /// waiting time, and what has long been quiet its history.
+    /// Takes in a new plan, which is all that has to be done for its scope: what is no longer surplus there
+    /// loses its waiting time, and what has long been quiet its history.
     fn begin(&mut self, plan: &Plan, scope: &Scope, now: Instant) -> Round {
         self.forget_what_we_turned();
         let mut planned: BTreeMap<Option<IpAddr>, BTreeMap<&Op, When>> = BTreeMap::new();
@@ -135,8 +135,8 @@ impl Schedule {
     fn turn(&mut self, round: &mut Round, step: &Step, now: Instant) -> Turn {
         let own = self.own_time(&step.op).filter(|due| *due > now);
         if let Some(due) = round.held.hold_back(&step.op) {
-            // What is about an address is looked at again with what holds it back. What is about none is not, if that is
-            // about an address.
+            // A step about an address is looked at again with the step that holds it back. A step about no
+            // address is not, if the other is about an address.
             if step.op.address().is_none() {
                 self.set_alarm(&step.op, due);
             }
@@ -215,8 +215,8 @@ impl Schedule {
         *alarm = due.min(*alarm);
     }
 
-    /// Holds back what must come after an op that has not happened. What is about no single address lasts until the
-    /// next plan of all.
+    /// Holds back the ops that must come after an op that has not happened. If that op is about no single
+    /// address, they are held back until the next plan of everything.
     fn hold(&mut self, round: &mut Round, op: &Op, due: Instant) {
         round.held.add(op, due);
         if op.address().is_none() {
@@ -241,8 +241,8 @@ impl Schedule {
         }
     }
 
-    /// Keeps what waits, what failed and what is a fight. To be called now and then: what is done once more is counted from
-    /// the beginning.
+    /// Keeps what waits, what failed and what is a fight. To be called now and then: what is done once more
+    /// is counted from the beginning.
     pub fn forget_what_is_over(&mut self, now: Instant) {
         self.tracks.retain(|_, tracks| {
             tracks.retain(|(_, track)| {
@@ -255,8 +255,8 @@ impl Schedule {
         });
     }
 
-    /// What we deleted ourselves and make anew, or the other way round, nobody else undid. And when a shim itself has been
-    /// put right, what failed upon it may have failed for want of that, and what was undone may have gone with it.
+    /// If we reverse our own change, that is no fight. And once a shim is repaired, the failures of ops on it
+    /// are forgotten: the broken shim may have caused them.
     fn forget_what_we_turned(&mut self) {
         for (link, destination, deletes) in std::mem::take(&mut self.turned) {
             let undone = |op: &Op| op.deletes() != deletes && op.object() == (link.as_str(), destination);
@@ -286,8 +286,9 @@ impl Schedule {
         self.track(op)?.history.as_ref()?.error.as_ref()
     }
 
-    /// The host has changed, beyond some addresses of guests: an op may have failed for want of what is there now. It is
-    /// tried at once if the next plan still has it, unless it has failed too often for that to be the reason.
+    /// The host has changed, beyond some addresses of guests: an op may have failed for want of what is there
+    /// now. It is tried at once if the next plan still has it, unless it has failed too often for that to be
+    /// the reason.
     pub fn host_changed(&mut self) {
         let histories = self.tracks.values_mut().flatten().filter_map(|(_, track)| track.history.as_mut());
         for history in histories.filter(|history| (1..=FIGHT_ROUNDS).contains(&history.failures)) {

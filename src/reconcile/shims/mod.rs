@@ -26,7 +26,8 @@ use crate::model::snapshot::Link;
 use crate::model::status::Problem;
 use crate::model::{Family, LinkIndex, LinkRef, Mac, PerFamily};
 
-/// Makes the shims that are in demand, and says what is wrong with them. The kernel has refused `refused_macs`.
+/// Makes the shims that are in demand, and says what is wrong with them. The kernel has refused
+/// `refused_macs`.
 pub(super) fn shims(
     facts: &Facts<'_>,
     demand: &Demand<'_>,
@@ -70,8 +71,8 @@ pub(super) fn shims(
     (shims, problems)
 }
 
-/// The MACs that the filter of a parent's shim lets pass: those of the NICs that are served and of their siblings. A child
-/// that no server vouches for passes if it holds an address or passes already.
+/// The MACs that the filter of a parent's shim lets pass: those of the NICs that are served and of their
+/// siblings. A child that no server vouches for passes if it holds an address or passes already.
 fn macs(facts: &Facts<'_>, held: &Held, parent: LinkIndex) -> BTreeSet<Mac> {
     let served = held.claimants.served.keys().filter_map(|key| facts.snapshot.children.get(key));
     let served = served.filter(|child| child.parent == parent && child.mode == Mode::Bridge);

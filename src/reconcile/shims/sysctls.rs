@@ -1,5 +1,5 @@
-//! The sysctls of a shim, and those of the host that no sysctl of a shim undoes. SYSCTLS.md has every sysctl of the
-//! kernel, and why it is among them or not.
+//! The sysctls of a shim, and those of the host that no sysctl of a shim undoes. SYSCTLS.md has every sysctl
+//! of the kernel, and why it is among them or not.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -15,21 +15,22 @@ use crate::reconcile::facts::Facts;
 /// How often the kernel asks the LAN for a MAC, if it may: its own default.
 const SOLICITATIONS: i64 = 3;
 
-/// Smallest MTU with which the kernel lets a link have IPv6 (`IPV6_MIN_MTU`), in bytes. Below it the link has no IPv6
-/// sysctls either (FACTS 59).
+/// Smallest MTU with which the kernel lets a link have IPv6 (`IPV6_MIN_MTU`), in bytes. Below it the link has
+/// no IPv6 sysctls either (FACTS 59).
 const IPV6_MIN_MTU: u32 = 1280;
 
-/// The sysctls of a shim on this parent, as far as the kernel has them. `asks`: it leads to ranges, and so to machines
-/// whose MACs only the LAN knows.
+/// The sysctls of a shim on this parent, as far as the kernel has them. `asks`: it leads to ranges, and so to
+/// machines whose MACs only the LAN knows.
 pub(super) fn settings(facts: &Facts<'_>, parent: &Link, asks: bool) -> Vec<(Setting, i64)> {
     let host = &facts.snapshot.host;
     let value = |setting| match setting {
-        // Guests' MACs are known. If an entry is missing for an instant, the question for it would leave with the
-        // host's address and the shim's MAC, and whoever hears it remembers that.
+        // Guests' MACs are known. If an entry is missing for an instant, the question for it would leave with
+        // the host's address and the shim's MAC, and whoever hears it remembers that.
         Setting::Solicit | Setting::Ipv6Solicit => i64::from(asks) * SOLICITATIONS,
         // Deaf to strangers: one ARP answer for the host's address, no frame twice, no foreign sources.
         Setting::ArpFilter | Setting::RpFilter => 1,
-        // It answers for the host's own addresses and for no others: not as a proxy, whatever `all.proxy_arp` says.
+        // It answers for the host's own addresses and for no others: not as a proxy, whatever `all.proxy_arp`
+        // says.
         Setting::MediumId => -1,
         Setting::ProxyArp | Setting::ProxyArpPvlan => 0,
         // It does answer for them, whatever `default` said when it was made.
@@ -47,8 +48,8 @@ pub(super) fn settings(facts: &Facts<'_>, parent: &Link, asks: bool) -> Vec<(Set
         // No address of its own making.
         Setting::Ipv6AddrGenMode => 1,
         Setting::Ipv6AcceptRa | Setting::Ipv6AcceptRedirects => 0,
-        // Answers for the host's addresses, at once, and from an address of another link: it has none. Forwarding on
-        // one interface alone forwards nothing.
+        // Answers for the host's addresses, at once, and from an address of another link: it has none.
+        // Forwarding on one interface alone forwards nothing.
         Setting::Ipv6Forwarding | Setting::Ipv6ProxyNdp => i64::from(facts.ipv6()),
         Setting::Ipv6ProxyDelay | Setting::Ipv6UseOifAddrsOnly => 0,
         Setting::Ipv6Disable => i64::from(!facts.ipv6()),
@@ -59,10 +60,10 @@ pub(super) fn settings(facts: &Facts<'_>, parent: &Link, asks: bool) -> Vec<(Set
     Setting::ALL.into_iter().filter(present).map(|setting| (setting, value(setting))).collect()
 }
 
-/// The own addresses of the shim on this parent, each as a host prefix. Where the host answers ARP only to askers in the
-/// subnet of the address that they ask for (`all.arp_ignore=2`), IPv4 ones have the length 0: then every guest is in it,
-/// and unlike any other length it makes the kernel add no broadcast route (FACTS 42), by which the host's own broadcasts
-/// could leave through the shim.
+/// The own addresses of the shim on this parent, each as a host prefix. Where the host answers ARP only to
+/// askers in the subnet of the address that they ask for (`all.arp_ignore=2`), IPv4 ones have the length 0:
+/// then every guest is in it, and unlike any other length it makes the kernel add no broadcast route (FACTS
+/// 42), by which the host's own broadcasts could leave through the shim.
 pub(super) fn own_addresses(facts: &Facts<'_>, parent: &Link) -> BTreeSet<IpNet> {
     let asks_for_subnet = facts.snapshot.host.arp_ignore == 2;
     let own = |own: IpAddr| match own {
@@ -175,7 +176,8 @@ fn proxy_arp_pvlan(facts: &Facts<'_>) -> Option<Problem> {
     (facts.snapshot.host.proxy_arp_pvlan != 0 && is_unfiltered(facts)).then(problem)
 }
 
-/// On a link without an IPv4 address the kernel takes loose filtering for strict; so only an own address makes it loose.
+/// On a link without an IPv4 address the kernel takes loose filtering for strict; so only an own address
+/// makes it loose.
 fn rp_filter(facts: &Facts<'_>, shim: &DesiredShim) -> Option<Problem> {
     let is_loose = facts.snapshot.host.rp_filter > 1 && shim.addresses.iter().any(|own| own.addr().is_ipv4());
     let problem = || {

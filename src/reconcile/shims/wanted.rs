@@ -22,7 +22,8 @@ pub(in crate::reconcile) struct Demand<'a> {
 }
 
 impl Demand<'_> {
-    /// The parents on which a shim should stand, each with the reason; and what is wrong with the configured ones.
+    /// The parents on which a shim should stand, each with the reason; and what is wrong with the configured
+    /// ones.
     pub(super) fn wanted_parents(&self, facts: &Facts<'_>) -> (BTreeMap<LinkIndex, String>, Vec<Problem>) {
         let mut problems = Vec::new();
         let mut wanted: BTreeMap<LinkIndex, String> = BTreeMap::new();

@@ -10,11 +10,11 @@ use crate::model::{LinkIndex, Mac, NicKey};
 pub const WAIT: Duration = Duration::from_secs(60);
 /// The longest time after its loss in which a tenant gets an address back from others.
 pub const RETURN: Duration = Duration::from_secs(600);
-/// How long two may have an address in all while it moves from one to the other. A VRRP router that takes over from a
-/// lesser one adds the address some milliseconds before the other lets go.
+/// How long two may have an address in all while it moves from one to the other. A VRRP router that takes
+/// over from a lesser one adds the address some milliseconds before the other lets go.
 pub const MOMENT: Duration = Duration::from_secs(1);
-/// A tenant may come back for this many times as long as it had the address, so that a guest that runs through the free
-/// addresses of a network gets no right to them.
+/// A tenant may come back for this many times as long as it had the address, so that a guest that runs
+/// through the free addresses of a network gets no right to them.
 pub(super) const RETURN_FACTOR: u32 = 10;
 
 /// One that claims addresses: a NIC that a server vouches for, or else a MAC on a parent.
@@ -29,8 +29,8 @@ pub struct Party {
 }
 
 impl Party {
-    /// It is the one that makes this claim: the same NIC, or the same MAC where one of both is known by that alone. A NIC
-    /// that has changed its MAC while nobody looked is known by the one that its server gave it.
+    /// It is the one that makes this claim: the same NIC, or the same MAC where one of both is known by that
+    /// alone. A NIC that has changed its MAC while nobody looked is known by the one that its server gave it.
     pub(super) fn makes(&self, claim: &Claim<'_>) -> bool {
         match (&self.nic, claim.nic) {
             (Some(nic), Some(other)) => nic == other,

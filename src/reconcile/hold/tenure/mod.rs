@@ -1,13 +1,14 @@
 //! The right to an address that several claim. The time is passed in.
 //!
-//! * The first to have an address is its tenant. A tenant that lost it may come back: it then has it again at once, even
-//!   where another has it by then. Whoever held it in between ranks behind.
-//! * A claim that stood beside the tenant's for longer than a moment is a squatter's. After the tenant's loss it waits.
+//! * The first to have an address is its tenant. A tenant that lost it may come back: it then has it again at
+//!   once, even where another has it by then. Whoever held it in between ranks behind.
+//! * A claim that stood beside the tenant's for longer than a moment is a squatter's. After the tenant's loss
+//!   it waits.
 //! * A claim made at the loss, or a moment before it, is a takeover (VRRP) and waits for nothing here.
 //!
-//! All of this is worked out again whenever the claims to an address change, and when a time is up ([`Tenure::due`]).
-//! What a restart of the daemon forgets is taken from our neighbour entries: whoever they name is a tenant of long
-//! standing, and every other claim that stands at the start is a squatter's.
+//! All of this is worked out again whenever the claims to an address change, and when a time is up
+//! ([`Tenure::due`]). After a restart of the daemon, our neighbour entries say who held what: each holder
+//! that they name is a tenant of long standing. Every other claim that exists at the start is a squatter's.
 
 mod claim;
 mod record;
@@ -73,7 +74,8 @@ impl Tenure {
         }
     }
 
-    /// Decides who gets an address, given all claims to it, those first that come first where nothing is remembered.
+    /// Decides who gets an address, given all claims to it, those first that come first where nothing is
+    /// remembered.
     pub(super) fn judge(&mut self, address: IpAddr, claims: &[Claim<'_>], now: Instant) -> Judgement {
         if claims.is_empty() && !self.records.contains_key(&address) {
             return Judgement::default();
@@ -108,8 +110,8 @@ impl Tenure {
         self.records.len()
     }
 
-    /// Forgets rights that have ended, and of each party's the oldest that are too many. To be called after every
-    /// decision; most of the time it does nothing.
+    /// Forgets rights that have ended, and of each party's the oldest that are too many. To be called after
+    /// every decision; most of the time it does nothing.
     pub(in crate::reconcile) fn tidy(&mut self, now: Instant) {
         if self.records.len() <= self.crowd.max(CROWD) {
             return;

@@ -216,7 +216,7 @@ impl Record {
         known.any(|rival| rival.is_squatter(now)) || (self.crowded && unknown)
     }
 
-    /// Somebody gets it. Who has a lesser right, and still claims it, has none any more.
+    /// Somebody gets it. A tenant with a lesser right that still claims it loses that right.
     fn give(&mut self, claim: &Claim<'_>, at_start: bool, now: Instant) {
         let position = self.tenants.iter().position(|tenant| tenant.party.makes(claim));
         let position = position.unwrap_or_else(|| {
