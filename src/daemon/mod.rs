@@ -20,11 +20,11 @@ use tokio::sync::mpsc;
 use self::notify::Notifier;
 use self::servers::Servers;
 use crate::config::{Config, Loaded};
-use crate::kernel::{self, ErrorCode, Kernel, OpError};
+use crate::kernel::{self, Kernel, OpError};
 use crate::model::inventory::ServerState;
 use crate::model::plan::Scope;
 use crate::model::status::{Problem, Status};
-use crate::model::{Changes, Inventory, Mac, Op, Plan};
+use crate::model::{Changes, Code, Inventory, Mac, Op, Plan};
 use crate::reconcile::desired::Memory;
 use crate::reconcile::schedule::{Error, Round};
 use crate::reconcile::{Desired, Probes, Schedule, decide, servers_to_ask};
@@ -235,7 +235,7 @@ impl Daemon {
                 continue;
             }
             let result = self.kernel.apply(&step.op);
-            if let Err(OpError { code: ErrorCode::MacTaken, .. }) = &result {
+            if let Err(OpError { code: Code::MacTaken, .. }) = &result {
                 self.memory.refused_macs.extend(self.mac_meant_by(&step.op));
                 self.dirty = true;
             }
@@ -271,15 +271,15 @@ impl Daemon {
             }
             Err(error) => {
                 tracing::error!("the configuration stays as it was: {error}");
-                self.config_problem = Some(Problem {
-                    code: "config-rejected".to_owned(),
-                    object: "configuration".to_owned(),
-                    message: format!(
-                        "the running configuration is kept, for the new one is faulty: {}",
+                self.config_problem = Some(Problem::new(
+                    Code::ConfigRejected,
+                    "configuration",
+                    format!(
+                        "the running configuration is kept, because the new one is faulty: {}",
                         error.summary()
                     ),
-                    hint: "correct it (macvlan-shim config check) and reload".to_owned(),
-                });
+                    "correct it (macvlan-shim config check) and reload",
+                ));
             }
         }
         self.kernel.resync();
@@ -333,7 +333,7 @@ impl Daemon {
 
 impl From<OpError> for Error {
     fn from(OpError { code, message, hint }: OpError) -> Error {
-        Error { code: code.as_str(), message, hint }
+        Error { code, message, hint }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::model::status::{
     AddressState, AddressStatus, GuestStatus, NicState, NicStatus, Problem, ServerStatus, ShimState,
     ShimStatus, Status, UnclaimedStatus,
 };
-use crate::model::{Family, LinkIndex, LinkRef, Mac, NicKey, Op, Snapshot};
+use crate::model::{Code, Family, LinkIndex, LinkRef, Mac, NicKey, Op, Snapshot};
 use crate::reconcile::admit::Verdict;
 use crate::reconcile::desired::DesiredShim;
 use crate::reconcile::schedule::Error;
@@ -124,21 +124,23 @@ impl View<'_> {
     }
 
     fn nic(&self, key: &NicKey, mut status: NicStatus) -> NicStatus {
-        let because = |status: &mut NicStatus, state, code: &str, message: &str| {
+        let because = |status: &mut NicStatus, state, code: Code, message: &str| {
             status.state = state;
-            status.reason = Some(code.to_owned());
+            status.reason = Some(code.to_string());
             status.message = Some(message.to_owned());
         };
         match self.desired.decisions.get(key) {
             None => {}
             Some(Decision::Stopped) => status.state = NicState::Stopped,
             Some(Decision::Unselected(code, message)) => {
-                because(&mut status, NicState::Unselected, code, message)
+                because(&mut status, NicState::Unselected, *code, message)
             }
             Some(Decision::Unsupported(code, message)) => {
-                because(&mut status, NicState::Unsupported, code, message)
+                because(&mut status, NicState::Unsupported, *code, message)
             }
-            Some(Decision::Unseen(message)) => because(&mut status, NicState::Waiting, "not-seen", message),
+            Some(Decision::Unseen(message)) => {
+                because(&mut status, NicState::Waiting, Code::NotSeen, message)
+            }
             Some(Decision::Served { child, parent, mac }) => self.served(&mut status, child, *parent, *mac),
         }
         status
@@ -162,10 +164,10 @@ impl View<'_> {
         };
         if let Some(obstacle) = shim.and_then(|shim| shim.obstacle.as_ref()) {
             status.state = NicState::Failed;
-            status.reason = Some(obstacle.code.to_owned());
+            status.reason = Some(obstacle.code.to_string());
             status.message = Some(obstacle.message.clone());
         } else if status.state == NicState::Waiting {
-            status.reason = Some("no-address".to_owned());
+            status.reason = Some(Code::NoAddress.to_string());
             status.message = Some("it has no address of global scope yet".to_owned());
         }
     }
@@ -177,17 +179,17 @@ impl View<'_> {
         mac: Mac,
         verdict: &Verdict,
     ) -> AddressStatus {
-        let status = |state, source, reason: Option<&str>, message| AddressStatus {
+        let status = |state, source, reason: Option<Code>, message| AddressStatus {
             address,
             state,
             source,
-            reason: reason.map(str::to_owned),
+            reason: reason.map(|code| code.to_string()),
             message,
         };
         match verdict {
             Verdict::Refused(refusal) => {
                 let message = Some(refusal.message.clone());
-                status(AddressState::Refused, None, Some(refusal.reason.code()), message)
+                status(AddressState::Refused, None, Some(refusal.code), message)
             }
             Verdict::Admitted { source } => {
                 let mac = self.desired.holders.get(&address).map_or(mac, |holder| holder.mac);
@@ -207,8 +209,8 @@ impl View<'_> {
         address: IpAddr,
         mac: Mac,
         source: IpAddr,
-    ) -> Option<(&'static str, String)> {
-        let Some(shim) = shim else { return Some(("pending", "not applied yet".to_owned())) };
+    ) -> Option<(Code, String)> {
+        let Some(shim) = shim else { return Some((Code::Pending, "not applied yet".to_owned())) };
         if let Some(obstacle) = &shim.obstacle {
             return Some((obstacle.code, obstacle.message.clone()));
         }
@@ -230,12 +232,12 @@ impl View<'_> {
         }
         let failure = self.failure_of_address(&shim.shim.name, address);
         let failure = failure.or_else(|| self.failure_of_shim(&shim.shim.name));
-        let pending = || ("pending", "not applied yet".to_owned());
+        let pending = || (Code::Pending, "not applied yet".to_owned());
         Some(failure.map_or_else(pending, |error| (error.code, error.message.clone())))
     }
 
     /// The filter that stands knows nothing of this MAC.
-    fn filtered(&self, shim: &LinkRef, mac: Mac) -> Option<(&'static str, String)> {
+    fn filtered(&self, shim: &LinkRef, mac: Mac) -> Option<(Code, String)> {
         let filter = &self.snapshot.filter;
         if filter.shims.get(&shim.index?)?.macs.as_ref()?.contains(&mac) {
             return None;
@@ -244,7 +246,7 @@ impl View<'_> {
         let failure = failures.find(|(op, _)| matches!(op, Op::SetFilter { shim: at, .. } if at == shim));
         let why = failure.map(|(_, error)| &error.message).or(filter.lacks.as_ref());
         let why = why.map(|why| format!(": {why}")).unwrap_or_default();
-        Some(("filtered", format!("the filter on {shim} does not let {mac} pass yet{why}")))
+        Some((Code::Filtered, format!("the filter on {shim} does not let {mac} pass yet{why}")))
     }
 
     fn failure_of_shim(&self, shim: &str) -> Option<&Error> {
@@ -284,50 +286,48 @@ impl View<'_> {
         let mut problems = self.problems.to_vec();
         for (id, server) in &self.inventory.servers {
             if server.state == ServerState::Failed {
-                problems.push(Problem {
-                    code: "server-failed".to_owned(),
-                    object: id.to_string(),
-                    message: server.message.clone().unwrap_or_else(|| "it cannot be read".to_owned()),
-                    hint: "existing routes stay in place; it is retried with increasing pauses".to_owned(),
-                });
+                problems.push(Problem::new(
+                    Code::ServerFailed,
+                    id.to_string(),
+                    server.message.clone().unwrap_or_else(|| "it cannot be read".to_owned()),
+                    "existing routes stay in place; it is retried with increasing pauses",
+                ));
             }
             if let (ServerState::Connected, Some(message)) = (server.state, &server.message) {
-                problems.push(Problem {
-                    code: "server-incomplete".to_owned(),
-                    object: id.to_string(),
-                    message: message.clone(),
-                    hint: "all else of this server is served; look at the named instances and networks on it"
-                        .to_owned(),
-                });
+                problems.push(Problem::new(
+                    Code::ServerIncomplete,
+                    id.to_string(),
+                    message.clone(),
+                    "all else of this server is served; look at the named instances and networks on it",
+                ));
             }
         }
         problems.extend(self.desired.all_problems());
         problems.extend(self.tables.iter().filter_map(table_full));
         let failures: Vec<_> = self.schedule.failures().chain(self.probes.failures()).collect();
         for (op, error) in failures.iter().take(MAX_FAILURES) {
-            problems.push(Problem {
-                code: error.code.to_owned(),
-                object: about(op),
-                message: error.message.clone(),
-                hint: error.hint.clone().unwrap_or_else(|| "it is tried again with back-off".to_owned()),
-            });
+            problems.push(Problem::new(
+                error.code,
+                about(op),
+                error.message.clone(),
+                error.hint.clone().unwrap_or_else(|| "it is retried with increasing pauses".to_owned()),
+            ));
         }
         if let Some(more) = failures.len().checked_sub(MAX_FAILURES + 1) {
-            problems.push(Problem {
-                code: "more-failures".to_owned(),
-                object: "kernel".to_owned(),
-                message: format!("{} more operations fail", more + 1),
-                hint: "they likely have the cause of those above".to_owned(),
-            });
+            problems.push(Problem::new(
+                Code::MoreFailures,
+                "kernel",
+                format!("{} more operations fail", more + 1),
+                "they most likely have the same cause as those above",
+            ));
         }
         for (op, history) in self.schedule.fights(self.now) {
-            problems.push(Problem {
-                code: "undone-by-others".to_owned(),
-                object: about(op),
-                message: format!("had to {op} {} times in a row: another program keeps undoing it", history.rounds),
-                hint: "`ip monitor` shows it happen; make that program leave mvs-* interfaces and protocol 77 alone"
-                    .to_owned(),
-            });
+            problems.push(Problem::new(
+                Code::UndoneByOthers,
+                about(op),
+                format!("had to {op} {} times in a row: another program keeps undoing it", history.rounds),
+                "`ip monitor` shows it happen; make that program leave mvs-* interfaces and protocol 77 alone",
+            ));
         }
         problems
     }

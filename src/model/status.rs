@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::Mac;
 use super::inventory::{GuestKind, ServerKind, ServerState};
+use super::{Code, Mac};
 
 /// One report of everything, as `GET /1.0/status` answers it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -175,4 +175,21 @@ pub struct Problem {
     pub message: String,
     /// What to do.
     pub hint: String,
+}
+
+impl Problem {
+    /// A problem of the catalogue: what it is about, what is wrong, and what to do.
+    pub fn new(
+        code: Code,
+        object: impl Into<String>,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Problem {
+        Problem {
+            code: code.as_str().to_owned(),
+            object: object.into(),
+            message: message.into(),
+            hint: hint.into(),
+        }
+    }
 }

@@ -2,7 +2,6 @@
 //! whoever claims an address must not thereby get the host's traffic for somebody else.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -13,90 +12,16 @@ use crate::config::Probe;
 use crate::model::routing::RouteKind;
 use crate::model::snapshot::{GuestAddress, Link, Neighbour, NeighbourState};
 use crate::model::status::Problem;
-use crate::model::{Family, LinkIndex, Mac};
+use crate::model::{Code, Family, LinkIndex, Mac};
 
-/// Why an address is refused. The codes are part of the contract.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "each is described by the sentence that `admit` makes of it")]
-pub enum Reason {
-    NotGlobal,
-    Ipv6Off,
-    Tentative,
-    Duplicate,
-    Denied,
-    HostAddress,
-    ClusterMember,
-    NextHop,
-    OffLink,
-    RoutedElsewhere,
-    RoutedAway,
-    NetworkAddress,
-    BroadcastAddress,
-    HeldOnLan,
-    Asking,
-    NoSource,
-    MasterMac,
-    LinkDown,
-    Limit,
-    Held,
-    RouteTaken,
-}
-
-impl Reason {
-    /// The stable code.
-    pub fn code(self) -> &'static str {
-        match self {
-            Reason::NotGlobal => "not-global",
-            Reason::Ipv6Off => "ipv6-off",
-            Reason::Tentative => "tentative",
-            Reason::Duplicate => "duplicate",
-            Reason::Denied => "denied",
-            Reason::HostAddress => "host-address",
-            Reason::ClusterMember => "cluster-member",
-            Reason::NextHop => "next-hop",
-            Reason::OffLink => "off-link",
-            // They differ in how fast a standing route must go.
-            Reason::RoutedElsewhere | Reason::RoutedAway => "routed-elsewhere",
-            Reason::NetworkAddress => "network-address",
-            Reason::BroadcastAddress => "broadcast-address",
-            Reason::HeldOnLan => "held-on-lan",
-            Reason::Asking => "asking",
-            Reason::NoSource => "no-source",
-            Reason::MasterMac => "master-mac",
-            Reason::LinkDown => "link-down",
-            Reason::Limit => "limit",
-            Reason::Held => "held",
-            Reason::RouteTaken => "route-taken",
-        }
-    }
-
-    /// True where a standing route must go at once. The others may be over in a moment: a renewal of the
-    /// host's own lease, duplicate address detection.
-    pub fn is_urgent(self) -> bool {
-        !matches!(
-            self,
-            Reason::OffLink
-                | Reason::RoutedAway
-                | Reason::NoSource
-                | Reason::Tentative
-                | Reason::MasterMac
-                | Reason::LinkDown
-                | Reason::RouteTaken
-        )
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.code())
-    }
-}
-
-/// A refusal, with its reason and a sentence.
+/// A refusal: why an address is not routed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The stable reason.
-    pub reason: Reason,
+    /// Its code in the catalogue.
+    pub code: Code,
+    /// True where an existing route must go at once. Other refusals may be over in a moment: a renewal of the host's own
+    /// lease, duplicate address detection.
+    pub is_urgent: bool,
     /// What is wrong and what to do, for people.
     pub message: String,
     /// What to do, where this is a problem of the host rather than of the guest.
@@ -125,9 +50,21 @@ impl Verdict {
     }
 
     /// A refusal.
-    pub fn refused(reason: Reason, message: impl Into<String>) -> Verdict {
-        Verdict::Refused(Refusal { reason, message: message.into(), hint: None })
+    pub fn refused(code: Code, message: impl Into<String>) -> Verdict {
+        Verdict::Refused(Refusal { code, is_urgent: is_urgent(code), message: message.into(), hint: None })
     }
+}
+
+fn is_urgent(code: Code) -> bool {
+    !matches!(
+        code,
+        Code::OffLink
+            | Code::NoSource
+            | Code::Tentative
+            | Code::MasterMac
+            | Code::LinkDown
+            | Code::RouteTaken
+    )
 }
 
 /// Who claims an address.
@@ -158,11 +95,11 @@ pub fn admit(
     address: IpNet,
     state: GuestAddress,
 ) -> Verdict {
-    use Reason as R;
+    use Code as R;
     let ip = address.addr();
     let link = &parent.name;
     let policy = &ground.config.policy;
-    let refused = |reason: R, message: String| Verdict::refused(reason, message);
+    let refused = |code: R, message: String| Verdict::refused(code, message);
 
     if !is_global_unicast(ip) {
         return refused(R::NotGlobal, format!("{ip} is no global unicast address"));
@@ -201,8 +138,8 @@ pub fn admit(
         return verdict;
     }
     for range in ground.networks(parent).filter(|range| range.contains(&ip)) {
-        if let Some(reason) = reserved(&range, ip) {
-            return refused(reason, format!("{ip} is reserved in {range}"));
+        if let Some(code) = reserved(&range, ip) {
+            return refused(code, format!("{ip} is reserved in {range}"));
         }
     }
     if let Some(verdict) = held_on_lan(ground, parent, claimant, ip) {
@@ -237,7 +174,7 @@ pub fn admit(
 
 fn taken(problem: Problem) -> Verdict {
     let Problem { message, hint, .. } = problem;
-    Verdict::Refused(Refusal { reason: Reason::RouteTaken, message, hint: Some(hint) })
+    Verdict::Refused(Refusal { code: Code::RouteTaken, is_urgent: false, message, hint: Some(hint) })
 }
 
 /// The host's own routing does not lead onto the parent's link. `allowed`: the length of the prefix in policy.allow.
@@ -245,12 +182,12 @@ fn led_elsewhere(ground: &Ground<'_>, parent: &Link, ip: IpAddr, allowed: Option
     let (to, way) = match routing::look_up(ground, parent, ip) {
         Leads::OnLink => return None,
         Leads::Nowhere if allowed.is_some() => return None,
-        Leads::Nowhere => return Some(Verdict::refused(Reason::OffLink, off_link(ground, parent, ip))),
+        Leads::Nowhere => return Some(Verdict::refused(Code::OffLink, off_link(ground, parent, ip))),
         Leads::Elsewhere(to, way) => (to, way),
     };
     if way.is_some_and(|way| way.kind == RouteKind::Local) {
         let message = format!("the host's local route {to} makes {ip} an address of this host");
-        return Some(Verdict::refused(Reason::HostAddress, message));
+        return Some(Verdict::refused(Code::HostAddress, message));
     }
     if allowed.is_some_and(|length| length >= to.prefix_len()) {
         return None;
@@ -260,13 +197,12 @@ fn led_elsewhere(ground: &Ground<'_>, parent: &Link, ip: IpAddr, allowed: Option
     if let Some(problem) = ground.route_in_the_way(IpNet::from(ip)).filter(|_| is_near) {
         return Some(taken(problem));
     }
-    let reason = if is_near { Reason::RoutedElsewhere } else { Reason::RoutedAway };
     let message = format!(
         "{}; policy.allow admits it only by a prefix of /{} or longer",
         routing::sentence(ground, to, way),
         to.prefix_len()
     );
-    Some(Verdict::refused(reason, message))
+    Some(Verdict::Refused(Refusal { code: Code::RoutedElsewhere, is_urgent: is_near, message, hint: None }))
 }
 
 fn off_link(ground: &Ground<'_>, parent: &Link, ip: IpAddr) -> String {
@@ -293,7 +229,7 @@ fn held_on_lan(ground: &Ground<'_>, parent: &Link, claimant: &Claimant, ip: IpAd
     if entry.state == NeighbourState::Disputed {
         let message =
             format!("another machine held {ip} on the LAN of {}; asking whether it still does", parent.name);
-        return Some(Verdict::refused(Reason::HeldOnLan, message));
+        return Some(Verdict::refused(Code::HeldOnLan, message));
     }
     // A parent never hears its own children: what has answered to a question of ours is another machine, whatever its
     // MAC. What the kernel knows by itself may be older than the claimant's coming here.
@@ -305,16 +241,16 @@ fn held_on_lan(ground: &Ground<'_>, parent: &Link, claimant: &Claimant, ip: IpAd
             "a machine on the LAN of {link} that has {ip} has this guest's MAC, {holder}, too; two machines must share \
              neither"
         );
-        return Some(Verdict::refused(Reason::HeldOnLan, message));
+        return Some(Verdict::refused(Code::HeldOnLan, message));
     }
     match entry.state {
         NeighbourState::Unresolved | NeighbourState::Disputed | NeighbourState::Failed => None,
         NeighbourState::Permanent | NeighbourState::Reachable => Some(Verdict::refused(
-            Reason::HeldOnLan,
+            Code::HeldOnLan,
             format!("{holder} holds {ip} on the LAN of {link}; two machines must not share an address"),
         )),
         NeighbourState::Stale | NeighbourState::Probing => Some(Verdict::refused(
-            Reason::HeldOnLan,
+            Code::HeldOnLan,
             format!("{holder} held {ip} on the LAN of {link}; asking whether it still does"),
         )),
     }
@@ -338,15 +274,15 @@ pub(super) fn is_answered(ground: &Ground<'_>, parent: LinkIndex, ip: IpAddr) ->
 }
 
 /// The addresses of a range that are no machine's.
-fn reserved(range: &IpNet, ip: IpAddr) -> Option<Reason> {
+fn reserved(range: &IpNet, ip: IpAddr) -> Option<Code> {
     match (range, ip) {
         (IpNet::V4(range), IpAddr::V4(ip)) if range.prefix_len() <= 30 => match ip {
-            ip if ip == range.network() => Some(Reason::NetworkAddress),
-            ip if ip == range.broadcast() => Some(Reason::BroadcastAddress),
+            ip if ip == range.network() => Some(Code::NetworkAddress),
+            ip if ip == range.broadcast() => Some(Code::BroadcastAddress),
             _ => None,
         },
         (IpNet::V6(range), IpAddr::V6(ip)) if range.prefix_len() <= 126 && ip == range.network() => {
-            Some(Reason::NetworkAddress)
+            Some(Code::NetworkAddress)
         }
         _ => None,
     }

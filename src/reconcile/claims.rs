@@ -8,12 +8,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-use super::admit::{Claimant, Reason, Verdict, admit, is_answered};
+use super::admit::{Claimant, Verdict, admit, is_answered};
 use super::ground::{Ground, Holding, HostFacts};
 use super::kin::reached_at;
 use super::suspects::Suspect;
 use crate::model::snapshot::{Child, ChildKey};
-use crate::model::{LinkIndex, Mac, NicKey, Snapshot};
+use crate::model::{Code, LinkIndex, Mac, NicKey, Snapshot};
 
 /// The first of all addresses in their order, and the last.
 const FIRST: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
@@ -182,8 +182,7 @@ impl Claims {
         parties.family(main).any(|key| {
             let Some(child) = ground.snapshot.children.get(&key) else { return false };
             self.of(&key).any(|(address, verdict)| {
-                let held =
-                    matches!(verdict, Verdict::Refused(refusal) if refusal.reason == Reason::HeldOnLan);
+                let held = matches!(verdict, Verdict::Refused(refusal) if refusal.code == Code::HeldOnLan);
                 held && is_answered(ground, child.parent, address)
             })
         })
@@ -210,7 +209,7 @@ fn verdicts(
                 Some(_) => down(child).or_else(|| mute(child)).unwrap_or(verdict),
                 None => verdict,
             };
-            let waits = matches!(&verdict, Verdict::Refused(refusal) if refusal.reason == Reason::Asking);
+            let waits = matches!(&verdict, Verdict::Refused(refusal) if refusal.code == Code::Asking);
             if waits || verdict.source().is_some() {
                 granted.push((waits, !claimant.holds(ground, child.parent, ip), ip, key));
             }
@@ -222,7 +221,7 @@ fn verdicts(
         granted.sort();
         for (.., ip, key) in granted.into_iter().skip(max) {
             let message = format!("this NIC has {max} addresses routed already (policy.max_addresses)");
-            verdicts.entry(key).or_default().insert(ip, Verdict::refused(Reason::Limit, message));
+            verdicts.entry(key).or_default().insert(ip, Verdict::refused(Code::Limit, message));
         }
     }
     verdicts
@@ -237,7 +236,7 @@ fn down(child: &Child) -> Option<Verdict> {
             child.name, child.mac
         )
     };
-    (!child.up).then(|| Verdict::refused(Reason::LinkDown, message()))
+    (!child.up).then(|| Verdict::refused(Code::LinkDown, message()))
 }
 
 /// A child that is a port of a bridge or bond with another MAC: the guest sends from that one, and the kernel hands the
@@ -255,5 +254,5 @@ fn mute(child: &Child) -> Option<Verdict> {
         "in the guest {} is a port of {name}, which has another MAC: no answer can come back to it; {cure}",
         child.name
     );
-    Some(Verdict::refused(Reason::MasterMac, message))
+    Some(Verdict::refused(Code::MasterMac, message))
 }

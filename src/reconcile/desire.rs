@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::model::inventory::{Guest, GuestKind, Inventory, Mode, Nic, NicParent, OptOut, Power};
 use crate::model::snapshot::{Child, ChildKey, Netns};
 use crate::model::status::Problem;
-use crate::model::{Family, LinkIndex, Mac, NicKey, Snapshot};
+use crate::model::{Code, Family, LinkIndex, Mac, NicKey, Snapshot};
 
 /// Decides. `memory` is what the last call left, updated to what the next one needs.
 pub fn desire(
@@ -41,14 +41,14 @@ pub fn desire(
     desired.problems.extend(overhear::problems(&ground, inventory, &memory.joins));
     for (key, guest) in inventory.guests() {
         if let OptOut::Invalid(value) = &guest.opt {
-            desired.problems.push(Problem {
-                code: "invalid-opt-out".to_owned(),
-                object: key.to_string(),
-                message: format!(
+            desired.problems.push(Problem::new(
+                Code::InvalidOptOut,
+                key.to_string(),
+                format!(
                     "user.macvlan-shim.enabled is \"{value}\", neither true nor false; the guest takes part"
                 ),
-                hint: "set it to true or false, or unset it".to_owned(),
-            });
+                "set it to true or false, or unset it",
+            ));
         }
         for nic in &guest.nics {
             let nic_key = NicKey { guest: key.clone(), nic: nic.name.clone() };
@@ -116,13 +116,13 @@ fn decision(ground: &Ground<'_>, guest: &Guest, nic: &Nic, child: Option<&ChildK
     }
     if guest.kind == GuestKind::VirtualMachine {
         let message = "a VM's addresses cannot be seen from the host; virtual machines are not served yet";
-        return Decision::Unsupported("vm", message.to_owned());
+        return Decision::Unsupported(Code::Vm, message.to_owned());
     }
     let seen = child.and_then(|key| Some((*key, ground.snapshot.children.get(key)?)));
     let mode = seen.map_or(nic.mode, |(_, child)| child.mode);
     if mode != Mode::Bridge {
         let message = format!("its macvlan mode is {mode}; only mode bridge can reach the host");
-        return Decision::Unsupported("mode", message);
+        return Decision::Unsupported(Code::Mode, message);
     }
     match (seen, &nic.parent) {
         (Some((key, child)), _) => Decision::Served { child: key, parent: child.parent, mac: child.mac },

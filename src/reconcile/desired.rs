@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net};
 
-use super::admit::{Reason, Refusal, Verdict};
+use super::admit::{Refusal, Verdict};
 use super::claims::{Claims, Parties};
 use super::ground::{Holding, HostFacts};
 use super::join::{Homes, Joins};
@@ -18,7 +18,7 @@ use super::tenure::{Contest, Tenure, WAIT};
 use crate::config::Config;
 use crate::model::snapshot::{ChildKey, Setting};
 use crate::model::status::Problem;
-use crate::model::{Family, GuestKey, Inventory, LinkIndex, LinkRef, Mac, NicKey, PerFamily, Snapshot};
+use crate::model::{Code, Family, GuestKey, Inventory, LinkIndex, LinkRef, Mac, NicKey, PerFamily, Snapshot};
 
 /// What this process remembers beside the kernel's state. Losing it costs time, never correctness.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -123,10 +123,10 @@ pub struct Holder {
 pub enum Decision {
     /// The guest does not run.
     Stopped,
-    /// It is left out: a stable code and a sentence.
-    Unselected(&'static str, String),
-    /// We cannot serve it: a stable code and a sentence.
-    Unsupported(&'static str, String),
+    /// It is left out: a code and a sentence.
+    Unselected(Code, String),
+    /// We cannot serve it: a code and a sentence.
+    Unsupported(Code, String),
     /// It is ours to serve, but the kernel does not show it.
     Unseen(String),
     /// It is served. [`Desired::verdicts`] has those on its addresses.
@@ -179,16 +179,17 @@ impl Desired {
     }
 
     /// Why an address of a child that takes part is refused, if it is.
-    pub fn refusal(&self, child: &ChildKey, address: IpAddr) -> Option<Reason> {
-        match &*self.weighed(child, address, self.claims.verdict(child, address)?) {
-            Verdict::Refused(refusal) => Some(refusal.reason),
-            Verdict::Admitted { .. } => None,
+    pub fn refusal(&self, child: &ChildKey, address: IpAddr) -> Option<Cow<'_, Refusal>> {
+        match self.weighed(child, address, self.claims.verdict(child, address)?) {
+            Cow::Borrowed(Verdict::Refused(refusal)) => Some(Cow::Borrowed(refusal)),
+            Cow::Owned(Verdict::Refused(refusal)) => Some(Cow::Owned(refusal)),
+            _ => None,
         }
     }
 
     /// Another machine is known to have an address that a child claims.
     pub(super) fn is_disputed(&self, child: &ChildKey, address: IpAddr) -> bool {
-        self.refusal(child, address) == Some(Reason::HeldOnLan)
+        self.refusal(child, address).is_some_and(|refusal| refusal.code == Code::HeldOnLan)
     }
 
     fn weighed<'a>(&'a self, child: &ChildKey, address: IpAddr, own: &'a Verdict) -> Cow<'a, Verdict> {
@@ -202,7 +203,7 @@ impl Desired {
             ),
             _ => return Cow::Borrowed(own),
         };
-        Cow::Owned(Verdict::refused(Reason::Held, message))
+        Cow::Owned(Verdict::refused(Code::Held, message))
     }
 
     /// Others than the holder of an address have it too.
@@ -214,15 +215,15 @@ impl Desired {
             let (named, more) = others.split_at(others.len().min(NAMED));
             let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
             let named = named.join(", ");
-            Some(Problem {
-                code: "address-conflict".to_owned(),
-                object: address.to_string(),
-                message: format!("{holder} and {named}{more} both have {address}; the host reaches {holder} at it"),
-                hint: format!(
+            Some(Problem::new(
+                Code::AddressConflict,
+                address.to_string(),
+                format!("{holder} and {named}{more} both have {address}; the host reaches {holder} at it"),
+                format!(
                     "give {named}{more} another address, or take it from {holder}: the next one gets it {} s later",
                     WAIT.as_secs()
                 ),
-            })
+            ))
         })
     }
 
@@ -238,13 +239,13 @@ impl Desired {
         let mut problems: BTreeSet<Problem> = self.problems.iter().cloned().collect();
         for child in self.parties.served.keys() {
             for (address, verdict) in self.claims.of(child) {
-                if let Verdict::Refused(Refusal { reason, message, hint: Some(hint) }) = verdict {
-                    problems.insert(Problem {
-                        code: reason.code().to_owned(),
-                        object: IpNet::from(address).to_string(),
-                        message: message.clone(),
-                        hint: hint.clone(),
-                    });
+                if let Verdict::Refused(Refusal { code, message, hint: Some(hint), .. }) = verdict {
+                    problems.insert(Problem::new(
+                        *code,
+                        IpNet::from(address).to_string(),
+                        message.clone(),
+                        hint.clone(),
+                    ));
                 }
             }
         }

@@ -6,7 +6,6 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::admit::Reason;
 use super::desired::Memory;
 use super::kin::reached_at;
 use super::suspects::Suspect;
@@ -16,7 +15,7 @@ use crate::model::names::{MAIN_RULE_PRIORITY, TABLE, TABLE_LOCAL, TABLE_MAIN, me
 use crate::model::routing::{Action, is_host};
 use crate::model::snapshot::{AddressKey, ChildKey, Link, LinkKind, RouteKey, RouteKind, Rule};
 use crate::model::status::Problem;
-use crate::model::{Family, LinkIndex, Mac, Snapshot};
+use crate::model::{Code, Family, LinkIndex, Mac, Snapshot};
 
 /// What every verdict stands on: the kernel's state, the configuration, and what follows from them for all.
 #[derive(Clone, Copy, Debug)]
@@ -251,12 +250,12 @@ impl<'a> Ground<'a> {
         };
         let in_table = if key.table == TABLE { " table 77" } else { "" };
         let family = if family == Family::V6 { "-6 " } else { "" };
-        Some(Problem {
-            code: Reason::RouteTaken.code().to_owned(),
-            object: destination.to_string(),
-            message: format!("a {what} that is not ours stands in the way"),
-            hint: format!("if nothing needs it: ip {family}route delete {destination}{dev}{in_table}"),
-        })
+        Some(Problem::new(
+            Code::RouteTaken,
+            destination.to_string(),
+            format!("a {what} that is not ours stands in the way"),
+            format!("if nothing needs it: ip {family}route delete {destination}{dev}{in_table}"),
+        ))
     }
 
     /// The rule that must stand so that [`Ground::table`] is looked up, by its priority: ahead of all

@@ -3,14 +3,14 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
-use super::admit::{Reason, Verdict};
+use super::admit::Verdict;
 use super::claims::{Claims, Parties};
 use super::desired::{Desired, Holder};
 use super::ground::Ground;
 use super::kin::reached_at;
 use super::tenure::{Claim, Judgement, Party, Tenure};
 use crate::model::snapshot::{ChildKey, Link};
-use crate::model::{LinkIndex, Mac, NicKey, Snapshot};
+use crate::model::{Code, LinkIndex, Mac, NicKey, Snapshot};
 
 /// Decides who holds an address, and enters it. Where nothing is remembered it is the one that our neighbour entry names,
 /// there where it is now, else on another parent; and where there is none yet, the first in the order of keys.
@@ -127,10 +127,10 @@ fn ranked<'a>(
 /// An address is refused, and that is none of the guest's doing: it has the address as before. What a guest can turn on
 /// and off as it likes must not keep its right to an address that it does not use.
 fn is_kept_from_it(verdict: &Verdict) -> bool {
-    use Reason as R;
+    use Code as R;
     let Verdict::Refused(refusal) = verdict else { return false };
     !matches!(
-        refusal.reason,
+        refusal.code,
         R::NotGlobal | R::Tentative | R::Duplicate | R::MasterMac | R::LinkDown | R::Limit
     )
 }

@@ -12,7 +12,7 @@ use super::join::Joins;
 use crate::model::inventory::{Guest, Inventory, Mode, ServerKind};
 use crate::model::snapshot::{Child, ChildKey, Netns};
 use crate::model::status::Problem;
-use crate::model::{GuestKey, Mac, NicKey};
+use crate::model::{Code, GuestKey, Mac, NicKey};
 
 /// One problem for each namespace of a guest in which there are such links. In the host's own they are its root's wish.
 pub(super) fn problems(ground: &Ground<'_>, inventory: &Inventory, joins: &Joins) -> Vec<Problem> {
@@ -33,12 +33,12 @@ pub(super) fn problems(ground: &Ground<'_>, inventory: &Inventory, joins: &Joins
         };
         let is_nic =
             nics.contains_key(key) || guest.as_ref().is_some_and(|guest| is_nic_of(inventory, guest, first));
-        Some(Problem {
-            code: "overhears".to_owned(),
-            object: guest.as_ref().map_or_else(|| netns.to_string(), ToString::to_string),
-            message: format!("{}{others}", what(ground, &nics, first)),
-            hint: cure(inventory, guest.as_ref(), netns, first, is_nic),
-        })
+        Some(Problem::new(
+            Code::Overhears,
+            guest.as_ref().map_or_else(|| netns.to_string(), ToString::to_string),
+            format!("{}{others}", what(ground, &nics, first)),
+            cure(inventory, guest.as_ref(), netns, first, is_nic),
+        ))
     };
     listeners.into_iter().filter_map(problem).collect()
 }

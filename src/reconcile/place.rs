@@ -14,7 +14,7 @@ use super::shim::{self, Obstacle};
 use crate::model::inventory::{Guest, GuestKind, Inventory, Mode, NicParent};
 use crate::model::snapshot::Link;
 use crate::model::status::Problem;
-use crate::model::{Family, GuestKey, LinkIndex, LinkRef, Mac, PerFamily};
+use crate::model::{Code, Family, GuestKey, LinkIndex, LinkRef, Mac, PerFamily};
 
 /// Makes the shims that the decisions ask for.
 pub(super) fn place_shims(
@@ -44,12 +44,12 @@ pub(super) fn place_shims(
         problems.extend(shim.ranges.keys().filter_map(|range| ground.route_in_the_way(*range)));
         shim.ranges.retain(|range, _| ground.route_in_the_way(*range).is_none());
         if let Some(obstacle) = &shim.obstacle {
-            problems.push(Problem {
-                code: obstacle.code.to_owned(),
-                object: shim.parent.clone(),
-                message: obstacle.message.clone(),
-                hint: obstacle.hint.clone(),
-            });
+            problems.push(Problem::new(
+                obstacle.code,
+                shim.parent.clone(),
+                obstacle.message.clone(),
+                obstacle.hint.clone(),
+            ));
         }
     }
     for (parent, shim) in &mut shims {
@@ -120,15 +120,12 @@ fn wanted_parents(
                 wanted.entry(link.index).or_insert_with(|| format!("[[parent]] {name} keep"));
             }
             Some(_) => {}
-            None => desired.problems.push(Problem {
-                code: "parent-absent".to_owned(),
-                object: name.clone(),
-                message: format!(
-                    "the configuration has [[parent]] name = {name:?}, and there is no such interface"
-                ),
-                hint: "correct the name, or wait until the interface appears: it is then taken up at once"
-                    .to_owned(),
-            }),
+            None => desired.problems.push(Problem::new(
+                Code::ParentAbsent,
+                name.clone(),
+                format!("the configuration has [[parent]] name = {name:?}, and there is no such interface"),
+                "correct the name, or wait until the interface appears: it is then taken up at once",
+            )),
         }
     }
     wanted

@@ -5,16 +5,16 @@ use std::collections::BTreeSet;
 use sha2::{Digest, Sha256};
 
 use super::ground::Ground;
-use crate::model::Mac;
 use crate::model::inventory::Mode;
 use crate::model::names::{shim_name, spare_name};
 use crate::model::snapshot::{Link, LinkKind};
+use crate::model::{Code, Mac};
 
-/// Why no shim can stand on a parent: a stable code, a sentence, and what to do.
+/// Why no shim can stand on a parent: a code, a sentence, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Obstacle {
-    /// The stable code.
-    pub code: &'static str,
+    /// Its code in the catalogue.
+    pub code: Code,
     /// What is wrong.
     pub message: String,
     /// What to do.
@@ -30,7 +30,7 @@ pub(super) fn obstacle(ground: &Ground<'_>, parent: &Link) -> Option<Obstacle> {
     }
     if parent.wireless {
         return Some(Obstacle {
-            code: "parent-wifi",
+            code: Code::ParentWifi,
             message: format!(
                 "{name} is a Wi-Fi interface: access points drop frames from any MAC but its own"
             ),
@@ -42,7 +42,7 @@ pub(super) fn obstacle(ground: &Ground<'_>, parent: &Link) -> Option<Obstacle> {
     {
         let master = &master.name;
         return Some(Obstacle {
-            code: "parent-is-port",
+            code: Code::ParentIsPort,
             message: format!(
                 "{name} is a port of the bridge {master}, and a bridge port cannot carry macvlan"
             ),
@@ -51,7 +51,7 @@ pub(super) fn obstacle(ground: &Ground<'_>, parent: &Link) -> Option<Obstacle> {
     }
     if parent.mac.is_none() {
         return Some(Obstacle {
-            code: "parent-not-ethernet",
+            code: Code::ParentNotEthernet,
             message: format!("{name} has no Ethernet address and cannot carry macvlan"),
             hint: "use an Ethernet interface, bond, bridge or VLAN as parent".to_owned(),
         });
@@ -60,7 +60,7 @@ pub(super) fn obstacle(ground: &Ground<'_>, parent: &Link) -> Option<Obstacle> {
         |child: &&crate::model::snapshot::Child| child.parent == parent.index && child.mode == Mode::Passthru;
     if let Some(child) = ground.snapshot.children.values().find(passthru) {
         return Some(Obstacle {
-            code: "parent-passthru",
+            code: Code::ParentPassthru,
             message: format!("{name} belongs to one guest alone ({}, a macvlan in passthru mode)", child.mac),
             hint: "use mode bridge for that guest's NIC".to_owned(),
         });
@@ -88,7 +88,7 @@ fn name_taken(ground: &Ground<'_>, parent: &str) -> Option<Obstacle> {
     let wanted = shim_name(parent);
     let taken = foreign(ground, &wanted)?;
     Some(Obstacle {
-        code: "name-taken",
+        code: Code::NameTaken,
         message: format!(
             "an interface {wanted} (ifindex {}) exists and is not ours, so no shim can stand on {parent}",
             taken.index

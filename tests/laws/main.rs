@@ -23,7 +23,7 @@ use macvlan_shim::config::Config;
 use macvlan_shim::model::inventory::{Inventory, Mode, ServerState};
 use macvlan_shim::model::plan::{Scope, When};
 use macvlan_shim::model::snapshot::{Child, ChildKey, Filter, GuestAddress, NeighbourState, Netns, Snapshot};
-use macvlan_shim::model::{Family, LinkIndex, LinkRef, Mac, NetnsId, Op, Plan, Step};
+use macvlan_shim::model::{Code, Family, LinkIndex, LinkRef, Mac, NetnsId, Op, Plan, Step};
 use macvlan_shim::reconcile::admit::Verdict;
 use macvlan_shim::reconcile::desired::Memory;
 use macvlan_shim::reconcile::schedule::{BLINK, BREATH, Error, Round};
@@ -493,7 +493,7 @@ impl Run {
                 Err(error) => panic!("{error}: {} ran without what it needs\nmissing: {missing:#?}", step.op),
                 Ok(()) => {}
             }
-            let error = |message| Error { code: "failed", message, hint: None };
+            let error = |message| Error { code: Code::KernelRefused, message, hint: None };
             self.schedule.ran(&mut round, &step.op, self.now, result.map_err(error));
             let unsafe_now = unsafe_hosts(&self.kernel.snapshot);
             assert!(
@@ -762,7 +762,7 @@ fn the_worlds_are_crowded() {
         );
         for (_, verdict) in desired.parties.served.keys().flat_map(|child| desired.verdicts(child)) {
             if let Verdict::Refused(refusal) = &*verdict {
-                see(refusal.reason.code(), true);
+                see(refusal.code.as_str(), true);
             }
         }
         let events = prop::collection::vec(address_event(), 1..5).new_tree(&mut runner).unwrap();

@@ -22,8 +22,8 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use macvlan_shim::model::Op;
 use macvlan_shim::model::plan::{Scope, When};
+use macvlan_shim::model::{Code, Op};
 use macvlan_shim::reconcile::schedule::{Error, Round};
 use macvlan_shim::reconcile::{amend, desire, diff};
 
@@ -153,7 +153,7 @@ fn obey(world: &mut World) -> String {
                 let mac = world.kernel.snapshot.link_named(&shim.name).and_then(|link| link.mac);
                 world.memory.refused_macs.extend(mac);
             }
-            let result = result.map_err(|message| Error { code: "failed", message, hint: None });
+            let result = result.map_err(|message| Error { code: Code::KernelRefused, message, hint: None });
             world.schedule.ran(&mut round, &step.op, world.now, result);
             told.push((mark, step));
         }
@@ -178,7 +178,7 @@ fn ask(world: &mut World) -> String {
             let result = world.apply(&op);
             let mark = result.as_ref().err().map(|error| format!("({error}) ")).unwrap_or_default();
             writeln!(asked, "{mark}{op}").unwrap();
-            let result = result.map_err(|message| Error { code: "failed", message, hint: None });
+            let result = result.map_err(|message| Error { code: Code::KernelRefused, message, hint: None });
             probes.asked(op, world.now, result);
         }
         let unasked = probes.unasked();

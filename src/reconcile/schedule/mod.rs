@@ -17,7 +17,7 @@ use ipnet::IpNet;
 
 use self::holds::Holds;
 use crate::model::plan::{Scope, When};
-use crate::model::{Changes, Op, Plan, Step};
+use crate::model::{Changes, Code, Op, Plan, Step};
 
 /// How long an object must be surplus before it is deleted.
 pub const BREATH: Duration = Duration::from_millis(200);
@@ -90,8 +90,8 @@ impl History {
 /// Why an op failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
-    /// A stable code.
-    pub code: &'static str,
+    /// Its code in the catalogue.
+    pub code: Code,
     /// What happened.
     pub message: String,
     /// What to do.
