@@ -1,21 +1,19 @@
 //! The loop: wait, read, decide, write. One task owns the kernel's view and all decisions; the servers'
 //! followers and the control socket only send it messages.
 
-mod chatter;
 pub mod control;
 pub mod lock;
 mod notify;
-pub mod report;
+mod op_log;
+pub mod publisher;
 mod servers;
 mod unread;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
 
 use self::notify::Notifier;
 use self::servers::Servers;
@@ -23,11 +21,12 @@ use crate::config::{Config, Loaded};
 use crate::kernel::{self, Kernel, OpError};
 use crate::model::inventory::ServerState;
 use crate::model::plan::Scope;
-use crate::model::status::{Problem, Status};
+use crate::model::status::Problem;
 use crate::model::{Changes, Code, Inventory, Mac, Op, Plan};
 use crate::reconcile::desired::Memory;
 use crate::reconcile::schedule::{Error, Round};
 use crate::reconcile::{Desired, Probes, Schedule, decide, servers_to_ask};
+use crate::report::{Findings, Report};
 use crate::servers::jittered;
 
 /// The slow resync that catches what sends no event; ± a fifth, so that a cluster does not do it in step.
@@ -55,8 +54,8 @@ pub async fn run(config_file: Option<PathBuf>, socket: &Path) -> anyhow::Result<
 
     let kernel = Kernel::open()?;
     let listener = control::bind(socket)?;
-    let (ask, mut asked) = mpsc::channel(16);
-    tokio::spawn(control::serve(listener, ask));
+    let (mut publisher, reader) = publisher::channel();
+    tokio::spawn(control::serve(listener, reader));
     let mut servers = Servers::default();
     let mut daemon = Daemon::new(config, config_file, kernel);
     servers.follow(&daemon.config.sockets(), &mut daemon.inventory);
@@ -67,18 +66,16 @@ pub async fn run(config_file: Option<PathBuf>, socket: &Path) -> anyhow::Result<
     let mut resyncs = 0;
     loop {
         notifier.turn(daemon.summary(), Instant::now());
-        let wake = daemon.wake().into_iter().chain(notifier.wake()).min().map(tokio::time::Instant::from_std);
+        publisher.answer(Instant::now(), || daemon.report());
+        let wakes = [daemon.wake(), notifier.wake(), publisher.wake()];
+        let wake = wakes.into_iter().flatten().min().map(tokio::time::Instant::from_std);
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             readable = daemon.kernel.changed() => readable.context("waiting for the kernel's events")?,
             changed = servers.heard(&mut daemon.inventory) => daemon.dirty |= changed,
             () = sleep_until(wake) => {}
-            Some(answer) = asked.recv() => {
-                // An asker that went away does not matter.
-                let _ = answer.send(Arc::new(daemon.report()));
-                continue;
-            }
+            () = publisher.asked() => continue,
             _ = hangup.recv() => {
                 notifier.reloading();
                 daemon.reload(&mut servers);
@@ -98,6 +95,7 @@ pub async fn run(config_file: Option<PathBuf>, socket: &Path) -> anyhow::Result<
             }
         }
         daemon.settle(&servers);
+        publisher.changed();
     }
     notifier.stopping();
     tracing::info!("stopping; every route stays in place (macvlan-shim cleanup removes them)");
@@ -247,7 +245,7 @@ impl Daemon {
         }
         // The log comes last: a write to it takes as long as a route does. An error that is known is told once.
         for (step, result, _) in ran.iter().filter(|(_, _, repeated)| !repeated) {
-            chatter::tell(step, result);
+            op_log::tell(step, result);
         }
         ran.len()
     }
@@ -286,10 +284,10 @@ impl Daemon {
         self.dirty = true;
     }
 
-    fn report(&self) -> Status {
+    fn report(&self) -> Report {
         let read = unread::problems(&self.kernel, &self.memory);
         let problems: Vec<Problem> = self.config_problem.iter().cloned().chain(read).collect();
-        report::report(&report::View {
+        Report::of(&Findings {
             inventory: &self.inventory,
             snapshot: self.kernel.snapshot(),
             desired: &self.desired,

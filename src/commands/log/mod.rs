@@ -1,7 +1,7 @@
 //! The log of `run`: one line an event on stderr, level by `RUST_LOG` (`debug`, or `macvlan_shim::kernel=debug`), `info`
 //! if that is not set.
 
-mod trickle;
+mod rate_limit;
 
 use std::fmt;
 use std::io::{self, IsTerminal};
@@ -16,7 +16,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use self::trickle::Trickle;
+use self::rate_limit::RateLimited;
 
 /// So many lines wait for whoever reads stderr; further ones are dropped, for the daemon waits for nobody.
 const WAITING: usize = 1024;
@@ -39,9 +39,9 @@ pub(super) fn start() -> WorkerGuard {
     let started = match is_journal() {
         true => {
             let format = Journal(format.without_time().with_level(false));
-            log.event_format(Trickle::new(format)).finish().with(levels).try_init()
+            log.event_format(RateLimited::new(format)).finish().with(levels).try_init()
         }
-        false => log.event_format(Trickle::new(format)).finish().with(levels).try_init(),
+        false => log.event_format(RateLimited::new(format)).finish().with(levels).try_init(),
     };
     // A second start keeps the first log.
     let _ = started;

@@ -1,4 +1,4 @@
-//! A log that never floods: each place in the code may say much at once, but then no more than a trickle. A guest that
+//! A log that never floods: each place in the code may say much at once, but then little. A guest that
 //! flips its addresses must not fill the disk.
 
 use std::collections::HashMap;
@@ -18,18 +18,18 @@ const BURST: u32 = 200;
 const REFILL: Duration = Duration::from_secs(1);
 
 /// Formats lines as `F` does, and leaves out those that are too many. Who asks for details gets them all.
-pub(super) struct Trickle<F> {
+pub(super) struct RateLimited<F> {
     format: F,
     places: Mutex<HashMap<Identifier, Bucket>>,
 }
 
-impl<F> Trickle<F> {
-    pub(super) fn new(format: F) -> Trickle<F> {
-        Trickle { format, places: Mutex::default() }
+impl<F> RateLimited<F> {
+    pub(super) fn new(format: F) -> RateLimited<F> {
+        RateLimited { format, places: Mutex::default() }
     }
 }
 
-impl<S, N, F> FormatEvent<S, N> for Trickle<F>
+impl<S, N, F> FormatEvent<S, N> for RateLimited<F>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_is_logged_then_a_trickle_that_says_what_is_missing() {
+    fn a_burst_is_logged_then_little_that_says_what_is_missing() {
         let mut bucket = Bucket::new();
         let start = bucket.refilled;
         let passed: Vec<Option<u64>> = (0..1000).map(|_| bucket.pass(start)).collect();
