@@ -1,6 +1,6 @@
-//! The last report, and who asks for it. The loop makes a report when somebody asks and something has changed, and at most
-//! every [`PACE`]: so however many ask, and however often, the loop has as much to do as for one who asks ten times a
-//! second.
+//! The last report, and who asks for it. The loop makes a report when somebody asks and something has
+//! changed, and at most every [`PACE`]: so however many ask, and however often, the loop has as much to do as
+//! for one who asks ten times a second.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

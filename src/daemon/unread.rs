@@ -1,4 +1,4 @@
-//! The parts of the kernel's state that could not be read, as problems.
+//! Problems for the parts of the kernel's state that could not be read.
 
 use crate::kernel::Kernel;
 use crate::model::Code;
@@ -6,7 +6,7 @@ use crate::model::snapshot::Netns;
 use crate::model::status::Problem;
 use crate::reconcile::desired::Memory;
 
-/// The problems. Guests are called by their names where it is known whose a namespace is.
+/// The problems. A namespace is called by the name of its guest where that is known.
 pub(super) fn problems(kernel: &Kernel, memory: &Memory) -> Vec<Problem> {
     let failed = kernel.problems().into_iter().map(|message| {
         let hint = "existing routes stay in place; it is read again within seconds";

@@ -23,8 +23,8 @@ pub struct Snapshot {
     pub links: BTreeMap<LinkIndex, Link>,
     /// The addresses of the host's namespace.
     pub addresses: BTreeMap<AddressKey, HostAddress>,
-    /// The unicast routes of the host that have no gateway or lead to a single host, and all of ours; and those of any
-    /// kind that stand where ours to a host would.
+    /// The unicast routes of the host that have no gateway or lead to a single host, and all of ours; and
+    /// those of any kind that stand where ours to a host would.
     pub routes: BTreeMap<RouteKey, Route>,
     /// Where the host's own routes lead, ours aside; those to addresses of the link only are left out.
     pub routing: Routing,
@@ -64,8 +64,8 @@ pub struct Host {
     pub machine_id: String,
     /// False where IPv6 is off for the whole kernel (`ipv6.disable=1`).
     pub ipv6: bool,
-    /// `net.ipv4.conf.all.arp_ignore`. Of this and of the next three the kernel takes the larger of `all` and the
-    /// link, so no value on a shim undoes them.
+    /// `net.ipv4.conf.all.arp_ignore`. Of this and of the next three the kernel takes the larger of `all` and
+    /// the link, so no value on a shim undoes them.
     pub arp_ignore: i64,
     /// `net.ipv4.conf.all.rp_filter`.
     pub rp_filter: i64,
@@ -125,9 +125,9 @@ pub struct Link {
 }
 
 impl Link {
-    /// If this link is one of our shims: the ifindex of its parent. Either mark suffices, so that the other can
-    /// be put back. A marked link whose parent has left the namespace counts too, with parent 0, so that it is
-    /// cleaned away. A guest's NIC that was marked by its root does not.
+    /// If this link is one of our shims: the ifindex of its parent. Either mark suffices, so that the other
+    /// can be put back. A marked link whose parent has left the namespace counts too, with parent 0, so that
+    /// it is cleaned away. A guest's NIC that was marked by its root does not.
     pub fn shim_parent(&self) -> Option<LinkIndex> {
         is_shim(&self.kind, &self.name, self.group, self.made_with)
             .then_some(self.lower.unwrap_or(LinkIndex::NONE))
@@ -210,8 +210,9 @@ pub struct Neighbour {
 }
 
 impl Neighbour {
-    /// Everybody was asked, by us, and nobody has answered. That one machine has not answered to the kernel, which asks it
-    /// alone, says less: whoever sends with its MAC has the switch deliver the question elsewhere.
+    /// Everybody was asked, by us, and nobody has answered. That one machine has not answered to the kernel,
+    /// which asks it alone, says less: whoever sends with its MAC has the switch deliver the question
+    /// elsewhere.
     pub fn is_nobodys(&self) -> bool {
         self.ours && self.state == NeighbourState::Failed
     }
@@ -256,8 +257,8 @@ pub struct Filter {
     pub usable: bool,
     /// Why there can be none, or what it cannot do, in a sentence.
     pub lacks: Option<String>,
-    /// The filter of each shim, by the ifindex that it was made for. [`LinkIndex::NONE`] has the objects of our table
-    /// that belong to no shim. Where they are no longer known, those that were seen last.
+    /// The filter of each shim, by the ifindex that it was made for. [`LinkIndex::NONE`] has the objects of
+    /// our table that belong to no shim. Where they are no longer known, those that were seen last.
     pub shims: BTreeMap<LinkIndex, ShimFilter>,
     /// The chains of others in the family netdev that can take frames away.
     pub foreign: Vec<ForeignChain>,
@@ -372,7 +373,8 @@ pub struct Master {
 }
 
 impl Child {
-    /// A link with these properties, of which the addresses are not known yet; `None` if it is of another kind.
+    /// A link with these properties, of which the addresses are not known yet; `None` if it is of another
+    /// kind.
     pub fn of_link(kind: &LinkKind, parent: LinkIndex, mac: Mac, name: &str, up: bool) -> Option<Child> {
         let (mode, tap) = match kind {
             LinkKind::Macvlan(mode) => (*mode, false),

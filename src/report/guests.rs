@@ -117,8 +117,8 @@ impl Findings<'_> {
         }
     }
 
-    /// Why an admitted address is not routed; `None` if the kernel shows its route and its neighbour, and no filter that
-    /// drops its frames.
+    /// Why an admitted address is not routed; `None` if the kernel shows its route and its neighbour, and no
+    /// filter that drops its frames.
     fn obstruction(
         &self,
         shim: Option<&DesiredShim>,

@@ -1,5 +1,5 @@
-//! What is told about the daemon: pure views of one value. A report is made from what the daemon knows at one moment, and
-//! whoever asks gets the last one.
+//! What is told about the daemon: pure views of one value. A report is made from what the daemon knows at one
+//! moment, and whoever asks gets the last one.
 //!
 //! | module | what |
 //! | --- | --- |

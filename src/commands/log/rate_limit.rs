@@ -1,5 +1,5 @@
-//! A log that never floods: each place in the code may say much at once, but then little. A guest that
-//! flips its addresses must not fill the disk.
+//! A limit on the rate of lines from each place in the code: a burst passes, then one line a second. A guest
+//! that flips its addresses must not fill the disk.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,12 +12,13 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// So many lines of one place may come at once …
+/// Maximum number of lines that one place may log at once.
 const BURST: u32 = 200;
-/// … and then one in each such span.
+/// How long it takes until one more line may pass.
 const REFILL: Duration = Duration::from_secs(1);
 
-/// Formats lines as `F` does, and leaves out those that are too many. Who asks for details gets them all.
+/// Formats lines as `F` does, and leaves out those beyond the limit. Lines of level debug and below have
+/// none, because somebody asked for them.
 pub(super) struct RateLimited<F> {
     format: F,
     places: Mutex<HashMap<Identifier, Bucket>>,
@@ -72,7 +73,7 @@ impl Bucket {
         Bucket { tokens: BURST, refilled: Instant::now(), left_out: 0 }
     }
 
-    /// Whether a line passes; then, how many did not since the last one that did.
+    /// If a line passes: the number of lines left out since the last one.
     fn pass(&mut self, now: Instant) -> Option<u64> {
         let refill = now.duration_since(self.refilled).as_nanos() / REFILL.as_nanos();
         if refill > 0 {

@@ -1,8 +1,9 @@
-//! The control socket: HTTP over a unix socket, as LXD's own. It only reads, and it cannot hold up the daemon: connections
-//! are few, short-lived and carry one small request each, and reports are made at the publisher's pace.
+//! The control socket: HTTP over a unix socket, as LXD's own. It only reads, and it cannot hold up the
+//! daemon: connections are few, short-lived and carry one small request each, and reports are made at the
+//! publisher's pace.
 //!
-//! Who may connect is decided by the file's owner, group and mode (0660), and by `peer` once more. Each path has its own
-//! file.
+//! Who may connect is decided by the file's owner, group and mode (0660), and by `peer` once more. Each path
+//! has its own file.
 
 mod answer;
 mod bind;
@@ -27,8 +28,8 @@ use self::peer::{Asker, Peer};
 use self::router::Router;
 use crate::daemon::publisher::Reader;
 
-/// Maximum number of connections of root that are served at once, while others wait in the kernel's queue. Other users
-/// have as many of their own, and those beyond are turned away, so they cannot keep root waiting.
+/// Maximum number of connections of root that are served at once, while others wait in the kernel's queue.
+/// Other users have as many of their own, and those beyond are turned away, so they cannot keep root waiting.
 const CONNECTIONS: usize = 16;
 /// How long a connection may take in all, also for a peer that does not read.
 const DEADLINE: Duration = Duration::from_secs(5);

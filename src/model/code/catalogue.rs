@@ -1,4 +1,5 @@
-//! The catalogue itself. A row: the variant, the code as users see it, the topic, the severity, what it means, what to do.
+//! The catalogue itself. A row: the variant, the code as users see it, the topic, the severity, what it
+//! means, what to do.
 
 use super::{Entry, Severity, Topic};
 
