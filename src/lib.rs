@@ -7,4 +7,5 @@ pub mod daemon;
 pub mod kernel;
 pub mod model;
 pub mod reconcile;
+pub mod report;
 pub mod servers;

@@ -5,7 +5,7 @@ use crate::daemon::lock;
 use crate::kernel::Kernel;
 use crate::reconcile::{Desired, diff};
 
-/// Runs it. It refuses beside a running daemon, which would put everything back.
+/// Runs it. It refuses while a daemon runs, because that would put everything back.
 pub fn cleanup(dry_run: bool) -> Result<u8, Failure> {
     let _lock = if dry_run { None } else { Some(lock::acquire()?) };
     let mut kernel = Kernel::open()?;
@@ -19,7 +19,7 @@ pub fn cleanup(dry_run: bool) -> Result<u8, Failure> {
         return Ok(super::GOOD);
     }
     let mut failed = !unread.is_empty();
-    // Who reads this may go away; that must not end the work halfway.
+    // If the reader of the output goes away, the work must not stop halfway.
     let mut told = Ok(());
     for step in &plan {
         if dry_run {

@@ -1,4 +1,4 @@
-//! What a command could not do, and how people are told.
+//! Failures of commands, and how people are told.
 
 use std::fmt;
 use std::io;
@@ -10,7 +10,7 @@ use crate::daemon::lock::LockError;
 use crate::kernel::KernelError;
 use crate::model::{names, text};
 
-/// What a command could not do. Printed as
+/// A failure of a command. Printed as
 ///
 /// ```text
 /// macvlan-shim: cannot make the control socket /run/x/control.sock
@@ -35,7 +35,7 @@ impl Failure {
         Failure { exit: FAILED, message: message.into(), causes: Vec::new(), hint: None }
     }
 
-    /// A failed operation and what it failed by.
+    /// A failed operation and its cause.
     pub fn from_error(error: &(dyn std::error::Error + 'static)) -> Failure {
         let failure = Failure::new(error.to_string());
         match error.source() {
@@ -74,12 +74,13 @@ impl Failure {
     pub fn print(&self) {
         use io::Write;
         if !self.message.is_empty() {
-            // Nobody is left to be told that stderr is closed.
+            // Nobody is left to tell that stderr is closed.
             let _ = writeln!(io::stderr(), "{}: {}", names::PROGRAM, printable(&self.to_string()));
         }
     }
 
-    /// What could not be written to stdout. A reader that went away (`status | head`) has what it wanted.
+    /// Stdout could not be written. A reader that went away (`status | head`) has what it wanted, so that is
+    /// no failure.
     pub(super) fn output(error: &io::Error) -> Failure {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Failure::new("").exit(GOOD),
@@ -88,7 +89,7 @@ impl Failure {
     }
 }
 
-/// Line by line: causes stand on lines of their own.
+/// Causes have lines of their own.
 fn printable(text: &str) -> String {
     text.lines().map(text::visible).collect::<Vec<_>>().join("\n")
 }

@@ -1,5 +1,5 @@
-//! One verb, one file. A command prints its result and returns its exit status; what it could not do is a
-//! [`Failure`], which `main` prints.
+//! One file for each verb. A command prints its result and returns its exit status, or a [`Failure`], which
+//! `main` prints.
 //!
 //! | module | verb |
 //! | --- | --- |
@@ -56,12 +56,12 @@ fn say(line: fmt::Arguments<'_>) -> Result<(), Failure> {
     writeln!(io::stdout().lock(), "{line}").map_err(|error| Failure::output(&error))
 }
 
-/// Tells of something that is wrong and does not end the command. Nobody is left to tell if that fails.
+/// Reports a fault that does not end the command. If that fails, nobody is left to tell.
 fn complain(line: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr().lock(), "{}: {line}", crate::model::names::PROGRAM);
 }
 
-/// Runs one task on this thread. What it has begun on others ends with the process.
+/// Runs one task on this thread. Work that it has begun on other threads ends with the process.
 fn block_on<T>(task: impl Future<Output = T>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new("cannot start").because(&error))?;

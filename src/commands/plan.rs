@@ -17,7 +17,7 @@ use crate::model::inventory::{Server, ServerState};
 use crate::reconcile::{Inputs, Memory, desire, diff};
 use crate::servers;
 
-/// How long the servers may take before the user is told whom we wait for.
+/// How long the servers may take before the user is told which of them are waited for.
 const SLOW: Duration = Duration::from_secs(2);
 
 /// One step, as `--json` shows it.

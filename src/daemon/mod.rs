@@ -1,21 +1,19 @@
-//! The loop: wait, read, decide, write. One task owns the kernel's view and all decisions; the servers'
-//! followers and the control socket only send it messages.
+//! The loop: wait, read, decide, write. One task owns the view of the kernel and all decisions. The followers
+//! of the servers and the control socket only send it messages.
 
-mod chatter;
 pub mod control;
 pub mod lock;
 mod notify;
-pub mod report;
+mod op_log;
+pub mod publisher;
 mod servers;
 mod unread;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
 
 use self::notify::Notifier;
 use self::servers::Servers;
@@ -23,19 +21,21 @@ use crate::config::{Config, Loaded};
 use crate::kernel::{self, Kernel, OpError};
 use crate::model::inventory::ServerState;
 use crate::model::plan::Scope;
-use crate::model::status::{Problem, Status};
-use crate::model::{Changes, Inventory, Plan, Step};
+use crate::model::status::Problem;
+use crate::model::{Changes, Code, Inventory, Plan, Step};
 use crate::reconcile::schedule::{Error, Outcome, Walked};
 use crate::reconcile::{Desired, Inputs, Memory, Probes, Schedule, decide, servers_to_ask};
+use crate::report::{Findings, Report};
 use crate::servers::jittered;
 
-/// The slow resync that catches what sends no event; ± a fifth, so that a cluster does not do it in step.
+/// How often the host is read again, because some changes send no event. The period varies by a fifth, so
+/// that the members of a cluster do not do it in step.
 const RESYNC: Duration = Duration::from_secs(30);
-/// All that guests do sends events, and so does all that is done to a filter; not that nftables can do more than before. As a
-/// precaution they are read anew, what was lacking is looked for, and everything is decided again, with every tenth
-/// resync.
+/// Number of resyncs of the host alone between two full ones. Changes of guests and filters send events, but
+/// a newly loaded feature of nftables does not. So every tenth resync reads guests and filters too, tests
+/// nftables again and decides everything again.
 const RESYNCS_OF_HOST: u32 = 9;
-/// How long reading and writing go on before other work gets its turn.
+/// How long reading and writing may go on before other work gets its turn.
 const TURN: Duration = Duration::from_millis(100);
 
 /// Runs the daemon until SIGTERM or SIGINT. It leaves everything in place.
@@ -54,8 +54,8 @@ pub async fn run(config_file: Option<PathBuf>, socket: &Path) -> anyhow::Result<
 
     let kernel = Kernel::open()?;
     let listener = control::bind(socket)?;
-    let (ask, mut asked) = mpsc::channel(16);
-    tokio::spawn(control::serve(listener, ask));
+    let (mut publisher, reader) = publisher::channel();
+    tokio::spawn(control::serve(listener, reader));
     let mut servers = Servers::default();
     let mut daemon = Daemon::new(config, config_file, kernel);
     servers.follow(&daemon.config.sockets(), &mut daemon.inventory);
@@ -66,18 +66,16 @@ pub async fn run(config_file: Option<PathBuf>, socket: &Path) -> anyhow::Result<
     let mut resyncs = 0;
     loop {
         notifier.turn(daemon.summary(), Instant::now());
-        let wake = daemon.wake().into_iter().chain(notifier.wake()).min().map(tokio::time::Instant::from_std);
+        publisher.answer(Instant::now(), || daemon.report());
+        let wakes = [daemon.wake(), notifier.wake(), publisher.wake()];
+        let wake = wakes.into_iter().flatten().min().map(tokio::time::Instant::from_std);
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             readable = daemon.kernel.changed() => readable.context("waiting for the kernel's events")?,
             changed = servers.heard(&mut daemon.inventory) => daemon.dirty |= changed,
             () = sleep_until(wake) => {}
-            Some(answer) = asked.recv() => {
-                // An asker that went away does not matter.
-                let _ = answer.send(Arc::new(daemon.report()));
-                continue;
-            }
+            () = publisher.asked() => continue,
             _ = hangup.recv() => {
                 notifier.reloading();
                 daemon.reload(&mut servers);
@@ -89,7 +87,7 @@ pub async fn run(config_file: Option<PathBuf>, socket: &Path) -> anyhow::Result<
                     daemon.kernel.resync();
                     daemon.dirty = true;
                 } else {
-                    // Only what turns out to have changed is decided again.
+                    // Decisions follow only for objects that have changed.
                     daemon.kernel.resync_host();
                     daemon.schedule.forget_what_is_over(Instant::now());
                 }
@@ -97,6 +95,7 @@ pub async fn run(config_file: Option<PathBuf>, socket: &Path) -> anyhow::Result<
             }
         }
         daemon.settle(&servers);
+        publisher.changed();
     }
     notifier.stopping();
     tracing::info!("stopping; every route stays in place (macvlan-shim cleanup removes them)");
@@ -116,9 +115,9 @@ struct Daemon {
     probes: Probes,
     /// Something other than the kernel asks for a new decision.
     dirty: bool,
-    /// There is more to do at once.
+    /// There is more to do, and it cannot wait.
     again: bool,
-    /// Every present server was read, and what could be done then was done, once.
+    /// Every present server was read once, and the plan that followed was applied.
     ready: bool,
 }
 
@@ -140,7 +139,7 @@ impl Daemon {
         }
     }
 
-    /// When there is something to do though nothing happens.
+    /// When there is something to do although nothing happens.
     fn wake(&self) -> Option<Instant> {
         if self.dirty || self.again {
             return Some(Instant::now());
@@ -148,13 +147,15 @@ impl Daemon {
         [self.schedule.wake(), self.probes.wake(), self.memory.tenure.wake()].into_iter().flatten().min()
     }
 
-    /// Reads, decides and writes until there is nothing to do now; then asks the LAN what is due for another reason.
+    /// Reads, decides and writes until there is nothing to do. Then it asks the LAN the questions that are
+    /// due for another reason.
     fn settle(&mut self, servers: &Servers) {
         self.reconcile(servers);
         self.dirty |= self.ask();
     }
 
-    /// Asks the LAN what it has to be asked. Says whether of other addresses than before it cannot be.
+    /// Asks the LAN the questions that are due. Returns whether the addresses that cannot be asked about have
+    /// changed.
     fn ask(&mut self) -> bool {
         while let Some(op) = self.probes.next(self.kernel.snapshot(), Instant::now()) {
             let result = self.kernel.apply(&op).map_err(Error::from);
@@ -196,17 +197,18 @@ impl Daemon {
                 return;
             }
         }
-        // A storm: let the control socket and the servers have their turn, then go on. It may have no end, and what there
-        // was to be done before it is done.
+        // A storm: the control socket and the servers get their turn, then this goes on. A storm may have no
+        // end, and everything that was due before it is done.
         self.ready |= self.inventory.settled();
         self.again = true;
     }
 
-    /// Decides on what has changed and runs what is due; says how many ops ran.
+    /// Decides on the changes and runs the steps that are due. Returns the number of operations that ran.
     fn round(&mut self, changes: &Changes, servers: &Servers) -> usize {
         let began = kernel::processor_time();
         let (mut plan, mut scope) = self.decide(changes);
-        // Before anything is written: an address of which the LAN cannot be asked gets no route.
+        // This comes before anything is written, because an address that the LAN cannot be asked about gets
+        // no route.
         if self.ask() {
             (plan, scope) = self.decide(&Changes { all: true, ..Changes::default() });
         }
@@ -238,14 +240,14 @@ impl Daemon {
             let Outcome::Ran { result, is_known } = outcome else { continue };
             ran += 1;
             if !is_known {
-                chatter::tell(step, result);
+                op_log::tell(step, result);
             }
         }
         ran
     }
 
-    /// Takes up the configuration file again, and looks at everything anew. A bad file keeps the running configuration,
-    /// and says so.
+    /// Loads the configuration again and looks at everything again. If the file is faulty, the running
+    /// configuration stays and a problem says so.
     fn reload(&mut self, servers: &mut Servers) {
         match Config::load(self.config_file.as_deref()) {
             Ok(Loaded { config, .. }) => {
@@ -256,26 +258,26 @@ impl Daemon {
                 self.schedule.retry();
             }
             Err(error) => {
-                tracing::error!("the configuration stays as it was: {error}");
-                self.config_problem = Some(Problem {
-                    code: "config-rejected".to_owned(),
-                    object: "configuration".to_owned(),
-                    message: format!(
-                        "the running configuration is kept, for the new one is faulty: {}",
+                tracing::error!("the running configuration is kept, because the new one is faulty: {error}");
+                self.config_problem = Some(Problem::new(
+                    Code::ConfigRejected,
+                    "configuration",
+                    format!(
+                        "the running configuration is kept, because the new one is faulty: {}",
                         error.summary()
                     ),
-                    hint: "correct it (macvlan-shim config check) and reload".to_owned(),
-                });
+                    "correct it (macvlan-shim config check) and reload",
+                ));
             }
         }
         self.kernel.resync();
         self.dirty = true;
     }
 
-    fn report(&self) -> Status {
+    fn report(&self) -> Report {
         let read = unread::problems(&self.kernel, &self.memory);
         let problems: Vec<Problem> = self.config_problem.iter().cloned().chain(read).collect();
-        report::report(&report::View {
+        Report::of(&Findings {
             inventory: &self.inventory,
             snapshot: self.kernel.snapshot(),
             desired: &self.desired,
@@ -288,7 +290,7 @@ impl Daemon {
         })
     }
 
-    /// One line for `systemctl status`: what it serves, and what it waits for.
+    /// One line for `systemctl status`: the servers that are served, and those that are waited for.
     fn summary(&self) -> String {
         let in_state = |states: &'static [ServerState]| {
             self.inventory.servers.iter().filter(|(_, server)| states.contains(&server.state))
@@ -319,7 +321,7 @@ impl Daemon {
 
 impl From<OpError> for Error {
     fn from(OpError { code, message, hint }: OpError) -> Error {
-        Error { code: code.as_str(), message, hint }
+        Error { code, message, hint }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Tells systemd how we are. Does nothing where nobody listens (no `NOTIFY_SOCKET`).
+//! Tells systemd how the daemon is. Does nothing if nobody listens (no `NOTIFY_SOCKET`).
 
 use std::time::{Duration, Instant};
 
@@ -6,15 +6,15 @@ use sd_notify::NotifyState;
 
 use crate::model::text;
 
-/// Two lines of status are at least this far apart, however fast things change.
+/// Minimum time between two lines of status, however fast things change.
 const PACE: Duration = Duration::from_secs(1);
 
-/// What systemd knows of us.
+/// What systemd knows about the daemon.
 #[derive(Debug, Default)]
 pub(super) struct Notifier {
     /// The line that it shows, and since when.
     told: Option<(String, Instant)>,
-    /// The line that it shall show as soon as the pace allows.
+    /// The line that it will show as soon as the pace allows.
     news: Option<String>,
     watchdog: Option<Watchdog>,
 }
@@ -24,11 +24,11 @@ pub(super) struct Notifier {
 struct Watchdog {
     /// Half of what it allows.
     every: Duration,
-    /// When it has to hear of us.
+    /// When it must hear from the daemon.
     next: Instant,
 }
 
-/// What is to be said now.
+/// The messages that are due.
 #[derive(Debug, Default, PartialEq)]
 struct Due {
     status: Option<String>,
@@ -36,7 +36,7 @@ struct Due {
 }
 
 impl Notifier {
-    /// Nothing told yet. Whether there is a watchdog is said by the environment.
+    /// Has told nothing yet. The environment says whether there is a watchdog.
     pub(super) fn new() -> Notifier {
         Notifier::watched(sd_notify::watchdog_enabled(), Instant::now())
     }
@@ -49,13 +49,13 @@ impl Notifier {
         }
     }
 
-    /// Config, control socket and first snapshot stand; also ends a reload.
+    /// Configuration, control socket and first snapshot are there. Also ends a reload.
     pub(super) fn ready(&self) {
         send(&[NotifyState::Ready]);
     }
 
-    /// To be called in each turn of the loop, with the line that `systemctl status` shall show: that the loop turns is
-    /// what the watchdog is told.
+    /// To be called in each turn of the loop, with the line that `systemctl status` shall show: that the loop
+    /// turns is what the watchdog is told.
     pub(super) fn turn(&mut self, status: String, now: Instant) {
         let due = self.due(status, now);
         if let Some(status) = &due.status {
@@ -94,7 +94,7 @@ impl Notifier {
         }
     }
 
-    /// We are about to end.
+    /// The daemon is about to end.
     pub(super) fn stopping(&self) {
         send(&[NotifyState::Stopping]);
     }

@@ -88,8 +88,8 @@ impl Servers {
         }
     }
 
-    /// The children of these guests cannot be told apart by their MACs. Their servers shall tell their first
-    /// processes.
+    /// The children of these guests cannot be told apart by their MACs. Their servers are asked for their
+    /// first processes.
     pub(super) fn ask_first_processes(&self, guests: &BTreeSet<GuestKey>) {
         for (id, followed) in &self.0 {
             let its = guests.iter().filter(|guest| guest.server == *id);

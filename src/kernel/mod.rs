@@ -29,7 +29,7 @@ mod processor_time;
 mod socket;
 mod view;
 
-pub use error::{ErrorCode, KernelError, OpError};
+pub use error::{KernelError, OpError};
 pub use processor_time::processor_time;
 
 use std::collections::BTreeSet;

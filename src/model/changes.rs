@@ -1,4 +1,4 @@
-//! What a look at the kernel has changed in the snapshot: which decisions have to be taken anew.
+//! The changes in a snapshot since the last look, which tell the decisions that have to be taken again.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -9,25 +9,26 @@ use super::NetnsId;
 use super::routing::{RouteKey, Way, is_network};
 use super::snapshot::{Child, ChildKey, Neighbour, Netns, Route};
 
-/// Most destinations that are told one by one. Where more have changed, a full decision is the cheaper one.
+/// Maximum number of destinations that are listed one by one. If more have changed, a full decision is
+/// cheaper.
 const DESTINATIONS: usize = 4096;
 
-/// What is not as it was, by value: events that repeat what is known change nothing.
+/// The objects whose values have changed. Events that repeat known values change nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Something that any decision may stand on: links, addresses, the networks that links reach, rules, sysctls and the
-    /// filter of the host, or which children there are and what they are.
+    /// Something that any decision may stand on: links, addresses, the networks that links reach, rules,
+    /// sysctls and the filter of the host, or which children there are and what they are.
     pub all: bool,
-    /// The addresses with another neighbour entry, on any link of the host, or another host route of ours; and the
-    /// gateways of routes that have changed.
+    /// The addresses with another neighbour entry, on any link of the host, or another host route of ours;
+    /// and the gateways of routes that have changed.
     pub addresses: BTreeSet<IpAddr>,
     /// The destinations to which the host has other routes, ours aside.
     pub destinations: BTreeSet<IpNet>,
-    /// The children with other addresses. What else of a child changes is in `all`.
+    /// The children with other addresses. Other changes of children are in `all`.
     pub children: BTreeSet<ChildKey>,
-    /// The children that were not there: a server may be worth asking about them.
+    /// The children that are new. A server may be worth asking about them.
     pub new_children: BTreeSet<ChildKey>,
-    /// The guests' namespaces in which something has changed: what that costs is theirs to answer for.
+    /// The guests' namespaces in which something has changed. The time that it costs is charged to them.
     pub causes: BTreeSet<NetnsId>,
 }
 

@@ -7,9 +7,9 @@ use std::fmt;
 pub struct LinkIndex(pub u32);
 
 impl LinkIndex {
-    /// No link: the kernel gives this number to none. It comes before all others.
+    /// No link has this number. It sorts before all others.
     pub const NONE: LinkIndex = LinkIndex(0);
-    /// After all others.
+    /// Sorts after all others.
     pub const LAST: LinkIndex = LinkIndex(u32::MAX);
 }
 

@@ -7,6 +7,7 @@
 //! | [`family`] | IPv4 and IPv6 |
 //! | [`id`] | the numbers of links and namespaces |
 //! | [`inventory`] | what the servers say exists: servers, guests, NICs |
+//! | [`code`] | every code that `status` can show, with its meaning and cure |
 //! | [`changes`] | what a look at the kernel has changed in it |
 //! | [`setting`] | the sysctls of a shim |
 //! | [`routing`] | where the host's own routing leads: its routes and rules |
@@ -18,6 +19,7 @@
 pub mod address;
 pub mod changes;
 pub mod child;
+pub mod code;
 pub mod family;
 pub mod id;
 pub mod inventory;
@@ -33,6 +35,7 @@ pub mod status;
 pub mod text;
 
 pub use changes::Changes;
+pub use code::Code;
 pub use family::{Family, PerFamily};
 pub use id::{LinkIndex, NetnsId};
 pub use inventory::{Guest, GuestKey, Inventory, Nic, NicKey, ServerId};

@@ -22,8 +22,8 @@ pub fn metric(family: Family) -> u32 {
 /// `IFLA_GROUP` of our shims; set in the message that creates them, so there is no unmarked moment.
 pub const LINK_GROUP: u32 = 7173;
 
-/// `IFLA_IFALIAS` of our shims: the second mark, which the kernel takes only after the link is made. A link that lost
-/// one mark is known by the other. It also tells with which MAC the shim was made.
+/// `IFLA_IFALIAS` of our shims: the second mark, which the kernel takes only after the link is made. A link
+/// that lost one mark is known by the other. It also tells with which MAC the shim was made.
 pub fn shim_alias(mac: Mac) -> String {
     format!("{PROGRAM} {mac}")
 }
@@ -33,13 +33,15 @@ pub fn made_with(alias: &str) -> Option<Mac> {
     alias.strip_prefix(PROGRAM)?.strip_prefix(' ')?.parse().ok()
 }
 
-/// Whether a macvlan link of the host with this name bears our mark. A guest's NIC does not: LXD and Incus name it on
-/// its way in and out, and may leave it there; its root can have given it any group and alias, but not that name.
+/// Whether a macvlan link of the host with this name bears our mark. A guest's NIC does not: LXD and Incus
+/// name it on its way in and out, and may leave it there; its root can have given it any group and alias, but
+/// not that name.
 pub fn is_marked(name: &str, group: u32, made_with: Option<Mac>) -> bool {
     (group == LINK_GROUP || made_with.is_some()) && !is_guests(name)
 }
 
-/// The names that LXD and Incus give to guests' NICs: random ones, or made of the MAC (`instances.nic.host_name`).
+/// The names that LXD and Incus give to guests' NICs: random ones, or made of the MAC
+/// (`instances.nic.host_name`).
 fn is_guests(name: &str) -> bool {
     let hex =
         |digits: &str, count| digits.len() == count && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -60,7 +62,7 @@ pub const TABLE_LOCAL: u32 = 255;
 /// The priority of the kernel's own rule that looks up table main.
 pub const MAIN_RULE_PRIORITY: u32 = 32766;
 
-/// Where the configuration is looked for if no other file is named.
+/// The default configuration file.
 pub const CONFIG_FILE: &str = "/etc/macvlan-shim/config.toml";
 
 /// The folder of locks and of the control socket.
@@ -84,7 +86,7 @@ pub fn shim_name(parent: &str) -> String {
     format!("mvs-{:02x}{:02x}{:02x}{:02x}", digest[0], digest[1], digest[2], digest[3])
 }
 
-/// A name for a shim whose right one is another link's.
+/// A name for a shim if another link has the right one.
 pub fn spare_name(index: LinkIndex) -> String {
     format!("mvs-if{index}")
 }

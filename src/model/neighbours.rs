@@ -7,7 +7,7 @@ use super::Family;
 /// The first 104 bits of a solicited-node group (RFC 4291, 2.7.1).
 const SOLICITED_NODE: [u8; 13] = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff];
 
-/// The multicast group to which the question goes who has an address; `None` for IPv4, where it goes to everybody.
+/// The multicast group that is asked who has an address. `None` for IPv4, where everybody is asked.
 pub fn solicited_node(address: IpAddr) -> Option<IpAddr> {
     let IpAddr::V6(address) = address else { return None };
     let mut group = address.octets();
@@ -27,10 +27,10 @@ pub struct NeighbourTable {
     pub family: Family,
     /// Number of entries, of all namespaces.
     pub entries: u32,
-    /// Number of those in the host's namespace that do not count towards the limit: permanent ones, and those that
-    /// their makers delete themselves.
+    /// Number of those in the host's namespace that do not count towards the limit: permanent ones, and those
+    /// that their makers delete themselves.
     pub exempt: u32,
-    /// `gc_thresh3`: with so many entries the kernel makes no further ones.
+    /// `gc_thresh3`: the number of entries at which the kernel makes no further ones.
     pub limit: u32,
     /// Number of entries that the kernel has refused to make since it started.
     pub refusals: u64,
@@ -42,7 +42,8 @@ impl NeighbourTable {
     /// Part of the limit from which on a table counts as nearly full, in percent.
     const NEARLY: u32 = 80;
 
-    /// Number of entries that count towards the limit, at most: what is exempt in other namespaces cannot be told.
+    /// Number of entries that count towards the limit, at most, because the exempt ones of other namespaces
+    /// cannot be told apart.
     pub fn counted(&self) -> u32 {
         self.entries.saturating_sub(self.exempt)
     }

@@ -38,11 +38,11 @@ pub struct Step {
 pub enum When {
     /// At once.
     Now,
-    /// After it was due for a blink without a break: its address has left one guest for another, and that guest's
-    /// DHCP renewal would have brought it back by then. A service address that moves shall not wait for a breath.
+    /// After 20 ms in which it was due without a break: the address moved to another guest. A DHCP renewal
+    /// would have brought it back by then, and a VRRP takeover must not wait longer.
     AfterBlink,
-    /// After its object was surplus for a breath without a break (a DHCP renewal takes an address away
-    /// for a millisecond).
+    /// After 200 ms in which its object was surplus without a break, because a DHCP renewal takes an address
+    /// away for a millisecond.
     AfterBreath,
 }
 
@@ -53,7 +53,7 @@ impl When {
     }
 }
 
-/// A link: by ifindex where it stands, by name where a plan creates it.
+/// A link: by ifindex if it exists, by name if a plan creates it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LinkRef {
     /// Its name.
@@ -63,7 +63,7 @@ pub struct LinkRef {
 }
 
 impl LinkRef {
-    /// A link that stands.
+    /// A link that exists.
     pub fn standing(name: impl Into<String>, index: LinkIndex) -> LinkRef {
         LinkRef { name: name.into(), index: Some(index) }
     }
@@ -81,8 +81,8 @@ impl fmt::Display for LinkRef {
     }
 }
 
-/// One change of the kernel's state: one write, or the few that belong together. "Exists already and is equal" and "gone
-/// already" are success.
+/// One change of the kernel's state: one write, or the few that belong together. "Exists already and is
+/// equal" and "gone already" are success.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[expect(missing_docs, reason = "the fields are named after the vocabulary and shown by Display")]
 pub enum Op {
@@ -96,8 +96,8 @@ pub enum Op {
     SetMac { shim: LinkRef, mac: Mac },
     /// Changes a shim's MTU, in bytes.
     SetMtu { shim: LinkRef, mtu: u32 },
-    /// Gives a shim the flags that it should have: no `IFF_MULTICAST`, so that the kernel sends no group reports of its
-    /// own, and no `IFF_NOARP`, so that guests can ask for the host.
+    /// Gives a shim the flags that it should have: no `IFF_MULTICAST`, so that the kernel sends no group
+    /// reports of its own, and no `IFF_NOARP`, so that guests can ask for the host.
     SetFlags { shim: LinkRef },
     /// Writes one sysctl of a shim.
     Set { shim: LinkRef, setting: Setting, value: i64 },
@@ -107,17 +107,17 @@ pub enum Op {
     AddProxy { shim: LinkRef, address: Ipv6Addr },
     /// Makes a permanent neighbour entry, or changes its MAC.
     SetNeighbour { shim: LinkRef, address: IpAddr, mac: Mac },
-    /// Lets the frames of these guests alone pass a shim (`None`: those of anybody), and of their ARP questions those for
-    /// `answers`.
+    /// Lets only the frames of these guests pass a shim (`None`: frames of anybody), and only ARP questions
+    /// about `answers`.
     SetFilter { shim: LinkRef, macs: Option<BTreeSet<Mac>>, answers: BTreeSet<Ipv4Net> },
     /// Sets a shim up.
     SetUp { shim: LinkRef },
-    /// Makes a route through a shim. `replace` only where the route that stands there is ours.
+    /// Makes a route through a shim. `replace` only if the existing route is ours.
     SetRoute { shim: LinkRef, destination: IpNet, source: Option<IpAddr>, table: u32, replace: bool },
     /// Makes the rule that looks up our own table.
     AddRule { family: Family, priority: u32 },
-    /// Asks everybody on the LAN who has an address, whatever is known. `disputed`: another machine is known to have it,
-    /// which holds until nobody has answered.
+    /// Asks everybody on the LAN who has an address, whatever is known. `disputed`: another machine is known
+    /// to have it, which holds until nobody has answered.
     Probe { link: LinkRef, address: IpAddr, disputed: bool },
     /// Deletes our rule.
     DeleteRule { family: Family, priority: u32 },
@@ -125,7 +125,7 @@ pub enum Op {
     DeleteRoute { link: LinkRef, destination: IpNet, table: u32, metric: u32 },
     /// Deletes a neighbour entry of ours.
     DeleteNeighbour { link: LinkRef, address: IpAddr },
-    /// Leaves the entry that a question of ours has made to the kernel, which keeps it while the host needs it.
+    /// Hands an entry that our question has made over to the kernel, which keeps it while the host needs it.
     ReleaseNeighbour { link: LinkRef, address: IpAddr },
     /// Deletes a proxy neighbour entry of ours.
     DeleteProxy { link: LinkRef, address: Ipv6Addr },
@@ -180,7 +180,8 @@ impl Op {
         }
     }
 
-    /// The link that it is about, by the name that it has afterwards, and the destination upon it if it is about one.
+    /// The link that it is about, by the name that it has afterwards, and the destination upon it if it is
+    /// about one.
     pub fn object(&self) -> (&str, Option<IpNet>) {
         let name = match self {
             Op::Rename { name, .. } => name,

@@ -74,7 +74,8 @@ pub struct Hop {
     pub gateway: Option<IpAddr>,
 }
 
-/// Where a route leads. A route has several hops if it is a multipath route or names a group of next-hop objects.
+/// Where a route leads. A route has several hops if it is a multipath route or names a group of next-hop
+/// objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Way {
     /// What becomes of packets.
@@ -96,8 +97,8 @@ impl Way {
     }
 }
 
-/// The routes of the host, ours aside. A router may have hundreds of thousands of them, of which most lead the same way:
-/// each way is kept once.
+/// The routes of the host, ours aside. A router may have hundreds of thousands of them, of which most lead
+/// the same way: each way is kept once.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Routing {
     routes: BTreeMap<RouteKey, Arc<Way>>,
@@ -222,9 +223,9 @@ impl Routing {
 
     /// The longest destination in a table that contains an address.
     ///
-    /// Destinations are in the order of their first address, then of their length. So the last one before the address
-    /// either contains it, and is then the longest that does, or differs from it at some bit: then none that is longer
-    /// than what the two have in common can contain the address.
+    /// Destinations are in the order of their first address, then of their length. So the last one before the
+    /// address either contains it, and is then the longest that does, or differs from it at some bit: then
+    /// none that is longer than what the two have in common can contain the address.
     pub fn longest(&self, table: u32, address: IpAddr) -> Option<IpNet> {
         let mut up_to = IpNet::from(address);
         loop {
@@ -256,7 +257,8 @@ impl Routing {
             .map(|((_, link), _)| *link)
     }
 
-    /// The networks that a link reaches without a gateway, in any table; neither a default route nor a single host.
+    /// The networks that a link reaches without a gateway, in any table; neither a default route nor a single
+    /// host.
     pub fn networks(&self, link: LinkIndex) -> impl Iterator<Item = IpNet> {
         let first = (link, Family::V4.everything(), 0, 0);
         let networks = self.networks.range(first..).take_while(move |(its, ..)| *its == link);
@@ -280,8 +282,8 @@ fn common_bits(a: IpAddr, b: IpAddr) -> u8 {
     u8::try_from(bits).unwrap_or(u8::MAX)
 }
 
-/// A policy rule, as far as it concerns an unmarked packet of an unbound socket of the host: its source is not chosen
-/// yet, and nothing is known of its protocol.
+/// A policy rule, as far as it concerns an unmarked packet of an unbound socket of the host: its source is
+/// not chosen yet, and nothing is known of its protocol.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rule {
     /// The family of packets that it is for.
@@ -296,7 +298,8 @@ pub struct Rule {
     pub ours: bool,
     /// The destinations that it is for, if not all.
     pub to: Option<IpNet>,
-    /// A selector other than the destination keeps such a packet out: source, mark, device, user, service, protocol, port.
+    /// A selector other than the destination keeps such a packet out: source, mark, device, user, service,
+    /// protocol, port.
     pub narrow: bool,
     /// It is for the packets that its selectors do not fit.
     pub inverted: bool,
@@ -326,7 +329,7 @@ impl Rule {
         Rule { family, priority, action: Action::LookUp(table), ..Rule::default() }
     }
 
-    /// Comes before all rules of a family and priority.
+    /// A rule that sorts before all others of a family and priority.
     pub fn first(family: Family, priority: u32) -> Rule {
         Rule { family, priority, action: Action::LookUp(0), ..Rule::default() }
     }

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::Mac;
 use super::inventory::{GuestKind, ServerKind, ServerState};
+use super::{Code, Mac};
 
 /// One report of everything, as `GET /1.0/status` answers it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -16,13 +16,13 @@ pub struct Status {
     pub ready: bool,
     /// The servers that are followed.
     pub servers: Vec<ServerStatus>,
-    /// The shims that stand, or should.
+    /// The shims that exist, or should.
     pub shims: Vec<ShimStatus>,
     /// The guests of this host that have a macvlan NIC.
     pub guests: Vec<GuestStatus>,
-    /// Routes that stand because the kernel still shows the guest, though no server vouches for it.
+    /// Routes that stay because the kernel still shows the guest, although no server vouches for it.
     pub unclaimed: Vec<UnclaimedStatus>,
-    /// What is wrong, and what to do about it.
+    /// Everything that needs somebody.
     pub problems: Vec<Problem>,
 }
 
@@ -62,7 +62,7 @@ pub struct ShimStatus {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ShimState {
-    /// It stands and is up.
+    /// It exists and is up.
     Up,
     /// It is not up (yet).
     Down,
@@ -91,7 +91,7 @@ pub struct GuestStatus {
 pub struct NicStatus {
     /// The device's name.
     pub name: String,
-    /// Its parent, by the kernel's word where the kernel shows the NIC.
+    /// Its parent: the kernel's where the kernel shows the NIC, else the server's.
     pub parent: String,
     /// Its MAC, likewise.
     pub mac: Option<Mac>,
@@ -175,4 +175,21 @@ pub struct Problem {
     pub message: String,
     /// What to do.
     pub hint: String,
+}
+
+impl Problem {
+    /// A problem of the catalogue: what it is about, what is wrong, and what to do.
+    pub fn new(
+        code: Code,
+        object: impl Into<String>,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Problem {
+        Problem {
+            code: code.as_str().to_owned(),
+            object: object.into(),
+            message: message.into(),
+            hint: hint.into(),
+        }
+    }
 }

@@ -1,15 +1,14 @@
-//! Text of others: what servers, guests, the kernel and programs say, made fit for a line of a log, a terminal, and
-//! systemd's messages. It is done once, where such text is read, so that everything behind (status, its JSON, the log,
-//! `plan`, errors) shows the same.
+//! Text from servers, guests, the kernel and programs, made printable for the log, a terminal and systemd. It
+//! is done once, where such text is read, so that status, its JSON, the log, `plan` and errors show the same.
 //!
-//! Characters that control a terminal, end a line, turn the direction of writing or cannot be seen are written as
-//! `\n` or `\u{202e}`.
+//! Characters that control a terminal, end a line, turn the direction of writing or cannot be seen are
+//! written as `\n` or `\u{202e}`.
 
 /// Maximum number of characters of a sentence or a value.
 const LONGEST: usize = 500;
 
-/// A sentence or a value: printable, and cut at a length that no honest one has. Not for names by which things are told
-/// apart.
+/// A sentence or a value: printable, and cut at a length that no honest one has. Not for names, because two
+/// long names must not become equal.
 pub fn words(text: &str) -> String {
     let mut words: String = text.chars().take(LONGEST).flat_map(escaped).collect();
     if text.chars().nth(LONGEST).is_some() {

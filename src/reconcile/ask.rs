@@ -9,13 +9,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::admit::{Reason, Verdict};
+use super::admit::Verdict;
 use super::desired::Desired;
 use super::schedule::Error;
 use crate::config::{Config, Probe};
 use crate::model::plan::Scope;
 use crate::model::snapshot::{ChildKey, NeighbourState};
-use crate::model::{LinkIndex, Op, Snapshot};
+use crate::model::{Code, LinkIndex, Op, Snapshot};
 
 /// A standing address is asked for again after this time: a service may have moved to another machine.
 const AGAIN: Duration = Duration::from_secs(600);
@@ -272,7 +272,7 @@ fn is_settled(snapshot: &Snapshot, parent: LinkIndex, address: IpAddr) -> bool {
 /// The LAN's answer, or its silence, decides on the claim.
 fn is_open(verdict: &Verdict) -> bool {
     let Verdict::Refused(refusal) = verdict else { return false };
-    matches!(refusal.reason, Reason::Asking | Reason::HeldOnLan)
+    matches!(refusal.code, Code::Asking | Code::HeldOnLan)
 }
 
 #[cfg(test)]
@@ -387,7 +387,7 @@ mod tests {
         let (mut probes, now) = (Probes::default(), Instant::now());
         look(&mut probes, &desired, &snapshot, now);
         let question = probes.next(&snapshot, now).unwrap();
-        let error = Error { code: "kernel-refused", message: String::new(), hint: None };
+        let error = Error { code: Code::KernelRefused, message: String::new(), hint: None };
         probes.asked(question, now, Err(error));
         assert_eq!((probes.failures().count(), probes.wake()), (1, Some(now + ANSWERED)));
         let question = probes.next(&snapshot, now + ANSWERED).unwrap();
@@ -399,7 +399,7 @@ mod tests {
     fn what_could_never_be_asked_for_holds_back_its_route_until_it_can() {
         let (desired, snapshot) = guests(2);
         let (mut probes, now) = (Probes::default(), Instant::now());
-        let error = || Error { code: "kernel-refused", message: "full".to_owned(), hint: None };
+        let error = || Error { code: Code::KernelRefused, message: "full".to_owned(), hint: None };
         look(&mut probes, &desired, &snapshot, now);
         let first = probes.next(&snapshot, now).unwrap();
         probes.asked(first, now, Ok(()));

@@ -10,10 +10,10 @@ use super::join::{doubts, homes, join, overhear};
 use super::memory::Memory;
 use super::select::decision;
 use super::shims::{Demand, rules, shims};
-use crate::model::NicKey;
 use crate::model::inventory::OptOut;
 use crate::model::snapshot::ChildKey;
 use crate::model::status::Problem;
+use crate::model::{Code, NicKey};
 
 /// Decides everything. `memory` is what the last decision left. The answer has what the next one needs.
 pub fn desire(inputs: &Inputs<'_>, memory: &Memory) -> (Desired, Memory) {
@@ -27,14 +27,14 @@ pub fn desire(inputs: &Inputs<'_>, memory: &Memory) -> (Desired, Memory) {
     let mut decisions = BTreeMap::new();
     for (key, guest) in inventory.guests() {
         if let OptOut::Invalid(value) = &guest.opt {
-            problems.push(Problem {
-                code: "invalid-opt-out".to_owned(),
-                object: key.to_string(),
-                message: format!(
+            problems.push(Problem::new(
+                Code::InvalidOptOut,
+                key.to_string(),
+                format!(
                     "user.macvlan-shim.enabled is \"{value}\", neither true nor false; the guest takes part"
                 ),
-                hint: "set it to true or false, or unset it".to_owned(),
-            });
+                "set it to true or false, or unset it",
+            ));
         }
         for nic in &guest.nics {
             let nic_key = NicKey { guest: key.clone(), nic: nic.name.clone() };

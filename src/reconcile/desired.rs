@@ -83,13 +83,13 @@ impl Desired {
         let mut problems: BTreeSet<Problem> = self.problems.iter().cloned().collect();
         for child in self.held.claimants.served.keys() {
             for (address, verdict) in self.held.claims.of(child) {
-                if let Verdict::Refused(Refusal { reason, message, hint: Some(hint) }) = verdict {
-                    problems.insert(Problem {
-                        code: reason.code().to_owned(),
-                        object: IpNet::from(address).to_string(),
-                        message: message.clone(),
-                        hint: hint.clone(),
-                    });
+                if let Verdict::Refused(Refusal { code, message, hint: Some(hint), .. }) = verdict {
+                    problems.insert(Problem::new(
+                        *code,
+                        IpNet::from(address).to_string(),
+                        message.clone(),
+                        hint.clone(),
+                    ));
                 }
             }
         }

@@ -7,7 +7,7 @@ use super::facts::Trust;
 use super::hold::tenure::Tenure;
 use super::join::{Homes, Joins};
 use super::schedule::Walked;
-use crate::model::{Mac, Op};
+use crate::model::{Code, Mac, Op};
 
 /// What this process remembers besides the kernel's state. Losing it costs time, never correctness.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,15 +24,13 @@ pub struct Memory {
     pub tenure: Tenure,
 }
 
-/// The code of the kernel's error for a MAC that somebody has.
-const MAC_TAKEN: &str = "mac-taken";
-
 impl Memory {
     /// Takes in the MACs that the kernel refused in a walk, because somebody that we cannot see has them.
     /// Returns whether everything must be decided again.
     pub fn take_in(&mut self, desired: &Desired, walked: &[Walked<'_>]) -> bool {
         let is_taken = |one: &&Walked<'_>| {
-            one.result().is_some_and(|result| result.as_ref().is_err_and(|error| error.code == MAC_TAKEN))
+            one.result()
+                .is_some_and(|result| result.as_ref().is_err_and(|error| error.code == Code::MacTaken))
         };
         let taken: Vec<&Op> = walked.iter().filter(is_taken).map(|one| &one.step.op).collect();
         self.refused_macs.extend(taken.iter().filter_map(|op| mac_meant_by(desired, op)));

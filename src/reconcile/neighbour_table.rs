@@ -1,9 +1,9 @@
 //! When a neighbour table of the kernel is so full that the host is about to lose its neighbours, guests or
 //! not.
 
-use crate::model::Family;
 use crate::model::neighbours::NeighbourTable;
 use crate::model::status::Problem;
+use crate::model::{Code, Family};
 
 /// The problem that a table is full or nearly so, if it is.
 pub fn table_full(table: &NeighbourTable) -> Option<Problem> {
@@ -25,18 +25,18 @@ pub fn table_full(table: &NeighbourTable) -> Option<Problem> {
     // Twice what is needed, and no less than what fleets of containers commonly set.
     let wanted =
         counted.max(limit).max(4096).checked_next_power_of_two().unwrap_or(u32::MAX / 2).saturating_mul(2);
-    Some(Problem {
-        code: "neighbour-table-full".to_owned(),
-        object: family.to_string(),
-        message: format!(
+    Some(Problem::new(
+        Code::NeighbourTableFull,
+        family.to_string(),
+        format!(
             "the kernel's {family} neighbour table, which all network namespaces share, has {counted} of {limit} \
              entries (net.{folder}.neigh.default.gc_thresh3), {effect}"
         ),
-        hint: format!(
+        format!(
             "sysctl -w net.{folder}.neigh.default.gc_thresh3={wanted}; if a guest fills it, `ip -s neigh` in its \
              namespace shows it"
         ),
-    })
+    ))
 }
 
 #[cfg(test)]

@@ -2,10 +2,9 @@
 
 use std::process::Command;
 
-use macvlan_shim::kernel::ErrorCode;
 use macvlan_shim::model::names::LINK_GROUP;
 use macvlan_shim::model::snapshot::Setting;
-use macvlan_shim::model::{LinkRef, Op};
+use macvlan_shim::model::{Code, LinkRef, Op};
 
 use crate::host::Host;
 use crate::look::{assert_truth, ip};
@@ -71,5 +70,5 @@ fn a_shim_is_renamed_and_keeps_all_that_is_on_it() {
         assert_eq!((&after.routes, &after.neighbours), (&before.routes, &before.neighbours));
     }
     assert_truth(&mut kernel);
-    assert_eq!(kernel.apply(&rename(host.parent(&kernel), "mvs-eth1")).unwrap_err().code, ErrorCode::Exists);
+    assert_eq!(kernel.apply(&rename(host.parent(&kernel), "mvs-eth1")).unwrap_err().code, Code::Exists);
 }

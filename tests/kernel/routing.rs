@@ -14,7 +14,7 @@ use macvlan_shim::model::inventory::{
     ServerState,
 };
 use macvlan_shim::model::snapshot::{Child, ChildKey, GuestAddress, Netns, Snapshot};
-use macvlan_shim::model::{LinkIndex, Mac, NetnsId, NicKey};
+use macvlan_shim::model::{Code, LinkIndex, Mac, NetnsId, NicKey};
 use macvlan_shim::reconcile::admit::Verdict;
 use macvlan_shim::reconcile::{Inputs, Memory, desire};
 
@@ -273,11 +273,11 @@ fn ours(snapshot: &Snapshot, addresses: &[IpAddr]) -> BTreeMap<IpAddr, (Answer, 
     let verdict = |address| match desired.held.claims.verdict(&key, address).unwrap() {
         Verdict::Admitted { .. } => (Answer::OnLink, String::new()),
         Verdict::Refused(refusal) => {
-            let answer = match refusal.reason.code() {
-                "routed-elsewhere" => Answer::Elsewhere,
-                "off-link" => Answer::Nowhere,
-                "host-address" => Answer::Local,
-                "no-source" | "network-address" | "broadcast-address" => Answer::OnLink,
+            let answer = match refusal.code {
+                Code::RoutedElsewhere => Answer::Elsewhere,
+                Code::OffLink => Answer::Nowhere,
+                Code::HostAddress => Answer::Local,
+                Code::NoSource | Code::NetworkAddress | Code::BroadcastAddress => Answer::OnLink,
                 other => panic!("{address}: {other}"),
             };
             (answer, refusal.message.clone())

@@ -1,10 +1,10 @@
 //! Operations: what they make, what they leave alone, and how they fail.
 
-use macvlan_shim::kernel::{ErrorCode, Kernel};
+use macvlan_shim::kernel::Kernel;
 use macvlan_shim::model::Changes;
 use macvlan_shim::model::names::{TABLE, TABLE_MAIN};
 use macvlan_shim::model::snapshot::{Neighbour, NeighbourState, RouteKey, Rule, Setting};
-use macvlan_shim::model::{Family, LinkIndex, LinkRef, Mac, Op};
+use macvlan_shim::model::{Code, Family, LinkIndex, LinkRef, Mac, Op};
 
 use crate::host::Host;
 use crate::look::{assert_truth, eventually, ip, net};
@@ -103,16 +103,16 @@ fn what_is_ours_is_replaced_and_what_is_not_is_left_alone() {
     host.ip("route add 2001:db8::120/128 dev eth0 metric 1024");
     for (to, source) in [("192.0.2.120/32", "192.0.2.1"), ("2001:db8::120/128", "2001:db8::1")] {
         let error = kernel.apply(&route(to, source, TABLE_MAIN, false)).unwrap_err();
-        assert_eq!(error.code, ErrorCode::Exists, "{error:?}");
+        assert_eq!(error.code, Code::Exists, "{error:?}");
     }
     host.ip(&format!("neigh add 192.0.2.121 lladdr 02:00:00:00:00:21 dev {name} nud permanent"));
     let set = Op::SetNeighbour { shim: shim.clone(), address: ip("192.0.2.121"), mac };
-    assert_eq!(kernel.apply(&set).unwrap_err().code, ErrorCode::Exists);
+    assert_eq!(kernel.apply(&set).unwrap_err().code, Code::Exists);
     host.ip(&format!("neigh add 192.0.2.122 lladdr 02:00:00:00:00:22 dev {name} nud stale"));
     kernel.apply(&Op::SetNeighbour { shim: shim.clone(), address: ip("192.0.2.122"), mac }).unwrap();
     host.ip(&format!("addr add 192.0.2.123/32 dev {name}"));
     let add = Op::AddAddress { shim: shim.clone(), address: net("192.0.2.123/32") };
-    assert_eq!(kernel.apply(&add).unwrap_err().code, ErrorCode::Exists);
+    assert_eq!(kernel.apply(&add).unwrap_err().code, Code::Exists);
     host.ip(&format!("neigh add proxy 2001:db8::44 dev {name}"));
     let proxy = "2001:db8::44".parse().unwrap();
     kernel.apply(&Op::AddProxy { shim: shim.clone(), address: proxy }).unwrap();
@@ -130,7 +130,7 @@ fn what_is_ours_is_replaced_and_what_is_not_is_left_alone() {
     host.ip("rule add lookup 77 pref 71");
     kernel.apply(&Op::DeleteRule { family: Family::V4, priority: 71 }).unwrap();
     let error = kernel.apply(&Op::DeleteShim { link }).unwrap_err();
-    assert_eq!(error.code, ErrorCode::Exists);
+    assert_eq!(error.code, Code::Exists);
     kernel.drain();
     assert_truth(&mut kernel);
     let snapshot = kernel.snapshot();
@@ -165,7 +165,7 @@ fn a_foreign_route_in_our_place_is_seen_and_left_alone() {
                 };
                 assert!(foreign(&kernel), "{kind} {to} in {table}");
                 let error = kernel.apply(&set(to, table)).unwrap_err();
-                assert_eq!(error.code, ErrorCode::Exists, "{error:?}");
+                assert_eq!(error.code, Code::Exists, "{error:?}");
                 kernel.resync_host();
                 kernel.drain();
                 assert!(foreign(&kernel), "{kind} {to} in {table} was replaced");
@@ -183,7 +183,7 @@ fn a_foreign_route_in_our_place_is_seen_and_left_alone() {
     }
     // A range that leads elsewhere is not in the snapshot.
     host.ip("route add 203.0.113.128/27 via 192.0.2.254");
-    assert_eq!(kernel.apply(&set("203.0.113.128/27", TABLE_MAIN)).unwrap_err().code, ErrorCode::Exists);
+    assert_eq!(kernel.apply(&set("203.0.113.128/27", TABLE_MAIN)).unwrap_err().code, Code::Exists);
     // networkd gives routes of IPv4 the metric that the kernel gives those of IPv6.
     host.ip("route add 192.0.2.141/32 dev eth0 metric 1024");
     host.ip("addr add 192.0.2.3/24 dev eth0");
@@ -211,7 +211,7 @@ fn a_shim_that_was_made_anew_is_taken_for_no_other() {
     host.ip("link del mvs-eth0");
     host.ip("link add mvs-eth0 link eth0 type macvlan mode bridge");
     let stranger = Op::SetUp { shim: shim.clone() };
-    assert_eq!(kernel.apply(&stranger).unwrap_err().code, ErrorCode::NameTaken);
+    assert_eq!(kernel.apply(&stranger).unwrap_err().code, Code::NameTaken);
     host.ip("link del mvs-eth0");
     host.make(&mut kernel, &shim);
     kernel.drain();
@@ -231,16 +231,16 @@ fn failures_say_what_is_wrong() {
     };
     host.ip(&format!("link add {} type bridge", shim.name));
     let error = kernel.apply(&create(parent, SHIM_MAC, 1500)).unwrap_err();
-    assert_eq!(error.code, ErrorCode::NameTaken, "{error:?}");
+    assert_eq!(error.code, Code::NameTaken, "{error:?}");
     assert!(error.message.contains(&shim.name) && error.hint.is_some());
-    assert_eq!(kernel.apply(&Op::SetUp { shim: shim.clone() }).unwrap_err().code, ErrorCode::NameTaken);
+    assert_eq!(kernel.apply(&Op::SetUp { shim: shim.clone() }).unwrap_err().code, Code::NameTaken);
     host.ip(&format!("link del {}", shim.name));
 
-    assert_eq!(kernel.apply(&create(parent, SHIM_MAC, 9000)).unwrap_err().code, ErrorCode::ParentBusy);
+    assert_eq!(kernel.apply(&create(parent, SHIM_MAC, 9000)).unwrap_err().code, Code::ParentBusy);
     host.ip("link add br0 type bridge");
     host.ip("link set eth0 master br0");
     let error = kernel.apply(&create(parent, SHIM_MAC, 1500)).unwrap_err();
-    assert_eq!(error.code, ErrorCode::ParentBusy, "{error:?}");
+    assert_eq!(error.code, Code::ParentBusy, "{error:?}");
     host.ip("link set eth0 nomaster");
     assert!(kernel.apply(&create(LinkIndex(9999), SHIM_MAC, 1500)).unwrap_err().hint.is_some());
 
@@ -249,7 +249,7 @@ fn failures_say_what_is_wrong() {
     guest.ip("link set eth0 up");
     kernel.apply(&create(parent, SHIM_MAC, 1500)).unwrap();
     let error = kernel.apply(&Op::SetUp { shim: shim.clone() }).unwrap_err();
-    assert_eq!(error.code, ErrorCode::MacTaken, "{error:?}");
+    assert_eq!(error.code, Code::MacTaken, "{error:?}");
 
     guest.ip("link set eth0 down");
     kernel.apply(&Op::SetUp { shim: shim.clone() }).unwrap();
@@ -265,7 +265,7 @@ fn failures_say_what_is_wrong() {
     assert!(error.message.contains("Invalid prefsrc address"), "the kernel's words are kept: {error:?}");
     let missing = LinkRef { name: "mvs-none".to_owned(), index: None };
     let error = kernel.apply(&Op::Set { shim: missing, setting: Setting::ArpFilter, value: 1 }).unwrap_err();
-    assert_eq!(error.code, ErrorCode::Other);
+    assert_eq!(error.code, Code::KernelRefused);
 }
 
 #[test]

@@ -13,8 +13,8 @@ use macvlan_shim::model::inventory::{
 };
 use macvlan_shim::model::plan::Scope;
 use macvlan_shim::model::snapshot::{Child, ChildKey, GuestAddress, NeighbourState, Netns, Snapshot};
-use macvlan_shim::model::{LinkIndex, Mac, NetnsId, Op, Step};
-use macvlan_shim::reconcile::admit::{Reason, Verdict};
+use macvlan_shim::model::{Code, LinkIndex, Mac, NetnsId, Op, Step};
+use macvlan_shim::reconcile::admit::Verdict;
 use macvlan_shim::reconcile::{Desired, Inputs, Memory, Probes, decide};
 use proptest::prelude::*;
 
@@ -328,7 +328,7 @@ impl Tale {
             let held = |address: &IpNet| {
                 let verdict = self.desired.held.claims.verdict(key, address.addr());
                 let entry = self.seen.neighbours.get(&(address.addr(), PARENT));
-                matches!(verdict, Some(Verdict::Refused(refusal)) if refusal.reason == Reason::HeldOnLan)
+                matches!(verdict, Some(Verdict::Refused(refusal)) if refusal.code == Code::HeldOnLan)
                     && entry.is_some_and(|entry| entry.state == NeighbourState::Reachable)
             };
             if child.addresses.keys().any(held) {

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use macvlan_shim::config::Config;
 use macvlan_shim::model::plan::Scope;
 use macvlan_shim::model::snapshot::{ChildKey, Netns, Snapshot};
-use macvlan_shim::model::{LinkIndex, NetnsId};
+use macvlan_shim::model::{Code, LinkIndex, NetnsId};
 use macvlan_shim::reconcile::schedule::Error;
 use macvlan_shim::reconcile::{Desired, Memory, Schedule, decide};
 use proptest::prelude::*;
@@ -70,7 +70,7 @@ proptest! {
                 let walked = schedule.walk(&plan, &scope, || now, |step| {
                     let result = kernel.apply(&step.op);
                     most = most.max(routed(&kernel.snapshot).len());
-                    result.map_err(|message| Error { code: "failed", message, hint: None })
+                    result.map_err(|message| Error { code: Code::KernelRefused, message, hint: None })
                 });
                 let failed = walked.iter().find(|one| one.result().is_some_and(Result::is_err));
                 prop_assert!(failed.is_none(), "{failed:?}");

@@ -23,7 +23,7 @@ use macvlan_shim::config::Config;
 use macvlan_shim::model::inventory::{Inventory, Mode, ServerState};
 use macvlan_shim::model::plan::{Scope, When};
 use macvlan_shim::model::snapshot::{Child, ChildKey, Filter, GuestAddress, NeighbourState, Netns, Snapshot};
-use macvlan_shim::model::{Family, LinkIndex, LinkRef, Mac, NetnsId, Op, Plan, Step};
+use macvlan_shim::model::{Code, Family, LinkIndex, LinkRef, Mac, NetnsId, Op, Plan, Step};
 use macvlan_shim::reconcile::admit::Verdict;
 use macvlan_shim::reconcile::facts::Trust;
 use macvlan_shim::reconcile::schedule::{BLINK, BREATH, Error, Outcome, Walked};
@@ -474,7 +474,11 @@ impl Run {
                     assert!(now >= *since + wait, "no {:?} for {}", step.when, step.op);
                 }
                 if fails(&step.op) {
-                    return Err(Error { code: "failed", message: "told to".to_owned(), hint: None });
+                    return Err(Error {
+                        code: Code::KernelRefused,
+                        message: "told to".to_owned(),
+                        hint: None,
+                    });
                 }
                 let result = kernel.apply(&step.op);
                 assert!(result.is_ok(), "{result:?}: {} ran without what it needs\n{}", step.op, shown(plan));
@@ -743,7 +747,7 @@ fn the_worlds_are_crowded() {
             desired.held.claimants.served.keys().flat_map(|child| desired.held.verdicts(child))
         {
             if let Verdict::Refused(refusal) = &*verdict {
-                see(refusal.reason.code(), true);
+                see(refusal.code.as_str(), true);
             }
         }
         let events = prop::collection::vec(address_event(), 1..5).new_tree(&mut runner).unwrap();

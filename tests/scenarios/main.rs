@@ -22,8 +22,8 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use macvlan_shim::model::Op;
 use macvlan_shim::model::plan::{Scope, When};
+use macvlan_shim::model::{Code, Op};
 use macvlan_shim::reconcile::schedule::{Error, Outcome, Walked};
 use macvlan_shim::reconcile::{self, Inputs, desire, diff};
 
@@ -166,7 +166,7 @@ fn obey(world: &mut World) -> String {
 /// The kernel's error in the words of the schedule.
 fn error(op: &Op, message: String) -> Error {
     let is_taken = matches!(op, Op::CreateShim { .. } | Op::SetUp { .. }) && message == "EADDRINUSE";
-    Error { code: if is_taken { "mac-taken" } else { "failed" }, message, hint: None }
+    Error { code: if is_taken { Code::MacTaken } else { Code::KernelRefused }, message, hint: None }
 }
 
 /// Asks the LAN what is due to be asked, and decides anew if it cannot be.

@@ -55,7 +55,7 @@ pub(crate) fn decisions(world: &World) -> String {
                     match &*verdict {
                         Verdict::Admitted { source } => writeln!(text, "  {address} admitted, from {source}"),
                         Verdict::Refused(refusal) => {
-                            writeln!(text, "  {address} refused, {}: {}", refusal.reason, refusal.message)
+                            writeln!(text, "  {address} refused, {}: {}", refusal.code, refusal.message)
                         }
                     }
                     .unwrap();

@@ -1,7 +1,7 @@
-//! The log of `run`: one line an event on stderr, level by `RUST_LOG` (`debug`, or `macvlan_shim::kernel=debug`), `info`
-//! if that is not set.
+//! The log of `run`: one line an event on stderr, level by `RUST_LOG` (`debug`, or
+//! `macvlan_shim::kernel=debug`), `info` if that is not set.
 
-mod trickle;
+mod rate_limit;
 
 use std::fmt;
 use std::io::{self, IsTerminal};
@@ -16,13 +16,14 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use self::trickle::Trickle;
+use self::rate_limit::RateLimited;
 
-/// So many lines wait for whoever reads stderr; further ones are dropped, for the daemon waits for nobody.
+/// Maximum number of lines that wait for the reader of stderr. Further ones are dropped, because the daemon
+/// waits for nobody.
 const WAITING: usize = 1024;
 
-/// Starts the log. Under systemd's journal, lines carry their priority and no time of their own. A thread of its
-/// own writes them; what waits is written when the value is dropped.
+/// Starts the log. Under systemd's journal, lines carry their priority and no time of their own. A thread of
+/// its own writes them. Lines that still wait are written when the value is dropped.
 pub(super) fn start() -> WorkerGuard {
     let (writer, guard) = NonBlockingBuilder::default().buffered_lines_limit(WAITING).finish(io::stderr());
     let (levels, complaint) = match levels(std::env::var("RUST_LOG").ok().as_deref()) {
@@ -31,7 +32,7 @@ pub(super) fn start() -> WorkerGuard {
     };
     let log = tracing_subscriber::fmt()
         .with_writer(writer)
-        // It would be told on stderr, which is what fails.
+        // There is nobody to tell, because it is stderr that fails.
         .log_internal_errors(false)
         .with_max_level(LevelFilter::TRACE)
         .with_ansi(io::stderr().is_terminal());
@@ -39,9 +40,9 @@ pub(super) fn start() -> WorkerGuard {
     let started = match is_journal() {
         true => {
             let format = Journal(format.without_time().with_level(false));
-            log.event_format(Trickle::new(format)).finish().with(levels).try_init()
+            log.event_format(RateLimited::new(format)).finish().with(levels).try_init()
         }
-        false => log.event_format(Trickle::new(format)).finish().with(levels).try_init(),
+        false => log.event_format(RateLimited::new(format)).finish().with(levels).try_init(),
     };
     // A second start keeps the first log.
     let _ = started;

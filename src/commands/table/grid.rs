@@ -1,4 +1,4 @@
-//! Columns side by side, two spaces between them; the last one is wrapped where lines end.
+//! Columns side by side with two spaces between them. The last one is wrapped at the width of the terminal.
 
 use crate::commands::output::Look;
 use crate::model::text;
@@ -26,7 +26,7 @@ pub(super) struct Grid<const N: usize> {
     rows: Vec<[Cell; N]>,
 }
 
-/// The last column is not made narrower than this.
+/// Minimum width of the last column.
 const NARROWEST: usize = 16;
 
 impl Cell {
@@ -38,7 +38,7 @@ impl Cell {
         Cell { text: printable(text), tone }
     }
 
-    /// A dash for what is not known or not there.
+    /// A dash if the value is unknown or absent.
     pub(super) fn or_dash(text: &str) -> Cell {
         if text.is_empty() { Cell::toned("-", Tone::Faint) } else { Cell::from(text) }
     }
@@ -93,7 +93,7 @@ impl<const N: usize> Grid<N> {
             let Cell { text: last, tone } = &row[N - 1];
             for (n, part) in last.lines().flat_map(|line| wrap(line, right, 0)).enumerate() {
                 let part = Cell { text: part, tone: *tone };
-                // A word that is too long is moved to the left, as far as it needs, on a line of its own.
+                // A word that is too long gets a line of its own, and moves to the left as far as it needs.
                 let indent = look.width.map_or(left, |width| left.min(width.saturating_sub(part.width())));
                 if n > 0 || indent < left {
                     line = format!("{}\n{}", line.trim_end(), " ".repeat(indent));
@@ -107,7 +107,7 @@ impl<const N: usize> Grid<N> {
     }
 }
 
-/// Breaks a text at its spaces; lines after the first have `less` columns less. A long word stays whole.
+/// Breaks a text at its spaces. Lines after the first have `less` columns less. A long word stays whole.
 pub(super) fn wrap(text: &str, width: Option<usize>, less: usize) -> Vec<String> {
     let Some(width) = width else { return vec![text.to_owned()] };
     let mut lines: Vec<String> = Vec::new();
@@ -125,7 +125,7 @@ pub(super) fn wrap(text: &str, width: Option<usize>, less: usize) -> Vec<String>
     lines
 }
 
-/// Names and messages come from servers and guests: none of them may steer the terminal.
+/// Names and messages come from servers and guests, so they must not control the terminal.
 pub(super) fn printable(text: &str) -> String {
     text::visible(text)
 }

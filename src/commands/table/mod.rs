@@ -1,4 +1,4 @@
-//! A [`Status`] as text for people: what is good stays short, what is wrong says why.
+//! A [`Status`] as text for people. Good news is short, and bad news says why.
 
 mod grid;
 
@@ -34,7 +34,7 @@ fn servers(servers: &[ServerStatus], look: Look) -> String {
     if servers.is_empty() {
         return "no server: there is no LXD or Incus socket on this host\n".to_owned();
     }
-    // Beside a server that is there, those that never were are not worth a row.
+    // If one server is there, servers that never were get no row.
     let any_there = servers.iter().any(|server| server.state != ServerState::Absent);
     let worth_a_row = |server: &&ServerStatus| {
         !any_there || server.state != ServerState::Absent || server.version.is_some()
@@ -111,14 +111,14 @@ fn guests(guests: &[GuestStatus], look: Look) -> String {
     grid.render(look)
 }
 
-/// What a row says of an address of a NIC, or of a NIC.
+/// The columns of a row that is about an address, or about a NIC.
 struct Row {
     address: Cell,
     state: Cell,
     detail: Cell,
 }
 
-/// One row an address, and one before them for a NIC whose state they do not show.
+/// One row for each address. A NIC whose state they do not show has a row before them.
 fn nic_rows(nic: &NicStatus) -> Vec<Row> {
     let told_by_addresses = matches!(nic.state, NicState::Reachable | NicState::Refused);
     let mut rows = Vec::new();
@@ -155,7 +155,7 @@ fn address_row(address: &AddressStatus) -> Row {
     Row { address: Cell::from(&address.address.to_string()), state: Cell::toned(state, tone), detail }
 }
 
-/// The sentence, with the code behind it by which the documentation goes.
+/// The sentence, followed by its code, which the documentation explains.
 fn reason(message: &Option<String>, code: &Option<String>) -> Cell {
     match (message, code) {
         (Some(message), Some(code)) => Cell::from(&format!("{message} ({code})")),

@@ -16,10 +16,11 @@ use super::peer;
 /// Why there is no control socket.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// Something else stands there.
+    /// Something that is no socket is there.
     #[error("{path} is there and is no socket", path = .0.display())]
     NoSocket(PathBuf),
-    /// A daemon answers there: of another network namespace, for ours is locked.
+    /// A daemon of another network namespace answers there. It is not one of ours, because we hold the lock
+    /// of ours.
     #[error("another process answers at the control socket {path}", path = .0.display())]
     InUse(PathBuf),
     /// It cannot be made.
@@ -60,8 +61,8 @@ fn is_alive(path: &Path) -> bool {
     !matches!(connect(), Err(Errno::ECONNREFUSED | Errno::ENOENT))
 }
 
-/// Binds in a folder that nobody else can enter and moves the socket to its place when its mode is right:
-/// there is no moment at which it is open to more than it should be, whatever the umask.
+/// Binds in a folder that nobody else can enter, and moves the socket to its place when its mode is right. So
+/// there is no moment at which others can connect, whatever the umask.
 fn bind_closed(folder: &Path, path: &Path) -> io::Result<UnixListener> {
     let closed = folder.join(format!(".{}", std::process::id()));
     let _ = std::fs::remove_dir_all(&closed);
@@ -76,8 +77,8 @@ fn bind_closed(folder: &Path, path: &Path) -> io::Result<UnixListener> {
     bound
 }
 
-/// Lets the group connect. Where root runs the daemon by hand, the folder may be the unit's user's, who can put a link in
-/// the place of the socket; so the change goes by what was opened, not by the name.
+/// Lets the group connect. If root runs the daemon by hand, the folder may belong to the unit's user, who can
+/// put a link in the place of the socket. So the opened file is changed, not the path.
 fn open_to_group(socket: &Path) -> io::Result<()> {
     let flags = (OFlag::O_PATH | OFlag::O_NOFOLLOW).bits();
     let opened = OpenOptions::new().read(true).custom_flags(flags).open(socket)?;

@@ -1,63 +1,57 @@
 //! The control socket: HTTP over a unix socket, as LXD's own. It only reads, and it cannot hold up the
-//! daemon: connections are few, short-lived and carry one small request each, and one status is made at a time, with
-//! a pause after it.
+//! daemon: connections are few, short-lived and carry one small request each, and reports are made at the
+//! publisher's pace.
 //!
-//! Who may connect is the file's business, its owner and its group (mode 0660), and that of `peer` once more.
+//! Who may connect is decided by the file's owner, group and mode (0660), and by `peer` once more. Each path
+//! has its own file.
 
+mod answer;
 mod bind;
 mod peer;
+mod root;
+mod router;
+mod status;
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use http_body_util::Full;
-use hyper::body::{Body, Bytes, Incoming};
-use hyper::header::{ALLOW, CONTENT_TYPE};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use serde_json::json;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 pub use self::bind::{BindError, bind};
 use self::peer::{Asker, Peer};
-use crate::model::names;
-use crate::model::status::Status;
+use self::router::Router;
+use crate::daemon::publisher::Reader;
 
-/// A question to the daemon's loop: answer with the present status.
-pub type StatusRequest = oneshot::Sender<Arc<Status>>;
-
-/// How many connections of root are served at once, while others wait in the kernel's queue; and how many of other
-/// users, where those beyond are turned away: they cannot keep root waiting.
+/// Maximum number of connections of root that are served at once, while others wait in the kernel's queue.
+/// Other users have as many of their own, and those beyond are turned away, so they cannot keep root waiting.
 const CONNECTIONS: usize = 16;
 /// How long a connection may take in all, also for a peer that does not read.
 const DEADLINE: Duration = Duration::from_secs(5);
-/// How many bytes the head of a request may have; the least that hyper takes.
+/// Maximum size of the head of a request, in bytes. Hyper allows no smaller one.
 const HEAD: usize = 8192;
-/// So many times as long as it took to make a status nobody gets the next one.
-const REST: u32 = 3;
 /// How long to wait where the kernel has no file descriptor for us.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Serves until it is dropped. `ask` leads to the daemon's loop.
-pub async fn serve(listener: UnixListener, ask: mpsc::Sender<StatusRequest>) {
-    serve_within(DEADLINE, listener, ask).await;
+/// Serves until it is dropped.
+pub async fn serve(listener: UnixListener, reports: Reader) {
+    serve_within(DEADLINE, listener, reports).await;
 }
 
 /// Serves one connection, as if root asked: for those who try it with anything (`tests/fuzz`).
-pub async fn serve_one(stream: UnixStream, ask: mpsc::Sender<StatusRequest>) {
-    let desk = Arc::new(Desk { ask, turn: Arc::default(), line: Mutex::default() });
-    connection(stream, desk, Asker::Root).await;
+pub async fn serve_one(stream: UnixStream, reports: Reader) {
+    connection(stream, Arc::new(Router::new(reports)), Asker::Root).await;
 }
 
-async fn serve_within(deadline: Duration, listener: UnixListener, ask: mpsc::Sender<StatusRequest>) {
+async fn serve_within(deadline: Duration, listener: UnixListener, reports: Reader) {
     let (roots, others) = (Arc::new(Semaphore::new(CONNECTIONS)), Arc::new(Semaphore::new(CONNECTIONS)));
     let group = peer::group();
-    let desk = Arc::new(Desk { ask, turn: Arc::default(), line: Mutex::default() });
+    let router = Arc::new(Router::new(reports));
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
@@ -69,12 +63,12 @@ async fn serve_within(deadline: Duration, listener: UnixListener, ask: mpsc::Sen
                     _ => others.clone().try_acquire_owned().ok(),
                 };
                 let Some(slot) = slot else { continue };
-                let desk = desk.clone();
+                let router = Arc::clone(&router);
                 connections.spawn(async move {
                     let _slot = slot;
                     let served = async {
                         let asker = Asker::of(peer, group).await;
-                        connection(stream, desk, asker).await;
+                        connection(stream, router, asker).await;
                     };
                     if tokio::time::timeout(deadline, served).await.is_err() {
                         tracing::debug!("a control connection took too long");
@@ -89,10 +83,10 @@ async fn serve_within(deadline: Duration, listener: UnixListener, ask: mpsc::Sen
     }
 }
 
-async fn connection(stream: UnixStream, desk: Arc<Desk>, asker: Asker) {
+async fn connection(stream: UnixStream, router: Arc<Router>, asker: Asker) {
     let service = service_fn(|request| {
-        let desk = desk.clone();
-        async move { Ok::<_, Infallible>(answer(request, &desk, asker).await) }
+        let router = Arc::clone(&router);
+        async move { Ok::<_, Infallible>(router.answer(request, asker).await) }
     });
     let served = http1::Builder::new()
         .keep_alive(false)
@@ -104,93 +98,17 @@ async fn connection(stream: UnixStream, desk: Arc<Desk>, asker: Asker) {
     }
 }
 
-/// Where a status is asked for.
-struct Desk {
-    ask: mpsc::Sender<StatusRequest>,
-    /// Held while one is made, and a while longer.
-    turn: Arc<Mutex<()>>,
-    /// Where all but root wait for their turn, so that root never stands behind more than one of them.
-    line: Mutex<()>,
-}
-
-async fn answer(request: Request<Incoming>, desk: &Desk, asker: Asker) -> Response<Full<Bytes>> {
-    if asker == Asker::Stranger {
-        return refuse(StatusCode::FORBIDDEN, "only root and the members of the socket's group may ask");
-    }
-    let path = request.uri().path();
-    if !["/1.0", "/1.0/status"].contains(&path.trim_end_matches('/')) {
-        return refuse(StatusCode::NOT_FOUND, &format!("there is no {path}; there are /1.0 and /1.0/status"));
-    }
-    if request.method() != Method::GET {
-        let message = format!("{path} can only be read; expected GET, not {}", request.method());
-        let mut response = refuse(StatusCode::METHOD_NOT_ALLOWED, &message);
-        response.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static("GET"));
-        return response;
-    }
-    if !request.body().is_end_stream() {
-        return refuse(StatusCode::PAYLOAD_TOO_LARGE, "no request has a body");
-    }
-    match path.trim_end_matches('/') {
-        "/1.0" => respond(
-            StatusCode::OK,
-            &json!({"program": names::PROGRAM, "version": env!("CARGO_PKG_VERSION"), "paths": ["/1.0/status"]}),
-        ),
-        _ => match desk.status(asker).await {
-            Some(response) => response,
-            None => refuse(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping"),
-        },
-    }
-}
-
-impl Desk {
-    /// The status as an answer. It is put into words in another thread, for that of a thousand guests takes a while.
-    async fn status(&self, asker: Asker) -> Option<Response<Full<Bytes>>> {
-        let _first_in_line = match asker {
-            Asker::Root => None,
-            _ => Some(self.line.lock().await),
-        };
-        let turn = self.turn.clone().lock_owned().await;
-        let began = Instant::now();
-        let (reply, answered) = oneshot::channel();
-        self.ask.send(reply).await.ok()?;
-        let status = answered.await.ok()?;
-        let response = tokio::task::spawn_blocking(move || respond(StatusCode::OK, &*status)).await.ok()?;
-        let rest = began.elapsed() * REST;
-        tokio::spawn(async move {
-            tokio::time::sleep(rest).await;
-            drop(turn);
-        });
-        Some(response)
-    }
-}
-
-fn refuse(code: StatusCode, message: &str) -> Response<Full<Bytes>> {
-    respond(code, &json!({"error": message}))
-}
-
-/// Pretty, so that curl and `status --json` show the same bytes.
-fn respond(code: StatusCode, body: &impl serde::Serialize) -> Response<Full<Bytes>> {
-    let (code, mut bytes) = match serde_json::to_vec_pretty(body) {
-        Ok(bytes) => (code, bytes),
-        Err(error) => {
-            tracing::error!(%error, "cannot write the answer as JSON");
-            (
-                StatusCode::INTERNAL_SERVER_ERROR,
-                br#"{"error": "the daemon cannot write its answer"}"#.to_vec(),
-            )
-        }
-    };
-    bytes.push(b'\n');
-    let mut response = Response::new(Full::new(Bytes::from(bytes)));
-    *response.status_mut() = code;
-    response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("application/json"));
-    response
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Instant;
+
+    use serde_json::json;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::daemon::publisher::channel;
+    use crate::model::status::Status;
+    use crate::report::Report;
 
     struct Daemon {
         folder: tempfile::TempDir,
@@ -205,12 +123,13 @@ mod tests {
         fn start_within(deadline: Duration) -> Daemon {
             let folder = tempfile::tempdir().unwrap();
             let listener = bind(&folder.path().join("run/control.sock")).unwrap();
-            let (ask, mut asked) = mpsc::channel::<StatusRequest>(1);
+            let (mut publisher, reader) = channel();
             let mut tasks = JoinSet::new();
-            tasks.spawn(serve_within(deadline, listener, ask));
+            tasks.spawn(serve_within(deadline, listener, reader));
             tasks.spawn(async move {
-                while let Some(reply) = asked.recv().await {
-                    let _ = reply.send(Arc::new(nothing()));
+                loop {
+                    publisher.asked().await;
+                    publisher.answer(Instant::now(), || Report { status: nothing() });
                 }
             });
             Daemon { folder, _tasks: tasks }
@@ -281,7 +200,7 @@ mod tests {
     async fn silent_peers_only_delay_others_until_their_deadline() {
         let deadline = Duration::from_millis(300);
         let daemon = Daemon::start_within(deadline);
-        let began = std::time::Instant::now();
+        let began = Instant::now();
         let mut silent = Vec::new();
         for _ in 0..CONNECTIONS {
             silent.push(daemon.connect().await);
@@ -296,9 +215,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("control.sock");
         let listener = bind(&path).unwrap();
-        let (ask, asked) = mpsc::channel(1);
-        drop(asked);
-        let _server = tokio::spawn(serve(listener, ask));
+        let (publisher, reader) = channel();
+        drop(publisher);
+        let _server = tokio::spawn(serve(listener, reader));
         let mut stream = UnixStream::connect(&path).await.unwrap();
         stream.write_all(b"GET /1.0/status HTTP/1.0\r\n\r\n").await.unwrap();
         let mut answer = String::new();

@@ -1,5 +1,5 @@
-//! Who asks at the control socket: root, or a user, who is admitted as a member of the socket's group. The kernel asks
-//! the same of whoever connects, by the file's mode; but a mode can be changed, and a connection handed on.
+//! Who asks at the control socket: root, or a user who is admitted as a member of the socket's group. The
+//! file's mode makes the kernel check the same, but a mode can be changed, and a connection can be handed on.
 
 use std::ffi::CString;
 use std::io;
@@ -36,7 +36,7 @@ impl Peer {
 /// What somebody may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asker {
-    /// Ask, before all others.
+    /// Ask. Others cannot keep it waiting.
     Root,
     /// Ask.
     Member,
@@ -45,8 +45,8 @@ pub(super) enum Asker {
 }
 
 impl Asker {
-    /// What a peer at the socket of that group is. Its members are looked up in another thread, for the list of them
-    /// may be far away.
+    /// What a peer at the socket of that group is. Its members are looked up in another thread, because the
+    /// list may come from the network.
     pub(super) async fn of(peer: Peer, group: Gid) -> Asker {
         let member = match peer {
             Peer::Root => return Asker::Root,
@@ -67,7 +67,7 @@ fn is_member(user: Uid, its: Gid, group: Gid) -> bool {
     groups.is_some_and(|groups| groups.contains(&group))
 }
 
-/// The group whose members may ask: the one with our name where there is one, else our own.
+/// The group whose members may ask: the group with our name if there is one, else our own.
 pub(super) fn group() -> Gid {
     Group::from_name(PROGRAM).ok().flatten().map_or_else(getegid, |group| group.gid)
 }
@@ -88,7 +88,7 @@ mod tests {
     #[tokio::test]
     async fn root_and_members_are_admitted_and_nobody_else() {
         let (group, other) = (Gid::from_raw(60_077), Gid::from_raw(60_078));
-        // No user of any machine: nothing but the group that it shows can speak for it.
+        // No machine has this user, so only the group of its connection can speak for it.
         let stranger = Uid::from_raw(60_077);
         for (peer, asker) in [
             (Peer::Root, Asker::Root),

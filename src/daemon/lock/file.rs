@@ -1,5 +1,5 @@
-//! The file of the lock: only those who may run a daemon here can open it, because whoever has a file open can hold
-//! a lock on it.
+//! The file of the lock: only those who may run a daemon here can open it, because whoever has a file open
+//! can hold a lock on it.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
@@ -12,8 +12,8 @@ use nix::unistd::geteuid;
 
 use super::holder::{self, Standing};
 
-/// How often a file that is not as it should be is replaced. Each replacement is a new file of our own, so a second
-/// round is seldom needed.
+/// How often a file that is not as it should be is replaced. Each replacement is a new file of our own, so a
+/// second round is seldom needed.
 const ROUNDS: u32 = 5;
 
 /// The result of an attempt to lock the file.
@@ -24,8 +24,8 @@ pub(super) enum Attempt {
     Held(Option<u32>, Option<File>),
 }
 
-/// Opens and locks the file, without waiting. A file that others can open, or that neither we nor the owner of the
-/// folder made, is replaced unless a daemon holds it.
+/// Opens and locks the file, without waiting. A file that others can open, or that neither we nor the owner
+/// of the folder made, is replaced unless a daemon holds it.
 pub(super) fn lock(folder: &Path, path: &Path) -> io::Result<Attempt> {
     let folder = folder.metadata()?;
     let is_trusted = |user| user == 0 || user == geteuid().as_raw() || user == folder.uid();
@@ -76,7 +76,8 @@ fn open(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// A link, a socket, or a file of another user: all that a folder of ours can have in this place by mistake or malice.
+/// A link, a socket, or a file of another user: all that a folder of ours can have in this place by mistake
+/// or malice.
 fn is_replaceable(error: &io::Error) -> bool {
     let errno = error.raw_os_error().map(Errno::from_raw);
     matches!(errno, Some(Errno::ELOOP | Errno::EACCES | Errno::ENXIO))

@@ -74,7 +74,8 @@ pub(super) enum Standing {
 }
 
 impl Standing {
-    /// For a file that is locked for certain: a holder in another PID namespace is not shown to us, and is trusted.
+    /// For a file that is locked for certain: a holder in another PID namespace is not shown to us, and is
+    /// trusted.
     pub(super) fn or_hidden(self) -> Standing {
         if self == Standing::Nobody { Standing::Trusted(None) } else { self }
     }
@@ -104,7 +105,8 @@ fn holders(locks: &str, device: u64, inode: u64) -> Vec<u32> {
     locks.lines().filter_map(holder).collect()
 }
 
-/// The user who started a process. The owner of `/proc/PID` would not do: it is root where a process hides itself.
+/// The user who started a process. The owner of `/proc/PID` would not do: it is root where a process hides
+/// itself.
 fn user(pid: u32) -> Option<u32> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_whitespace().next()?.parse().ok()

@@ -1,5 +1,5 @@
-//! One daemon per network namespace. The lock dies with its holder. Its file stays, says who holds it, and can be
-//! opened only by those who may run a daemon here.
+//! One daemon per network namespace. The lock dies with its holder. Its file stays, says who holds it, and
+//! can be opened only by those who may run a daemon here.
 
 mod file;
 mod holder;
@@ -16,8 +16,8 @@ use self::file::Attempt;
 pub use self::holder::LockHolder;
 use crate::model::names;
 
-/// Long enough for who has the lock to say so; and for a program that a daemon was about to run when it was killed to
-/// begin, for until then that has the lock.
+/// Gives the holder time to write its name. It also covers a daemon that was killed between fork and exec of
+/// `nft`: until the exec, the child still holds the lock.
 const HANDOVER: Duration = Duration::from_millis(100);
 
 /// The right to change this network namespace, held until it is dropped.
@@ -64,7 +64,8 @@ fn acquire_after(folder: &Path, namespace: u64, pause: impl FnOnce()) -> Result<
     }
     match attempt.map_err(|error| failed(&path, error))? {
         Attempt::Locked(mut file) => {
-            // The text only serves the message to the next one, so a full file system is no reason to do without a daemon.
+            // The text only serves the message to the next one, so a full file system is no reason to do
+            // without a daemon.
             if let Err(error) = sign(&mut file) {
                 tracing::warn!("cannot write into {} who holds it: {error}", path.display());
             }
@@ -139,7 +140,7 @@ mod tests {
         assert_eq!(mode(&path), 0o600);
     }
 
-    /// Whoever opened it while they could may lock it later; so it is not enough to close it.
+    /// A process that opened the file while it could may lock it later, so closing it is not enough.
     #[test]
     fn one_that_others_could_open_is_replaced_once_no_daemon_has_it() {
         let folder = tempfile::tempdir().unwrap();

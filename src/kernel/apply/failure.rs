@@ -4,9 +4,9 @@ use std::io::ErrorKind;
 
 use nix::errno::Errno;
 
-use crate::kernel::error::{ErrorCode, OpError};
+use crate::kernel::error::OpError;
 use crate::kernel::socket::error::RequestError;
-use crate::model::{Family, Op};
+use crate::model::{Code, Family, Op};
 
 /// Why an operation was not done.
 pub(in crate::kernel) enum WriteError {
@@ -15,7 +15,7 @@ pub(in crate::kernel) enum WriteError {
     /// A sysctl could not be read or written.
     File(std::io::Error),
     /// Something stands in our way, or what we need is not there; in words.
-    InTheWay(ErrorCode, String),
+    InTheWay(Code, String),
 }
 
 impl From<RequestError> for WriteError {
@@ -28,17 +28,17 @@ impl From<RequestError> for WriteError {
 pub(in crate::kernel) fn explain(op: &Op, error: WriteError) -> OpError {
     let (code, hint, why) = match error {
         WriteError::Kernel(error) => {
-            let (code, hint) = error.errno().map_or((ErrorCode::Other, None), |errno| meaning(op, errno));
+            let (code, hint) = error.errno().map_or((Code::KernelRefused, None), |errno| meaning(op, errno));
             (code, hint, error.to_string())
         }
         WriteError::File(error) => {
             let (code, hint) = match error.kind() {
                 ErrorKind::NotFound => {
-                    (ErrorCode::Other, Some("the link is gone, or /proc/sys/net is not there"))
+                    (Code::KernelRefused, Some("the link is gone, or /proc/sys/net is not there"))
                 }
-                ErrorKind::ReadOnlyFilesystem => (ErrorCode::Permission, Some("/proc/sys must be writable")),
-                ErrorKind::PermissionDenied => (ErrorCode::Permission, Some(CAPABILITY)),
-                _ => (ErrorCode::Other, None),
+                ErrorKind::ReadOnlyFilesystem => (Code::Permission, Some("/proc/sys must be writable")),
+                ErrorKind::PermissionDenied => (Code::Permission, Some(CAPABILITY)),
+                _ => (Code::KernelRefused, None),
             };
             (code, hint, error.to_string())
         }
@@ -65,39 +65,38 @@ fn table_full(family: Family) -> &'static str {
 }
 
 /// What an error number means for people, given the operation.
-fn meaning(op: &Op, errno: Errno) -> (ErrorCode, Option<&'static str>) {
+fn meaning(op: &Op, errno: Errno) -> (Code, Option<&'static str>) {
     match (op, errno) {
-        (_, Errno::EPERM | Errno::EACCES) => (ErrorCode::Permission, Some(CAPABILITY)),
+        (_, Errno::EPERM | Errno::EACCES) => (Code::Permission, Some(CAPABILITY)),
         (Op::CreateShim { .. } | Op::SetUp { .. }, Errno::EADDRINUSE) => {
-            (ErrorCode::MacTaken, Some("another child of the parent has this MAC; another MAC will be taken"))
+            (Code::MacTaken, Some("another child of the parent has this MAC; another MAC will be taken"))
         }
-        (Op::SetMac { .. }, Errno::EADDRINUSE) => (
-            ErrorCode::MacTaken,
-            Some("another child of the parent has this MAC; guests look for the shim there"),
-        ),
+        (Op::SetMac { .. }, Errno::EADDRINUSE) => {
+            (Code::MacTaken, Some("another child of the parent has this MAC; guests look for the shim there"))
+        }
         (Op::CreateShim { .. }, Errno::EBUSY) => (
-            ErrorCode::ParentBusy,
+            Code::ParentBusy,
             Some("the parent is a port of a bridge or carries ipvlan children; use the bridge as the parent"),
         ),
         (Op::CreateShim { .. }, Errno::EINVAL) => (
-            ErrorCode::ParentBusy,
+            Code::ParentBusy,
             Some("the parent has a child in passthru mode, or its MTU is smaller than asked for"),
         ),
         (Op::CreateShim { .. }, Errno::EOPNOTSUPP) => {
-            (ErrorCode::Other, Some("the kernel has no macvlan; try `modprobe macvlan`"))
+            (Code::KernelRefused, Some("the kernel has no macvlan; try `modprobe macvlan`"))
         }
-        (Op::CreateShim { .. }, Errno::ENODEV) => (ErrorCode::Other, Some("the parent is gone")),
-        (Op::SetMtu { .. }, Errno::EINVAL) => (ErrorCode::Other, Some("the parent's MTU is smaller")),
+        (Op::CreateShim { .. }, Errno::ENODEV) => (Code::KernelRefused, Some("the parent is gone")),
+        (Op::SetMtu { .. }, Errno::EINVAL) => (Code::KernelRefused, Some("the parent's MTU is smaller")),
         (Op::SetRoute { .. }, Errno::EINVAL) => {
-            (ErrorCode::Other, Some("the source is no address of this host (any more)"))
+            (Code::KernelRefused, Some("the source is no address of this host (any more)"))
         }
         (Op::SetRoute { .. } | Op::SetUp { .. }, Errno::ENETDOWN | Errno::ENETUNREACH) => {
-            (ErrorCode::Other, Some("the shim or its parent is down"))
+            (Code::KernelRefused, Some("the shim or its parent is down"))
         }
-        (_, Errno::ENODEV) => (ErrorCode::Other, Some("the link is gone")),
+        (_, Errno::ENODEV) => (Code::KernelRefused, Some("the link is gone")),
         (Op::Probe { address, .. } | Op::SetNeighbour { address, .. }, Errno::ENOBUFS) => {
-            (ErrorCode::Other, Some(table_full(Family::of(*address))))
+            (Code::KernelRefused, Some(table_full(Family::of(*address))))
         }
-        _ => (ErrorCode::Other, None),
+        _ => (Code::KernelRefused, None),
     }
 }

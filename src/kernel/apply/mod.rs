@@ -11,13 +11,13 @@ use self::orders::{
     add_address, add_rule, create, delete_neighbour, delete_shim, gone, keep_neighbours, name_taken,
     only_ours, probe, release, set_neighbour, set_route,
 };
-use crate::kernel::error::{ErrorCode, OpError};
+use crate::kernel::error::OpError;
 use crate::kernel::filter::Sets;
 use crate::kernel::object::{address, link, neighbour, route, rule, sysctl};
 use crate::kernel::socket::request::Requests;
 use crate::kernel::view::slice::Slice;
 use crate::kernel::view::state::State;
-use crate::model::{LinkIndex, LinkRef, Op};
+use crate::model::{Code, LinkIndex, LinkRef, Op};
 
 /// What writes an op needs to remember until the next reading.
 #[derive(Debug, Default)]
@@ -164,7 +164,7 @@ fn set_filter(state: &mut State, link: LinkIndex, shim: &str, sets: Sets<'_>) ->
 
 /// The ifindex of a link that stands.
 fn standing(link: &LinkRef) -> Result<LinkIndex, WriteError> {
-    link.index.ok_or_else(|| WriteError::InTheWay(ErrorCode::Other, format!("{link} is not there")))
+    link.index.ok_or_else(|| WriteError::InTheWay(Code::KernelRefused, format!("{link} is not there")))
 }
 
 /// The ifindex of a shim, also of one that the running plan has just made: `made` spares the thousand ops that follow

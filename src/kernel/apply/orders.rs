@@ -7,21 +7,20 @@ use ipnet::IpNet;
 use nix::errno::Errno;
 
 use super::failure::WriteError;
-use crate::kernel::error::ErrorCode;
 use crate::kernel::object::{address, link, neighbour, question, route, rule};
 use crate::kernel::socket::error::RequestError;
 use crate::kernel::socket::request::Requests;
 use crate::model::names::PROTOCOL;
 use crate::model::snapshot::NeighbourState;
-use crate::model::{Family, LinkIndex, Mac};
+use crate::model::{Code, Family, LinkIndex, Mac};
 
 /// A link that is not ours has the name of a shim.
 pub(super) fn name_taken(name: &str) -> WriteError {
-    WriteError::InTheWay(ErrorCode::NameTaken, format!("a link named {name} exists that is not ours"))
+    WriteError::InTheWay(Code::NameTaken, format!("a link named {name} exists that is not ours"))
 }
 
 fn foreign(what: String) -> WriteError {
-    WriteError::InTheWay(ErrorCode::Exists, format!("{what} exists that is not ours"))
+    WriteError::InTheWay(Code::Exists, format!("{what} exists that is not ours"))
 }
 
 /// Deletions succeed if there is nothing (any more).
@@ -58,7 +57,7 @@ pub(super) fn create(
         (true, true) => Ok(()),
         (true, false) => {
             let message = format!("a shim named {name} exists on another parent");
-            Err(WriteError::InTheWay(ErrorCode::Exists, message))
+            Err(WriteError::InTheWay(Code::Exists, message))
         }
         (false, _) => Err(name_taken(name)),
     }
@@ -96,7 +95,7 @@ pub(super) fn only_ours(requests: &mut Requests, link: LinkIndex, name: &str) ->
         return Ok(());
     }
     let message = format!("link {link} is {}, not our shim {name}", standing.name);
-    Err(WriteError::InTheWay(ErrorCode::Exists, message))
+    Err(WriteError::InTheWay(Code::Exists, message))
 }
 
 /// Adds an address of ours. `marked`: the kernel shows who made an address. If it does not, every address on

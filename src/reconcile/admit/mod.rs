@@ -10,13 +10,13 @@ mod route_taken;
 mod verdict;
 
 pub(super) use self::route_taken::route_in_the_way;
-pub use self::verdict::{Reason, Refusal, Verdict};
+pub use self::verdict::{Refusal, Verdict};
 use crate::config::Probe;
 use crate::model::address::is_global_unicast;
 use crate::model::routing::RouteKind;
 use crate::model::snapshot::{GuestAddress, Link, Neighbour, NeighbourState};
 use crate::model::status::Problem;
-use crate::model::{Family, LinkIndex, Mac};
+use crate::model::{Code, Family, LinkIndex, Mac};
 use crate::reconcile::facts::Facts;
 use crate::reconcile::facts::routing::{self, Leads};
 
@@ -49,11 +49,11 @@ pub fn admit(
     address: IpNet,
     state: GuestAddress,
 ) -> Verdict {
-    use Reason as R;
+    use Code as R;
     let ip = address.addr();
     let link = &parent.name;
     let policy = &facts.config.policy;
-    let refused = |reason: R, message: String| Verdict::refused(reason, message);
+    let refused = |code: R, message: String| Verdict::refused(code, message);
 
     if !is_global_unicast(ip) {
         return refused(R::NotGlobal, format!("{ip} is no global unicast address"));
@@ -92,8 +92,8 @@ pub fn admit(
         return verdict;
     }
     for range in facts.networks(parent).filter(|range| range.contains(&ip)) {
-        if let Some(reason) = reserved(&range, ip) {
-            return refused(reason, format!("{ip} is reserved in {range}"));
+        if let Some(code) = reserved(&range, ip) {
+            return refused(code, format!("{ip} is reserved in {range}"));
         }
     }
     if let Some(verdict) = held_on_lan(facts, parent, claimant, ip) {
@@ -128,7 +128,7 @@ pub fn admit(
 
 fn taken(problem: Problem) -> Verdict {
     let Problem { message, hint, .. } = problem;
-    Verdict::Refused(Refusal { reason: Reason::RouteTaken, message, hint: Some(hint) })
+    Verdict::Refused(Refusal { code: Code::RouteTaken, is_urgent: false, message, hint: Some(hint) })
 }
 
 /// The host's own routing does not lead onto the parent's link. `allowed`: the length of the prefix in
@@ -137,12 +137,12 @@ fn led_elsewhere(facts: &Facts<'_>, parent: &Link, ip: IpAddr, allowed: Option<u
     let (to, way) = match routing::look_up(facts, parent, ip) {
         Leads::OnLink => return None,
         Leads::Nowhere if allowed.is_some() => return None,
-        Leads::Nowhere => return Some(Verdict::refused(Reason::OffLink, off_link(facts, parent, ip))),
+        Leads::Nowhere => return Some(Verdict::refused(Code::OffLink, off_link(facts, parent, ip))),
         Leads::Elsewhere(to, way) => (to, way),
     };
     if way.is_some_and(|way| way.kind == RouteKind::Local) {
         let message = format!("the host's local route {to} makes {ip} an address of this host");
-        return Some(Verdict::refused(Reason::HostAddress, message));
+        return Some(Verdict::refused(Code::HostAddress, message));
     }
     if allowed.is_some_and(|length| length >= to.prefix_len()) {
         return None;
@@ -152,13 +152,12 @@ fn led_elsewhere(facts: &Facts<'_>, parent: &Link, ip: IpAddr, allowed: Option<u
     if let Some(problem) = route_in_the_way(facts, IpNet::from(ip)).filter(|_| is_near) {
         return Some(taken(problem));
     }
-    let reason = if is_near { Reason::RoutedElsewhere } else { Reason::RoutedAway };
     let message = format!(
         "{}; policy.allow admits it only by a prefix of /{} or longer",
         routing::sentence(facts, to, way),
         to.prefix_len()
     );
-    Some(Verdict::refused(reason, message))
+    Some(Verdict::Refused(Refusal { code: Code::RoutedElsewhere, is_urgent: is_near, message, hint: None }))
 }
 
 fn off_link(facts: &Facts<'_>, parent: &Link, ip: IpAddr) -> String {
@@ -185,7 +184,7 @@ fn held_on_lan(facts: &Facts<'_>, parent: &Link, claimant: &Claimant, ip: IpAddr
     if entry.state == NeighbourState::Disputed {
         let message =
             format!("another machine held {ip} on the LAN of {}; asking whether it still does", parent.name);
-        return Some(Verdict::refused(Reason::HeldOnLan, message));
+        return Some(Verdict::refused(Code::HeldOnLan, message));
     }
     // A parent never hears its own children: what has answered to a question of ours is another machine,
     // whatever its MAC. What the kernel knows by itself may be older than the claimant's coming here.
@@ -197,16 +196,16 @@ fn held_on_lan(facts: &Facts<'_>, parent: &Link, claimant: &Claimant, ip: IpAddr
             "a machine on the LAN of {link} that has {ip} has this guest's MAC, {holder}, too; two machines must share \
              neither"
         );
-        return Some(Verdict::refused(Reason::HeldOnLan, message));
+        return Some(Verdict::refused(Code::HeldOnLan, message));
     }
     match entry.state {
         NeighbourState::Unresolved | NeighbourState::Disputed | NeighbourState::Failed => None,
         NeighbourState::Permanent | NeighbourState::Reachable => Some(Verdict::refused(
-            Reason::HeldOnLan,
+            Code::HeldOnLan,
             format!("{holder} holds {ip} on the LAN of {link}; two machines must not share an address"),
         )),
         NeighbourState::Stale | NeighbourState::Probing => Some(Verdict::refused(
-            Reason::HeldOnLan,
+            Code::HeldOnLan,
             format!("{holder} held {ip} on the LAN of {link}; asking whether it still does"),
         )),
     }
@@ -230,15 +229,15 @@ pub(super) fn is_answered(facts: &Facts<'_>, parent: LinkIndex, ip: IpAddr) -> b
 }
 
 /// The addresses of a range that are no machine's.
-fn reserved(range: &IpNet, ip: IpAddr) -> Option<Reason> {
+fn reserved(range: &IpNet, ip: IpAddr) -> Option<Code> {
     match (range, ip) {
         (IpNet::V4(range), IpAddr::V4(ip)) if range.prefix_len() <= 30 => match ip {
-            ip if ip == range.network() => Some(Reason::NetworkAddress),
-            ip if ip == range.broadcast() => Some(Reason::BroadcastAddress),
+            ip if ip == range.network() => Some(Code::NetworkAddress),
+            ip if ip == range.broadcast() => Some(Code::BroadcastAddress),
             _ => None,
         },
         (IpNet::V6(range), IpAddr::V6(ip)) if range.prefix_len() <= 126 && ip == range.network() => {
-            Some(Reason::NetworkAddress)
+            Some(Code::NetworkAddress)
         }
         _ => None,
     }

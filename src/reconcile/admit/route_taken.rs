@@ -2,12 +2,11 @@
 
 use ipnet::IpNet;
 
-use super::verdict::Reason;
 use crate::model::names::{TABLE, metric};
 use crate::model::routing::RouteKind;
 use crate::model::snapshot::RouteKey;
 use crate::model::status::Problem;
-use crate::model::{Family, LinkIndex};
+use crate::model::{Code, Family, LinkIndex};
 use crate::reconcile::facts::Facts;
 
 /// A route that stands where ours should and is not ours is never touched.
@@ -23,10 +22,10 @@ pub(in crate::reconcile) fn route_in_the_way(facts: &Facts<'_>, destination: IpN
     };
     let in_table = if key.table == TABLE { " table 77" } else { "" };
     let family = if family == Family::V6 { "-6 " } else { "" };
-    Some(Problem {
-        code: Reason::RouteTaken.code().to_owned(),
-        object: destination.to_string(),
-        message: format!("a {what} that is not ours stands in the way"),
-        hint: format!("if nothing needs it: ip {family}route delete {destination}{dev}{in_table}"),
-    })
+    Some(Problem::new(
+        Code::RouteTaken,
+        destination.to_string(),
+        format!("a {what} that is not ours stands in the way"),
+        format!("if nothing needs it: ip {family}route delete {destination}{dev}{in_table}"),
+    ))
 }

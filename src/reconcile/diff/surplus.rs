@@ -126,9 +126,9 @@ impl Steps<'_> {
         let its = || self.children_at(link, mac);
         let takes_part = |key| self.desired.takes_part(self.snapshot, key, address);
         let refusal = |key| self.desired.held.refusal(key, address).filter(|_| takes_part(key));
-        if let Some(reason) = its().find_map(|(key, _)| refusal(key)) {
-            let when = if reason.is_urgent() { When::Now } else { When::AfterBreath };
-            return (when, format!("{address} is refused: {reason}"));
+        if let Some(refusal) = its().find_map(|(key, _)| refusal(key)) {
+            let when = if refusal.is_urgent { When::Now } else { When::AfterBreath };
+            return (when, format!("{address} is refused: {}", refusal.code));
         }
         let twin =
             self.desired.shim_of(address).filter(|(_, holder)| holder.parent == parent && holder.mac == mac);

@@ -1,15 +1,16 @@
 //! Why no shim can stand on a parent.
 
 use super::Facts;
+use crate::model::Code;
 use crate::model::inventory::Mode;
 use crate::model::names::shim_name;
 use crate::model::snapshot::{Child, Link, LinkKind};
 
-/// Why no shim can stand on a parent: a stable code, a sentence, and what to do.
+/// Why no shim can stand on a parent: a code, a sentence, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Obstacle {
-    /// The stable code.
-    pub code: &'static str,
+    /// Its code in the catalogue.
+    pub code: Code,
     /// What is wrong.
     pub message: String,
     /// What to do.
@@ -25,7 +26,7 @@ pub(in crate::reconcile) fn obstacle(facts: &Facts<'_>, parent: &Link) -> Option
     }
     if parent.wireless {
         return Some(Obstacle {
-            code: "parent-wifi",
+            code: Code::ParentWifi,
             message: format!(
                 "{name} is a Wi-Fi interface: access points drop frames from any MAC but its own"
             ),
@@ -37,7 +38,7 @@ pub(in crate::reconcile) fn obstacle(facts: &Facts<'_>, parent: &Link) -> Option
     {
         let master = &master.name;
         return Some(Obstacle {
-            code: "parent-is-port",
+            code: Code::ParentIsPort,
             message: format!(
                 "{name} is a port of the bridge {master}, and a bridge port cannot carry macvlan"
             ),
@@ -46,7 +47,7 @@ pub(in crate::reconcile) fn obstacle(facts: &Facts<'_>, parent: &Link) -> Option
     }
     if parent.mac.is_none() {
         return Some(Obstacle {
-            code: "parent-not-ethernet",
+            code: Code::ParentNotEthernet,
             message: format!("{name} has no Ethernet address and cannot carry macvlan"),
             hint: "use an Ethernet interface, bond, bridge or VLAN as parent".to_owned(),
         });
@@ -54,7 +55,7 @@ pub(in crate::reconcile) fn obstacle(facts: &Facts<'_>, parent: &Link) -> Option
     let passthru = |child: &&Child| child.parent == parent.index && child.mode == Mode::Passthru;
     if let Some(child) = facts.snapshot.children.values().find(passthru) {
         return Some(Obstacle {
-            code: "parent-passthru",
+            code: Code::ParentPassthru,
             message: format!("{name} belongs to one guest alone ({}, a macvlan in passthru mode)", child.mac),
             hint: "use mode bridge for that guest's NIC".to_owned(),
         });
@@ -72,7 +73,7 @@ fn name_taken(facts: &Facts<'_>, parent: &str) -> Option<Obstacle> {
     let wanted = shim_name(parent);
     let taken = foreign(facts, &wanted)?;
     Some(Obstacle {
-        code: "name-taken",
+        code: Code::NameTaken,
         message: format!(
             "an interface {wanted} (ifindex {}) exists and is not ours, so no shim can stand on {parent}",
             taken.index

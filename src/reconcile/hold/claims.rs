@@ -10,8 +10,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 
 use super::claimants::Claimants;
+use crate::model::Code;
 use crate::model::snapshot::{Child, ChildKey};
-use crate::reconcile::admit::{Reason, Verdict, admit, is_answered};
+use crate::reconcile::admit::{Verdict, admit, is_answered};
 use crate::reconcile::facts::Facts;
 
 /// The first of all addresses in their order, and the last.
@@ -100,8 +101,7 @@ impl Claims {
         claimants.with_siblings(nic_child).any(|key| {
             let Some(child) = facts.snapshot.children.get(&key) else { return false };
             self.of(&key).any(|(address, verdict)| {
-                let held =
-                    matches!(verdict, Verdict::Refused(refusal) if refusal.reason == Reason::HeldOnLan);
+                let held = matches!(verdict, Verdict::Refused(refusal) if refusal.code == Code::HeldOnLan);
                 held && is_answered(facts, child.parent, address)
             })
         })
@@ -128,7 +128,7 @@ fn verdicts(
                 Some(_) => down(child).or_else(|| mute(child)).unwrap_or(verdict),
                 None => verdict,
             };
-            let waits = matches!(&verdict, Verdict::Refused(refusal) if refusal.reason == Reason::Asking);
+            let waits = matches!(&verdict, Verdict::Refused(refusal) if refusal.code == Code::Asking);
             if waits || verdict.source().is_some() {
                 granted.push((waits, !claimant.holds(facts, child.parent, ip), ip, key));
             }
@@ -140,7 +140,7 @@ fn verdicts(
         granted.sort();
         for (.., ip, key) in granted.into_iter().skip(max) {
             let message = format!("this NIC has {max} addresses routed already (policy.max_addresses)");
-            verdicts.entry(key).or_default().insert(ip, Verdict::refused(Reason::Limit, message));
+            verdicts.entry(key).or_default().insert(ip, Verdict::refused(Code::Limit, message));
         }
     }
     verdicts
@@ -155,7 +155,7 @@ fn down(child: &Child) -> Option<Verdict> {
             child.name, child.mac
         )
     };
-    (!child.up).then(|| Verdict::refused(Reason::LinkDown, message()))
+    (!child.up).then(|| Verdict::refused(Code::LinkDown, message()))
 }
 
 /// A child that is a port of a bridge or bond with another MAC: the guest sends from that one, and the kernel
@@ -173,5 +173,5 @@ fn mute(child: &Child) -> Option<Verdict> {
         "in the guest {} is a port of {name}, which has another MAC: no answer can come back to it; {cure}",
         child.name
     );
-    Some(Verdict::refused(Reason::MasterMac, message))
+    Some(Verdict::refused(Code::MasterMac, message))
 }

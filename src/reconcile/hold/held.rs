@@ -10,8 +10,8 @@ use super::claims::Claims;
 use super::tenure::{Contest, WAIT};
 use crate::model::snapshot::ChildKey;
 use crate::model::status::Problem;
-use crate::model::{LinkIndex, Mac, NicKey};
-use crate::reconcile::admit::{Reason, Verdict};
+use crate::model::{Code, LinkIndex, Mac, NicKey};
+use crate::reconcile::admit::{Refusal, Verdict};
 use crate::reconcile::facts::UnclaimedAddress;
 
 /// Who claims which address and who holds it.
@@ -61,16 +61,17 @@ impl Held {
     }
 
     /// Why an address of a child that takes part is refused, if it is.
-    pub fn refusal(&self, child: &ChildKey, address: IpAddr) -> Option<Reason> {
-        match &*self.weighed(child, address, self.claims.verdict(child, address)?) {
-            Verdict::Refused(refusal) => Some(refusal.reason),
-            Verdict::Admitted { .. } => None,
+    pub fn refusal(&self, child: &ChildKey, address: IpAddr) -> Option<Cow<'_, Refusal>> {
+        match self.weighed(child, address, self.claims.verdict(child, address)?) {
+            Cow::Borrowed(Verdict::Refused(refusal)) => Some(Cow::Borrowed(refusal)),
+            Cow::Owned(Verdict::Refused(refusal)) => Some(Cow::Owned(refusal)),
+            _ => None,
         }
     }
 
     /// Another machine is known to have an address that a child claims.
     pub(in crate::reconcile) fn is_disputed(&self, child: &ChildKey, address: IpAddr) -> bool {
-        self.refusal(child, address) == Some(Reason::HeldOnLan)
+        self.refusal(child, address).is_some_and(|refusal| refusal.code == Code::HeldOnLan)
     }
 
     fn weighed<'a>(&'a self, child: &ChildKey, address: IpAddr, own: &'a Verdict) -> Cow<'a, Verdict> {
@@ -84,7 +85,7 @@ impl Held {
             ),
             _ => return Cow::Borrowed(own),
         };
-        Cow::Owned(Verdict::refused(Reason::Held, message))
+        Cow::Owned(Verdict::refused(Code::Held, message))
     }
 
     /// The addresses that are held though no server vouches for their holders.
@@ -106,15 +107,15 @@ impl Held {
             let (named, more) = others.split_at(others.len().min(NAMED));
             let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
             let named = named.join(", ");
-            Some(Problem {
-                code: "address-conflict".to_owned(),
-                object: address.to_string(),
-                message: format!("{holder} and {named}{more} both have {address}; the host reaches {holder} at it"),
-                hint: format!(
+            Some(Problem::new(
+                Code::AddressConflict,
+                address.to_string(),
+                format!("{holder} and {named}{more} both have {address}; the host reaches {holder} at it"),
+                format!(
                     "give {named}{more} another address, or take it from {holder}: the next one gets it {} s later",
                     WAIT.as_secs()
                 ),
-            })
+            ))
         })
     }
 }

@@ -8,8 +8,8 @@ use super::claims::Claims;
 use super::held::{Held, Holder};
 use super::tenure::{Claim, Judgement, Party, Tenure};
 use crate::model::snapshot::{ChildKey, Link};
-use crate::model::{LinkIndex, Mac, NicKey, Snapshot};
-use crate::reconcile::admit::{Reason, Verdict};
+use crate::model::{Code, LinkIndex, Mac, NicKey, Snapshot};
+use crate::reconcile::admit::Verdict;
 use crate::reconcile::facts::Facts;
 use crate::reconcile::facts::siblings::reached_at;
 
@@ -131,10 +131,10 @@ fn ranked<'a>(
 /// before. What a guest can turn on and off as it likes must not keep its right to an address that it does
 /// not use.
 fn is_kept_from_it(verdict: &Verdict) -> bool {
-    use Reason as R;
+    use Code as R;
     let Verdict::Refused(refusal) = verdict else { return false };
     !matches!(
-        refusal.reason,
+        refusal.code,
         R::NotGlobal | R::Tentative | R::Duplicate | R::MasterMac | R::LinkDown | R::Limit
     )
 }

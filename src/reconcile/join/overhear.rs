@@ -12,7 +12,7 @@ use super::joins::Joins;
 use crate::model::inventory::{Guest, Inventory, Mode, ServerKind};
 use crate::model::snapshot::{Child, ChildKey, Netns};
 use crate::model::status::Problem;
-use crate::model::{GuestKey, Mac, NicKey};
+use crate::model::{Code, GuestKey, Mac, NicKey};
 use crate::reconcile::facts::Facts;
 
 /// One problem for each namespace of a guest in which there are such links. In the host's own they are its
@@ -39,12 +39,12 @@ pub(in crate::reconcile) fn problems(
         };
         let is_nic =
             nics.contains_key(key) || guest.as_ref().is_some_and(|guest| is_nic_of(inventory, guest, first));
-        Some(Problem {
-            code: "overhears".to_owned(),
-            object: guest.as_ref().map_or_else(|| netns.to_string(), ToString::to_string),
-            message: format!("{}{others}", what(facts, &nics, first)),
-            hint: cure(inventory, guest.as_ref(), netns, first, is_nic),
-        })
+        Some(Problem::new(
+            Code::Overhears,
+            guest.as_ref().map_or_else(|| netns.to_string(), ToString::to_string),
+            format!("{}{others}", what(facts, &nics, first)),
+            cure(inventory, guest.as_ref(), netns, first, is_nic),
+        ))
     };
     listeners.into_iter().filter_map(problem).collect()
 }

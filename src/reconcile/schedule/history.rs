@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use crate::model::Op;
 use crate::model::plan::When;
+use crate::model::{Code, Op};
 
 /// The first wait after a failure; it doubles with each further one.
-const BACK_OFF: Duration = Duration::from_millis(100);
+pub(super) const BACK_OFF: Duration = Duration::from_millis(100);
 /// The longest wait between two tries.
 const MAX_BACK_OFF: Duration = Duration::from_secs(30);
 /// An op that was not needed for so long, beyond twice its back-off, starts from the beginning.
@@ -49,8 +49,8 @@ impl History {
 /// Why an op failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
-    /// A stable code.
-    pub code: &'static str,
+    /// Its code in the catalogue.
+    pub code: Code,
     /// What happened.
     pub message: String,
     /// What to do.

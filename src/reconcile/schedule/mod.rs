@@ -60,7 +60,7 @@ struct Round {
 
 /// Whether a step may run now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Turn {
+enum Readiness {
     Due,
     /// Its own time has not come.
     Waits,
@@ -81,16 +81,16 @@ impl Schedule {
         let mut round = self.begin(plan, scope, now());
         let mut walked = Vec::with_capacity(plan.len());
         for step in plan {
-            let outcome = match self.turn(&mut round, step, now()) {
-                Turn::Due => {
+            let outcome = match self.readiness(&mut round, step, now()) {
+                Readiness::Due => {
                     let result = apply(step);
                     let is_known =
                         result.as_ref().err().is_some_and(|error| self.error_of(&step.op) == Some(error));
                     self.ran(&mut round, &step.op, now(), result.clone());
                     Outcome::Ran { result, is_known }
                 }
-                Turn::Waits => Outcome::Waits,
-                Turn::Held => Outcome::Held,
+                Readiness::Waits => Outcome::Waits,
+                Readiness::Held => Outcome::Held,
             };
             walked.push(Walked { step, outcome });
         }
@@ -132,7 +132,7 @@ impl Schedule {
     }
 
     /// Whether a step may run now. If not, what depends on it is held back too.
-    fn turn(&mut self, round: &mut Round, step: &Step, now: Instant) -> Turn {
+    fn readiness(&mut self, round: &mut Round, step: &Step, now: Instant) -> Readiness {
         let own = self.own_time(&step.op).filter(|due| *due > now);
         if let Some(due) = round.held.hold_back(&step.op) {
             // A step about an address is looked at again with the step that holds it back. A step about no
@@ -141,12 +141,12 @@ impl Schedule {
                 self.set_alarm(&step.op, due);
             }
             self.hold(round, &step.op, due);
-            return if own.is_some() { Turn::Waits } else { Turn::Held };
+            return if own.is_some() { Readiness::Waits } else { Readiness::Held };
         }
-        let Some(due) = own else { return Turn::Due };
+        let Some(due) = own else { return Readiness::Due };
         self.set_alarm(&step.op, due);
         self.hold(round, &step.op, due);
-        Turn::Waits
+        Readiness::Waits
     }
 
     /// When an op may run as far as its own past is concerned.

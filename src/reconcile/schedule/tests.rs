@@ -1,11 +1,12 @@
 //! Who waits, who is tried again and what is a fight.
 
+use super::history::BACK_OFF;
 use super::*;
-use crate::model::{LinkIndex, LinkRef};
+use crate::model::{Code, LinkIndex, LinkRef};
 
 impl Schedule {
     fn is_due(&mut self, round: &mut Round, step: &Step, now: Instant) -> bool {
-        self.turn(round, step, now) == Turn::Due
+        self.readiness(round, step, now) == Readiness::Due
     }
 }
 
@@ -80,7 +81,7 @@ fn a_range_that_does_not_go_holds_back_no_guest() {
     let (mut schedule, now) = (Schedule::default(), Instant::now());
     let destination = "192.168.101.0/24".parse().unwrap();
     let range = Op::DeleteRoute { link: shim(), destination, table: 254, metric: 0 };
-    let error = Error { code: "other", message: String::new(), hint: None };
+    let error = Error { code: Code::KernelRefused, message: String::new(), hint: None };
     let mut round = schedule.begin(&Plan::new(), &Scope::All, now);
     schedule.ran(&mut round, &range, now, Err(error));
     let scope = Scope::Addresses(BTreeSet::from(["192.168.100.253".parse().unwrap()]));
@@ -105,7 +106,7 @@ fn what_was_undone_often_and_then_fails_once_is_tried_again_soon() {
         now += BREATH;
         assert!(run(&mut schedule, &add(), now));
     }
-    let error = Error { code: "other", message: String::new(), hint: None };
+    let error = Error { code: Code::KernelRefused, message: String::new(), hint: None };
     let mut round = schedule.begin(&vec![add()], &Scope::All, now);
     schedule.ran(&mut round, &add().op, now, Err(error));
     assert_eq!(schedule.wake(), Some(now + BACK_OFF));
@@ -114,7 +115,7 @@ fn what_was_undone_often_and_then_fails_once_is_tried_again_soon() {
 #[test]
 fn what_failed_is_tried_at_once_when_the_host_has_changed_and_not_for_ever() {
     let (mut schedule, now) = (Schedule::default(), Instant::now());
-    let error = Error { code: "other", message: String::new(), hint: None };
+    let error = Error { code: Code::KernelRefused, message: String::new(), hint: None };
     let fail = |schedule: &mut Schedule| {
         let mut round = schedule.begin(&vec![add()], &Scope::All, now);
         let due = schedule.is_due(&mut round, &add(), now);

@@ -1,21 +1,22 @@
 //! Which guests take part.
 
 use crate::config::Select;
+use crate::model::Code;
 use crate::model::inventory::{Guest, OptOut};
 
-/// `None` if the guest takes part, else the stable code and the sentence why it does not.
-pub(in crate::reconcile) fn left_out(select: &Select, guest: &Guest) -> Option<(&'static str, String)> {
+/// `None` if the guest takes part, else the code and the sentence why it does not.
+pub(in crate::reconcile) fn left_out(select: &Select, guest: &Guest) -> Option<(Code, String)> {
     if guest.opt == OptOut::Out {
-        return Some(("opted-out", "user.macvlan-shim.enabled is false for this guest".to_owned()));
+        return Some((Code::OptedOut, "user.macvlan-shim.enabled is false for this guest".to_owned()));
     }
     if !select.projects.is_empty() && !select.projects.contains(&guest.project) {
         let message = format!("its project {} is not in select.projects", guest.project);
-        return Some(("project", message));
+        return Some((Code::Project, message));
     }
     if !select.profiles.is_empty() && !guest.profiles.iter().any(|profile| select.profiles.contains(profile))
     {
         let message = format!("it uses none of select.profiles ({})", select.profiles.join(", "));
-        return Some(("profile", message));
+        return Some((Code::Profile, message));
     }
     None
 }

@@ -5,7 +5,7 @@ mod left_out;
 pub(super) use self::left_out::left_out;
 use crate::model::inventory::{Guest, GuestKind, Mode, Nic, NicParent, Power};
 use crate::model::snapshot::ChildKey;
-use crate::model::{LinkIndex, Mac};
+use crate::model::{Code, LinkIndex, Mac};
 use crate::reconcile::facts::Facts;
 
 /// The decision on one NIC.
@@ -13,10 +13,10 @@ use crate::reconcile::facts::Facts;
 pub enum Decision {
     /// The guest does not run.
     Stopped,
-    /// It is left out: a stable code and a sentence.
-    Unselected(&'static str, String),
-    /// We cannot serve it: a stable code and a sentence.
-    Unsupported(&'static str, String),
+    /// It is left out: a code and a sentence.
+    Unselected(Code, String),
+    /// We cannot serve it: a code and a sentence.
+    Unsupported(Code, String),
     /// It is ours to serve, but the kernel does not show it.
     Unseen(String),
     /// It is served. `Held::verdicts` has the verdicts on its addresses.
@@ -50,13 +50,13 @@ pub(super) fn decision(facts: &Facts<'_>, guest: &Guest, nic: &Nic, child: Optio
     }
     if guest.kind == GuestKind::VirtualMachine {
         let message = "a VM's addresses cannot be seen from the host; virtual machines are not served yet";
-        return Decision::Unsupported("vm", message.to_owned());
+        return Decision::Unsupported(Code::Vm, message.to_owned());
     }
     let seen = child.and_then(|key| Some((*key, facts.snapshot.children.get(key)?)));
     let mode = seen.map_or(nic.mode, |(_, child)| child.mode);
     if mode != Mode::Bridge {
         let message = format!("its macvlan mode is {mode}; only mode bridge can reach the host");
-        return Decision::Unsupported("mode", message);
+        return Decision::Unsupported(Code::Mode, message);
     }
     match (seen, &nic.parent) {
         (Some((key, child)), _) => Decision::Served { child: key, parent: child.parent, mac: child.mac },

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::shim::DesiredShim;
-use crate::model::LinkIndex;
 use crate::model::snapshot::{Filter, ForeignChain};
 use crate::model::status::Problem;
+use crate::model::{Code, LinkIndex};
 
 /// The problems of these shims.
 pub(in crate::reconcile) fn problems(
@@ -20,36 +20,33 @@ pub(in crate::reconcile) fn problems(
 
 fn without_filter(lacks: &str, usable: bool) -> Problem {
     let (code, lost, hint) = if usable {
-        ("filter-partial", "", "a newer kernel, or the module that is named, brings the rest")
+        (Code::FilterPartial, "", "a newer kernel, or the module that is named, brings the rest")
     } else {
         let lost = "; so the LAN can see the shim and reach the host through it around firewall rules for its uplink, \
                     guests can send to the host from foreign addresses and ask it for those that the uplink is silent \
                     about, and guests that are not served find the host's IPv6 addresses at the shim, where nobody \
                     answers them";
-        ("filter-missing", lost, "apt install nftables; the kernel needs nf_tables")
+        (Code::FilterMissing, lost, "apt install nftables; the kernel needs nf_tables")
     };
-    Problem {
-        code: code.to_owned(),
-        object: "nftables".to_owned(),
-        message: format!("{lacks}{lost}"),
-        hint: hint.to_owned(),
-    }
+    Problem::new(code, "nftables", format!("{lacks}{lost}"), hint.to_owned())
 }
 
 /// A chain of somebody else that can take frames of our shims away. It is not ours to delete.
 fn foreign_chain(chain: &ForeignChain, shims: &BTreeMap<LinkIndex, DesiredShim>) -> Vec<Problem> {
     let ForeignChain { table, name, devices } = chain;
     let here = shims.values().map(|shim| &shim.shim.name).filter(|shim| devices.contains(*shim));
-    let problem = |shim: &String| Problem {
-        code: "filter-foreign".to_owned(),
-        object: shim.clone(),
-        message: format!(
-            "the chain {name} of the nftables table netdev {table} is at a hook of {shim} and can take frames away: \
+    let problem = |shim: &String| {
+        Problem::new(
+            Code::FilterForeign,
+            shim.clone(),
+            format!(
+                "the chain {name} of the nftables table netdev {table} is at a hook of {shim} and can take frames away: \
              then guests and host do not reach each other"
-        ),
-        hint: format!(
-            "nft list table netdev {table} shows its rules; if nobody needs it: nft delete chain netdev {table} {name}"
-        ),
+            ),
+            format!(
+                "nft list table netdev {table} shows its rules; if nobody needs it: nft delete chain netdev {table} {name}"
+            ),
+        )
     };
     here.map(problem).collect()
 }

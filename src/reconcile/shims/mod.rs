@@ -54,12 +54,12 @@ pub(super) fn shims(
         problems.extend(shim.ranges.keys().filter_map(|range| route_in_the_way(facts, *range)));
         shim.ranges.retain(|range, _| route_in_the_way(facts, *range).is_none());
         if let Some(obstacle) = &shim.obstacle {
-            problems.push(Problem {
-                code: obstacle.code.to_owned(),
-                object: shim.parent.clone(),
-                message: obstacle.message.clone(),
-                hint: obstacle.hint.clone(),
-            });
+            problems.push(Problem::new(
+                obstacle.code,
+                shim.parent.clone(),
+                obstacle.message.clone(),
+                obstacle.hint.clone(),
+            ));
         }
     }
     for (parent, shim) in &mut shims {

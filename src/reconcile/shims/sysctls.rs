@@ -7,9 +7,9 @@ use std::net::IpAddr;
 use ipnet::{IpNet, Ipv4Net};
 
 use super::shim::DesiredShim;
-use crate::model::Family;
 use crate::model::snapshot::{Link, Setting, Sysctls};
 use crate::model::status::Problem;
+use crate::model::{Code, Family};
 use crate::reconcile::facts::Facts;
 
 /// How often the kernel asks the LAN for a MAC, if it may: its own default.
@@ -101,12 +101,12 @@ fn unusable(sysctls: Sysctls) -> Option<Problem> {
             "mount -t proc proc /proc; or remove InaccessiblePaths=/proc/sys from the unit",
         ),
     };
-    Some(Problem {
-        code: "sysctls-unavailable".to_owned(),
-        object: "/proc/sys/net".to_owned(),
-        message: format!("/proc/sys/net {what}"),
-        hint: hint.to_owned(),
-    })
+    Some(Problem::new(
+        Code::SysctlsUnavailable,
+        "/proc/sys/net",
+        format!("/proc/sys/net {what}"),
+        hint.to_owned(),
+    ))
 }
 
 /// The kernel takes the larger of `all` and the link's own: a shim cannot answer where `all` forbids it.
@@ -132,29 +132,28 @@ fn arp_ignore(facts: &Facts<'_>, shim: &DesiredShim) -> Option<Problem> {
         None if value != 8 => "; where it must stay, guests can reach an own address ([shim] addresses)",
         _ => "",
     };
-    Some(Problem {
-        code: "arp-ignore".to_owned(),
-        object: parent.clone(),
-        message: format!("net.ipv4.conf.all.arp_ignore is {value}: {rule}, {lost}"),
-        hint: format!(
+    Some(Problem::new(
+        Code::ArpIgnore,
+        parent.clone(),
+        format!("net.ipv4.conf.all.arp_ignore is {value}: {rule}, {lost}"),
+        format!(
             "sysctl -w net/ipv4/conf/all/arp_ignore=0 net/ipv4/conf/{parent}/arp_ignore={value}, and likewise for \
              every other link that needs it{otherwise}"
         ),
-    })
+    ))
 }
 
 /// The filter drops what is for the loopback; without one nothing does.
 fn route_localnet(facts: &Facts<'_>) -> Option<Problem> {
-    let problem = || Problem {
-        code: "route-localnet".to_owned(),
-        object: "net.ipv4.conf.all.route_localnet".to_owned(),
-        message:
+    let problem = || {
+        Problem::new(
+            Code::RouteLocalnet,
+            "net.ipv4.conf.all.route_localnet",
             "net.ipv4.conf.all.route_localnet is 1, and there is no filter: guests reach what listens on \
-                  127.0.0.1 of the host"
-                .to_owned(),
-        hint: "apt install nftables; or set it on the links that need it, and sysctl -w \
-               net.ipv4.conf.all.route_localnet=0"
-            .to_owned(),
+                  127.0.0.1 of the host",
+            "apt install nftables; or set it on the links that need it, and sysctl -w \
+               net.ipv4.conf.all.route_localnet=0",
+        )
     };
     (facts.snapshot.host.route_localnet != 0 && is_unfiltered(facts)).then(problem)
 }
@@ -162,16 +161,14 @@ fn route_localnet(facts: &Facts<'_>) -> Option<Problem> {
 /// The filter drops ARP requests for what is not the host's; without one the kernel answers for guests.
 fn proxy_arp_pvlan(facts: &Facts<'_>) -> Option<Problem> {
     let problem = || {
-        Problem {
-        code: "proxy-arp".to_owned(),
-        object: "net.ipv4.conf.all.proxy_arp_pvlan".to_owned(),
-        message: "net.ipv4.conf.all.proxy_arp_pvlan is 1, and there is no filter: where the host forwards, it answers \
-                  guests' ARP requests for each other, and their traffic goes through it"
-            .to_owned(),
-        hint: "apt install nftables; or set it on the links that need it, and sysctl -w \
-               net.ipv4.conf.all.proxy_arp_pvlan=0"
-            .to_owned(),
-    }
+        Problem::new(
+            Code::ProxyArp,
+            "net.ipv4.conf.all.proxy_arp_pvlan",
+            "net.ipv4.conf.all.proxy_arp_pvlan is 1, and there is no filter: where the host forwards, it answers \
+                  guests' ARP requests for each other, and their traffic goes through it",
+            "apt install nftables; or set it on the links that need it, and sysctl -w \
+               net.ipv4.conf.all.proxy_arp_pvlan=0",
+        )
     };
     (facts.snapshot.host.proxy_arp_pvlan != 0 && is_unfiltered(facts)).then(problem)
 }
@@ -181,17 +178,16 @@ fn proxy_arp_pvlan(facts: &Facts<'_>) -> Option<Problem> {
 fn rp_filter(facts: &Facts<'_>, shim: &DesiredShim) -> Option<Problem> {
     let is_loose = facts.snapshot.host.rp_filter > 1 && shim.addresses.iter().any(|own| own.addr().is_ipv4());
     let problem = || {
-        Problem {
-        code: "rp-filter".to_owned(),
-        object: "net.ipv4.conf.all.rp_filter".to_owned(),
-        message: format!(
-            "net.ipv4.conf.all.rp_filter is {}, and no filter checks sources: guests on {} can send to the host \
+        Problem::new(
+            Code::RpFilter,
+            "net.ipv4.conf.all.rp_filter",
+            format!(
+                "net.ipv4.conf.all.rp_filter is {}, and no filter checks sources: guests on {} can send to the host \
              from any address that it has a route to",
-            facts.snapshot.host.rp_filter, shim.parent
-        ),
-        hint: "apt install nftables; or sysctl -w net.ipv4.conf.all.rp_filter=0, and set 2 on the links that need it"
-            .to_owned(),
-    }
+                facts.snapshot.host.rp_filter, shim.parent
+            ),
+            "apt install nftables; or sysctl -w net.ipv4.conf.all.rp_filter=0, and set 2 on the links that need it",
+        )
     };
     (is_loose && facts.snapshot.filter.lacks.is_some()).then(problem)
 }

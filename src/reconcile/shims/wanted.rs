@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::inventory::{Guest, GuestKind, Inventory, Mode, NicParent};
 use crate::model::status::Problem;
-use crate::model::{GuestKey, LinkIndex, NicKey};
+use crate::model::{Code, GuestKey, LinkIndex, NicKey};
 use crate::reconcile::facts::Facts;
 use crate::reconcile::hold::Held;
 use crate::reconcile::select::{Decision, left_out};
@@ -66,16 +66,14 @@ impl Demand<'_> {
                     wanted.entry(link.index).or_insert_with(|| format!("[[parent]] {name} keep"));
                 }
                 Some(_) => {}
-                None => problems.push(Problem {
-                    code: "parent-absent".to_owned(),
-                    object: name.clone(),
-                    message: format!(
+                None => problems.push(Problem::new(
+                    Code::ParentAbsent,
+                    name.clone(),
+                    format!(
                         "the configuration has [[parent]] name = {name:?}, and there is no such interface"
                     ),
-                    hint:
-                        "correct the name, or wait until the interface appears: it is then taken up at once"
-                            .to_owned(),
-                }),
+                    "correct the name, or wait until the interface appears: it is then taken up at once",
+                )),
             }
         }
         (wanted, problems)

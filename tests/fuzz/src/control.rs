@@ -1,13 +1,12 @@
 //! What a user sends to the control socket.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use macvlan_shim::daemon::control::serve_one;
-use macvlan_shim::model::status::Status;
+use macvlan_shim::daemon::publisher::channel;
+use macvlan_shim::report::Report;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
-use tokio::sync::mpsc;
 
 /// So many bytes are all that a head may have, several times.
 const MOST: usize = 32 << 10;
@@ -19,11 +18,12 @@ pub(crate) fn requests(said: &[u8]) {
     let said = said[..said.len().min(MOST)].to_vec();
     runtime.block_on(async {
         let Ok((mut ours, theirs)) = UnixStream::pair() else { panic!("no sockets") };
-        let (ask, mut asked) = mpsc::channel(1);
-        let server = tokio::spawn(serve_one(theirs, ask));
+        let (mut publisher, reader) = channel();
+        let server = tokio::spawn(serve_one(theirs, reader));
         let daemon = tokio::spawn(async move {
-            while let Some(reply) = asked.recv().await {
-                let _ = reply.send(Arc::new(nothing()));
+            loop {
+                publisher.asked().await;
+                publisher.answer(Instant::now(), Report::default);
             }
         });
         let talk = async {
@@ -39,8 +39,4 @@ pub(crate) fn requests(said: &[u8]) {
         assert!(matches!(ended, Ok(Ok(()))), "the server hangs or panicked: {ended:?}");
         daemon.abort();
     });
-}
-
-fn nothing() -> Status {
-    Status { ready: true, ..Status::default() }
 }

@@ -98,7 +98,7 @@ fn check_problems(found: &mut Vec<String>, intent: &Intent, memory: &Memory, sta
 /// Lines of the log that should not be there.
 pub(crate) fn check_log(log: &[String]) -> Vec<String> {
     let bad = |line: &&String| {
-        let error = line.contains("ERROR") && !line.contains("the configuration stays as it was");
+        let error = line.contains("ERROR") && !line.contains("the running configuration is kept");
         error || line.contains("panicked")
     };
     log.iter().filter(bad).map(|line| format!("the daemon said: {line}")).collect()

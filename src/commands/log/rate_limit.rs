@@ -1,5 +1,5 @@
-//! A log that never floods: each place in the code may say much at once, but then no more than a trickle. A guest that
-//! flips its addresses must not fill the disk.
+//! A limit on the rate of lines from each place in the code: a burst passes, then one line a second. A guest
+//! that flips its addresses must not fill the disk.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,24 +12,25 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// So many lines of one place may come at once …
+/// Maximum number of lines that one place may log at once.
 const BURST: u32 = 200;
-/// … and then one in each such span.
+/// How long it takes until one more line may pass.
 const REFILL: Duration = Duration::from_secs(1);
 
-/// Formats lines as `F` does, and leaves out those that are too many. Who asks for details gets them all.
-pub(super) struct Trickle<F> {
+/// Formats lines as `F` does, and leaves out those beyond the limit. Lines of level debug and below have
+/// none, because somebody asked for them.
+pub(super) struct RateLimited<F> {
     format: F,
     places: Mutex<HashMap<Identifier, Bucket>>,
 }
 
-impl<F> Trickle<F> {
-    pub(super) fn new(format: F) -> Trickle<F> {
-        Trickle { format, places: Mutex::default() }
+impl<F> RateLimited<F> {
+    pub(super) fn new(format: F) -> RateLimited<F> {
+        RateLimited { format, places: Mutex::default() }
     }
 }
 
-impl<S, N, F> FormatEvent<S, N> for Trickle<F>
+impl<S, N, F> FormatEvent<S, N> for RateLimited<F>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
@@ -72,7 +73,7 @@ impl Bucket {
         Bucket { tokens: BURST, refilled: Instant::now(), left_out: 0 }
     }
 
-    /// Whether a line passes; then, how many did not since the last one that did.
+    /// If a line passes: the number of lines left out since the last one.
     fn pass(&mut self, now: Instant) -> Option<u64> {
         let refill = now.duration_since(self.refilled).as_nanos() / REFILL.as_nanos();
         if refill > 0 {
@@ -93,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_is_logged_then_a_trickle_that_says_what_is_missing() {
+    fn a_burst_is_logged_then_little_that_says_what_is_missing() {
         let mut bucket = Bucket::new();
         let start = bucket.refilled;
         let passed: Vec<Option<u64>> = (0..1000).map(|_| bucket.pass(start)).collect();

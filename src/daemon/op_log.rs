@@ -1,4 +1,4 @@
-//! What the log says of operations: each one, and of those that are details only if somebody asks.
+//! The log of operations: one line each. Details are logged at level debug.
 
 use crate::model::{Op, Step};
 use crate::reconcile::schedule::Error;

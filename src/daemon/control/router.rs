@@ -1,0 +1,53 @@
+//! Which path answers what.
+
+use hyper::body::{Body, Incoming};
+use hyper::header::{ALLOW, HeaderValue};
+use hyper::{Method, Request, StatusCode};
+
+use super::answer::{Answer, refuse};
+use super::peer::Asker;
+use super::root;
+use super::status::{self, StatusPage};
+use crate::daemon::publisher::Reader;
+
+/// The paths that there are.
+const PATHS: [&str; 2] = [root::PATH, status::PATH];
+
+/// Answers requests.
+pub(super) struct Router {
+    status: StatusPage,
+}
+
+impl Router {
+    /// Answers from these reports.
+    pub(super) fn new(reports: Reader) -> Router {
+        Router { status: StatusPage::new(reports) }
+    }
+
+    /// The answer to a request of somebody.
+    pub(super) async fn answer(&self, request: Request<Incoming>, asker: Asker) -> Answer {
+        if asker == Asker::Stranger {
+            let message = "only root and the members of the socket's group may ask";
+            return refuse(StatusCode::FORBIDDEN, message);
+        }
+        let asked = request.uri().path();
+        let path = asked.trim_end_matches('/');
+        if !PATHS.contains(&path) {
+            let message = format!("there is no {asked}; there are {}", PATHS.join(" and "));
+            return refuse(StatusCode::NOT_FOUND, &message);
+        }
+        if request.method() != Method::GET {
+            let message = format!("{asked} can only be read; expected GET, not {}", request.method());
+            let mut answer = refuse(StatusCode::METHOD_NOT_ALLOWED, &message);
+            answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
+            return answer;
+        }
+        if !request.body().is_end_stream() {
+            return refuse(StatusCode::PAYLOAD_TOO_LARGE, "no request has a body");
+        }
+        match path {
+            status::PATH => self.status.get().await,
+            _ => root::get(&PATHS[1..]),
+        }
+    }
+}

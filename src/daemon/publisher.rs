@@ -1,0 +1,171 @@
+//! The last report, and who asks for it. The loop makes a report when somebody asks and something has
+//! changed, and at most every [`PACE`]: so however many ask, and however often, the loop has as much to do as
+//! for one who asks ten times a second.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use crate::report::Report;
+
+/// How long a report serves everybody, whatever changes.
+const PACE: Duration = Duration::from_millis(100);
+
+/// The last report, and how many questions it answers.
+#[derive(Clone, Debug, Default)]
+struct Published {
+    report: Arc<Report>,
+    answers: u64,
+}
+
+/// The loop's end: publishes reports.
+#[derive(Debug)]
+pub struct Publisher {
+    questions: watch::Receiver<u64>,
+    reports: watch::Sender<Published>,
+    /// When the last report was made.
+    made: Option<Instant>,
+    /// Something has changed since.
+    is_stale: bool,
+}
+
+/// The end of those who ask.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    questions: watch::Sender<u64>,
+    reports: watch::Receiver<Published>,
+}
+
+/// A publisher that has nothing to tell yet, and a reader of it.
+pub fn channel() -> (Publisher, Reader) {
+    let (asking, questions) = watch::channel(0);
+    let (reports, reading) = watch::channel(Published::default());
+    let publisher = Publisher { questions, reports, made: None, is_stale: true };
+    (publisher, Reader { questions: asking, reports: reading })
+}
+
+impl Publisher {
+    /// Waits until somebody asks.
+    pub async fn asked(&mut self) {
+        if self.questions.changed().await.is_err() {
+            std::future::pending().await
+        }
+    }
+
+    /// To be called when something may have changed.
+    pub fn changed(&mut self) {
+        self.is_stale = true;
+    }
+
+    /// When an answer is due that has to wait for the pace.
+    pub fn wake(&self) -> Option<Instant> {
+        self.made.filter(|_| self.is_awaited()).map(|made| made + PACE)
+    }
+
+    /// Answers those who ask: with a new report where something has changed, as soon as the pace allows.
+    pub fn answer(&mut self, now: Instant, make: impl FnOnce() -> Report) {
+        if !self.is_awaited() || self.is_stale && self.made.is_some_and(|made| now < made + PACE) {
+            return;
+        }
+        let answers = *self.questions.borrow();
+        let report = match self.is_stale {
+            true => Arc::new(make()),
+            false => Arc::clone(&self.reports.borrow().report),
+        };
+        if self.is_stale {
+            (self.made, self.is_stale) = (Some(now), false);
+        }
+        self.reports.send_replace(Published { report, answers });
+    }
+
+    fn is_awaited(&self) -> bool {
+        *self.questions.borrow() > self.reports.borrow().answers
+    }
+}
+
+impl Reader {
+    /// The present report. `None` if the loop has ended.
+    pub async fn report(&self) -> Option<Arc<Report>> {
+        let mut question = 0;
+        self.questions.send_modify(|questions| {
+            *questions += 1;
+            question = *questions;
+        });
+        let mut reports = self.reports.clone();
+        let published = reports.wait_for(|published| published.answers >= question).await.ok()?;
+        Some(Arc::clone(&published.report))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::status::Status;
+
+    fn report(version: &str) -> Report {
+        Report { status: Status { version: version.to_owned(), ..Status::default() } }
+    }
+
+    fn ask(reader: &Reader) -> tokio::task::JoinHandle<Option<Arc<Report>>> {
+        let reader = reader.clone();
+        tokio::spawn(async move { reader.report().await })
+    }
+
+    /// Asks, has the publisher answer at that time, and returns what came.
+    async fn answered(
+        publisher: &mut Publisher,
+        reader: &Reader,
+        now: Instant,
+        next: &str,
+    ) -> Option<String> {
+        let asker = ask(reader);
+        publisher.asked().await;
+        publisher.answer(now, || report(next));
+        tokio::task::yield_now().await;
+        match publisher.is_awaited() {
+            true => None,
+            false => Some(asker.await.unwrap()?.status.version.clone()),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_report_is_made_when_something_has_changed() {
+        let (mut publisher, reader) = channel();
+        let start = Instant::now();
+        assert_eq!(answered(&mut publisher, &reader, start, "1").await.as_deref(), Some("1"));
+        assert_eq!(answered(&mut publisher, &reader, start, "2").await.as_deref(), Some("1"));
+        assert_eq!(answered(&mut publisher, &reader, start + PACE * 2, "3").await.as_deref(), Some("1"));
+        publisher.changed();
+        assert_eq!(answered(&mut publisher, &reader, start + PACE * 2, "4").await.as_deref(), Some("4"));
+    }
+
+    #[tokio::test]
+    async fn a_change_waits_for_the_pace_and_so_does_who_asks() {
+        let (mut publisher, reader) = channel();
+        let start = Instant::now();
+        answered(&mut publisher, &reader, start, "1").await;
+        publisher.changed();
+        assert_eq!(publisher.wake(), None, "nobody asks");
+        assert_eq!(answered(&mut publisher, &reader, start + PACE / 2, "2").await, None);
+        assert_eq!(publisher.wake(), Some(start + PACE));
+        publisher.answer(start + PACE, || report("3"));
+        assert_eq!((publisher.wake(), publisher.is_awaited()), (None, false));
+        assert_eq!(publisher.reports.borrow().report.status.version, "3");
+    }
+
+    #[tokio::test]
+    async fn nothing_is_made_for_nobody() {
+        let (mut publisher, _reader) = channel();
+        publisher.answer(Instant::now(), || panic!("nobody asks"));
+    }
+
+    #[tokio::test]
+    async fn who_asks_a_loop_that_has_ended_hears_so() {
+        let (publisher, reader) = channel();
+        let asker = ask(&reader);
+        tokio::task::yield_now().await;
+        drop(publisher);
+        assert!(asker.await.unwrap().is_none());
+    }
+}

@@ -1,0 +1,245 @@
+//! The catalogue itself. A row: the variant, the code as users see it, the topic, the severity, what it
+//! means, what to do.
+
+use super::{Entry, Severity, Topic};
+
+/// Makes the enum and its data from the rows, so that no code can lack a part.
+macro_rules! catalogue {
+    ($($variant:ident $name:literal $topic:ident $severity:ident $meaning:literal $cure:literal;)*) => {
+        /// A reason, an obstacle, a failure or a problem. The order is that of the documents.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Code {
+            $(#[doc = $meaning] $variant,)*
+        }
+
+        impl Code {
+            /// Every code.
+            pub const ALL: &[Code] = &[$(Code::$variant),*];
+
+            /// What the catalogue says about a code.
+            pub(super) const fn entry(self) -> &'static Entry {
+                match self {
+                    $(Code::$variant => &Entry {
+                        name: $name,
+                        topic: Topic::$topic,
+                        severity: Severity::$severity,
+                        meaning: $meaning,
+                        cure: $cure,
+                    },)*
+                }
+            }
+        }
+    };
+}
+
+catalogue! {
+    // Why a NIC is left out.
+    OptedOut "opted-out" Unselected Note
+        "`user.macvlan-shim.enabled` is false for this guest, in its own configuration or in a profile"
+        "unset the key if the guest should be served";
+    Project "project" Unselected Note
+        "its project is not in `[select] projects`"
+        "add the project";
+    Profile "profile" Unselected Note
+        "it has none of the profiles in `[select] profiles`"
+        "add one of them to the guest, or one of the guest's to the list";
+
+    // Why a NIC cannot be served.
+    Vm "vm" Unsupported Note
+        "it is a virtual machine. The kernel does not know the addresses of a VM"
+        "use a bridged NIC, or a container";
+    Mode "mode" Unsupported Warning
+        "its macvlan is in mode private, vepa, passthru or source. Only children in mode bridge talk to \
+         each other"
+        "set the NIC to mode bridge";
+
+    // What a NIC waits for.
+    NotSeen "not-seen" Waiting Warning
+        "the server says that the guest runs, and the kernel shows no macvlan link of it. Either its parent \
+         does not exist on this host, or the guest is just starting"
+        "if it stays so, compare the parent that `status` names with `ip link`";
+    NoAddress "no-address" Waiting Warning
+        "the kernel shows the NIC, and the NIC has no address beyond its own link"
+        "look in the guest (`ip address`): most often its DHCP client has no answer";
+
+    // Why an address is refused.
+    OffLink "off-link" Refused Warning
+        "the host's own routing does not lead onto the link of the parent, so this address is in none of \
+         its networks"
+        "if it should be reached there, admit its range with `[policy] allow`";
+    RoutedElsewhere "routed-elsewhere" Refused Warning
+        "a route or rule of the host leads elsewhere, for example to a bridge or a VPN"
+        "`[policy] allow` admits it, by a range that is at least as long as that route's prefix";
+    NextHop "next-hop" Refused Warning
+        "it is the gateway of a route of the host, and that route does not lead through our own shim"
+        "if the guest is meant to be that gateway, admit it with `[policy] allow`";
+    HostAddress "host-address" Refused Warning
+        "it is an address of this host"
+        "give the guest another address";
+    ClusterMember "cluster-member" Refused Warning
+        "it is the address of another member of the server's cluster"
+        "give the guest another address";
+    NetworkAddress "network-address" Refused Warning
+        "it is the first address of a network, which no machine can have"
+        "give the guest another address";
+    BroadcastAddress "broadcast-address" Refused Warning
+        "it is the last address of an IPv4 network, which no machine can have"
+        "give the guest another address";
+    NotGlobal "not-global" Refused Note
+        "it is loopback, multicast, link-local or reserved"
+        "nothing: no such address can be routed";
+    Held "held" Refused Warning
+        "another guest has it, or lost it less than 60 s ago while this guest claimed it too"
+        "give one of them another address; see `address-conflict`";
+    HeldOnLan "held-on-lan" Refused Warning
+        "another machine on the LAN has it"
+        "give the guest another address";
+    Asking "asking" Refused Note
+        "the LAN has to be asked first who has it: because `[policy] probe` is `\"strict\"`, because \
+         another address of this guest turned out to be another machine's, or because the LAN could not be \
+         asked"
+        "wait three seconds. If the sentence says why the LAN cannot be asked, cure that";
+    Tentative "tentative" Refused Note
+        "the guest itself is still finding out whether the address is free"
+        "wait: this takes a second or two";
+    Duplicate "duplicate" Refused Warning
+        "the guest itself found another machine with this address"
+        "give the guest another address";
+    Limit "limit" Refused Warning
+        "the NIC has as many routed addresses as it may have. Routes that wait to be deleted count, and so \
+         do addresses that the LAN is being asked about"
+        "raise `[policy] max_addresses` if the guest needs more";
+    Denied "denied" Refused Note
+        "it is in a range of `[policy] deny`"
+        "change the range if it is wrong";
+    Ipv6Off "ipv6-off" Refused Note
+        "`[shim] ipv6` is false, or the kernel has IPv6 switched off"
+        "switch IPv6 on if the guest should be reached by it";
+    NoSource "no-source" Refused Warning
+        "the host has no address of this family to talk from"
+        "give the host an address on the parent, or the shim one with `addresses`";
+    RouteTaken "route-taken" Refused Error
+        "a route that is not ours leads to this very address"
+        "if nothing needs that route, the hint has the command that deletes it";
+    LinkDown "link-down" Refused Warning
+        "in the guest the NIC is down, so another guest could have its MAC by now"
+        "set it up in the guest. If the kernel says that the address is in use, another guest has its MAC";
+    MasterMac "master-mac" Refused Warning
+        "in the guest the NIC is a port of a bridge or bond with another MAC, so no answer can come back"
+        "give the bridge or bond the NIC's MAC: `ip link set br0 address MAC`";
+
+    // Why an admitted address is not routed.
+    Pending "pending" Failed Note
+        "the route is about to be made"
+        "nothing: it takes milliseconds";
+    Filtered "filtered" Failed Error
+        "the filter of the shim does not let the guest's MAC pass, because `nft` failed or was removed"
+        "the sentence has the words of `nft`";
+
+    // Problems of servers, the kernel and the configuration.
+    ServerFailed "server-failed" Problem Error
+        "a server does not answer, or refuses us. Existing routes stay in place"
+        "the sentence says what failed. \"No permission\" names the group that the daemon has to be in";
+    ServerIncomplete "server-incomplete" Problem Warning
+        "a server has more guests (16,384) than are served, or described some in a way that cannot be read"
+        "look at the named guests and networks. All others are served";
+    ConfigRejected "config-rejected" Problem Error
+        "the configuration file is faulty, so the daemon keeps the one that it runs with"
+        "`macvlan-shim config check` shows every fault; then reload";
+    InvalidOptOut "invalid-opt-out" Problem Warning
+        "`user.macvlan-shim.enabled` of a guest is neither true nor false. The guest is served"
+        "set it to true or false, or unset it";
+    AddressConflict "address-conflict" Problem Error
+        "two guests have had one address for longer than a second. The sentence names both, and which one \
+         the host reaches"
+        "give one of them another address";
+    Overhears "overhears" Problem Error
+        "a guest has a macvlan in mode `source`, which gets frames that are meant for others"
+        "the hint has the command that deletes the link or resets its mode";
+    NeighbourTableFull "neighbour-table-full" Problem Error
+        "the kernel's neighbour table, which all namespaces share, is full or nearly so. The host then \
+         cannot reach machines that are new to it"
+        "raise `net.ipv4.neigh.default.gc_thresh3`, or that of IPv6";
+    UndoneByOthers "undone-by-others" Problem Warning
+        "another program keeps undoing what the daemon does"
+        "`ip monitor` shows it happen. Make that program leave `mvs-*` interfaces and protocol 77 alone";
+    KernelUnread "kernel-unread" Problem Warning
+        "a part of the kernel's state cannot be read just now. Existing routes stay in place"
+        "nothing: it is read again within seconds";
+    LinkUnreadable "link-unreadable" Problem Warning
+        "one link of the host cannot be read, because it is too large or makes no sense"
+        "delete it if a guest left it behind; otherwise take away some of its alternative names or MACs";
+    GuestLeftOut "guest-left-out" Problem Warning
+        "a guest has more links (512), macvlan links (256) or addresses (1,024) than are looked at"
+        "take away what the guest does not need, or stop it. All others are served";
+    FilterMissing "filter-missing" Problem Warning
+        "there is no `nft`, or the kernel has no nf_tables"
+        "`apt install nftables`";
+    FilterPartial "filter-partial" Problem Warning
+        "the kernel lacks a part of what the filter needs"
+        "use a newer kernel, or load the module that the sentence names";
+    FilterForeign "filter-foreign" Problem Warning
+        "a chain of somebody else is hooked in at a shim, and can drop what guests and host send each other"
+        "remove that chain if nothing needs it; the hint has the command";
+    SysctlsUnavailable "sysctls-unavailable" Problem Error
+        "`/proc/sys/net` is hidden or read-only, so a new shim cannot be completed"
+        "make it writable for the daemon; the hint says how";
+    ArpIgnore "arp-ignore" Problem Error
+        "`net.ipv4.conf.all.arp_ignore` is 1, 2 or 8, so the host does not answer its guests over IPv4"
+        "set it on the links that need it, instead of on `all`. Where it must stay, give the shim an \
+         address of its own";
+    RouteLocalnet "route-localnet" Problem Warning
+        "`all.route_localnet` is 1 and there is no filter: guests reach services that listen on 127.0.0.1 \
+         of the host"
+        "install nftables, or set it on the links that need it";
+    ProxyArp "proxy-arp" Problem Warning
+        "`all.proxy_arp_pvlan` is 1 and there is no filter: the host answers for guests, and their traffic \
+         goes through it"
+        "install nftables, or set it on the links that need it";
+    RpFilter "rp-filter" Problem Warning
+        "`all.rp_filter` is 2, a shim has an address of its own and there is no filter: guests can send \
+         from foreign addresses"
+        "install nftables, or set 2 on the links that need it";
+    ParentAbsent "parent-absent" Problem Warning
+        "the configuration has a `[[parent]]` that does not exist"
+        "correct the name, or wait: the interface is taken up when it appears";
+    MoreFailures "more-failures" Problem Error
+        "more than 20 operations fail; only the first 20 are shown"
+        "cure those that are shown: most likely they have one cause";
+
+    // Why no shim can stand on a parent.
+    ParentWifi "parent-wifi" Parent Error
+        "it is a Wi-Fi interface: access points drop frames from any MAC but its own"
+        "use a wired parent, or a bridged network";
+    ParentIsPort "parent-is-port" Parent Error
+        "it is a port of a bridge, and a bridge port cannot carry a macvlan"
+        "make the bridge the parent of these NICs";
+    ParentNotEthernet "parent-not-ethernet" Parent Error
+        "it has no Ethernet address"
+        "use an Ethernet interface, bond, bridge or VLAN";
+    ParentPassthru "parent-passthru" Parent Error
+        "it belongs to one guest alone, which has a macvlan in mode passthru"
+        "set that guest's NIC to mode bridge";
+    NameTaken "name-taken" Parent Error
+        "an interface that is not ours has the shim's name"
+        "delete or rename that interface";
+
+    // Why the kernel refused an operation.
+    Permission "permission" Operation Error
+        "a capability is missing, or `/proc/sys` is read-only"
+        "run it as root, or with `CAP_NET_ADMIN`";
+    MacTaken "mac-taken" Operation Warning
+        "another child of the parent has the shim's MAC"
+        "nothing for a new shim, which takes another MAC. For one that stands, find out which guest took \
+         its MAC";
+    ParentBusy "parent-busy" Operation Error
+        "the parent takes no child in mode bridge: it is a bridge port, carries ipvlan, or has a child in \
+         passthru"
+        "the hint says which it may be";
+    Exists "exists" Operation Error
+        "an object that is not ours stands where ours should"
+        "rename or remove it if nothing needs it";
+    KernelRefused "kernel-refused" Operation Error
+        "anything else; the sentence has the kernel's words"
+        "the hint says what to do, where we know";
+}

@@ -1,0 +1,87 @@
+//! The one catalogue of codes: every reason, obstacle, failure and problem that `status` can show.
+//!
+//! A code is part of the contract: scripts rely on its name, so a name never changes. What stands in `status`
+//! beside it is made for the case at hand; the catalogue says what the code means in general.
+//! `packaging/docs/states-and-codes.md` has the same rows, and a test compares them.
+
+mod catalogue;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+pub use self::catalogue::Code;
+
+/// Who has to do something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Nobody: it is wanted, or passes by itself, and the sentence explains it.
+    Note,
+    /// Somebody should look: a part is not served, or a protection is missing.
+    Warning,
+    /// Somebody must act: what should work does not, or guests can do harm.
+    Error,
+}
+
+/// What a code is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Topic {
+    /// A NIC that is left out.
+    Unselected,
+    /// A NIC that cannot be served.
+    Unsupported,
+    /// A NIC without an address.
+    Waiting,
+    /// An address that is not admitted.
+    Refused,
+    /// An admitted address that is not routed.
+    Failed,
+    /// A server, the kernel or the configuration.
+    Problem,
+    /// A parent on which no shim can stand.
+    Parent,
+    /// An operation that the kernel refused.
+    Operation,
+}
+
+/// A row of the catalogue.
+struct Entry {
+    name: &'static str,
+    topic: Topic,
+    severity: Severity,
+    meaning: &'static str,
+    cure: &'static str,
+}
+
+impl Code {
+    /// The stable name.
+    pub const fn as_str(self) -> &'static str {
+        self.entry().name
+    }
+
+    /// What it is about.
+    pub const fn topic(self) -> Topic {
+        self.entry().topic
+    }
+
+    /// Who has to do something.
+    pub const fn severity(self) -> Severity {
+        self.entry().severity
+    }
+
+    /// What it means. Words in backquotes are to be typed or read as they are.
+    pub const fn meaning(self) -> &'static str {
+        self.entry().meaning
+    }
+
+    /// What to do.
+    pub const fn cure(self) -> &'static str {
+        self.entry().cure
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}

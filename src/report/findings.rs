@@ -1,0 +1,60 @@
+//! What a report is made of.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use crate::model::neighbours::NeighbourTable;
+use crate::model::status::Problem;
+use crate::model::{Inventory, Op, Snapshot};
+use crate::reconcile::schedule::Error;
+use crate::reconcile::{Desired, Probes, Schedule};
+
+/// Everything that the daemon knows when a report is made.
+pub struct Findings<'a> {
+    /// What the servers say.
+    pub inventory: &'a Inventory,
+    /// What the kernel says.
+    pub snapshot: &'a Snapshot,
+    /// What was decided.
+    pub desired: &'a Desired,
+    /// What became of it.
+    pub schedule: &'a Schedule,
+    /// What the LAN is asked.
+    pub probes: &'a Probes,
+    /// How full the kernel's neighbour tables are.
+    pub tables: &'a [NeighbourTable],
+    /// Problems that are neither a server's nor a decision's.
+    pub problems: &'a [Problem],
+    /// Whether every present server was read and the plan applied.
+    pub ready: bool,
+    /// Now.
+    pub now: Instant,
+}
+
+impl Findings<'_> {
+    /// Why the shim of that name could not be made or completed.
+    pub(super) fn failure_of_shim(&self, shim: &str) -> Option<&Error> {
+        let makes = |op: &Op| {
+            matches!(
+                op,
+                Op::Rename { .. }
+                    | Op::CreateShim { .. }
+                    | Op::Mark { .. }
+                    | Op::SetMac { .. }
+                    | Op::SetMtu { .. }
+                    | Op::SetFlags { .. }
+                    | Op::Set { .. }
+                    | Op::SetUp { .. }
+            )
+        };
+        let mut failures = self.schedule.failures_at(None);
+        failures.find(|(op, _)| makes(op) && op.object().0 == shim).map(|(_, error)| error)
+    }
+
+    /// Why an address has no route through that shim, or no neighbour entry.
+    pub(super) fn failure_of_address(&self, shim: &str, address: IpAddr) -> Option<&Error> {
+        let makes = |op: &Op| matches!(op, Op::SetNeighbour { .. } | Op::SetRoute { .. });
+        let mut failures = self.schedule.failures_at(Some(address));
+        failures.find(|(op, _)| makes(op) && op.object().0 == shim).map(|(_, error)| error)
+    }
+}

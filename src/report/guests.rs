@@ -1,0 +1,167 @@
+//! The guests, and what became of each of their addresses.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::findings::Findings;
+use crate::model::inventory::Guest;
+use crate::model::names::metric;
+use crate::model::snapshot::{ChildKey, RouteKey};
+use crate::model::status::{AddressState, AddressStatus, GuestStatus, NicState, NicStatus};
+use crate::model::{Code, Family, GuestKey, LinkIndex, LinkRef, Mac, NicKey, Op};
+use crate::reconcile::Decision;
+use crate::reconcile::admit::Verdict;
+use crate::reconcile::shims::DesiredShim;
+
+impl Findings<'_> {
+    /// A guest and its NICs.
+    pub(super) fn guest(&self, key: &GuestKey, guest: &Guest) -> GuestStatus {
+        let nics = guest.nics.iter().map(|nic| {
+            let key = NicKey { guest: key.clone(), nic: nic.name.clone() };
+            let status = NicStatus {
+                name: nic.name.clone(),
+                parent: nic.parent.to_string(),
+                mac: nic.mac,
+                state: NicState::Waiting,
+                reason: None,
+                message: None,
+                addresses: Vec::new(),
+            };
+            self.nic(&key, status)
+        });
+        GuestStatus {
+            server: key.server.0.clone(),
+            project: key.project.clone(),
+            name: key.name.clone(),
+            kind: guest.kind,
+            nics: nics.collect(),
+        }
+    }
+
+    fn nic(&self, key: &NicKey, mut status: NicStatus) -> NicStatus {
+        let because = |status: &mut NicStatus, state, code: Code, message: &str| {
+            status.state = state;
+            status.reason = Some(code.to_string());
+            status.message = Some(message.to_owned());
+        };
+        match self.desired.decisions.get(key) {
+            None => {}
+            Some(Decision::Stopped) => status.state = NicState::Stopped,
+            Some(Decision::Unselected(code, message)) => {
+                because(&mut status, NicState::Unselected, *code, message)
+            }
+            Some(Decision::Unsupported(code, message)) => {
+                because(&mut status, NicState::Unsupported, *code, message)
+            }
+            Some(Decision::Unseen(message)) => {
+                because(&mut status, NicState::Waiting, Code::NotSeen, message)
+            }
+            Some(Decision::Served { child, parent, mac }) => self.served(&mut status, child, *parent, *mac),
+        }
+        status
+    }
+
+    fn served(&self, status: &mut NicStatus, child: &ChildKey, parent: LinkIndex, mac: Mac) {
+        if let Some(link) = self.snapshot.links.get(&parent) {
+            status.parent.clone_from(&link.name);
+        }
+        status.mac = Some(mac);
+        let shim = self.desired.shims.get(&parent);
+        let verdicts = self.desired.held.verdicts(child);
+        status.addresses =
+            verdicts.map(|(address, verdict)| self.address(shim, address, mac, &verdict)).collect();
+        let any = |state| status.addresses.iter().any(|address| address.state == state);
+        status.state = match () {
+            () if any(AddressState::Routed) => NicState::Reachable,
+            () if any(AddressState::Failed) => NicState::Failed,
+            () if status.addresses.is_empty() => NicState::Waiting,
+            () => NicState::Refused,
+        };
+        if let Some(obstacle) = shim.and_then(|shim| shim.obstacle.as_ref()) {
+            status.state = NicState::Failed;
+            status.reason = Some(obstacle.code.to_string());
+            status.message = Some(obstacle.message.clone());
+        } else if status.state == NicState::Waiting {
+            status.reason = Some(Code::NoAddress.to_string());
+            status.message = Some("it has no address of global scope yet".to_owned());
+        }
+    }
+
+    fn address(
+        &self,
+        shim: Option<&DesiredShim>,
+        address: IpAddr,
+        mac: Mac,
+        verdict: &Verdict,
+    ) -> AddressStatus {
+        let status = |state, source, reason: Option<Code>, message| AddressStatus {
+            address,
+            state,
+            source,
+            reason: reason.map(|code| code.to_string()),
+            message,
+        };
+        match verdict {
+            Verdict::Refused(refusal) => {
+                let message = Some(refusal.message.clone());
+                status(AddressState::Refused, None, Some(refusal.code), message)
+            }
+            Verdict::Admitted { source } => {
+                let mac = self.desired.held.holders.get(&address).map_or(mac, |holder| holder.mac);
+                match self.obstruction(shim, address, mac, *source) {
+                    None => status(AddressState::Routed, Some(*source), None, None),
+                    Some((code, message)) => status(AddressState::Failed, None, Some(code), Some(message)),
+                }
+            }
+        }
+    }
+
+    /// Why an admitted address is not routed; `None` if the kernel shows its route and its neighbour, and no
+    /// filter that drops its frames.
+    fn obstruction(
+        &self,
+        shim: Option<&DesiredShim>,
+        address: IpAddr,
+        mac: Mac,
+        source: IpAddr,
+    ) -> Option<(Code, String)> {
+        let Some(shim) = shim else { return Some((Code::Pending, "not applied yet".to_owned())) };
+        if let Some(obstacle) = &shim.obstacle {
+            return Some((obstacle.code, obstacle.message.clone()));
+        }
+        let index = shim.shim.index.unwrap_or(LinkIndex::NONE);
+        let family = Family::of(address);
+        let key = RouteKey {
+            table: shim.tables[family],
+            destination: IpNet::from(address),
+            metric: metric(family),
+            link: index,
+        };
+        let route =
+            self.snapshot.routes.get(&key).is_some_and(|route| route.ours && route.source == Some(source));
+        let neighbour = self.snapshot.neighbours.get(&(address, index));
+        let neighbour = neighbour.is_some_and(|entry| entry.ours && entry.mac == Some(mac));
+        let up = self.snapshot.links.get(&index).is_some_and(|link| link.up);
+        if route && neighbour && up {
+            return self.filtered(&shim.shim, mac);
+        }
+        let failure = self.failure_of_address(&shim.shim.name, address);
+        let failure = failure.or_else(|| self.failure_of_shim(&shim.shim.name));
+        let pending = || (Code::Pending, "not applied yet".to_owned());
+        Some(failure.map_or_else(pending, |error| (error.code, error.message.clone())))
+    }
+
+    /// The filter that stands knows nothing of this MAC.
+    fn filtered(&self, shim: &LinkRef, mac: Mac) -> Option<(Code, String)> {
+        let filter = &self.snapshot.filter;
+        if filter.shims.get(&shim.index?)?.macs.as_ref()?.contains(&mac) {
+            return None;
+        }
+        let mut failures = self.schedule.failures_at(None);
+        let failure = failures.find(|(op, _)| matches!(op, Op::SetFilter { shim: at, .. } if at == shim));
+        let why = failure.map(|(_, error)| &error.message).or(filter.lacks.as_ref());
+        let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+        Some((Code::Filtered, format!("the filter on {shim} does not let {mac} pass yet{why}")))
+    }
+}

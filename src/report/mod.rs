@@ -1,0 +1,57 @@
+//! What is told about the daemon: pure views of one value. A report is made from what the daemon knows at one
+//! moment, and whoever asks gets the last one.
+//!
+//! | module | what |
+//! | --- | --- |
+//! | `findings` | what a report is made of |
+//! | `guests`, `shims`, `problems` | the parts of the status |
+
+mod findings;
+mod guests;
+mod problems;
+mod shims;
+
+use std::sync::Arc;
+
+pub use self::findings::Findings;
+use crate::model::ServerId;
+use crate::model::inventory::{Inventory, Server};
+use crate::model::status::{ServerStatus, Status};
+
+/// The daemon at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// What `GET /1.0/status` answers.
+    pub status: Status,
+}
+
+impl Report {
+    /// Makes the report.
+    pub fn of(findings: &Findings<'_>) -> Report {
+        let Findings { inventory, desired, ready, .. } = findings;
+        Report {
+            status: Status {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                ready: *ready,
+                servers: servers(inventory),
+                shims: desired.shims.iter().map(|(parent, shim)| findings.shim(*parent, shim)).collect(),
+                guests: inventory.guests().map(|(key, guest)| findings.guest(&key, guest)).collect(),
+                unclaimed: findings.unclaimed(),
+                problems: findings.all_problems(),
+            },
+        }
+    }
+}
+
+fn servers(inventory: &Inventory) -> Vec<ServerStatus> {
+    let server = |(id, server): (&ServerId, &Arc<Server>)| ServerStatus {
+        id: id.0.clone(),
+        kind: server.kind,
+        socket: server.place.clone(),
+        version: server.version.clone(),
+        name: server.name.clone(),
+        state: server.state,
+        message: server.message.clone(),
+    };
+    inventory.servers.iter().map(server).collect()
+}

@@ -1,0 +1,70 @@
+//! Everything that needs somebody: of servers, of decisions, of the kernel.
+
+use super::findings::Findings;
+use crate::model::inventory::ServerState;
+use crate::model::status::Problem;
+use crate::model::{Code, Op};
+use crate::reconcile::table_full;
+
+/// Maximum number of failed operations that are shown one by one.
+const MAX_FAILURES: usize = 20;
+
+impl Findings<'_> {
+    /// Every problem.
+    pub(super) fn all_problems(&self) -> Vec<Problem> {
+        let mut problems = self.problems.to_vec();
+        for (id, server) in &self.inventory.servers {
+            if server.state == ServerState::Failed {
+                problems.push(Problem::new(
+                    Code::ServerFailed,
+                    id.to_string(),
+                    server.message.clone().unwrap_or_else(|| "it cannot be read".to_owned()),
+                    "existing routes stay in place; it is retried with increasing pauses",
+                ));
+            }
+            if let (ServerState::Connected, Some(message)) = (server.state, &server.message) {
+                problems.push(Problem::new(
+                    Code::ServerIncomplete,
+                    id.to_string(),
+                    message.clone(),
+                    "all else of this server is served; look at the named instances and networks on it",
+                ));
+            }
+        }
+        problems.extend(self.desired.all_problems());
+        problems.extend(self.tables.iter().filter_map(table_full));
+        let failures: Vec<_> = self.schedule.failures().chain(self.probes.failures()).collect();
+        for (op, error) in failures.iter().take(MAX_FAILURES) {
+            problems.push(Problem::new(
+                error.code,
+                about(op),
+                error.message.clone(),
+                error.hint.clone().unwrap_or_else(|| "it is retried with increasing pauses".to_owned()),
+            ));
+        }
+        if let Some(more) = failures.len().checked_sub(MAX_FAILURES + 1) {
+            problems.push(Problem::new(
+                Code::MoreFailures,
+                "kernel",
+                format!("{} more operations fail", more + 1),
+                "they most likely have the same cause as those above",
+            ));
+        }
+        for (op, history) in self.schedule.fights(self.now) {
+            problems.push(Problem::new(
+                Code::UndoneByOthers,
+                about(op),
+                format!("had to {op} {} times in a row: another program keeps undoing it", history.rounds),
+                "`ip monitor` shows it happen; make that program leave mvs-* interfaces and protocol 77 alone",
+            ));
+        }
+        problems
+    }
+}
+
+fn about(op: &Op) -> String {
+    match op.object() {
+        ("", _) => "policy rules".to_owned(),
+        (link, _) => link.to_owned(),
+    }
+}
