@@ -7,6 +7,7 @@
 //! | [`family`] | IPv4 and IPv6 |
 //! | [`id`] | the numbers of links and namespaces |
 //! | [`inventory`] | what the servers say exists: servers, guests, NICs |
+//! | [`address`] | what kinds of addresses there are |
 //! | [`code`] | every code that `status` can show, with its meaning and cure |
 //! | [`changes`] | what a look at the kernel has changed in it |
 //! | [`setting`] | the sysctls of a shim |
@@ -16,6 +17,7 @@
 //! | [`status`] | the contract of `status --json` |
 //! | [`text`] | what others say, made printable |
 
+pub mod address;
 pub mod changes;
 pub mod code;
 pub mod family;

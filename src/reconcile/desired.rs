@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net};
 
-use super::admit::{Refusal, Verdict};
+use super::admit::{Others, Refusal, Verdict, held};
 use super::claims::{Claims, Parties};
 use super::ground::{Holding, HostFacts};
 use super::join::{Homes, Joins};
@@ -193,17 +193,18 @@ impl Desired {
     }
 
     fn weighed<'a>(&'a self, child: &ChildKey, address: IpAddr, own: &'a Verdict) -> Cow<'a, Verdict> {
-        let message = match (self.holders.get(&address), self.contests.get(&address)) {
+        let others = match (self.holders.get(&address), self.contests.get(&address)) {
             _ if own.source().is_none() => return Cow::Borrowed(own),
-            (Some(holder), _) if holder.child != *child => format!("{holder} holds {address}"),
-            (None, Some(Contest::Waits { had })) => format!(
-                "{had} had {address} and this NIC claimed it too; {had} may come back, so the address is given to \
-                 another only {} s after it was lost",
-                WAIT.as_secs()
-            ),
+            (Some(holder), _) if holder.child != *child => Others::Hold { holder: holder.to_string() },
+            (None, Some(Contest::Waits { had })) => {
+                Others::MayComeBack { had: had.to_string(), wait: WAIT.as_secs() }
+            }
             _ => return Cow::Borrowed(own),
         };
-        Cow::Owned(Verdict::refused(Code::Held, message))
+        match held(&others, address) {
+            Some(refusal) => Cow::Owned(Verdict::Refused(refusal)),
+            None => Cow::Borrowed(own),
+        }
     }
 
     /// Others than the holder of an address have it too.

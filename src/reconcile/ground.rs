@@ -10,6 +10,7 @@ use super::desired::Memory;
 use super::kin::reached_at;
 use super::suspects::Suspect;
 use crate::config::Config;
+use crate::model::address::{is_global_unicast, is_link_local};
 use crate::model::inventory::{Inventory, Mode};
 use crate::model::names::{MAIN_RULE_PRIORITY, TABLE, TABLE_LOCAL, TABLE_MAIN, metric, shim_name};
 use crate::model::routing::{Action, is_host};
@@ -99,7 +100,7 @@ impl HostFacts {
             if shim_links.contains(&key.link) || address.ours {
                 continue;
             }
-            if address.usable && super::admit::is_global_unicast(key.address.addr()) {
+            if address.usable && is_global_unicast(key.address.addr()) {
                 facts.sources.entry(key.link).or_default().push(PreferredSource {
                     deprecated: address.deprecated,
                     secondary: address.secondary,
@@ -309,12 +310,4 @@ fn standing_shims(snapshot: &Snapshot, refused_macs: &BTreeSet<Mac>) -> BTreeMap
         }
     }
     shims.into_iter().map(|(parent, link)| (parent, link.index)).collect()
-}
-
-/// Whether a range is of one link only.
-pub(super) fn is_link_local(range: &IpNet) -> bool {
-    match range {
-        IpNet::V4(range) => range.addr().is_link_local(),
-        IpNet::V6(range) => range.addr().is_unicast_link_local() || range.addr().is_multicast(),
-    }
 }

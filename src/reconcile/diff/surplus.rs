@@ -5,13 +5,13 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::Steps;
+use crate::model::address::is_link_local;
 use crate::model::names::{TABLE, TABLE_MAIN, metric};
 use crate::model::neighbours::{is_solicited_node, solicited_node};
 use crate::model::plan::When;
 use crate::model::snapshot::{Child, Link, NeighbourState, RouteKey, Rule, is_host};
 use crate::model::{Family, LinkIndex, Op, Step};
 use crate::reconcile::desired::DesiredShim;
-use crate::reconcile::ground::is_link_local;
 use crate::reconcile::tenure::Contest;
 
 impl Steps<'_> {

@@ -1,0 +1,30 @@
+//! The admission rules: may the host's traffic for this address go to this NIC? A guest is not trusted:
+//! whoever claims an address must not thereby get the host's traffic for somebody else.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `case` | all that the rules look at: one address of one child, and what concerns it |
+//! | `rules` | the table of all rules, in their order |
+//! | `address` | rules about the address itself, the host's own and the configuration |
+//! | `ways` | rules about where the host's routing leads |
+//! | `lan` | rules about other machines on the LAN |
+//! | `nic` | rules about the guest's link |
+//! | `others` | rules about what other addresses and other NICs leave |
+//! | `verdict` | refusals and verdicts |
+
+mod address;
+mod case;
+mod lan;
+mod nic;
+mod others;
+mod rules;
+#[cfg(test)]
+mod tests;
+mod verdict;
+mod ways;
+
+pub use self::case::{Case, Claimant, Others};
+pub(super) use self::lan::is_answered;
+pub(super) use self::rules::held;
+pub use self::rules::{RULES, Rule, admit, findings};
+pub use self::verdict::{Refusal, Verdict};
