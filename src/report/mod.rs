@@ -5,15 +5,18 @@
 //! | --- | --- |
 //! | `findings` | what a report is made of |
 //! | `guests`, `shims`, `problems` | the parts of the status |
+//! | `summary` | the line of `systemctl status` |
 
 mod findings;
 mod guests;
 mod problems;
 mod shims;
+mod summary;
 
 use std::sync::Arc;
 
 pub use self::findings::Findings;
+pub use self::summary::summary;
 use crate::model::ServerId;
 use crate::model::inventory::{Inventory, Server};
 use crate::model::status::{ServerStatus, Status};
