@@ -21,7 +21,7 @@ use crate::model::{names, text};
 pub struct Failure {
     /// The exit status.
     pub exit: u8,
-    /// What could not be done; may have several lines, empty if there is nobody left to tell.
+    /// The operation that failed. It may have several lines, and is empty if nobody is left to tell.
     pub message: String,
     /// Why, the nearest cause first.
     pub causes: Vec<String>,

@@ -16,7 +16,7 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
 pub(super) struct Look {
     /// With colours.
     pub(super) colour: bool,
-    /// How many columns a line has; `None` where lines need not end.
+    /// Number of columns of a line. `None` if lines may have any length.
     pub(super) width: Option<usize>,
 }
 

@@ -19,13 +19,12 @@ use self::notify::Notifier;
 use self::servers::Servers;
 use crate::config::{Config, Loaded};
 use crate::kernel::{self, Kernel, OpError};
-use crate::model::inventory::ServerState;
 use crate::model::plan::Scope;
 use crate::model::status::Problem;
 use crate::model::{Changes, Code, Inventory, Plan, Step};
 use crate::reconcile::schedule::{Error, Outcome, Walked};
 use crate::reconcile::{Desired, Inputs, Memory, Probes, Schedule, decide, servers_to_ask};
-use crate::report::{Findings, Report};
+use crate::report::{Findings, Report, summary};
 use crate::servers::jittered;
 
 /// How often the host is read again, because some changes send no event. The period varies by a fifth, so
@@ -65,7 +64,7 @@ pub async fn run(config_file: Option<PathBuf>, socket: &Path) -> anyhow::Result<
     let mut resync = tokio::time::Instant::now() + jittered(RESYNC);
     let mut resyncs = 0;
     loop {
-        notifier.turn(daemon.summary(), Instant::now());
+        notifier.turn(summary(&daemon.inventory, &daemon.desired), Instant::now());
         publisher.answer(Instant::now(), || daemon.report());
         let wakes = [daemon.wake(), notifier.wake(), publisher.wake()];
         let wake = wakes.into_iter().flatten().min().map(tokio::time::Instant::from_std);
@@ -288,34 +287,6 @@ impl Daemon {
             ready: self.ready,
             now: Instant::now(),
         })
-    }
-
-    /// One line for `systemctl status`: the servers that are served, and those that are waited for.
-    fn summary(&self) -> String {
-        let in_state = |states: &'static [ServerState]| {
-            self.inventory.servers.iter().filter(|(_, server)| states.contains(&server.state))
-        };
-        let connected: Vec<String> =
-            in_state(&[ServerState::Connected]).map(|(id, _)| id.to_string()).collect();
-        let awaited: Vec<String> = in_state(&[ServerState::Connecting, ServerState::Failed])
-            .map(|(id, server)| match &server.message {
-                Some(message) => format!("{id} ({message})"),
-                None => id.to_string(),
-            })
-            .collect();
-        let serves = || {
-            format!(
-                "{} addresses of guests of {} routed",
-                self.desired.held.holders.len(),
-                connected.join(" and ")
-            )
-        };
-        match (connected.is_empty(), awaited.is_empty()) {
-            (true, true) => "waiting for an LXD or Incus server".to_owned(),
-            (true, false) => format!("waiting for {}", awaited.join(" and ")),
-            (false, true) => serves(),
-            (false, false) => format!("{}; waiting for {}", serves(), awaited.join(" and ")),
-        }
     }
 }
 

@@ -54,7 +54,7 @@ impl Notifier {
         send(&[NotifyState::Ready]);
     }
 
-    /// To be called in each turn of the loop, with the line that `systemctl status` shall show: that the loop
+    /// To be called in each turn of the loop, with the line that `systemctl status` will show: that the loop
     /// turns is what the watchdog is told.
     pub(super) fn turn(&mut self, status: String, now: Instant) {
         let due = self.due(status, now);

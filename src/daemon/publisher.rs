@@ -1,6 +1,5 @@
-//! The last report, and who asks for it. The loop makes a report when somebody asks and something has
-//! changed, and at most every [`PACE`]: so however many ask, and however often, the loop has as much to do as
-//! for one who asks ten times a second.
+//! The last report, and the questions for it. The loop makes a report if somebody asks and something has
+//! changed, and at most ten times a second. So a thousand questions cost the loop no more than ten.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::report::Report;
 
-/// How long a report serves everybody, whatever changes.
+/// Minimum time between two reports, whatever changes.
 const PACE: Duration = Duration::from_millis(100);
 
 /// The last report, and how many questions it answers.
@@ -30,14 +29,14 @@ pub struct Publisher {
     is_stale: bool,
 }
 
-/// The end of those who ask.
+/// The askers' end.
 #[derive(Clone, Debug)]
 pub struct Reader {
     questions: watch::Sender<u64>,
     reports: watch::Receiver<Published>,
 }
 
-/// A publisher that has nothing to tell yet, and a reader of it.
+/// A publisher that has published nothing yet, and a reader of it.
 pub fn channel() -> (Publisher, Reader) {
     let (asking, questions) = watch::channel(0);
     let (reports, reading) = watch::channel(Published::default());
@@ -58,12 +57,13 @@ impl Publisher {
         self.is_stale = true;
     }
 
-    /// When an answer is due that has to wait for the pace.
+    /// When the next report is due, if somebody waits for it.
     pub fn wake(&self) -> Option<Instant> {
         self.made.filter(|_| self.is_awaited()).map(|made| made + PACE)
     }
 
-    /// Answers those who ask: with a new report where something has changed, as soon as the pace allows.
+    /// Answers all questions: with a new report if something has changed, as soon as the pace allows, else
+    /// with the last one.
     pub fn answer(&mut self, now: Instant, make: impl FnOnce() -> Report) {
         if !self.is_awaited() || self.is_stale && self.made.is_some_and(|made| now < made + PACE) {
             return;

@@ -33,7 +33,7 @@ impl Family {
         }
     }
 
-    /// The address that stands for none.
+    /// The address that means none.
     pub fn unspecified(self) -> IpAddr {
         match self {
             Family::V4 => Ipv4Addr::UNSPECIFIED.into(),

@@ -7,6 +7,7 @@
 //! | [`family`] | IPv4 and IPv6 |
 //! | [`id`] | the numbers of links and namespaces |
 //! | [`inventory`] | what the servers say exists: servers, guests, NICs |
+//! | [`address`] | what kinds of addresses there are |
 //! | [`code`] | every code that `status` can show, with its meaning and cure |
 //! | [`changes`] | what a look at the kernel has changed in it |
 //! | [`setting`] | the sysctls of a shim |

@@ -68,7 +68,7 @@ pub const CONFIG_FILE: &str = "/etc/macvlan-shim/config.toml";
 /// The folder of locks and of the control socket.
 pub const RUN_DIR: &str = "/run/macvlan-shim";
 
-/// Where a daemon answers `GET /1.0/status`.
+/// The default control socket.
 pub const CONTROL_SOCKET: &str = "/run/macvlan-shim/control.sock";
 
 /// Longest name that the kernel allows an interface, in bytes (`IFNAMSIZ - 1`).

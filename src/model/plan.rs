@@ -13,7 +13,7 @@ use super::{Family, LinkIndex, Mac};
 /// The ordered difference between what should exist and what exists.
 pub type Plan = Vec<Step>;
 
-/// What a plan is about.
+/// The scope of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// Everything.

@@ -132,7 +132,7 @@ impl Setting {
     }
 }
 
-/// Where a setting lies below `/proc/sys/net`.
+/// The place of a setting below `/proc/sys/net`.
 struct Sysctl {
     family: Family,
     /// `conf` or `neigh`.

@@ -25,7 +25,8 @@ pub struct Snapshot {
     /// The unicast routes of the host that have no gateway or lead to a single host, and all of ours; and those of any
     /// kind that stand where ours to a host would.
     pub routes: BTreeMap<RouteKey, Route>,
-    /// Where the host's own routes lead, ours aside; those to addresses of the link only are left out.
+    /// Where the host's own routes lead, ours aside. Routes to addresses that mean something on one link only are
+    /// left out.
     pub routing: Routing,
     /// The policy rules of both families.
     pub rules: BTreeSet<Rule>,
@@ -188,7 +189,7 @@ impl NeighbourState {
 /// The nftables table `netdev macvlan_shim`, which decides what frames pass our shims.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter {
-    /// There can be one, and what stands is known.
+    /// There can be one, and the existing ones are known.
     pub usable: bool,
     /// Why there can be none, or what it cannot do, in a sentence.
     pub lacks: Option<String>,

@@ -52,7 +52,7 @@ pub struct ShimStatus {
     pub state: ShimState,
     /// Its own addresses.
     pub addresses: Vec<IpAddr>,
-    /// How many NICs use it.
+    /// Number of NICs that use it.
     pub nics: usize,
     /// What is wrong, if it failed.
     pub message: Option<String>,
@@ -141,7 +141,7 @@ pub struct AddressStatus {
     pub message: Option<String>,
 }
 
-/// What became of an address.
+/// The outcome for an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AddressState {
@@ -178,7 +178,8 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem of the catalogue: what it is about, what is wrong, and what to do.
+    /// A problem with a code of the catalogue. The object is an interface, a server or a guest. The message says
+    /// what is wrong, and the hint says what to do.
     pub fn new(
         code: Code,
         object: impl Into<String>,

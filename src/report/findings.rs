@@ -1,4 +1,4 @@
-//! What a report is made of.
+//! The material of a report.
 
 use std::net::IpAddr;
 use std::time::Instant;
@@ -11,15 +11,15 @@ use crate::reconcile::{Desired, Probes, Schedule};
 
 /// Everything that the daemon knows when a report is made.
 pub struct Findings<'a> {
-    /// What the servers say.
+    /// The servers and their guests.
     pub inventory: &'a Inventory,
-    /// What the kernel says.
+    /// The state of the kernel.
     pub snapshot: &'a Snapshot,
-    /// What was decided.
+    /// The decisions.
     pub desired: &'a Desired,
-    /// What became of it.
+    /// The outcome of the plan that followed.
     pub schedule: &'a Schedule,
-    /// What the LAN is asked.
+    /// The questions to the LAN.
     pub probes: &'a Probes,
     /// How full the kernel's neighbour tables are.
     pub tables: &'a [NeighbourTable],

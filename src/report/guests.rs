@@ -152,7 +152,7 @@ impl Findings<'_> {
         Some(failure.map_or_else(pending, |error| (error.code, error.message.clone())))
     }
 
-    /// The filter that stands knows nothing of this MAC.
+    /// The existing filter does not have this MAC.
     fn filtered(&self, shim: &LinkRef, mac: Mac) -> Option<(Code, String)> {
         let filter = &self.snapshot.filter;
         if filter.shims.get(&shim.index?)?.macs.as_ref()?.contains(&mac) {

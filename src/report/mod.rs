@@ -1,19 +1,22 @@
-//! What is told about the daemon: pure views of one value. A report is made from what the daemon knows at one
+//! Reports about the daemon: pure views of one value. A report is made from what the daemon knows at one
 //! moment, and whoever asks gets the last one.
 //!
 //! | module | what |
 //! | --- | --- |
-//! | `findings` | what a report is made of |
+//! | `findings` | the material of a report |
 //! | `guests`, `shims`, `problems` | the parts of the status |
+//! | `summary` | the line of `systemctl status` |
 
 mod findings;
 mod guests;
 mod problems;
 mod shims;
+mod summary;
 
 use std::sync::Arc;
 
 pub use self::findings::Findings;
+pub use self::summary::summary;
 use crate::model::ServerId;
 use crate::model::inventory::{Inventory, Server};
 use crate::model::status::{ServerStatus, Status};
@@ -21,7 +24,7 @@ use crate::model::status::{ServerStatus, Status};
 /// The daemon at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// What `GET /1.0/status` answers.
+    /// The answer to `GET /1.0/status`.
     pub status: Status,
 }
 

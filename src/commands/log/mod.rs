@@ -52,7 +52,7 @@ pub(super) fn start() -> WorkerGuard {
     guard
 }
 
-/// What `RUST_LOG` asks for.
+/// The levels that `RUST_LOG` asks for.
 fn levels(asked: Option<&str>) -> Result<Targets, String> {
     let Some(asked) = asked.filter(|asked| !asked.is_empty()) else { return Ok(by_default(Targets::new())) };
     let levels = asked.parse::<Targets>().map_err(|error| {

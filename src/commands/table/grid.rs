@@ -3,7 +3,7 @@
 use crate::commands::output::Look;
 use crate::model::text;
 
-/// What a text means, as colour.
+/// The meaning of a text, shown as a colour.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Tone {
     Plain,

@@ -10,7 +10,7 @@ use tokio::net::UnixStream;
 
 use crate::model::names::PROGRAM;
 
-/// Who is at the other end of a connection, as the kernel says.
+/// The process at the other end of a connection, as the kernel tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Peer {
     /// Root, or whoever runs the daemon.
@@ -22,7 +22,7 @@ pub(super) enum Peer {
 }
 
 impl Peer {
-    /// Who is at the other end.
+    /// The process at the other end.
     pub(super) fn of(stream: &UnixStream) -> Peer {
         let Ok(credentials) = stream.peer_cred() else { return Peer::Unknown };
         let user = Uid::from_raw(credentials.uid());
@@ -33,7 +33,7 @@ impl Peer {
     }
 }
 
-/// What somebody may do.
+/// The rights of an asker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asker {
     /// Ask. Others cannot keep it waiting.

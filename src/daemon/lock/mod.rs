@@ -53,7 +53,7 @@ fn acquire_in(folder: &Path, namespace: u64) -> Result<Lock, LockError> {
     acquire_after(folder, namespace, || std::thread::sleep(HANDOVER))
 }
 
-/// Where somebody has the lock, it is tried once more after `pause`.
+/// If somebody has the lock, it is tried once more after `pause`.
 fn acquire_after(folder: &Path, namespace: u64, pause: impl FnOnce()) -> Result<Lock, LockError> {
     let path = folder.join(format!("{namespace}.lock"));
     DirBuilder::new().recursive(true).mode(0o755).create(folder).map_err(|error| failed(folder, error))?;

@@ -1,7 +1,7 @@
 //! The one catalogue of codes: every reason, obstacle, failure and problem that `status` can show.
 //!
-//! A code is part of the contract: scripts rely on its name, so a name never changes. What stands in `status`
-//! beside it is made for the case at hand; the catalogue says what the code means in general.
+//! A code is part of the contract: scripts rely on its name, so a name never changes. The message that
+//! `status` shows beside it is made for the case at hand. The catalogue says what the code means in general.
 //! `packaging/docs/states-and-codes.md` has the same rows, and a test compares them.
 
 mod catalogue;

@@ -39,20 +39,25 @@ impl Verdict {
         }
     }
 
-    /// A refusal.
-    pub fn refused(code: Code, message: impl Into<String>) -> Verdict {
-        Verdict::Refused(Refusal { code, is_urgent: is_urgent(code), message: message.into(), hint: None })
+    /// The code of the refusal, if it is refused.
+    pub fn code(&self) -> Option<Code> {
+        match self {
+            Verdict::Admitted { .. } => None,
+            Verdict::Refused(refusal) => Some(refusal.code),
+        }
     }
 }
 
-fn is_urgent(code: Code) -> bool {
-    !matches!(
-        code,
-        Code::OffLink
-            | Code::NoSource
-            | Code::Tentative
-            | Code::MasterMac
-            | Code::LinkDown
-            | Code::RouteTaken
-    )
+/// The words of a refusal, from which a rule makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Why {
+    pub(super) message: String,
+    pub(super) hint: Option<String>,
+}
+
+impl Why {
+    /// A sentence that says it all.
+    pub(super) fn of(message: impl Into<String>) -> Why {
+        Why { message: message.into(), hint: None }
+    }
 }

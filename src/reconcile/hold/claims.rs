@@ -11,8 +11,8 @@ use ipnet::IpNet;
 
 use super::claimants::Claimants;
 use crate::model::Code;
-use crate::model::snapshot::{Child, ChildKey};
-use crate::reconcile::admit::{Verdict, admit, is_answered};
+use crate::model::snapshot::ChildKey;
+use crate::reconcile::admit::{Case, Others, Verdict, admit, is_answered};
 use crate::reconcile::facts::Facts;
 
 /// The first of all addresses in their order, and the last.
@@ -101,77 +101,58 @@ impl Claims {
         claimants.with_siblings(nic_child).any(|key| {
             let Some(child) = facts.snapshot.children.get(&key) else { return false };
             self.of(&key).any(|(address, verdict)| {
-                let held = matches!(verdict, Verdict::Refused(refusal) if refusal.code == Code::HeldOnLan);
+                let held = verdict.code() == Some(Code::HeldOnLan);
                 held && is_answered(facts, child.parent, address)
             })
         })
     }
 }
 
-/// The verdicts on the addresses of a child and its siblings. All together have no more than one NIC may
-/// have, those included for which the LAN is being asked.
+/// The verdicts on the addresses of a child and its siblings. All together have no more than one NIC may have, those included
+/// for which the LAN is being asked.
 fn verdicts(
     facts: &Facts<'_>,
     claimants: &Claimants,
     nic_child: ChildKey,
 ) -> BTreeMap<ChildKey, BTreeMap<IpAddr, Verdict>> {
     let mut verdicts: BTreeMap<ChildKey, BTreeMap<IpAddr, Verdict>> = BTreeMap::new();
-    let mut granted: Vec<(bool, bool, IpAddr, ChildKey)> = Vec::new();
-    for key in claimants.with_siblings(nic_child) {
-        let Some(child) = facts.snapshot.children.get(&key) else { continue };
-        let Some(parent) = facts.snapshot.links.get(&child.parent) else { continue };
-        let claimant = claimants.claimant(facts, key, child);
+    let claims = claimants.with_siblings(nic_child).filter_map(|key| {
+        let child = facts.snapshot.children.get(&key)?;
+        let parent = facts.snapshot.links.get(&child.parent)?;
+        Some((key, child, parent, claimants.claimant(facts, key, child)))
+    });
+    let claims: Vec<_> = claims.collect();
+    let mut granted = Vec::new();
+    for (key, child, parent, claimant) in &claims {
         for (address, state) in &child.addresses {
-            let ip = address.addr();
-            let verdict = admit(facts, parent, &claimant, *address, *state);
-            let verdict = match verdict.source() {
-                Some(_) => down(child).or_else(|| mute(child)).unwrap_or(verdict),
-                None => verdict,
-            };
-            let waits = matches!(&verdict, Verdict::Refused(refusal) if refusal.code == Code::Asking);
+            let case = Case::new(facts, parent, child, claimant, *address, *state);
+            let verdict = admit(&case);
+            let waits = verdict.code() == Some(Code::Asking);
             if waits || verdict.source().is_some() {
-                granted.push((waits, !claimant.holds(facts, child.parent, ip), ip, key));
+                granted
+                    .push((Precedence { waits, is_new: !case.is_held(), ip: case.address, key: *key }, case));
             }
-            verdicts.entry(key).or_default().insert(ip, verdict);
+            verdicts.entry(*key).or_default().insert(address.addr(), verdict);
         }
     }
     let max = facts.config.policy.max_addresses;
     if granted.len() > max {
-        granted.sort();
-        for (.., ip, key) in granted.into_iter().skip(max) {
-            let message = format!("this NIC has {max} addresses routed already (policy.max_addresses)");
-            verdicts.entry(key).or_default().insert(ip, Verdict::refused(Code::Limit, message));
+        granted.sort_by_key(|(precedence, _)| *precedence);
+        for (Precedence { ip, key, .. }, mut case) in granted.into_iter().skip(max) {
+            case.others = Others::FillTheNic;
+            verdicts.entry(key).or_default().insert(ip, admit(&case));
         }
     }
     verdicts
 }
 
-/// A child that is down gets nothing, and its MAC is free: another guest can go up with it, in a namespace
-/// that nobody sees, and keep this child from ever going up. Packets for the one would then go to the other.
-fn down(child: &Child) -> Option<Verdict> {
-    let message = || {
-        format!(
-            "in the guest {} is down; if it cannot be set up because the address is in use, another guest has its MAC {}",
-            child.name, child.mac
-        )
-    };
-    (!child.up).then(|| Verdict::refused(Code::LinkDown, message()))
-}
-
-/// A child that is a port of a bridge or bond with another MAC: the guest sends from that one, and the kernel
-/// hands the child only what is for its own, be it from the shim or from the LAN.
-fn mute(child: &Child) -> Option<Verdict> {
-    let master = child.master.as_ref().filter(|master| master.mac != Some(child.mac))?;
-    let (name, mac) = (&master.name, child.mac);
-    // Root in the guest has named it, perhaps for a shell to stumble over.
-    let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
-    let cure = match is_plain {
-        true => format!("ip link set {name} address {mac}"),
-        false => format!("give that the MAC {mac}"),
-    };
-    let message = format!(
-        "in the guest {} is a port of {name}, which has another MAC: no answer can come back to it; {cure}",
-        child.name
-    );
-    Some(Verdict::refused(Code::MasterMac, message))
+/// Which addresses of a NIC go first where it has more than it may have: those with a route, then those that it held.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Precedence {
+    /// The LAN is asked about it first.
+    waits: bool,
+    /// Our neighbour entry does not name the claimant.
+    is_new: bool,
+    ip: IpAddr,
+    key: ChildKey,
 }

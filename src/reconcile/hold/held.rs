@@ -11,7 +11,7 @@ use super::tenure::{Contest, WAIT};
 use crate::model::snapshot::ChildKey;
 use crate::model::status::Problem;
 use crate::model::{Code, LinkIndex, Mac, NicKey};
-use crate::reconcile::admit::{Refusal, Verdict};
+use crate::reconcile::admit::{Others, Refusal, Verdict, held};
 use crate::reconcile::facts::UnclaimedAddress;
 
 /// Who claims which address and who holds it.
@@ -75,17 +75,18 @@ impl Held {
     }
 
     fn weighed<'a>(&'a self, child: &ChildKey, address: IpAddr, own: &'a Verdict) -> Cow<'a, Verdict> {
-        let message = match (self.holders.get(&address), self.contests.get(&address)) {
+        let others = match (self.holders.get(&address), self.contests.get(&address)) {
             _ if own.source().is_none() => return Cow::Borrowed(own),
-            (Some(holder), _) if holder.child != *child => format!("{holder} holds {address}"),
-            (None, Some(Contest::Waits { had })) => format!(
-                "{had} had {address} and this NIC claimed it too; {had} may come back, so the address is given to \
-                 another only {} s after it was lost",
-                WAIT.as_secs()
-            ),
+            (Some(holder), _) if holder.child != *child => Others::Hold { holder: holder.to_string() },
+            (None, Some(Contest::Waits { had })) => {
+                Others::MayComeBack { had: had.to_string(), wait: WAIT.as_secs() }
+            }
             _ => return Cow::Borrowed(own),
         };
-        Cow::Owned(Verdict::refused(Code::Held, message))
+        match held(&others, address) {
+            Some(refusal) => Cow::Owned(Verdict::Refused(refusal)),
+            None => Cow::Borrowed(own),
+        }
     }
 
     /// The addresses that are held though no server vouches for their holders.

@@ -1,0 +1,35 @@
+//! Rules about the guest's link.
+
+use super::case::Case;
+use super::verdict::Why;
+
+/// A child that is down gets nothing, and its MAC is free: another guest can go up with it, in a namespace
+/// that nobody sees, and keep this child from ever going up. What is for the one would then go to the other.
+pub(super) fn link_down(case: &Case<'_>) -> Option<Why> {
+    let child = case.child;
+    let message = || {
+        format!(
+            "in the guest {} is down; if it cannot be set up because the address is in use, another guest has its MAC {}",
+            child.name, child.mac
+        )
+    };
+    (!child.up).then(|| Why::of(message()))
+}
+
+/// A child that is a port of a bridge or bond with another MAC: the guest sends from that one, and the kernel
+/// hands the child only what is for its own, be it from the shim or from the LAN.
+pub(super) fn master_mac(case: &Case<'_>) -> Option<Why> {
+    let child = case.child;
+    let master = child.master.as_ref().filter(|master| master.mac != Some(child.mac))?;
+    let (name, mac) = (&master.name, child.mac);
+    // Root in the guest has named it, perhaps for a shell to stumble over.
+    let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    let cure = match is_plain {
+        true => format!("ip link set {name} address {mac}"),
+        false => format!("give that the MAC {mac}"),
+    };
+    Some(Why::of(format!(
+        "in the guest {} is a port of {name}, which has another MAC: no answer can come back to it; {cure}",
+        child.name
+    )))
+}
