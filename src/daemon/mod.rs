@@ -18,7 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use self::notify::Notifier;
 use self::servers::Servers;
 use crate::config::{Config, Loaded};
-use crate::kernel::{self, Kernel, OpError};
+use crate::kernel::{self, Kernel, OpError, Progress};
 use crate::model::plan::Scope;
 use crate::model::status::Problem;
 use crate::model::{Changes, Code, Inventory, Mac, Op, Plan};
@@ -158,7 +158,7 @@ impl Daemon {
     /// changed.
     fn ask(&mut self) -> bool {
         while let Some(op) = self.probes.next(self.kernel.snapshot(), Instant::now()) {
-            let result = self.kernel.apply(&op).map_err(Error::from);
+            let result = self.kernel.begin(&op).map(drop).map_err(Error::from);
             match &result {
                 Ok(()) => tracing::debug!("{op}"),
                 Err(error) => tracing::debug!("{}", error.message),
@@ -179,6 +179,7 @@ impl Daemon {
                 self.kernel.locate(self.inventory.homes());
             }
             let mut changes = self.kernel.drain();
+            self.take_in_ends();
             if changes.all {
                 self.schedule.host_changed();
             }
@@ -193,7 +194,7 @@ impl Daemon {
                 &self.memory.joins,
             ));
             if ran == 0 {
-                self.ready |= self.inventory.settled();
+                self.ready |= self.inventory.settled() && !self.schedule.is_under_way();
                 return;
             }
         }
@@ -230,28 +231,50 @@ impl Daemon {
 
     /// Runs the steps that are due, in order. Returns how many.
     fn run(&mut self, plan: &Plan, round: &mut Round) -> usize {
-        let mut ran = Vec::new();
+        let (mut ran, mut begun) = (Vec::new(), 0);
         for step in plan {
             if !self.schedule.is_due(round, step, Instant::now()) {
                 continue;
             }
-            let result = self.kernel.apply(&step.op);
+            let result = self.kernel.begin(&step.op);
+            if let Ok(Progress::Begun) = result {
+                self.schedule.began(round, step, Instant::now());
+                begun += 1;
+                continue;
+            }
             if let Err(OpError { code: Code::MacTaken, .. }) = &result {
                 self.memory.refused_macs.extend(self.mac_meant_by(&step.op));
                 self.dirty = true;
             }
-            let result = result.map_err(Error::from);
-            let repeated =
-                result.as_ref().err().is_some_and(|now| self.schedule.error_of(&step.op) == Some(now));
+            let result = result.map(drop).map_err(Error::from);
+            let repeated = self.is_known(&step.op, &result);
             self.schedule.ran(round, &step.op, Instant::now(), result.clone());
             ran.push((step, result, repeated));
         }
-        // The log comes last, because a line takes as long to write as a route. A repeated error is logged
-        // once.
+        // The log comes last, because a line takes as long to write as a route.
         for (step, result, _) in ran.iter().filter(|(_, _, repeated)| !repeated) {
             op_log::tell(step, result);
         }
-        ran.len()
+        ran.len() + begun
+    }
+
+    /// Remembers what became of the steps that were begun earlier.
+    fn take_in_ends(&mut self) {
+        for (op, result) in self.kernel.ended() {
+            // Steps may have waited for it, also if it failed.
+            self.dirty = true;
+            let result = result.map_err(Error::from);
+            let known = self.is_known(&op, &result);
+            let step = self.schedule.ended(&op, Instant::now(), result.clone());
+            if let Some(step) = step.filter(|_| !known) {
+                op_log::tell(&step, &result);
+            }
+        }
+    }
+
+    /// Whether an op fails as it did the last time. An error that is known is told once.
+    fn is_known(&self, op: &Op, result: &Result<(), Error>) -> bool {
+        result.as_ref().err().is_some_and(|now| self.schedule.error_of(op) == Some(now))
     }
 
     /// The MAC of the shim that an op makes or sets up. The kernel refuses it only when the shim goes up.

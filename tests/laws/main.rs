@@ -8,12 +8,13 @@ mod distrust;
 mod hostile;
 #[path = "../in_memory_kernel/mod.rs"]
 mod in_memory_kernel;
+mod late;
 mod limit;
 mod oracle;
 mod tenure;
 mod worlds;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -409,6 +410,8 @@ struct Run {
     surplus: BTreeMap<Op, Instant>,
     /// What the last whole plan had that is about no single address, and was not done.
     missing: Vec<Op>,
+    /// The changes of filters that are begun and have not ended; `None`: each ends at once.
+    late: Option<VecDeque<Op>>,
 }
 
 impl Run {
@@ -424,6 +427,7 @@ impl Run {
             desired: Desired::default(),
             surplus: BTreeMap::new(),
             missing: Vec::new(),
+            late: None,
         }
     }
 
@@ -486,6 +490,12 @@ impl Run {
                 assert!(self.now >= *since + wait, "no {:?} for {}", step.when, step.op);
             }
             ran = true;
+            let is_filter = matches!(step.op, Op::SetFilter { .. } | Op::DeleteFilter { .. });
+            if let Some(late) = self.late.as_mut().filter(|_| is_filter) {
+                late.push_back(step.op.clone());
+                self.schedule.began(&mut round, step, self.now);
+                continue;
+            }
             let result =
                 if fails(&step.op) { Err("told to".to_owned()) } else { self.kernel.apply(&step.op) };
             match &result {
@@ -509,6 +519,8 @@ impl Run {
             let waits = !self.schedule.is_due(&mut Round::default(), step, self.now);
             let mut others = missing.iter().copied().chain(&self.missing);
             let needs = others.any(|other| other != *op && related(other, op));
+            let mut changes = self.late.iter().flatten().chain(missing.iter().copied());
+            let needs = needs || self.late.is_some() && changes.any(|change| awaited(change, op));
             assert!(waits || needs, "{op} waits for nothing");
         }
         if *scope == Scope::All {
@@ -516,6 +528,14 @@ impl Run {
         }
         ran
     }
+}
+
+/// Whether an op may have to wait for the end of a change of a filter.
+fn awaited(change: &Op, op: &Op) -> bool {
+    let is_filter = |op: &Op| matches!(op, Op::SetFilter { .. } | Op::DeleteFilter { .. });
+    let is_last = |op: &Op| matches!(op, Op::DeleteFilter { last: true, .. });
+    let same = change.object().0 == op.object().0 && (is_filter(op) || matches!(op, Op::SetUp { .. }));
+    is_filter(change) && (same || is_filter(op) && (is_last(change) || is_last(op)))
 }
 
 /// Whether one op may have to wait for another: they are about one shim or one address, or a rule and its routes.
@@ -548,7 +568,9 @@ fn related(a: &Op, b: &Op) -> bool {
     let same_shim = makes
         && shim(a) == shim(b)
         && (!matches!(a, Op::DeleteRoute { .. }) || matches!(b, Op::DeleteShim { .. }));
-    rule || source || name || same_address || same_shim
+    // The last filter goes with the table, after all shims.
+    let table = makes && matches!(b, Op::DeleteFilter { last: true, .. });
+    rule || source || name || same_address || same_shim || table
 }
 
 #[test]

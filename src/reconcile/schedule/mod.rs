@@ -5,7 +5,7 @@
 //! * An op that failed is tried again with back-off, and at once when its shim itself was put right, or when something
 //!   else of the host has changed, the first times. One that succeeded but has to be done again and again, for somebody
 //!   else undoes it, is done once a second.
-//! * What waits or failed holds back what must come after it, and nothing else.
+//! * What waits, is under way or failed holds back what must come after it, and nothing else.
 
 mod holds;
 
@@ -34,6 +34,8 @@ const FIGHT_ROUNDS: u32 = 5;
 const FIGHT_PAUSE: Duration = Duration::from_secs(1);
 /// An op that was not needed for so long, beyond twice its back-off, starts from the beginning.
 const QUIET: Duration = Duration::from_secs(1);
+/// How long a step that is begun may take before the plan is looked at again. Its end is an event, so this is a precaution.
+const WATCH: Duration = Duration::from_secs(1);
 /// So many addresses may have a history before it is looked through for what is over. A guest that flips through
 /// addresses must not fill our memory.
 const CROWD: usize = 512;
@@ -49,6 +51,8 @@ pub struct Schedule {
     held: Holds,
     /// What we made or deleted since the last plan: link, destination, and whether it was a delete.
     turned: BTreeSet<(String, Option<IpNet>, bool)>,
+    /// The steps that are begun, and whose end is not known yet.
+    under_way: Vec<Step>,
     /// The next number of addresses that is a crowd.
     crowd: usize,
 }
@@ -131,13 +135,15 @@ impl Schedule {
             self.forget_what_is_over(now);
             self.crowd = self.tracks.len() * 2;
         }
-        match scope {
+        let mut round = match scope {
             Scope::All => {
                 self.held = Holds::default();
                 Round::default()
             }
             Scope::Addresses(_) => Round { held: self.held.clone() },
-        }
+        };
+        self.under_way.iter().for_each(|step| round.held.add_under_way(&step.op, now + WATCH));
+        round
     }
 
     /// True if a step may run now. If not, what depends on it is held back too.
@@ -149,6 +155,8 @@ impl Schedule {
                 self.set_alarm(&step.op, due);
             }
             self.hold(round, &step.op, due);
+            // A filter that waits for another change is as good as under way: its shim waits with it.
+            round.held.add_under_way(&step.op, due);
             return false;
         }
         let track = self.track(&step.op);
@@ -162,8 +170,34 @@ impl Schedule {
         due.is_none()
     }
 
+    /// A step is begun, and its end will be known later ([`Schedule::ended`]). What must come after it waits.
+    pub fn began(&mut self, round: &mut Round, step: &Step, now: Instant) {
+        self.under_way.push(step.clone());
+        round.held.add_under_way(&step.op, now + WATCH);
+        self.set_alarm(&step.op, now + WATCH);
+    }
+
+    /// A step that was begun has ended. Returns it.
+    pub fn ended(&mut self, op: &Op, now: Instant, result: Result<(), Error>) -> Option<Step> {
+        let at = self.under_way.iter().position(|step| step.op == *op)?;
+        self.remember(op, now, result);
+        Some(self.under_way.remove(at))
+    }
+
+    /// Whether a step is begun and has not ended.
+    pub fn is_under_way(&self) -> bool {
+        !self.under_way.is_empty()
+    }
+
     /// Remembers what became of a step that ran.
     pub fn ran(&mut self, round: &mut Round, op: &Op, now: Instant, result: Result<(), Error>) {
+        if let Some(not_before) = self.remember(op, now, result) {
+            self.hold(round, op, not_before);
+        }
+    }
+
+    /// Remembers what became of an op; if it failed, when it is tried again.
+    fn remember(&mut self, op: &Op, now: Instant, result: Result<(), Error>) -> Option<Instant> {
         let before =
             self.track(op).and_then(|track| track.history.as_ref()).filter(|history| !history.is_over(now));
         let rounds = before.map_or(1, |history| history.rounds.saturating_add(1));
@@ -177,7 +211,6 @@ impl Schedule {
         };
         let not_before = now + pause;
         if failed {
-            self.hold(round, op, not_before);
             self.set_alarm(op, not_before);
         } else {
             let (link, destination) = op.object();
@@ -185,6 +218,7 @@ impl Schedule {
         }
         self.track_mut(op).history =
             Some(History { rounds, failures, last: now, not_before, error: result.err() });
+        failed.then_some(not_before)
     }
 
     /// When something that had to wait is due.
