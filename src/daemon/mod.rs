@@ -157,7 +157,7 @@ impl Daemon {
     /// changed.
     fn ask(&mut self) -> bool {
         while let Some(op) = self.probes.next(self.kernel.snapshot(), Instant::now()) {
-            let result = self.kernel.apply(&op).map_err(Error::from);
+            let result = self.kernel.begin(&op).map(drop).map_err(Error::from);
             match &result {
                 Ok(()) => tracing::debug!("{op}"),
                 Err(error) => tracing::debug!("{}", error.message),
@@ -178,6 +178,7 @@ impl Daemon {
                 self.kernel.locate(self.inventory.homes());
             }
             let mut changes = self.kernel.drain();
+            self.take_in_ends();
             if changes.all {
                 self.schedule.host_changed();
             }
@@ -192,7 +193,7 @@ impl Daemon {
                 &self.memory.joins,
             ));
             if ran == 0 {
-                self.ready |= self.inventory.settled();
+                self.ready |= self.inventory.settled() && !self.schedule.is_under_way();
                 return;
             }
         }
@@ -227,22 +228,33 @@ impl Daemon {
         (plan, scope)
     }
 
-    /// Runs the steps that are due, in order; says how many.
+    /// Runs the steps that are due, in order. Returns how many.
     fn run(&mut self, plan: &Plan, scope: &Scope) -> usize {
         let kernel = &mut self.kernel;
-        let apply = |step: &Step| kernel.apply(&step.op).map_err(Error::from);
+        let apply = |step: &Step| kernel.begin(&step.op).map_err(Error::from);
         let walked = self.schedule.walk(plan, scope, Instant::now, apply);
         self.dirty |= self.memory.take_in(&self.desired, &walked);
-        // The log comes last: a write to it takes as long as a route does. An error that is known is told once.
-        let mut ran = 0;
+        // The log comes last, because a line takes as long to write as a route. A known error is told once.
         for Walked { step, outcome } in &walked {
-            let Outcome::Ran { result, is_known } = outcome else { continue };
-            ran += 1;
-            if !is_known {
+            if let Outcome::Ran { result, is_known: false } = outcome {
                 op_log::tell(step, result);
             }
         }
-        ran
+        walked.iter().filter(|one| one.has_run()).count()
+    }
+
+    /// Remembers what became of the steps that were begun earlier.
+    fn take_in_ends(&mut self) {
+        for (op, result) in self.kernel.ended() {
+            // Steps may have waited for it, also if it failed.
+            self.dirty = true;
+            let result = result.map_err(Error::from);
+            let is_known = self.schedule.is_known(&op, &result);
+            let step = self.schedule.ended(&op, Instant::now(), result.clone());
+            if let Some(step) = step.filter(|_| !is_known) {
+                op_log::tell(&step, &result);
+            }
+        }
     }
 
     /// Loads the configuration again and looks at everything again. If the file is faulty, the running

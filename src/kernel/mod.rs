@@ -1,4 +1,5 @@
-//! The kernel: what it says exists, kept current by its events, and the writes that change it.
+//! The kernel: the objects that exist according to it, kept current by its events, and the writes that change
+//! them.
 //!
 //! [`Kernel`] is all that the rest of the program sees; no netlink type leaves this module.
 //!
@@ -12,12 +13,13 @@
 //!
 //! Imports go one way: `apply → view → filter → object → socket`. What leaves this room is in `error`.
 //!
-//! Kernels differ in what they tell (`packaging/docs/limits.md`, "Which systems"). An event that only a newer one sends
-//! makes us faster; what an older one does not tell is found by a resync. FACTS.md has what the code relies on.
+//! Kernels differ in what they tell (`packaging/docs/limits.md`, "Which systems"). An event that only a newer
+//! one sends makes us faster; what an older one does not tell is found by a resync. FACTS.md has what the
+//! code relies on.
 //!
-//! A dump that fails changes nothing of what is known: its slice is read again soon, and [`Kernel::problems`] says so
-//! until then. But filters that could not be read cannot be written either: until they are, the snapshot has those seen
-//! last, and calls them not usable.
+//! A dump that fails changes nothing in the snapshot. Its slice is read again soon, and [`Kernel::problems`]
+//! says so until then. But filters that could not be read cannot be written either: until they are read, the
+//! snapshot keeps the last known ones and calls them not usable.
 
 mod apply;
 mod error;
@@ -39,75 +41,59 @@ use nix::errno::Errno;
 
 use crate::model::inventory::Home;
 use crate::model::neighbours::NeighbourTable;
+use crate::model::plan::Progress;
 use crate::model::snapshot::Netns;
 use crate::model::{Changes, NetnsId, Op, Snapshot};
 use apply::Writer;
+use filter::NftError;
 use object::{link, netns};
-use socket::channel::Channel;
 use socket::error::RequestError;
-use socket::monitor::{Heard, Monitor};
-use socket::request::{BUFFER, LARGEST, Requests};
+use socket::request::Requests;
+use view::hearing::Hearing;
 use view::slice::Slice;
 use view::state::State;
 
-/// How often `drain` looks for more before it lets its caller act on what it has …
+/// Maximum number of times that `drain` looks for more events before its caller acts on those that it has …
 const ROUNDS: usize = 8;
 
-/// … and for how long: somebody waits for his route.
+/// … and the maximum time, because a guest waits for its route.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// How long a resync of guests' namespaces may go on before its caller gets a turn. Anything that an event
-/// asks for is read first, and at once.
+/// How long a resync of guests' namespaces may go on before its caller gets a turn. Slices that an event asks
+/// for are read first, and at once.
 const TURN: Duration = Duration::from_millis(2);
 
-/// So many datagrams are taken in before the slices that they touch are read.
-const DATAGRAMS: usize = 1024;
+/// How long a caller waits for `nft`, which may have to run several times.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The kernel of the network namespace that the calling thread is in: the host's.
 pub struct Kernel {
     requests: Requests,
-    everywhere: Monitor,
-    here: Monitor,
-    /// What happens to nftables; none where the kernel has none.
-    filters: Option<Monitor>,
+    hearing: Hearing,
     state: State,
     writer: Writer,
-    /// The namespaces whose changes had filters written, which are to be read back.
-    filter_causes: BTreeSet<NetnsId>,
-    incoming: Vec<u8>,
 }
 
 impl Kernel {
     /// Opens the sockets, those that listen first, and reads everything.
     pub fn open() -> Result<Kernel, KernelError> {
-        let everywhere = Monitor::open(Channel::Everywhere).map_err(deaf)?;
-        let here = Monitor::open(Channel::Here).map_err(deaf)?;
-        let filters = hear_filters();
+        let hearing = Hearing::open().map_err(deaf)?;
         let mut requests = Requests::open().map_err(|error| KernelError {
             message: format!("no netlink socket for requests: {error}"),
             hint: "Linux 5.0 or later is needed".to_owned(),
         })?;
         let own_id = netns::own(&mut requests).map_err(powerless)?;
-        // Reading itself as if it were a guest's namespace shows whether guests' can be read.
+        // If the host's own namespace can be read like a guest's, so can those of guests.
         link::of_guest(&mut requests, own_id).map_err(powerless)?;
         let state = State::new(own_id, Instant::now());
-        let mut kernel = Kernel {
-            requests,
-            everywhere,
-            here,
-            filters,
-            state,
-            writer: Writer::default(),
-            filter_causes: BTreeSet::new(),
-            incoming: vec![0; BUFFER],
-        };
+        let mut kernel = Kernel { requests, hearing, state, writer: Writer::default() };
         kernel.state.stale.add_everything();
-        while kernel.take_in_and_read() {}
-        // Without its filters we can do, and without the sizes of its tables; they are tried again.
+        kernel.settle();
+        // Filters and the sizes of tables are not needed at the start. They are tried again.
         let needed = |slice: &Slice| !matches!(slice, Slice::Filter | Slice::Tables);
         let unread = kernel.state.stale.unread().problems_of_host().find(|(slice, _)| needed(slice));
         match unread.map(|(_, why)| why.clone()) {
-            // Not for want of privileges, or there would have been no answer before.
+            // It is not for lack of privileges, or there would have been no answer before.
             Some(message) => Err(KernelError {
                 message,
                 hint: "try again; if it stays so, look at these objects with ip (iproute2): which of them the kernel \
@@ -121,7 +107,7 @@ impl Kernel {
         }
     }
 
-    /// What is known.
+    /// The kernel's objects, as far as they are known.
     pub fn snapshot(&self) -> &Snapshot {
         &self.state.snapshot
     }
@@ -131,17 +117,17 @@ impl Kernel {
         &self.state.tables
     }
 
-    /// What could not be read, and why. What was known of it before still stands in the snapshot.
+    /// The slices that could not be read, and why. The snapshot keeps what was known of them before.
     pub fn problems(&self) -> Vec<String> {
         self.state.stale.unread().problems().cloned().collect()
     }
 
-    /// What could not be read of the host itself, and why.
+    /// The slices of the host itself that could not be read, and why.
     pub fn problems_of_host(&self) -> Vec<String> {
         self.state.stale.unread().problems_of_host().map(|(_, why)| why.clone()).collect()
     }
 
-    /// What is left out of the snapshot because there is too much of it, or because it cannot be read: of which
+    /// The objects that the snapshot lacks because there are too many, or because they cannot be read: their
     /// namespace, and a sentence for each.
     pub fn shortfalls(&self) -> impl Iterator<Item = (Netns, String)> {
         let all = self.state.shortfalls.iter();
@@ -150,33 +136,27 @@ impl Kernel {
         })
     }
 
-    /// Has everything read anew by the next [`Kernel::drain`]s: the host at once, the namespaces of guests bit by
-    /// bit. What the kernel lacked may be there by now.
+    /// The next [`Kernel::drain`]s read everything again: the host at once, the namespaces of guests bit by
+    /// bit. Abilities that nftables lacked are looked for again.
     pub fn resync(&mut self) {
         self.state.filters.doubt();
         self.state.stale.add_everything();
     }
 
-    /// What these namespaces of guests have changed took so long to decide and to write. Who takes too much of our time
-    /// is looked at less often for a while.
+    /// Deciding and writing took this long because of changes in these namespaces. A guest that takes too
+    /// much of our time is looked at less often for a while.
     pub fn charge(&mut self, namespaces: &BTreeSet<NetnsId>, time: Duration) {
         let share = time / u32::try_from(namespaces.len()).unwrap_or(u32::MAX).max(1);
         namespaces.iter().for_each(|id| self.state.stale.spent(*id, share));
-        // What was written to a filter is read back, by a program that takes longer than all else.
-        if self.state.stale.has(Slice::Filter) {
-            self.filter_causes.extend(namespaces);
-        }
     }
 
-    /// Has the objects of the host read anew by the next [`Kernel::drain`], for some of their changes send no event: nor
-    /// does it that `nft` was installed, or nf_tables loaded.
+    /// The next [`Kernel::drain`] reads the host again, because some changes send no event. For example:
+    /// `nft` was installed, or nf_tables was loaded.
     pub fn resync_host(&mut self) {
         self.state.stale.add_host();
-        // An event that was larger than any before may have been the last of its kind.
-        self.incoming.truncate(BUFFER);
-        self.incoming.shrink_to_fit();
+        self.hearing.shrink();
         if !self.state.snapshot.filter.usable {
-            self.filters = self.filters.take().or_else(hear_filters);
+            self.hearing.look_for_filters();
             self.state.stale.add(Slice::Filter);
         }
     }
@@ -193,7 +173,7 @@ impl Kernel {
     /// time enabled.
     pub async fn changed(&mut self) -> Result<(), KernelError> {
         if self.state.stale.pending() {
-            // A long sweep goes in turns; the others shall have theirs.
+            // A long sweep goes in turns, so that other tasks get theirs.
             tokio::task::yield_now().await;
             return Ok(());
         }
@@ -204,45 +184,83 @@ impl Kernel {
                 None => std::future::pending().await,
             }
         };
-        let filters = async {
-            match &mut self.filters {
-                Some(filters) => filters.ready().await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
-            ready = self.everywhere.ready() => ready.map_err(deaf),
-            ready = self.here.ready() => ready.map_err(deaf),
-            ready = filters => ready.map_err(deaf),
+            ready = self.hearing.ready() => ready.map_err(deaf),
+            () = self.state.filters.ready() => Ok(()),
             () = deferred => Ok(()),
         }
     }
 
-    /// Does one write. What it changed is in the snapshot after the next [`Kernel::drain`].
-    pub fn apply(&mut self, op: &Op) -> Result<(), OpError> {
-        self.writer.apply(&mut self.requests, &mut self.state, op)
+    /// Does one write, or begins it. What it changed is in the snapshot after the next [`Kernel::drain`].
+    pub fn begin(&mut self, op: &Op) -> Result<Progress, OpError> {
+        self.writer.begin(&mut self.requests, &mut self.state, op)
     }
 
-    /// Takes in all events that are queued and reads the slices that they touch, until nothing is queued.
-    /// Where that has no end, and where a resync takes long, it stops in between, and [`Kernel::changed`]
-    /// is ready at once. Does not wait.
+    /// The writes that were begun and have ended, each with what became of it.
+    pub fn ended(&mut self) -> Vec<(Op, Result<(), OpError>)> {
+        let ended = self.state.filters.ended().into_iter();
+        let explained = |(op, result): (Op, Result<(), _>)| {
+            let result = result.map_err(|error| apply::explain(&op, error));
+            (op, result)
+        };
+        ended.map(explained).collect()
+    }
+
+    /// Does one write and waits for its end. For callers that have nothing else to do meanwhile.
+    pub fn apply(&mut self, op: &Op) -> Result<(), OpError> {
+        if self.begin(op)? == Progress::Done {
+            return Ok(());
+        }
+        let start = Instant::now();
+        loop {
+            self.state.take_in_filters(PATIENCE);
+            if let Some(result) = self.state.filters.end_of(op) {
+                return result.map_err(|error| apply::explain(op, error));
+            }
+            if start.elapsed() > PATIENCE {
+                let error = NftError::Failed("nft has not ended yet".to_owned());
+                return Err(apply::explain(op, error));
+            }
+        }
+    }
+
+    /// Does the same as [`Kernel::drain`], and waits for filters that are being read or written. For callers
+    /// that have nothing else to do meanwhile.
+    pub fn settle(&mut self) -> Changes {
+        let start = Instant::now();
+        loop {
+            let more = self.take_in_and_read();
+            let waits = self.state.filters.is_under_way() && start.elapsed() < PATIENCE;
+            if waits {
+                self.state.take_in_filters(PATIENCE);
+            }
+            if !more && !waits {
+                return self.drain();
+            }
+        }
+    }
+
+    /// Takes in all events that are queued and reads the slices that they touch, until nothing is queued. If
+    /// that has no end, or if a resync takes long, it stops in between, and [`Kernel::changed`] is ready at
+    /// once. Does not wait.
     pub fn drain(&mut self) -> Changes {
         self.writer.forget_what_was_made();
         self.take_in_and_read();
         std::mem::take(&mut self.state.changes)
     }
 
-    /// True if something remains to be read at once.
+    /// True if a slice remains to be read at once.
     fn take_in_and_read(&mut self) -> bool {
         let start = Instant::now();
-        self.state.stale.tick(start);
+        self.state.tick(start);
         self.state.stale.wake();
         for round in 0..ROUNDS {
             if round > 0 && start.elapsed() >= LOOK {
                 break;
             }
-            let empty = self.take_in();
-            self.state.stale.tick(Instant::now());
+            let empty = self.hearing.take_in(&mut self.state);
+            self.state.tick(Instant::now());
+            self.state.take_in_filters(Duration::ZERO);
             if empty {
                 self.state.stale.caught_up();
                 if !self.state.stale.pending() {
@@ -252,7 +270,7 @@ impl Kernel {
             while let Some(slice) = self.state.stale.take() {
                 self.read(slice);
             }
-            // At least one: taking in events may have used up the turn, now and in every turn to come.
+            // At least one, because taking in events may use up every turn.
             while let Some(slice) = self.state.stale.take_sweep() {
                 self.read(slice);
                 if start.elapsed() >= TURN {
@@ -263,47 +281,16 @@ impl Kernel {
         self.state.stale.pending()
     }
 
-    /// True if nothing is queued any more.
-    fn take_in(&mut self) -> bool {
-        let Kernel { everywhere, here, filters, state, incoming, .. } = self;
-        let mut empty = true;
-        for monitor in [Some(everywhere), Some(here), filters.as_mut()].into_iter().flatten() {
-            let channel = monitor.channel();
-            empty &= (0..DATAGRAMS).any(|_| {
-                let missed = match monitor.hear(incoming) {
-                    Heard::Nothing => return true,
-                    Heard::Lost => Some("events of the kernel were lost"),
-                    Heard::Oversized { length, netns } => {
-                        incoming.resize(length.next_power_of_two().clamp(incoming.len(), LARGEST), 0);
-                        (!state.unheard(netns)).then_some("an event of the kernel was larger than expected")
-                    }
-                    Heard::Events { length, netns } => {
-                        let taken = state.take_in(channel, netns, &incoming[..length]);
-                        let unread = taken.is_err() && !state.unheard(netns);
-                        unread.then_some("an event of the kernel could not be read")
-                    }
-                };
-                if let Some(what) = missed.filter(|_| state.stale.add_lost(Slice::told_by(channel))) {
-                    tracing::warn!("{what}; reading anew what they tell of");
-                }
-                false
-            });
-        }
-        empty
-    }
-
     fn read(&mut self, slice: Slice) {
         let start = processor_time();
         let result = self.state.read(&mut self.requests, slice);
         if let Some(id) = slice.namespace() {
             self.state.stale.spent(id, processor_time().saturating_sub(start));
         }
-        if slice == Slice::Filter {
-            let causes = std::mem::take(&mut self.filter_causes);
-            self.charge(&causes, processor_time().saturating_sub(start));
-        }
-        self.state.stale.tick(Instant::now());
+        self.state.tick(Instant::now());
         match result {
+            // It is only asked for: the answer tells.
+            Ok(()) if slice == Slice::Filter => {}
             Ok(()) => self.state.stale.succeeded(slice),
             Err(error) => {
                 let why = format!("{slice} could not be read: {error}");
@@ -313,11 +300,6 @@ impl Kernel {
             }
         }
     }
-}
-
-/// Hears what happens to nftables, if the kernel has it.
-fn hear_filters() -> Option<Monitor> {
-    Monitor::open(Channel::Filters).ok()
 }
 
 fn deaf(error: std::io::Error) -> KernelError {

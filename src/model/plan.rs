@@ -296,3 +296,12 @@ impl fmt::Display for Op {
 fn show_table(f: &mut fmt::Formatter<'_>, table: u32) -> fmt::Result {
     if table == TABLE_MAIN { Ok(()) } else { write!(f, " in table {table}") }
 }
+
+/// How far an operation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// It is done.
+    Done,
+    /// It is begun: [`crate::kernel::Kernel::ended`] tells of its end.
+    Begun,
+}

@@ -137,7 +137,7 @@ fn a_filter_of_an_older_form_is_made_anew() {
     let link = shim.index.unwrap();
     make_old(link);
     kernel.resync();
-    kernel.drain();
+    kernel.settle();
     let standing = &kernel.snapshot().filter.shims[&link];
     assert!(!standing.whole && standing.macs.as_ref() == Some(&macs), "{:?}", standing.whole);
     set(&mut kernel, &shim, &macs);

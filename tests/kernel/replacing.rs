@@ -64,7 +64,7 @@ fn a_filter_of_an_older_form_is_replaced_without_a_gap() {
         for _ in 0..20 {
             make_old(link);
             kernel.resync();
-            kernel.drain();
+            kernel.settle();
             assert!(!kernel.snapshot().filter.shims[&link].whole);
             set(&mut kernel, &shim, &[GUEST_MAC].into());
         }
@@ -95,7 +95,7 @@ fn a_rule_that_is_changed_in_place_is_noticed() {
             "replace rule netdev macvlan_shim {end}-{link} handle {handle} accept comment {comment}"
         ));
         kernel.resync();
-        kernel.drain();
+        kernel.settle();
         assert!(!kernel.snapshot().filter.shims[&link].whole, "rule {number}");
         set(&mut kernel, &shim, &[GUEST_MAC].into());
         number += 1;

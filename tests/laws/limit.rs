@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use macvlan_shim::config::Config;
-use macvlan_shim::model::plan::Scope;
+use macvlan_shim::model::plan::{Progress, Scope};
 use macvlan_shim::model::snapshot::{ChildKey, Netns, Snapshot};
 use macvlan_shim::model::{Code, LinkIndex, NetnsId};
 use macvlan_shim::reconcile::schedule::Error;
@@ -70,7 +70,7 @@ proptest! {
                 let walked = schedule.walk(&plan, &scope, || now, |step| {
                     let result = kernel.apply(&step.op);
                     most = most.max(routed(&kernel.snapshot).len());
-                    result.map_err(|message| Error { code: Code::KernelRefused, message, hint: None })
+                    result.map(|()| Progress::Done).map_err(|message| Error { code: Code::KernelRefused, message, hint: None })
                 });
                 let failed = walked.iter().find(|one| one.result().is_some_and(Result::is_err));
                 prop_assert!(failed.is_none(), "{failed:?}");

@@ -8,12 +8,13 @@ mod distrust;
 mod hostile;
 #[path = "../in_memory_kernel/mod.rs"]
 mod in_memory_kernel;
+mod late;
 mod limit;
 mod oracle;
 mod tenure;
 mod worlds;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,7 +22,7 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 use macvlan_shim::config::Config;
 use macvlan_shim::model::inventory::{Inventory, Mode, ServerState};
-use macvlan_shim::model::plan::{Scope, When};
+use macvlan_shim::model::plan::{Progress, Scope, When};
 use macvlan_shim::model::snapshot::{Child, ChildKey, Filter, GuestAddress, NeighbourState, Netns, Snapshot};
 use macvlan_shim::model::{Code, Family, LinkIndex, LinkRef, Mac, NetnsId, Op, Plan, Step};
 use macvlan_shim::reconcile::admit::Verdict;
@@ -407,6 +408,8 @@ struct Run {
     surplus: BTreeMap<Op, Instant>,
     /// What the last whole plan had that is about no single address, and was not done.
     missing: Vec<Op>,
+    /// The changes of filters that are begun and have not ended; `None`: each ends at once.
+    late: Option<VecDeque<Op>>,
 }
 
 impl Run {
@@ -422,6 +425,7 @@ impl Run {
             desired: Desired::default(),
             surplus: BTreeMap::new(),
             missing: Vec::new(),
+            late: None,
         }
     }
 
@@ -462,7 +466,7 @@ impl Run {
             self.surplus.entry(step.op.clone()).or_insert(self.now);
         }
         let unsafe_before = unsafe_hosts(&self.kernel.snapshot);
-        let Run { schedule, kernel, surplus, now, .. } = self;
+        let Run { schedule, kernel, surplus, late, now, .. } = self;
         let now = *now;
         let walked = schedule.walk(
             plan,
@@ -472,6 +476,11 @@ impl Run {
                 if let Some(since) = surplus.get(&step.op) {
                     let wait = if step.when == When::AfterBlink { BLINK } else { BREATH };
                     assert!(now >= *since + wait, "no {:?} for {}", step.when, step.op);
+                }
+                let is_filter = matches!(step.op, Op::SetFilter { .. } | Op::DeleteFilter { .. });
+                if let Some(late) = late.as_mut().filter(|_| is_filter) {
+                    late.push_back(step.op.clone());
+                    return Ok(Progress::Begun);
                 }
                 if fails(&step.op) {
                     return Err(Error {
@@ -485,24 +494,36 @@ impl Run {
                 let unsafe_now = unsafe_hosts(&kernel.snapshot);
                 let is_safe = unsafe_now.is_subset(&unsafe_before);
                 assert!(is_safe, "{} is unsafe: {unsafe_now:?}\n{}", step.op, shown(plan));
-                Ok(())
+                Ok(Progress::Done)
             },
         );
-        let is_done = |one: &Walked<'_>| matches!(one.outcome, Outcome::Ran { result: Ok(()), .. });
+        let is_done =
+            |one: &Walked<'_>| matches!(one.outcome, Outcome::Begun | Outcome::Ran { result: Ok(()), .. });
         let missing: Vec<&Op> = walked.iter().filter(|one| !is_done(one)).map(|one| &one.step.op).collect();
         assert!(missing.is_empty() || self.schedule.wake().is_some(), "nobody wakes us: {missing:#?}");
         // What has nothing to do with what is missing was done.
         for held in walked.iter().filter(|one| matches!(one.outcome, Outcome::Held)) {
             let op = &held.step.op;
             let mut others = missing.iter().copied().chain(&self.missing);
-            assert!(others.any(|other| other != op && related(other, op)), "{op} waits for nothing");
+            let needs = others.any(|other| other != op && related(other, op));
+            let mut changes = self.late.iter().flatten().chain(missing.iter().copied());
+            let needs = needs || self.late.is_some() && changes.any(|change| awaited(change, op));
+            assert!(needs, "{op} waits for nothing");
         }
-        let ran = walked.iter().any(|one| one.result().is_some());
+        let ran = walked.iter().any(Walked::has_run);
         if *scope == Scope::All {
             self.missing = missing.into_iter().filter(|op| op.address().is_none()).cloned().collect();
         }
         ran
     }
+}
+
+/// Whether an op may have to wait for the end of a change of a filter.
+fn awaited(change: &Op, op: &Op) -> bool {
+    let is_filter = |op: &Op| matches!(op, Op::SetFilter { .. } | Op::DeleteFilter { .. });
+    let is_last = |op: &Op| matches!(op, Op::DeleteFilter { last: true, .. });
+    let same = change.object().0 == op.object().0 && (is_filter(op) || matches!(op, Op::SetUp { .. }));
+    is_filter(change) && (same || is_filter(op) && (is_last(change) || is_last(op)))
 }
 
 /// Whether one op may have to wait for another: they are about one shim or one address, or a rule and its routes.
@@ -535,7 +556,9 @@ fn related(a: &Op, b: &Op) -> bool {
     let same_shim = makes
         && shim(a) == shim(b)
         && (!matches!(a, Op::DeleteRoute { .. }) || matches!(b, Op::DeleteShim { .. }));
-    rule || source || name || same_address || same_shim
+    // The last filter goes with the table, after all shims.
+    let table = makes && matches!(b, Op::DeleteFilter { last: true, .. });
+    rule || source || name || same_address || same_shim || table
 }
 
 #[test]
@@ -549,7 +572,7 @@ fn a_guest_that_flips_through_addresses_does_not_fill_our_memory() {
         let op = Op::DeleteNeighbour { link: shim.clone(), address };
         let plan = vec![macvlan_shim::model::Step { op: op.clone(), when: When::Now, why: String::new() }];
         let scope = Scope::Addresses(BTreeSet::from([address]));
-        schedule.walk(&plan, &scope, || now, |_| Ok(()));
+        schedule.walk(&plan, &scope, || now, |_| Ok(Progress::Done));
     }
     assert!(schedule.remembered() < 9_000, "{} ops remembered", schedule.remembered());
 }

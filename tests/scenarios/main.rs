@@ -22,7 +22,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use macvlan_shim::model::plan::{Scope, When};
+use macvlan_shim::model::plan::{Progress, Scope, When};
 use macvlan_shim::model::{Code, Op};
 use macvlan_shim::reconcile::schedule::{Error, Outcome, Walked};
 use macvlan_shim::reconcile::{self, Inputs, desire, diff};
@@ -128,7 +128,7 @@ fn obey(world: &mut World) -> String {
             &plan,
             &Scope::All,
             || now,
-            |step| world.apply(&step.op).map_err(|message| error(&step.op, message)),
+            |step| world.apply(&step.op).map(|()| Progress::Done).map_err(|message| error(&step.op, message)),
         );
         world.schedule = schedule;
         world.memory.take_in(&world.desired, &walked);
@@ -142,6 +142,7 @@ fn obey(world: &mut World) -> String {
                 (Outcome::Ran { .. }, When::Now) => String::new(),
                 (_, When::AfterBreath) => "(after a breath) ".to_owned(),
                 (_, When::AfterBlink) => "(after a blink) ".to_owned(),
+                (Outcome::Begun, When::Now) => "(begun) ".to_owned(),
                 (Outcome::Waits, When::Now) => "(backs off) ".to_owned(),
                 (Outcome::Held, When::Now) => "(held) ".to_owned(),
             };

@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use nix::errno::Errno;
 
 use crate::kernel::error::OpError;
+use crate::kernel::filter::NftError;
 use crate::kernel::socket::error::RequestError;
 use crate::model::{Code, Family, Op};
 
@@ -14,8 +15,16 @@ pub(in crate::kernel) enum WriteError {
     Kernel(RequestError),
     /// A sysctl could not be read or written.
     File(std::io::Error),
-    /// Something stands in our way, or what we need is not there; in words.
+    /// `nft` did not do as asked.
+    Filter(NftError),
+    /// An object is in our way, or one that we need is missing; in words.
     InTheWay(Code, String),
+}
+
+impl From<NftError> for WriteError {
+    fn from(error: NftError) -> WriteError {
+        WriteError::Filter(error)
+    }
 }
 
 impl From<RequestError> for WriteError {
@@ -24,13 +33,15 @@ impl From<RequestError> for WriteError {
     }
 }
 
-/// The same as an error that says what was to be done, and what to do now.
-pub(in crate::kernel) fn explain(op: &Op, error: WriteError) -> OpError {
+/// The same as an error that names the operation, the reason and a cure.
+pub(in crate::kernel) fn explain(op: &Op, error: impl Into<WriteError>) -> OpError {
+    let error = error.into();
     let (code, hint, why) = match error {
         WriteError::Kernel(error) => {
             let (code, hint) = error.errno().map_or((Code::KernelRefused, None), |errno| meaning(op, errno));
             (code, hint, error.to_string())
         }
+        WriteError::Filter(error) => (Code::KernelRefused, None, error.to_string()),
         WriteError::File(error) => {
             let (code, hint) = match error.kind() {
                 ErrorKind::NotFound => {
@@ -64,7 +75,7 @@ fn table_full(family: Family) -> &'static str {
     }
 }
 
-/// What an error number means for people, given the operation.
+/// The meaning of an error number for people, given the operation.
 fn meaning(op: &Op, errno: Errno) -> (Code, Option<&'static str>) {
     match (op, errno) {
         (_, Errno::EPERM | Errno::EACCES) => (Code::Permission, Some(CAPABILITY)),

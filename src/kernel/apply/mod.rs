@@ -1,25 +1,26 @@
-//! An operation of a plan as orders to the kernel. "Exists already and is equal" and "gone already" are
-//! success; what is not ours is neither changed nor deleted.
+//! An operation of a plan as orders to the kernel.
 
 mod failure;
 mod orders;
 
 use std::collections::BTreeMap;
 
-use self::failure::{WriteError, explain};
+use self::failure::WriteError;
+pub(in crate::kernel) use self::failure::explain;
 use self::orders::{
     add_address, add_rule, create, delete_neighbour, delete_shim, gone, keep_neighbours, name_taken,
     only_ours, probe, release, set_neighbour, set_route,
 };
 use crate::kernel::error::OpError;
-use crate::kernel::filter::Sets;
+use crate::kernel::filter::{Command, Wanted};
 use crate::kernel::object::{address, link, neighbour, route, rule, sysctl};
 use crate::kernel::socket::request::Requests;
 use crate::kernel::view::slice::Slice;
 use crate::kernel::view::state::State;
+use crate::model::plan::Progress;
 use crate::model::{Code, LinkIndex, LinkRef, Op};
 
-/// What writes an op needs to remember until the next reading.
+/// What is remembered of writes until the next reading.
 #[derive(Debug, Default)]
 pub(in crate::kernel) struct Writer {
     /// The shims that were made since the last reading, which are not in the snapshot yet, by name.
@@ -32,18 +33,46 @@ impl Writer {
         self.made.clear();
     }
 
-    /// Does one write. What it changed is in the snapshot after the next reading. So is the host as it is after a
-    /// failure: an op that fails was decided on something that no longer holds, and not all changes are told.
-    pub(in crate::kernel) fn apply(
+    /// Does one write, or begins it if it needs `nft`. Its change is in the snapshot after the next reading.
+    /// After a failure the whole host is read again, because the op was decided on facts that no longer hold,
+    /// and not all changes send events.
+    pub(in crate::kernel) fn begin(
         &mut self,
         requests: &mut Requests,
         state: &mut State,
         op: &Op,
-    ) -> Result<(), OpError> {
-        self.perform(requests, state, op).map_err(|error| {
+    ) -> Result<Progress, OpError> {
+        let result = match self.filter_command(requests, state, op) {
+            Ok(Some(command)) => {
+                state.filters.begin(op, command);
+                Ok(Progress::Begun)
+            }
+            Ok(None) => self.perform(requests, state, op).map(|()| Progress::Done),
+            Err(error) => Err(error),
+        };
+        result.map_err(|error| {
             state.stale.add_host();
             explain(op, error)
         })
+    }
+
+    /// The command for an op that changes a filter.
+    fn filter_command(
+        &mut self,
+        requests: &mut Requests,
+        state: &State,
+        op: &Op,
+    ) -> Result<Option<Command>, WriteError> {
+        Ok(Some(match op {
+            Op::SetFilter { shim, macs, answers } => {
+                let link = index(requests, &mut self.made, shim)?;
+                let (device, macs, answers) = (shim.name.clone(), macs.clone(), answers.clone());
+                let standing = state.snapshot.filter.shims.get(&link).cloned();
+                Command::Set { wanted: Wanted { link, device, macs, answers }, standing }
+            }
+            Op::DeleteFilter { link, last } => Command::Delete { link: standing(link)?, last: *last },
+            _ => return Ok(None),
+        }))
     }
 
     fn perform(&mut self, requests: &mut Requests, state: &mut State, op: &Op) -> Result<(), WriteError> {
@@ -77,17 +106,13 @@ impl Writer {
                     None => Ok(link::set_flags(requests, link)?),
                 }
             }
-            Op::SetFilter { shim, macs, answers } => {
-                let link = index(requests, made, shim)?;
-                set_filter(state, link, &shim.name, Sets { macs: macs.as_ref(), answers })
-            }
             Op::SetUp { shim } => {
                 let link = index(requests, made, shim)?;
                 Ok(link::set_up(requests, link)?)
             }
             Op::Set { shim, setting, value } => {
                 state.stale.add(Slice::Settings);
-                // The plan itself, or somebody else, may just have renamed it.
+                // The plan itself or another program may just have renamed it.
                 let name = match shim.index {
                     Some(index) => link::with_index(requests, None, index)?.name,
                     None => shim.name.clone(),
@@ -144,22 +169,10 @@ impl Writer {
             }
             Op::DeleteAddress { link, address } => gone(address::delete(requests, standing(link)?, *address)),
             Op::DeleteShim { link } => delete_shim(requests, standing(link)?, &link.name),
-            Op::DeleteFilter { link, last } => {
-                state.stale.add(Slice::Filter);
-                state.filters.delete(standing(link)?, *last)?;
-                state.written(Slice::Filter);
-                Ok(())
-            }
+            // Begun elsewhere ([`Writer::begin`]).
+            Op::SetFilter { .. } | Op::DeleteFilter { .. } => Ok(()),
         }
     }
-}
-
-fn set_filter(state: &mut State, link: LinkIndex, shim: &str, sets: Sets<'_>) -> Result<(), WriteError> {
-    let standing = state.snapshot.filter.shims.get(&link);
-    state.stale.add(Slice::Filter);
-    state.filters.set(link, shim, sets, standing)?;
-    state.written(Slice::Filter);
-    Ok(())
 }
 
 /// The ifindex of a link that stands.
@@ -167,8 +180,8 @@ fn standing(link: &LinkRef) -> Result<LinkIndex, WriteError> {
     link.index.ok_or_else(|| WriteError::InTheWay(Code::KernelRefused, format!("{link} is not there")))
 }
 
-/// The ifindex of a shim, also of one that the running plan has just made: `made` spares the thousand ops that follow
-/// the question.
+/// The ifindex of a shim, including one that the running plan has just made. `made` saves the thousand ops
+/// that follow from asking.
 fn index(
     requests: &mut Requests,
     made: &mut BTreeMap<String, LinkIndex>,

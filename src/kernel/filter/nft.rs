@@ -1,4 +1,4 @@
-//! The program `nft`: how it is run, and what it means where it does not do as asked.
+//! The program `nft`: how it is run, and what its error messages mean.
 
 use std::io::{ErrorKind, Write};
 use std::process::{Child, Command, Stdio};
@@ -7,67 +7,72 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use crate::kernel::socket::error::RequestError;
 use crate::model::text;
 
-/// How long one call may take, which has some milliseconds to do: all else waits for it.
+/// How long one call may take. It needs some milliseconds.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long it is left alone if that was not enough: the first time, when it may have had to load modules, or the machine
-/// was busy; twice as long each further time …
+/// How long `nft` is left alone after it hung once: it may have had to load modules, or the machine was busy.
+/// The pause doubles with each further time …
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// … and so long at most.
+/// … up to this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// Why `nft` did not do as asked, in words for people.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(in crate::kernel) enum NftError {
     /// There is no `nft`, or no nf_tables in the kernel.
+    #[error("{0}")]
     Absent(String),
     /// The kernel, or `nft`, lacks what was asked for.
+    #[error("{0}")]
     Lacks(String),
-    /// Anything else: it may well go by.
+    /// Anything else. It may well pass.
+    #[error("{0}")]
     Failed(String),
 }
 
-impl From<NftError> for RequestError {
-    fn from(refusal: NftError) -> RequestError {
-        let (NftError::Absent(why) | NftError::Lacks(why) | NftError::Failed(why)) = refusal;
-        RequestError::Broken(why)
-    }
-}
-
-/// The program, as far as it answers.
+/// The program, and whether it is worth a call.
 #[derive(Debug, Default)]
-pub(in crate::kernel) struct Nft {
-    /// It did not, and is left alone until then.
-    mute_until: Option<Instant>,
-    /// How often in a row.
-    mute: u32,
+pub(super) struct Nft {
+    patience: Patience,
 }
 
 impl Nft {
-    /// Runs it; says what it printed. Where it did not end in time it counts as not having ended for a while.
-    pub(in crate::kernel) fn run(
-        &mut self,
-        arguments: &[&str],
-        input: Option<String>,
-    ) -> Result<String, NftError> {
-        let mute = || NftError::Failed(format!("nft did not end within {} s", PATIENCE.as_secs()));
-        if self.mute_until.is_some_and(|until| Instant::now() < until) {
-            return Err(mute());
+    /// Runs it and returns what it printed. If it does not end in time, further calls fail at once for a
+    /// while.
+    pub(super) fn run(&mut self, arguments: &[&str], input: Option<String>) -> Result<String, NftError> {
+        let hung = || NftError::Failed(format!("nft did not end within {} s", PATIENCE.as_secs()));
+        if self.patience.is_out(Instant::now()) {
+            return Err(hung());
         }
         let result = run(arguments, input);
-        self.mute = if result.is_none() { self.mute.saturating_add(1) } else { 0 };
-        self.mute_until = result.is_none().then(|| Instant::now() + pause(self.mute));
-        result.unwrap_or_else(|| Err(mute()))
+        self.patience.ran(result.is_some(), Instant::now());
+        result.unwrap_or_else(|| Err(hung()))
     }
 }
 
-/// The pause after so many times in a row, one at least.
-fn pause(times: u32) -> Duration {
-    PAUSE.saturating_mul(1 << times.saturating_sub(1).min(8)).min(LONGEST_PAUSE)
+/// How long a program that hung is left alone.
+#[derive(Debug, Default)]
+struct Patience {
+    /// It hung, and is left alone until then.
+    out_until: Option<Instant>,
+    /// How often it hung in a row.
+    hung: u32,
+}
+
+impl Patience {
+    fn is_out(&self, now: Instant) -> bool {
+        self.out_until.is_some_and(|until| now < until)
+    }
+
+    /// It ran. `ended`: in time.
+    fn ran(&mut self, ended: bool, now: Instant) {
+        self.hung = if ended { 0 } else { self.hung.saturating_add(1) };
+        let pause = PAUSE.saturating_mul(1 << self.hung.saturating_sub(1).min(8)).min(LONGEST_PAUSE);
+        self.out_until = (!ended).then(|| now + pause);
+    }
 }
 
 /// `None` if it did not end in time.
@@ -77,11 +82,11 @@ fn run(arguments: &[&str], input: Option<String>) -> Option<Result<String, NftEr
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let (hand_over, handed_over) = mpsc::channel::<Child>();
     let (done, result) = mpsc::channel();
-    // First, for there may be no room for another.
+    // The thread comes first, because there may be no room for another one.
     let waiting = std::thread::Builder::new().spawn(move || {
         let Ok(mut child) = handed_over.recv() else { return };
         if let (Some(mut stdin), Some(input)) = (child.stdin.take(), input) {
-            // If it stops reading, what it prints tells why.
+            // If it stops reading, its messages tell why.
             let _ = stdin.write_all(input.as_bytes());
         }
         let _ = done.send(child.wait_with_output());
@@ -96,7 +101,7 @@ fn run(arguments: &[&str], input: Option<String>) -> Option<Result<String, NftEr
         }
         Err(error) => return Some(Err(NftError::Failed(format!("nft cannot be run: {error}")))),
     };
-    // By its number alone another might be meant, once it has ended.
+    // Once it has ended, its number alone might mean another process.
     let process = pidfd_open(Pid::from_child(&child), PidfdFlags::empty());
     let _ = hand_over.send(child);
     let Ok(output) = result.recv_timeout(PATIENCE) else {
@@ -110,15 +115,16 @@ fn run(arguments: &[&str], input: Option<String>) -> Option<Result<String, NftEr
     })
 }
 
-/// What its words mean: those of nft 1.0.6, as seen on Linux 6.1 without the modules in question. Without a capability,
-/// where the kernel is busy, or where it lacks memory, the same sentences end in other words.
+/// What its messages mean. These are those of nft 1.0.6, as seen on Linux 6.1 without the modules in
+/// question. If a capability is missing, or the kernel is busy or lacks memory, the same sentences end in
+/// other words.
 fn meaning(words: &str) -> NftError {
     /// Without nfnetlink; without nf_tables.
     const ABSENT: [&str; 2] = [
         "Unable to initialize Netlink socket: Protocol not supported",
         "cache initialization failed: Invalid argument",
     ];
-    /// Without a hook; without the module of an expression. And an `nft` that is older than a hook.
+    /// Without a hook, without the module of an expression, and with an `nft` that is older than a hook.
     const LACKS: [&str; 3] = [
         "Could not process rule: Operation not supported",
         "Could not process rule: No such file or directory",
@@ -153,8 +159,17 @@ mod tests {
     }
 
     #[test]
-    fn one_that_was_slow_once_is_soon_asked_again() {
-        assert_eq!([1, 2, 5, u32::MAX].map(pause).map(|pause| pause.as_secs()), [1, 2, 10, 10]);
+    fn one_that_hung_once_is_soon_asked_again() {
+        let (mut patience, mut now) = (Patience::default(), Instant::now());
+        let mut pauses = Vec::new();
+        for _ in 0..6 {
+            patience.ran(false, now);
+            pauses.push((1..).find(|seconds| !patience.is_out(now + Duration::from_secs(*seconds))).unwrap());
+            now += LONGEST_PAUSE;
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 10, 10]);
+        patience.ran(true, now);
+        assert!(!patience.is_out(now));
     }
 
     #[test]

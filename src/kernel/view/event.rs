@@ -37,10 +37,11 @@ impl State {
         Ok(())
     }
 
-    /// Who writes our table need not be us.
+    /// Others may write our table, too.
     fn take_in_filter(&mut self, message: &Message<'_>) -> Result<(), MalformedError> {
         if filter::concerns(message)? {
             self.stale.defer(Slice::Filter, State::FILTER);
+            self.filters.heard();
         }
         Ok(())
     }
@@ -61,12 +62,13 @@ impl State {
                 self.stale.defer(Slice::Routes, State::GATEWAYS);
                 Ok(())
             }
-            // A proxy entry comes and goes without a word, but its link joins and leaves a group for it.
+            // A proxy entry comes and goes without an event, but its link joins and leaves a multicast group
+            // for it.
             RTM_NEWMULTICAST | RTM_DELMULTICAST => {
                 let shim = link_at(message.payload, 4)?;
                 if self.snapshot.links.get(&shim).is_some_and(|link| link.shim_parent().is_some()) {
                     self.stale.add(Slice::Proxies);
-                    // So it does when IPv6 is switched off on it, of which there is no other word.
+                    // It also leaves groups when IPv6 is switched off on it, which sends no other event.
                     if message.kind == RTM_DELMULTICAST {
                         self.stale.add(Slice::Settings);
                     }
@@ -99,7 +101,7 @@ impl State {
         }
         self.stale.touched(Slice::Addresses);
         if seen.is_made_by_kernel() {
-            // With our settings it would not have made it.
+            // With our settings the kernel would not have made it.
             self.stale.add(Slice::Settings);
         }
         match message.kind {
@@ -135,14 +137,14 @@ impl State {
         Ok(())
     }
 
-    /// A link that is not known (any more): its events come on another socket than those of what hangs on
-    /// it, so only a dump tells which of the two is the older.
+    /// Whether a link is not known (any more). Its events and those of the objects on it come on different
+    /// sockets, so only a dump tells which of two events is older.
     fn is_stranger(&self, link: LinkIndex) -> bool {
         link != LinkIndex::NONE && !self.snapshot.links.contains_key(&link)
     }
 
-    /// The event does not say what was replaced. A host route of ours can only have taken the place of
-    /// one that is known.
+    /// A route has replaced another, and the event does not say which. A host route of ours can only have
+    /// replaced a known one.
     fn replaced(&mut self, seen: &route::Seen) {
         let place = |link| RouteKey { link, ..seen.key };
         let mut there = self.snapshot.routes.range(place(LinkIndex::NONE)..=place(LinkIndex::LAST));
@@ -154,8 +156,8 @@ impl State {
         }
     }
 
-    /// A route of the host's own has come or gone, or has taken the place of others. Where the event may not be all that
-    /// there is to it, because several routes are in that place, they are read again.
+    /// A route of the host's own has come or gone, or has replaced others. If several routes are in its
+    /// place, the event may not tell everything, and they are read again.
     fn foreign_route(&mut self, seen: route::Seen, gone: bool, replaces: bool) {
         let route::Seen { key, mut way, next_hop, .. } = seen;
         if let Some(id) = next_hop {
@@ -182,7 +184,7 @@ impl State {
         }
     }
 
-    /// Says whether the route that was there had no gateway.
+    /// Puts or removes a route. Says whether the old one had no gateway.
     fn lead(&mut self, key: RouteKey, way: Option<Way>) -> bool {
         let routing = &mut self.snapshot.routing;
         let new = way.clone();
@@ -194,7 +196,7 @@ impl State {
         old.is_some_and(|old| old.direct().next().is_some())
     }
 
-    /// The routes of the host's own in the place of that one, whatever their links.
+    /// The host's own routes in the place of that one, on any link.
     fn places(&self, key: &RouteKey) -> impl Iterator<Item = RouteKey> + use<'_> {
         let (table, destination, metric) = (key.table, key.destination, key.metric);
         let all = self.snapshot.routing.at(table, destination).map(|(key, _)| *key);
@@ -209,7 +211,8 @@ impl State {
         if message.kind == libc::RTM_NEWRULE && !crowded {
             self.changes.all |= self.snapshot.rules.insert(rule);
         } else {
-            // Two rules may look the same to us, and only the list tells the order of those of one priority.
+            // Two rules may look the same to us, and only the list shows the order of rules with one
+            // priority.
             self.stale.add(Slice::Rules);
         }
         Ok(())
@@ -252,7 +255,7 @@ impl State {
         Ok(())
     }
 
-    /// A namespace is gone; its id may be another's from now on.
+    /// A namespace is gone. Another may have its id from now on.
     pub(in crate::kernel) fn drop_namespace(&mut self, id: NetnsId) {
         self.stale.forget(id);
         self.shortfalls.remove(&Netns::Id(id));

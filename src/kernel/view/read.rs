@@ -9,11 +9,11 @@ use super::state::State;
 use crate::kernel::object::{address, neighbour, netns, route, rule, sysctl, table};
 use crate::kernel::socket::error::RequestError;
 use crate::kernel::socket::request::Requests;
-use crate::model::snapshot::{Filter, Netns, Sysctls};
+use crate::model::snapshot::{Netns, Sysctls};
 use crate::model::{LinkIndex, NetnsId};
 
 impl State {
-    /// Reads a slice. If that fails, what was known of it stays.
+    /// Reads a slice. If that fails, the snapshot keeps what was known of it.
     pub(in crate::kernel) fn read(
         &mut self,
         requests: &mut Requests,
@@ -42,7 +42,10 @@ impl State {
                 self.tables = table::read(requests, &self.tables)?;
                 Ok(())
             }
-            Slice::Filter => self.read_filter(),
+            Slice::Filter => {
+                self.filters.want(self.stale.now());
+                Ok(())
+            }
             Slice::Namespaces => self.read_namespaces(requests),
             Slice::Homes => self.read_homes(requests),
             Slice::Namespace(id) => self.unless_gone(requests, id, |state, requests| {
@@ -148,22 +151,10 @@ impl State {
         if settings != self.snapshot.settings {
             self.changes.all = true;
             self.snapshot.settings = settings;
-            // The kernel tells of an address of its own making only when it has settled.
+            // The kernel tells of an address that it made itself only after the address has settled.
             self.stale.add(Slice::Addresses);
         }
         Ok(())
-    }
-
-    /// What nft cannot read it cannot write either: nothing is decided on a filter that is not known.
-    fn read_filter(&mut self) -> Result<(), RequestError> {
-        let before = &self.snapshot.filter;
-        let (filter, result) = match self.filters.read(before) {
-            Ok(filter) => (filter, Ok(())),
-            Err(error) => (Filter { usable: false, lacks: None, ..before.clone() }, Err(error)),
-        };
-        self.changes.all |= filter != self.snapshot.filter;
-        self.snapshot.filter = filter;
-        result
     }
 
     fn read_namespaces(&mut self, requests: &mut Requests) -> Result<(), RequestError> {
@@ -186,8 +177,8 @@ impl State {
         Ok(())
     }
 
-    /// Reads something in a namespace. If it fails because the namespace is gone, that is no failure: all
-    /// that was known of it is dropped.
+    /// Reads a slice of a namespace. If that fails because the namespace is gone, it is no failure, and
+    /// everything that was known of the namespace is dropped.
     fn unless_gone(
         &mut self,
         requests: &mut Requests,

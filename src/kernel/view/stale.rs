@@ -53,14 +53,14 @@ impl Stale {
         self.now = now;
     }
 
+    /// The time.
+    pub(in crate::kernel) fn now(&self) -> Instant {
+        self.now
+    }
+
     /// The slice is to be read again at once.
     pub(in crate::kernel) fn add(&mut self, slice: Slice) {
         self.at_once.insert(slice);
-    }
-
-    /// Whether the slice is to be read again at once.
-    pub(in crate::kernel) fn has(&self, slice: Slice) -> bool {
-        self.at_once.contains(&slice)
     }
 
     /// The objects of the host are to be read again at once.
@@ -68,15 +68,15 @@ impl Stale {
         self.at_once.extend(Slice::OF_HOST);
     }
 
-    /// Everything is to be read again: the host at once, and with it the list of namespaces, each of which follows bit
-    /// by bit.
+    /// Everything is to be read again: the host at once, and with it the list of namespaces, each of which
+    /// follows bit by bit.
     pub(in crate::kernel) fn add_everything(&mut self) {
         self.add_host();
         self.at_once.extend([Slice::Filter, Slice::Namespaces, Slice::Homes]);
     }
 
-    /// Events that tell of these slices were lost. They are to be read again, at once or after a pause since the last
-    /// loss. Says whether at once.
+    /// Events that tell of these slices were lost. They are to be read again, at once or after a pause since
+    /// the last loss. Says whether at once.
     pub(in crate::kernel) fn add_lost(&mut self, slices: &[Slice]) -> bool {
         let now = self.now;
         let mut any = false;
@@ -108,6 +108,11 @@ impl Stale {
         self.later.entry(slice).or_insert(then);
     }
 
+    /// The slice was deferred, and that is no longer needed.
+    pub(in crate::kernel) fn take_back(&mut self, slice: Slice) {
+        self.later.remove(&slice);
+    }
+
     /// An event of that slice was taken in. If the slice was read while events were queued, the event may
     /// be the older of the two: read again.
     pub(in crate::kernel) fn touched(&mut self, slice: Slice) {
@@ -132,8 +137,8 @@ impl Stale {
         None
     }
 
-    /// The next slice of the sweep. Slices take turns: a sweep that is started again before it came to its end, as when
-    /// events are lost again and again, goes on where it was.
+    /// The next slice of the sweep. Slices take turns: a sweep that is started again before it came to its
+    /// end, as when events are lost again and again, goes on where it was.
     pub(in crate::kernel) fn take_sweep(&mut self) -> Option<Slice> {
         while !self.sweep.is_empty() {
             let after = self.swept.map_or(Bound::Unbounded, Bound::Excluded);
@@ -295,7 +300,8 @@ mod tests {
             })
             .sum();
         assert_eq!(times, 2 * told.len(), "in two and a half pauses");
-        // This was the last one. Others may wait longer for a slice, but not those who lost some of its events.
+        // This was the last one. Others may wait longer for a slice, but not those who lost some of its
+        // events.
         stale.defer(Slice::Links, LOSSES * 4);
         stale.add_lost(&told);
         assert!(stale.due().is_some_and(|due| due <= stale.now + LOSSES));

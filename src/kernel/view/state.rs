@@ -1,16 +1,16 @@
 //! The snapshot, kept current: which object of it an event or a dump changes.
 //!
-//! Objects of the host come whole with their events and are kept by their key. Of the namespaces of
-//! guests an event only says what to read again.
+//! Objects of the host come whole with their events and are kept by their key. An event in the namespace of a
+//! guest only says which slice to read again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use super::filters::Filters;
 use super::shortfall::Shortfall;
 use super::slice::Slice;
 use super::stale::Stale;
-use crate::kernel::filter;
 use crate::kernel::object::next_hop::NextHops;
 use crate::kernel::object::{address, link, question, sysctl};
 use crate::model::inventory::Home;
@@ -18,7 +18,7 @@ use crate::model::neighbours::NeighbourTable;
 use crate::model::snapshot::{AddressKey, Child, ChildKey, GuestAddress, HostAddress, Link, LinkKind, Netns};
 use crate::model::{Changes, LinkIndex, NetnsId, Snapshot};
 
-/// What is known, what has changed, and what must be read again.
+/// The snapshot, what has changed in it, and which slices of it are stale.
 #[derive(Debug)]
 pub(in crate::kernel) struct State {
     pub(in crate::kernel) snapshot: Snapshot,
@@ -26,16 +26,16 @@ pub(in crate::kernel) struct State {
     pub(in crate::kernel) stale: Stale,
     /// The host's namespace in its own table of netns ids.
     pub(in crate::kernel) own_id: NetnsId,
-    /// The processes whose namespaces are wanted.
+    /// The homes whose namespaces are wanted.
     pub(in crate::kernel) wanted_homes: BTreeSet<Home>,
-    pub(in crate::kernel) filters: filter::Filters,
-    /// What the snapshot lacks, by namespace.
+    pub(in crate::kernel) filters: Filters,
+    /// The objects that the snapshot lacks, by namespace.
     pub(in crate::kernel) shortfalls: BTreeMap<Netns, Shortfall>,
-    /// No decision stands on them.
+    /// No decision depends on them.
     pub(in crate::kernel) tables: Vec<NeighbourTable>,
-    /// What routes lead to that name a next-hop object and show nothing else.
+    /// The next-hop objects, for routes that name one and show nothing else.
     pub(in crate::kernel) next_hops: NextHops,
-    /// The kernel shows who made an address (Linux 5.18).
+    /// The kernel shows which program made an address (Linux 5.18).
     pub(in crate::kernel) shows_address_protocol: bool,
 }
 
@@ -48,7 +48,7 @@ impl State {
             stale: Stale::new(now),
             own_id,
             wanted_homes: BTreeSet::new(),
-            filters: filter::Filters::default(),
+            filters: Filters::default(),
             shortfalls: BTreeMap::new(),
             tables: Vec::new(),
             next_hops: NextHops::default(),
@@ -56,8 +56,14 @@ impl State {
         }
     }
 
-    /// We have written to it. Of that its next reading is to tell, also where it is as it was before: then somebody has
-    /// undone what we did.
+    /// Sets the time.
+    pub(in crate::kernel) fn tick(&mut self, now: Instant) {
+        self.stale.tick(now);
+        self.filters.tick(now);
+    }
+
+    /// We have written to the slice. Its next reading counts as a change even if everything is as before,
+    /// because then somebody has undone our write.
     pub(in crate::kernel) fn written(&mut self, slice: Slice) {
         self.stale.add(slice);
         self.changes.all = true;
@@ -74,7 +80,7 @@ impl State {
     pub(in crate::kernel) fn put_link(&mut self, seen: link::Seen) {
         let index = seen.index;
         if seen.is_shim() {
-            // Its carrier may have gone, and with it all proxy entries.
+            // It may have lost its carrier, and with it all proxy entries.
             self.stale.add(Slice::Proxies);
         }
         let old = self.snapshot.links.get(&index);
@@ -95,7 +101,7 @@ impl State {
         self.host_child(index);
     }
 
-    /// A link of the host is gone, and with it all that hung on it.
+    /// A link of the host is gone, and with it everything on it.
     pub(in crate::kernel) fn drop_link(&mut self, index: LinkIndex) {
         let snapshot = &mut self.snapshot;
         if snapshot.links.remove(&index).is_none() {
@@ -130,13 +136,14 @@ impl State {
         }
     }
 
-    /// Whether the snapshot has this address of the host: of those that are for the link only, what is ours.
+    /// Whether the snapshot has this address of the host. Of link-local addresses it has only ours.
     pub(in crate::kernel) fn keeps(&self, seen: &address::Seen) -> bool {
         seen.is_kept() || self.host_address(seen).ours
     }
 
-    /// As a message shows it, or, where the kernel does not show who made an address, by its place: on a
-    /// link of ours all is ours. So is what the kernel itself makes there, where IPv6 begins anew with none of our settings.
+    /// An address as a message shows it. If the kernel does not show who made an address, its place tells: on
+    /// a link of ours every address is ours. So is an address that the kernel itself makes there, when IPv6
+    /// starts again with none of our settings.
     pub(in crate::kernel) fn host_address(&self, seen: &address::Seen) -> HostAddress {
         let mut value = seen.host();
         if !self.shows_address_protocol || seen.is_made_by_kernel() {
@@ -153,14 +160,14 @@ impl State {
         }
     }
 
-    /// How long to wait for more before the gateways are read again: a router drops routes by the
+    /// How long further events are awaited before the gateways are read again. A router drops routes by the
     /// thousand, and one gateway too many only refuses an address a little longer.
     pub(in crate::kernel) const GATEWAYS: Duration = Duration::from_secs(1);
 
-    /// How long to wait for more before the filters are read again, which takes a process.
+    /// How long further events are awaited before the filters are read again, because that takes a process.
     pub(in crate::kernel) const FILTER: Duration = Duration::from_millis(20);
 
-    /// How long a namespace of which something is left out is left as it is, unless it changes.
+    /// How long a namespace with objects that were left out waits for its next reading, unless it changes.
     const SHORTFALL: Duration = Duration::from_secs(30);
 
     fn carries_routes(&self, index: LinkIndex) -> bool {
@@ -184,6 +191,11 @@ impl State {
     /// A child is as given, or gone.
     pub(in crate::kernel) fn put_child(&mut self, key: ChildKey, child: Option<Child>) {
         let children = &mut self.snapshot.children;
+        if let Netns::Id(id) = key.netns
+            && children.get(&key).map(|old| old.mac) != child.as_ref().map(|child| child.mac)
+        {
+            self.filters.caused_by(id);
+        }
         self.changes.child(key, children.get(&key), child.as_ref());
         match child {
             Some(child) => drop(children.insert(key, child)),
@@ -191,15 +203,16 @@ impl State {
         }
     }
 
-    /// An event of a namespace could not be heard or read. If it is a guest's it concerns nothing but that namespace, which
-    /// is read anew; says whether it is.
+    /// An event of a namespace could not be heard or read. If it is a guest's namespace, only that is
+    /// concerned, and is read again. Says whether it is a guest's.
     pub(in crate::kernel) fn unheard(&mut self, netns: Option<NetnsId>) -> bool {
         let guest = netns.filter(|id| *id >= NetnsId::FIRST && *id != self.own_id);
         guest.into_iter().for_each(|id| self.stale.add(Slice::Namespace(id)));
         guest.is_some()
     }
 
-    /// So much of a namespace is left out. It is looked at again after a while: what was too much may be less by then.
+    /// These objects of a namespace are left out. It is read again after a while, because there may be fewer
+    /// objects by then.
     pub(in crate::kernel) fn put_shortfall(&mut self, netns: Netns, shortfall: Shortfall) {
         if shortfall.is_empty() {
             self.shortfalls.remove(&netns);
@@ -213,7 +226,7 @@ impl State {
         self.shortfalls.insert(netns, shortfall);
     }
 
-    /// The children of one guest's namespace are those given, and no others.
+    /// One guest's namespace has these children, and no others.
     pub(in crate::kernel) fn put_namespace(&mut self, id: NetnsId, mut found: BTreeMap<LinkIndex, Child>) {
         let known: Vec<LinkIndex> = self.children_in(id).map(|key| key.index).collect();
         for index in known {

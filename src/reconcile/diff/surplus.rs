@@ -299,21 +299,23 @@ impl Steps<'_> {
         }
     }
 
-    /// Those of shims that are gone, or about to go.
+    /// Those of shims that are gone, or about to go. The last of them takes the table with it, so it comes after all shims.
     fn delete_filters(&mut self) {
         if !self.snapshot.filter.usable {
             return;
         }
         let filters = &self.snapshot.filter.shims;
         let needed = |link: &LinkIndex| self.is_shim(*link) && self.desired_on(*link).is_some();
-        let surplus: Vec<LinkIndex> = filters.keys().filter(|link| !needed(link)).copied().collect();
-        let last = surplus.len() == filters.len() && self.desired.shims.is_empty();
+        let stays =
+            |link: &LinkIndex| self.is_shim(*link) && !self.desired.settled && !self.gone.contains(link);
+        let mut surplus: Vec<LinkIndex> =
+            filters.keys().filter(|link| !needed(link) && !stays(link)).copied().collect();
+        surplus.sort_by_key(|link| self.is_shim(*link));
+        let all = surplus.len() == filters.len() && self.desired.shims.is_empty();
+        let last = surplus.last().copied().filter(|_| all);
         for link in surplus {
             let when = if self.is_shim(link) { When::AfterBreath } else { When::Now };
-            if self.is_shim(link) && !self.desired.settled && !self.gone.contains(&link) {
-                continue;
-            }
-            let op = Op::DeleteFilter { link: self.link_ref(link), last };
+            let op = Op::DeleteFilter { link: self.link_ref(link), last: last == Some(link) };
             let why = if link == LinkIndex::NONE { "the table is ours alone" } else { "its shim is gone" };
             self.plan.push(Step { op, when, why: why.to_owned() });
         }

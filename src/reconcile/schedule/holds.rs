@@ -18,6 +18,10 @@ pub(super) struct Holds {
     names: Until<String>,
     /// Shims that are not complete, and so must not go up.
     incomplete: Until<String>,
+    /// Shims whose filters are being changed: one change at a time.
+    filters: Until<String>,
+    /// The table of filters is being deleted.
+    table: Option<Instant>,
     /// Own addresses of shims that are not there.
     sources: Until<IpAddr>,
     /// Addresses whose route still leads where it should no longer.
@@ -50,9 +54,11 @@ impl Holds {
             | Op::SetMtu { shim: at, .. }
             | Op::SetFlags { shim: at }
             | Op::Set { shim: at, .. }
-            | Op::SetFilter { shim: at, .. }
             | Op::AddAddress { shim: at, .. }
             | Op::AddProxy { shim: at, .. } => [shim(&at.name), None, None],
+            Op::SetFilter { shim: at, .. } => {
+                [shim(&at.name), self.filters.get(&at.name), self.table.as_ref()]
+            }
             Op::SetUp { shim: at } => [shim(&at.name), self.incomplete.get(&at.name), None],
             Op::SetNeighbour { shim: at, address, .. } => {
                 [shim(&at.name), address_on(&at.name, address), None]
@@ -68,11 +74,34 @@ impl Holds {
             Op::DeleteNeighbour { link, address } => {
                 [address_on(&link.name, address), self.moves.get(address), None]
             }
-            Op::DeleteShim { link } | Op::DeleteFilter { link, .. } => {
-                [shim(&link.name), self.routed.get(&link.name), None]
+            Op::DeleteShim { link } => [shim(&link.name), self.routed.get(&link.name), None],
+            // The last deletes the table, and so waits for all shims and filters.
+            Op::DeleteFilter { last: true, .. } => {
+                let filter = self.filters.values().max().max(self.table.as_ref());
+                [self.shims.values().max(), self.routed.values().max(), filter]
+            }
+            Op::DeleteFilter { link, .. } => {
+                let filter = self.filters.get(&link.name).max(self.table.as_ref());
+                [shim(&link.name), self.routed.get(&link.name), filter]
             }
         };
         holds.into_iter().flatten().max().copied()
+    }
+
+    /// Adds what must come after an op that is under way, or that has to wait for one that is. Until its filter stands, or
+    /// is known to be impossible, a shim does not go up.
+    pub(super) fn add_under_way(&mut self, op: &Op, due: Instant) {
+        match op {
+            Op::SetFilter { shim, .. } => {
+                add(&mut self.filters, &shim.name, due);
+                add(&mut self.incomplete, &shim.name, due);
+            }
+            Op::DeleteFilter { link, last } => {
+                add(&mut self.filters, &link.name, due);
+                self.table = self.table.max(last.then_some(due));
+            }
+            _ => {}
+        }
     }
 
     /// Adds what must come after an op that has not happened, and will not before it is due.

@@ -5,8 +5,9 @@
 //! * An op that failed is tried again with back-off, and at once when its shim itself was put right, or when
 //!   something else of the host has changed, the first times. One that succeeds but is needed again and
 //!   again, because somebody else undoes it, runs once a second.
-//! * An op that waits or failed holds back the ops that must come after it, and no others.
+//! * An op that waits, is under way or failed holds back the ops that must come after it, and no others.
 
+mod failures;
 mod history;
 mod holds;
 mod walked;
@@ -18,10 +19,10 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 
 pub use self::history::{Error, History};
-use self::history::{Track, Tracks, back_off, forget};
+use self::history::{Track, Tracks, back_off};
 use self::holds::Holds;
 pub use self::walked::{Outcome, Walked};
-use crate::model::plan::{Scope, When};
+use crate::model::plan::{Progress, Scope, When};
 use crate::model::{Changes, Op, Plan, Step};
 
 /// How long an object must be surplus before it is deleted.
@@ -33,6 +34,9 @@ pub const BLINK: Duration = Duration::from_millis(20);
 const FIGHT_ROUNDS: u32 = 5;
 /// How long an op waits in a fight. A link that flaps looks like a fight too, so this is short.
 const FIGHT_PAUSE: Duration = Duration::from_secs(1);
+/// How long a step that is begun may take before the plan is looked at again. Its end is an event, so this is a
+/// precaution.
+const WATCH: Duration = Duration::from_secs(1);
 /// Number of addresses with a history from which on finished ones are searched for. A guest that flips
 /// through addresses must not fill our memory.
 const CROWD: usize = 512;
@@ -48,6 +52,8 @@ pub struct Schedule {
     held: Holds,
     /// What we made or deleted since the last plan: link, destination, and whether it was a delete.
     turned: BTreeSet<(String, Option<IpNet>, bool)>,
+    /// The steps that are begun, and whose end is not known yet.
+    under_way: Vec<Step>,
     /// The next number of addresses that is a crowd.
     crowd: usize,
 }
@@ -76,16 +82,22 @@ impl Schedule {
         plan: &'a Plan,
         scope: &Scope,
         now: impl Fn() -> Instant,
-        mut apply: impl FnMut(&Step) -> Result<(), Error>,
+        mut apply: impl FnMut(&Step) -> Result<Progress, Error>,
     ) -> Vec<Walked<'a>> {
         let mut round = self.begin(plan, scope, now());
         let mut walked = Vec::with_capacity(plan.len());
         for step in plan {
             let outcome = match self.readiness(&mut round, step, now()) {
                 Readiness::Due => {
-                    let result = apply(step);
-                    let is_known =
-                        result.as_ref().err().is_some_and(|error| self.error_of(&step.op) == Some(error));
+                    let result = match apply(step) {
+                        Ok(Progress::Begun) => {
+                            self.began(&mut round, step, now());
+                            walked.push(Walked { step, outcome: Outcome::Begun });
+                            continue;
+                        }
+                        result => result.map(drop),
+                    };
+                    let is_known = self.is_known(&step.op, &result);
                     self.ran(&mut round, &step.op, now(), result.clone());
                     Outcome::Ran { result, is_known }
                 }
@@ -122,13 +134,15 @@ impl Schedule {
             self.forget_what_is_over(now);
             self.crowd = self.tracks.len() * 2;
         }
-        match scope {
+        let mut round = match scope {
             Scope::All => {
                 self.held = Holds::default();
                 Round::default()
             }
             Scope::Addresses(_) => Round { held: self.held.clone() },
-        }
+        };
+        self.under_way.iter().for_each(|step| round.held.add_under_way(&step.op, now + WATCH));
+        round
     }
 
     /// Whether a step may run now. If not, what depends on it is held back too.
@@ -141,6 +155,8 @@ impl Schedule {
                 self.set_alarm(&step.op, due);
             }
             self.hold(round, &step.op, due);
+            // A filter that waits for another change is as good as under way: its shim waits with it.
+            round.held.add_under_way(&step.op, due);
             return if own.is_some() { Readiness::Waits } else { Readiness::Held };
         }
         let Some(due) = own else { return Readiness::Due };
@@ -157,8 +173,34 @@ impl Schedule {
         patient.into_iter().chain(back_off).max()
     }
 
+    /// A step is begun, and its end will be known later ([`Schedule::ended`]). What must come after it waits.
+    fn began(&mut self, round: &mut Round, step: &Step, now: Instant) {
+        self.under_way.push(step.clone());
+        round.held.add_under_way(&step.op, now + WATCH);
+        self.set_alarm(&step.op, now + WATCH);
+    }
+
+    /// A step that was begun has ended. Returns it.
+    pub fn ended(&mut self, op: &Op, now: Instant, result: Result<(), Error>) -> Option<Step> {
+        let at = self.under_way.iter().position(|step| step.op == *op)?;
+        self.remember(op, now, result);
+        Some(self.under_way.remove(at))
+    }
+
+    /// Whether a step is begun and has not ended.
+    pub fn is_under_way(&self) -> bool {
+        !self.under_way.is_empty()
+    }
+
     /// Remembers what became of a step that ran.
     fn ran(&mut self, round: &mut Round, op: &Op, now: Instant, result: Result<(), Error>) {
+        if let Some(not_before) = self.remember(op, now, result) {
+            self.hold(round, op, not_before);
+        }
+    }
+
+    /// Remembers what became of an op; if it failed, when it is tried again.
+    fn remember(&mut self, op: &Op, now: Instant, result: Result<(), Error>) -> Option<Instant> {
         let before =
             self.track(op).and_then(|track| track.history.as_ref()).filter(|history| !history.is_over(now));
         let rounds = before.map_or(1, |history| history.rounds.saturating_add(1));
@@ -172,7 +214,6 @@ impl Schedule {
         };
         let not_before = now + pause;
         if failed {
-            self.hold(round, op, not_before);
             self.set_alarm(op, not_before);
         } else {
             let (link, destination) = op.object();
@@ -180,6 +221,7 @@ impl Schedule {
         }
         self.track_mut(op).history =
             Some(History { rounds, failures, last: now, not_before, error: result.err() });
+        failed.then_some(not_before)
     }
 
     /// When something that had to wait is due.
@@ -255,37 +297,6 @@ impl Schedule {
         });
     }
 
-    /// If we reverse our own change, that is no fight. And once a shim is repaired, the failures of ops on it
-    /// are forgotten: the broken shim may have caused them.
-    fn forget_what_we_turned(&mut self) {
-        for (link, destination, deletes) in std::mem::take(&mut self.turned) {
-            let undone = |op: &Op| op.deletes() != deletes && op.object() == (link.as_str(), destination);
-            match destination {
-                Some(destination) => {
-                    for subject in [None, Some(destination.addr())] {
-                        let tracks = self.tracks.get_mut(&subject);
-                        forget(tracks, |op, _| undone(op));
-                    }
-                }
-                None => {
-                    let upon_it = |op: &Op, history: &History| {
-                        let (of, destination) = op.object();
-                        let at_once = deletes || destination.is_some() || history.error.is_some();
-                        of == link && !op.deletes() && at_once
-                    };
-                    for tracks in self.tracks.values_mut() {
-                        forget(Some(tracks), |op, history| undone(op) || upon_it(op, history));
-                    }
-                }
-            }
-        }
-    }
-
-    /// The error of an op's last try, if that failed.
-    pub fn error_of(&self, op: &Op) -> Option<&Error> {
-        self.track(op)?.history.as_ref()?.error.as_ref()
-    }
-
     /// The host has changed, beyond some addresses of guests: an op may have failed for want of what is there
     /// now. It is tried at once if the next plan still has it, unless it has failed too often for that to be
     /// the reason.
@@ -299,34 +310,6 @@ impl Schedule {
     /// Forgets all waiting: the next plan is tried at once.
     pub fn retry(&mut self) {
         self.tracks.values_mut().flatten().for_each(|(_, track)| track.history = None);
-    }
-
-    /// How many ops it remembers. A guest that flips through addresses cannot make this grow without bound.
-    pub fn remembered(&self) -> usize {
-        self.tracks.values().map(Vec::len).sum()
-    }
-
-    /// The ops that fail now, each with its last error.
-    pub fn failures(&self) -> impl Iterator<Item = (&Op, &Error)> {
-        self.histories().filter_map(|(op, history)| Some((op, history.error.as_ref()?)))
-    }
-
-    /// Those of them that are about one address, or about none.
-    pub fn failures_at(&self, address: Option<IpAddr>) -> impl Iterator<Item = (&Op, &Error)> {
-        let tracks = self.tracks.get(&address).into_iter().flatten();
-        tracks.filter_map(|(op, track)| Some((op, track.history.as_ref()?.error.as_ref()?)))
-    }
-
-    /// The ops that somebody else keeps undoing.
-    pub fn fights(&self, now: Instant) -> impl Iterator<Item = (&Op, &History)> {
-        self.histories().filter(move |(_, history)| {
-            history.error.is_none() && history.rounds > FIGHT_ROUNDS && !history.is_over(now)
-        })
-    }
-
-    fn histories(&self) -> impl Iterator<Item = (&Op, &History)> {
-        let tracks = self.tracks.values().flatten();
-        tracks.filter_map(|(op, track)| Some((op, track.history.as_ref()?)))
     }
 }
 

@@ -15,13 +15,15 @@ pub struct Walked<'a> {
 /// What became of a step.
 #[derive(Debug)]
 pub enum Outcome {
-    /// It ran.
+    /// It ran, and has ended.
     Ran {
         /// Whether it succeeded.
         result: Result<(), Error>,
         /// It has failed with this very error before.
         is_known: bool,
     },
+    /// It is begun, and its end will be known later ([`super::Schedule::ended`]).
+    Begun,
     /// Its own time has not come: its object must be surplus for longer, or it failed and backs off.
     Waits,
     /// Something that must come before it has not happened.
@@ -29,11 +31,16 @@ pub enum Outcome {
 }
 
 impl Walked<'_> {
-    /// How it went, if it ran.
+    /// It has run, or is begun.
+    pub fn has_run(&self) -> bool {
+        matches!(self.outcome, Outcome::Ran { .. } | Outcome::Begun)
+    }
+
+    /// How it went, if it ran and has ended.
     pub fn result(&self) -> Option<&Result<(), Error>> {
         match &self.outcome {
             Outcome::Ran { result, .. } => Some(result),
-            Outcome::Waits | Outcome::Held => None,
+            Outcome::Begun | Outcome::Waits | Outcome::Held => None,
         }
     }
 }

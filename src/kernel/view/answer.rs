@@ -1,0 +1,65 @@
+//! What the answers of the thread that reads and writes filters mean for the snapshot.
+
+use std::time::Duration;
+
+use super::filters::UnderWay;
+use super::slice::Slice;
+use super::state::State;
+use crate::kernel::filter::{Answer, NftError};
+use crate::model::snapshot::Filter;
+
+impl State {
+    /// Takes in the answers that are there, and has the filters read again if that is wanted. `patience`: how
+    /// long to wait for the first answer.
+    pub(in crate::kernel) fn take_in_filters(&mut self, patience: Duration) {
+        let mut patience = patience;
+        while self.filters.is_under_way()
+            && let Some((done, answer)) = self.filters.next(std::mem::take(&mut patience))
+        {
+            self.take_in_answer(done, answer);
+        }
+        self.filters.read_again();
+    }
+
+    fn take_in_answer(&mut self, UnderWay { op, causes }: UnderWay, answer: Answer) {
+        let share = answer.spent / u32::try_from(causes.len()).unwrap_or(u32::MAX).max(1);
+        causes.into_iter().for_each(|id| self.stale.spent(id, share));
+        if self.filters.listed(answer.since) {
+            self.stale.take_back(Slice::Filter);
+        }
+        if let Some(op) = op {
+            match &answer.result {
+                // Also if the listing is as it was before: then somebody has undone what we did.
+                Ok(()) => self.changes.all = true,
+                Err(_) => self.stale.add_host(),
+            }
+            self.filters.end(op, answer.result);
+        }
+        self.put_filters(answer.listing);
+    }
+
+    /// What nft cannot read it cannot write either, so nothing is decided on a filter that is not known.
+    /// Without nft the filters stay in the kernel: the last known ones are kept.
+    fn put_filters(&mut self, listing: Result<Filter, NftError>) {
+        let before = &self.snapshot.filter;
+        let filter = match listing {
+            Ok(filter) => {
+                self.stale.succeeded(Slice::Filter);
+                filter
+            }
+            Err(NftError::Absent(why)) => {
+                self.stale.succeeded(Slice::Filter);
+                Filter { usable: false, lacks: Some(why), ..before.clone() }
+            }
+            Err(NftError::Lacks(why) | NftError::Failed(why)) => {
+                let why = format!("{} could not be read: {why}", Slice::Filter);
+                if self.stale.failed(Slice::Filter, &why) {
+                    tracing::warn!("{why}");
+                }
+                Filter { usable: false, lacks: None, ..before.clone() }
+            }
+        };
+        self.changes.all |= filter != self.snapshot.filter;
+        self.snapshot.filter = filter;
+    }
+}
