@@ -338,7 +338,7 @@ fn killed_before_any_of_its_requests_it_leaves_nothing_wrong() -> Result<()> {
 /// The same with its writes to files, sysctls among them.
 #[test]
 fn killed_before_any_of_its_writes_it_leaves_nothing_wrong() -> Result<()> {
-    killed_before_each("write", &["/ipv4/conf/mvs-eth0/arp_filter", "/ipv6/conf/mvs-eth0/proxy_ndp"])
+    killed_before_each("write", &["/ipv4/conf/mvs-eth0/arp_filter", "/ipv6/conf/mvs-eth0/forwarding"])
 }
 
 /// It is killed as it calls `nft`, which then does what it was asked for all the same, and before it hears that it is done.
