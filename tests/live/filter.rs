@@ -310,9 +310,9 @@ fn an_nft_that_is_installed_later_is_found_within_a_minute_and_at_once_by_a_relo
         eventually(if reload { PATIENCE } else { Duration::from_secs(60) }, || {
             let status = node.status()?;
             ensure!(status["problems"] == json!([]), "{status:#}");
+            ensure!(ruleset(&site.host)?.contains("guests-"), "there is no filter");
             Ok(())
         })?;
-        ensure!(ruleset(&site.host)?.contains("guests-"), "there is no filter");
         println!("reload: {reload}, a filter after {:?}", start.elapsed());
     }
     Ok(())
