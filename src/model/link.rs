@@ -33,7 +33,7 @@ pub struct Link {
     pub master: Option<LinkIndex>,
     /// A Wi-Fi interface: a station drops frames to foreign MACs.
     pub wireless: bool,
-    /// Its own `arp_ignore`. The kernel goes by the greater of this and [`Host::arp_ignore`].
+    /// Its own `arp_ignore`. The kernel goes by the greater of this and [`super::snapshot::Host::arp_ignore`].
     pub arp_ignore: i64,
 }
 

@@ -12,6 +12,7 @@
 //! | [`changes`] | what a look at the kernel has changed in it |
 //! | [`setting`] | the sysctls of a shim |
 //! | [`routing`] | where the host's own routing leads: its routes and rules |
+//! | [`link`], [`child`] | links of the host; macvlan children, and the namespaces they are in |
 //! | [`snapshot`] | what the kernel says exists: links, addresses, routes, …, the guests' children |
 //! | [`plan`] | the operations that turn a snapshot into what is desired |
 //! | [`status`] | the contract of `status --json` |
