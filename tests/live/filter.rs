@@ -21,6 +21,15 @@ fn ruleset(host: &Machine) -> Result<String> {
     host.sh("nft list ruleset netdev")
 }
 
+/// Waits for filters that are as expected. The daemon goes on while nft still works.
+fn wait_ruleset(host: &Machine, expected: &str, holds: impl Fn(&str) -> bool) -> Result<()> {
+    eventually(PATIENCE, || {
+        let ruleset = ruleset(host)?;
+        ensure!(holds(&ruleset), "not {expected}: {ruleset}");
+        Ok(())
+    })
+}
+
 #[test]
 fn no_frame_on_the_lan_carries_the_shims_mac() -> Result<()> {
     let site = Site::new(Kind::Lxd)?;
@@ -46,7 +55,7 @@ fn no_frame_on_the_lan_carries_the_shims_mac() -> Result<()> {
     second.delete()?;
     guest.stop()?;
     node.wait("the shim goes with its last guest", |status| status["shims"] == serde_json::json!([]))?;
-    ensure!(!ruleset(&site.host)?.contains("macvlan_shim"), "the filter stays: {}", ruleset(&site.host)?);
+    wait_ruleset(&site.host, "without our table", |ruleset| !ruleset.contains("macvlan_shim"))?;
 
     let frames = capture.stop()?;
     ensure!(frames.iter().any(|frame| frame.contains("192.168.77.101")), "nothing was captured");
@@ -126,10 +135,7 @@ fn what_is_flushed_or_changed_in_the_filter_heals() -> Result<()> {
         })?;
     }
     site.host.sh("nft flush ruleset")?;
-    eventually(PATIENCE, || {
-        ensure!(ruleset(&site.host)?.contains("guests-"), "after flush ruleset");
-        Ok(())
-    })?;
+    wait_ruleset(&site.host, "a filter after flush ruleset", |ruleset| ruleset.contains("guests-"))?;
     ensure!(site.host.pings(GUEST.parse::<IpAddr>()?), "the guest is lost");
     Ok(())
 }
@@ -230,13 +236,13 @@ fn what_the_kernel_lacks_is_done_without_until_it_is_there() -> Result<()> {
     node.wait_both_ways(&guest, GUEST.parse::<IpAddr>()?, HOST)?;
     let status = node.wait("that something is lacking", |status| has_problem(status, "filter-partial"))?;
     ensure!(status["problems"].to_string().contains("egress"), "{status:#}");
-    let lesser = ruleset(&site.host)?;
-    ensure!(lesser.contains("guests-") && lesser.contains("fib") && !lesser.contains("egress"), "{lesser}");
+    wait_ruleset(&site.host, "all but egress", |ruleset| {
+        ruleset.contains("guests-") && ruleset.contains("fib") && !ruleset.contains("egress")
+    })?;
     nft.mood("")?;
     node.daemon.signal("HUP")?;
     node.wait("nothing is lacking any more", |status| status["problems"] == json!([]))?;
-    let whole = ruleset(&site.host)?;
-    ensure!(whole.contains("egress"), "{whole}");
+    wait_ruleset(&site.host, "whole", |ruleset| ruleset.contains("egress"))?;
     ensure!(site.host.pings(GUEST.parse::<IpAddr>()?), "the guest is lost");
     Ok(())
 }
@@ -256,9 +262,7 @@ fn a_kernel_that_is_busy_lacks_nothing() -> Result<()> {
     node.wait_address(&guest, GUEST.parse::<IpAddr>()?, "routed")?;
     nft.mood("")?;
     node.wait("nothing is wrong any more", |status| status["problems"] == json!([]))?;
-    let whole = ruleset(&site.host)?;
-    ensure!(whole.contains("egress") && whole.contains("fib"), "{whole}");
-    Ok(())
+    wait_ruleset(&site.host, "whole", |ruleset| ruleset.contains("egress") && ruleset.contains("fib"))
 }
 
 #[test]
@@ -271,8 +275,7 @@ fn the_daemon_starts_while_nft_fails() -> Result<()> {
     node.wait_both_ways(&guest, GUEST.parse::<IpAddr>()?, HOST)?;
     nft.mood("")?;
     node.wait("nothing is wrong any more", |status| status["problems"] == json!([]))?;
-    ensure!(ruleset(&site.host)?.contains("guests-"), "there is no filter");
-    Ok(())
+    wait_ruleset(&site.host, "a filter", |ruleset| ruleset.contains("guests-"))
 }
 
 #[test]
@@ -310,9 +313,9 @@ fn an_nft_that_is_installed_later_is_found_within_a_minute_and_at_once_by_a_relo
         eventually(if reload { PATIENCE } else { Duration::from_secs(60) }, || {
             let status = node.status()?;
             ensure!(status["problems"] == json!([]), "{status:#}");
-            ensure!(ruleset(&site.host)?.contains("guests-"), "there is no filter");
             Ok(())
         })?;
+        wait_ruleset(&site.host, "a filter", |ruleset| ruleset.contains("guests-"))?;
         println!("reload: {reload}, a filter after {:?}", start.elapsed());
     }
     Ok(())
