@@ -39,11 +39,12 @@ suites() {
 start() {
   local name=$1 threads=${RUST_TEST_THREADS:-$2} log=$logs/$1.log begun=$SECONDS status=0
   shift 2
+  : >"$log" # before anybody follows it
   {
     RUST_TEST_THREADS=$threads cargo test --workspace --locked --no-fail-fast "$@" || status=$?
     echo "run.sh: $name took $((SECONDS - begun)) s"
     exit "$status"
-  } </dev/null >"$log" 2>&1 &
+  } </dev/null >>"$log" 2>&1 &
   jobs+=($!)
 }
 
