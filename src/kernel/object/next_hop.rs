@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use netlink_packet_core::NetlinkSerializable;
-
 use crate::kernel::socket::error::RequestError;
+use crate::kernel::socket::raw::Raw;
 use crate::kernel::socket::request::Requests;
 use crate::kernel::socket::wire::{Attributes, MalformedError, ip_of, link_of, u32_of};
 use crate::model::LinkIndex;
@@ -57,12 +56,13 @@ impl Object {
 
 /// All next-hop objects.
 pub(in crate::kernel) fn dump(requests: &mut Requests) -> Result<NextHops, RequestError> {
+    const RTM_GETNEXTHOP: u16 = 106;
     const NHA_ID: u16 = 1;
     const NHA_GROUP: u16 = 2;
     const NHA_BLACKHOLE: u16 = 4;
     const NHA_OIF: u16 = 5;
     const NHA_GATEWAY: u16 = 6;
-    requests.dump(All, |all: &mut NextHops, message| {
+    requests.dump(Raw { kind: RTM_GETNEXTHOP, body: vec![0; HEADER] }, |all: &mut NextHops, message| {
         let (mut id, mut object) = (0, Object::default());
         for attribute in Attributes::after(message.payload, HEADER) {
             match attribute? {
@@ -83,23 +83,4 @@ pub(in crate::kernel) fn dump(requests: &mut Requests) -> Result<NextHops, Reque
 fn members(value: &[u8]) -> Result<Vec<u32>, MalformedError> {
     const LENGTH: usize = 8;
     value.chunks(LENGTH).map(u32_of).collect()
-}
-
-/// The question, which `netlink-packet-route` does not have: an empty `struct nhmsg`.
-#[derive(Clone)]
-struct All;
-
-impl NetlinkSerializable for All {
-    fn message_type(&self) -> u16 {
-        const RTM_GETNEXTHOP: u16 = 106;
-        RTM_GETNEXTHOP
-    }
-
-    fn buffer_len(&self) -> usize {
-        HEADER
-    }
-
-    fn serialize(&self, buffer: &mut [u8]) {
-        buffer.fill(0);
-    }
 }

@@ -5,5 +5,6 @@
 pub(in crate::kernel) mod channel;
 pub(in crate::kernel) mod error;
 pub(in crate::kernel) mod monitor;
+pub(in crate::kernel) mod raw;
 pub(in crate::kernel) mod request;
 pub(in crate::kernel) mod wire;

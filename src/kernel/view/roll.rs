@@ -12,12 +12,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use netlink_packet_core::NetlinkSerializable;
 use nix::errno::Errno;
 use nix::libc;
 
 use crate::kernel::object::link::{self, LINKS};
 use crate::kernel::socket::error::RequestError;
+use crate::kernel::socket::raw::Raw;
 use crate::kernel::socket::request::Requests;
 use crate::kernel::socket::wire::{Attributes, MalformedError, Message, link_at, netns_of};
 use crate::model::{LinkIndex, NetnsId};
@@ -47,7 +47,7 @@ pub(in crate::kernel) fn of_host(
 ) -> Result<Roll, RequestError> {
     let mut roll = Roll { links: link::dump(requests)?, ..Roll::default() };
     let there: BTreeSet<LinkIndex> =
-        requests.dump(Statistics, |list: &mut BTreeSet<LinkIndex>, message| {
+        requests.dump(statistics(), |list: &mut BTreeSet<LinkIndex>, message| {
             list.insert(link_at(message.payload, 4)?);
             Ok(())
         })?;
@@ -65,9 +65,8 @@ pub(in crate::kernel) fn of_guest(
     let mut roll = Roll { links: link::of_guest(requests, netns)?, ..Roll::default() };
     roll.cut = roll.links.len() >= LINKS;
     let mut there = known.clone();
-    for question in [Small { kind: RTM_GETMULTICAST, family: libc::AF_INET6, netns }, Small::addresses(netns)]
-    {
-        match indexes(requests, question) {
+    for (kind, family) in [(RTM_GETMULTICAST, libc::AF_INET6), (libc::RTM_GETADDR, libc::AF_UNSPEC)] {
+        match indexes(requests, small_objects(kind, family as u8, netns), netns) {
             Ok(found) => there.extend(found),
             // A kernel without IPv6.
             Err(RequestError::Refused { errno: Errno::EOPNOTSUPP, .. }) => {}
@@ -106,8 +105,11 @@ impl Roll {
     }
 }
 
-fn indexes(requests: &mut Requests, question: Small) -> Result<BTreeSet<LinkIndex>, RequestError> {
-    let netns = question.netns;
+fn indexes(
+    requests: &mut Requests,
+    question: Raw,
+    netns: NetnsId,
+) -> Result<BTreeSet<LinkIndex>, RequestError> {
     requests.dump_of_guest(question, SMALL_OBJECTS, |list: &mut BTreeSet<LinkIndex>, message| {
         list.insert(index_of(message, netns)?);
         Ok(())
@@ -133,56 +135,18 @@ const IFA_TARGET_NETNSID: u16 = 10;
 const ADDRESS_HEADER: usize = 8;
 
 /// Every link of the host's namespace, in 16 bytes each: a `struct if_stats_msg` that asks for statistics
-/// which links have only with MPLS. `netlink-packet-route` does not have it.
-#[derive(Clone)]
-struct Statistics;
-
-impl NetlinkSerializable for Statistics {
-    fn message_type(&self) -> u16 {
-        const RTM_GETSTATS: u16 = 94;
-        RTM_GETSTATS
-    }
-
-    fn buffer_len(&self) -> usize {
-        12
-    }
-
-    fn serialize(&self, buffer: &mut [u8]) {
-        /// `IFLA_STATS_AF_SPEC`
-        const AF_SPEC: u32 = 1 << 4;
-        buffer[..8].fill(0);
-        buffer[8..12].copy_from_slice(&AF_SPEC.to_ne_bytes());
-    }
+/// which links have only with MPLS.
+fn statistics() -> Raw {
+    const RTM_GETSTATS: u16 = 94;
+    /// `IFLA_STATS_AF_SPEC`
+    const AF_SPEC: u32 = 1 << 4;
+    Raw { kind: RTM_GETSTATS, body: [[0; 8].as_slice(), &AF_SPEC.to_ne_bytes()].concat() }
 }
 
 /// The objects that links in a guest's namespace have: a `struct ifaddrmsg` and the namespace.
-#[derive(Clone)]
-struct Small {
-    kind: u16,
-    family: i32,
-    netns: NetnsId,
-}
-
-impl Small {
-    fn addresses(netns: NetnsId) -> Small {
-        Small { kind: libc::RTM_GETADDR, family: libc::AF_UNSPEC, netns }
-    }
-}
-
-impl NetlinkSerializable for Small {
-    fn message_type(&self) -> u16 {
-        self.kind
-    }
-
-    fn buffer_len(&self) -> usize {
-        ADDRESS_HEADER + 8
-    }
-
-    fn serialize(&self, buffer: &mut [u8]) {
-        buffer[..ADDRESS_HEADER].fill(0);
-        buffer[0] = u8::try_from(self.family).unwrap_or_default();
-        buffer[8..10].copy_from_slice(&8u16.to_ne_bytes());
-        buffer[10..12].copy_from_slice(&IFA_TARGET_NETNSID.to_ne_bytes());
-        buffer[12..16].copy_from_slice(&self.netns.0.to_ne_bytes());
-    }
+fn small_objects(kind: u16, family: u8, netns: NetnsId) -> Raw {
+    let mut header = [0; ADDRESS_HEADER];
+    header[0] = family;
+    let attribute = [8u16.to_ne_bytes(), IFA_TARGET_NETNSID.to_ne_bytes()].concat();
+    Raw { kind, body: [header.as_slice(), &attribute, &netns.0.to_ne_bytes()].concat() }
 }
