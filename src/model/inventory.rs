@@ -1,4 +1,4 @@
-//! What the servers say exists. Only the identity of guests is believed, never their addresses: those
+//! The guests that exist, according to the servers. Only the identity of guests is believed, never their addresses: those
 //! come from the kernel.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -86,7 +86,7 @@ impl Inventory {
 }
 
 /// One server and the last complete listing that it gave.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Server {
     /// Where it is, or would be, reached: the path of its socket.
     pub place: String,
@@ -98,7 +98,7 @@ pub struct Server {
     pub name: Option<String>,
     /// How we stand with it.
     pub state: ServerState,
-    /// What is wrong, or what we wait for, in a sentence.
+    /// The fault, or the thing that we wait for, in a sentence.
     pub message: Option<String>,
     /// The machines that it works together with, itself included, by their addresses as far as they are
     /// known. No guest may have one of these addresses.
@@ -119,12 +119,13 @@ pub enum ServerKind {
 }
 
 /// How we stand with a server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ServerState {
     /// Its events are heard and its guests are known.
     Connected,
     /// It is there, but has not been read (again) yet.
+    #[default]
     Connecting,
     /// It is not there: no socket, or a socket whose server is stopped.
     Absent,
@@ -148,7 +149,7 @@ pub struct Guest {
     pub home: Home,
     /// The profiles that it uses.
     pub profiles: Vec<String>,
-    /// What `user.macvlan-shim.enabled` says.
+    /// The wish that `user.macvlan-shim.enabled` states.
     pub opt: OptOut,
     /// Its macvlan NICs, sorted by name.
     pub nics: Vec<Nic>,

@@ -5,13 +5,13 @@ use super::names;
 use super::{LinkIndex, Mac};
 
 /// A link in the host's namespace.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Link {
     /// Its ifindex.
     pub index: LinkIndex,
     /// Its name.
     pub name: String,
-    /// What it is.
+    /// Its kind.
     pub kind: LinkKind,
     /// Its MAC; `None` for links without an Ethernet address.
     pub mac: Option<Mac>,
@@ -65,4 +65,10 @@ pub enum LinkKind {
     Bridge,
     /// Any other kind by the kernel's name (`veth`, `bond`, …), empty for a physical NIC.
     Other(String),
+}
+
+impl Default for LinkKind {
+    fn default() -> LinkKind {
+        LinkKind::Other(String::new())
+    }
 }

@@ -278,7 +278,7 @@ fn is_open(verdict: &Verdict) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::snapshot::{Link, LinkKind, Neighbour, Netns};
+    use crate::model::snapshot::{Link, Neighbour, Netns};
     use crate::model::{LinkRef, Mac, NetnsId, PerFamily};
     use crate::reconcile::hold::{Held, Holder};
     use crate::reconcile::shims::DesiredShim;
@@ -291,18 +291,11 @@ mod tests {
         let eth0 = Link {
             index: PARENT,
             name: "eth0".to_owned(),
-            kind: LinkKind::Other(String::new()),
-            mac: None,
             mtu: 1500,
             up: true,
             multicast: true,
             arp: true,
-            group: 0,
-            made_with: None,
-            lower: None,
-            master: None,
-            wireless: false,
-            arp_ignore: 0,
+            ..Link::default()
         };
         let snapshot = Snapshot { links: [(PARENT, eth0)].into(), ..Snapshot::default() };
         let shim = DesiredShim {

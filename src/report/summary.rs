@@ -39,13 +39,9 @@ mod tests {
         let server = |(id, state): &(&str, ServerState)| {
             let server = Server {
                 place: "/run/unix.socket".into(),
-                kind: None,
-                version: None,
-                name: None,
                 state: *state,
                 message: (*state == ServerState::Failed).then(|| "no permission".to_owned()),
-                peers: Default::default(),
-                guests: None,
+                ..Server::default()
             };
             (ServerId((*id).to_owned()), Arc::new(server))
         };

@@ -1,10 +1,9 @@
 //! Where servers may be on this host.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::model::inventory::{Server, ServerKind, ServerState};
+use crate::model::inventory::{Server, ServerKind};
 use crate::model::{ServerId, text};
 
 const LXD: &str = "/var/lib/lxd/unix.socket";
@@ -28,12 +27,7 @@ impl Target {
         Server {
             place: self.candidates.first().map(|socket| socket.display().to_string()).unwrap_or_default(),
             kind: self.kind,
-            version: None,
-            name: None,
-            state: ServerState::Connecting,
-            message: None,
-            peers: BTreeMap::new(),
-            guests: None,
+            ..Server::default()
         }
     }
 }

@@ -258,15 +258,12 @@ impl InMemoryKernel {
             kind: LinkKind::Macvlan(Mode::Bridge),
             mac: Some(mac),
             mtu,
-            up: false,
             multicast: true,
             arp: true,
             group: LINK_GROUP,
             made_with: Some(mac),
             lower,
-            master: None,
-            wireless: false,
-            arp_ignore: 0,
+            ..Link::default()
         };
         self.snapshot.links.insert(index, link);
         self.snapshot.settings.insert(index, default_settings(self.snapshot.host.ipv6));

@@ -302,13 +302,9 @@ fn inventory(mac: Mac) -> Inventory {
     };
     let server = Server {
         place: "/nowhere".to_owned(),
-        kind: None,
-        version: None,
-        name: None,
         state: ServerState::Connected,
-        message: None,
-        peers: BTreeMap::new(),
         guests: Some(vec![guest]),
+        ..Server::default()
     };
     let mut inventory = Inventory::default();
     inventory.servers.insert(ServerId("lxd".to_owned()), server.into());

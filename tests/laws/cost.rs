@@ -1,6 +1,5 @@
 //! What a decision costs. Ignored, because a time is no law: `cargo test --test laws -- --ignored --nocapture cost`.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use macvlan_shim::config::Config;
@@ -58,13 +57,9 @@ fn crowd(guests: u16) -> World {
     }
     let server = Server {
         place: "/run/lxd".to_owned(),
-        kind: None,
-        version: None,
-        name: None,
         state: ServerState::Connected,
-        message: None,
-        peers: BTreeMap::new(),
         guests: Some(list),
+        ..Server::default()
     };
     let mut inventory = Inventory::default();
     inventory.servers.insert(ServerId("lxd".to_owned()), server.into());

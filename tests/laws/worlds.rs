@@ -172,12 +172,7 @@ fn link(index: LinkIndex, name: &str, kind: LinkKind) -> Link {
         up: true,
         multicast: true,
         arp: true,
-        group: 0,
-        made_with: None,
-        lower: None,
-        master: None,
-        wireless: false,
-        arp_ignore: 0,
+        ..Link::default()
     }
 }
 
@@ -910,13 +905,9 @@ fn server_mut<'a>(inventory: &'a mut Inventory, name: &str) -> &'a mut Server {
     let unread = || {
         Arc::new(Server {
             place: format!("/run/{name}"),
-            kind: None,
-            version: None,
-            name: None,
             state: ServerState::Connected,
-            message: None,
-            peers: BTreeMap::new(),
             guests: Some(Vec::new()),
+            ..Server::default()
         })
     };
     Arc::make_mut(inventory.servers.entry(ServerId(name.to_owned())).or_insert_with(unread))

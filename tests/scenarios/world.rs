@@ -32,7 +32,7 @@
 //!
 //! A MAC may be short: `:01` is 00:16:3e:00:00:01, a guest's; `lan:09` is 02:00:5e:00:00:09, a machine's on the LAN.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -94,18 +94,10 @@ impl World {
         let lo = Link {
             index: LinkIndex(1),
             name: "lo".to_owned(),
-            kind: LinkKind::Other(String::new()),
-            mac: None,
             mtu: 65536,
             up: true,
-            multicast: false,
             arp: true,
-            group: 0,
-            made_with: None,
-            lower: None,
-            master: None,
-            wireless: false,
-            arp_ignore: 0,
+            ..Link::default()
         };
         snapshot.links.insert(LinkIndex(1), lo);
         World {
@@ -303,18 +295,12 @@ impl World {
                 Link {
                     index,
                     name: name.to_owned(),
-                    kind: LinkKind::Other(String::new()),
                     mac: Some(Mac([0x52, 0x54, 0, 0, 0, u8::try_from(index.0).unwrap_or(0)])),
                     mtu: 1500,
                     up: true,
                     multicast: true,
                     arp: true,
-                    group: 0,
-                    made_with: None,
-                    lower: None,
-                    master: None,
-                    wireless: false,
-                    arp_ignore: 0,
+                    ..Link::default()
                 }
             }
         };
@@ -559,18 +545,7 @@ impl World {
     }
 
     fn server_mut(&mut self, id: &ServerId) -> &mut Server {
-        let unread = || {
-            Arc::new(Server {
-                place: format!("/var/lib/{id}/unix.socket"),
-                kind: None,
-                version: None,
-                name: None,
-                state: ServerState::Connecting,
-                message: None,
-                peers: BTreeMap::new(),
-                guests: None,
-            })
-        };
+        let unread = || Arc::new(Server { place: format!("/var/lib/{id}/unix.socket"), ..Server::default() });
         Arc::make_mut(self.inventory.servers.entry(id.clone()).or_insert_with(unread))
     }
 

@@ -5,7 +5,7 @@ use super::{Case, Claimant, Others, RULES, Verdict, admit, findings};
 use crate::config::Config;
 use crate::model::code::Topic;
 use crate::model::inventory::Mode;
-use crate::model::snapshot::{Child, GuestAddress, Link, LinkKind, Neighbour, NeighbourState, Sources};
+use crate::model::snapshot::{Child, GuestAddress, Link, Neighbour, NeighbourState, Sources};
 use crate::model::{Code, LinkIndex, Mac, Snapshot};
 use crate::reconcile::facts::{Facts, HostFacts, Trust};
 
@@ -17,18 +17,11 @@ fn parent() -> Link {
     Link {
         index: PARENT,
         name: "eth0".to_owned(),
-        kind: LinkKind::Other(String::new()),
-        mac: None,
         mtu: 1500,
         up: true,
         multicast: true,
         arp: true,
-        group: 0,
-        made_with: None,
-        lower: None,
-        master: None,
-        wireless: false,
-        arp_ignore: 0,
+        ..Link::default()
     }
 }
 

@@ -99,16 +99,7 @@ mod tests {
             opt: OptOut::In,
             nics: vec![nic],
         };
-        let server = |state, guests| Server {
-            place: "/s".into(),
-            kind: None,
-            version: None,
-            name: None,
-            state,
-            message: None,
-            peers: BTreeMap::new(),
-            guests,
-        };
+        let server = |state, guests| Server { place: "/s".into(), state, guests, ..Server::default() };
         let servers = [
             (ServerId("lxd".into()), server(ServerState::Connected, Some(vec![guest]))),
             (ServerId("incus".into()), server(incus, Some(vec![]))),
