@@ -13,7 +13,7 @@ pub struct Cli {
     /// The files that every command shares.
     #[command(flatten)]
     pub files: Files,
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -73,7 +73,7 @@ pub struct StatusArgs {
     pub watch: bool,
 }
 
-/// What to do with the configuration.
+/// The commands about the configuration.
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub enum ConfigCommand {
     /// Tell all faults of the configuration files

@@ -1,4 +1,4 @@
-//! What is wrong in the configuration files: where, what was found, what was expected, what to write instead.
+//! The faults of configuration files: each says where it is, what was found and expected, and what to write instead.
 
 use std::fmt;
 use std::io;
@@ -20,9 +20,9 @@ pub(super) struct Fault {
     file: PathBuf,
     /// The place in its text; `None` if it could not be read.
     place: Option<Marked>,
-    /// What is wrong, in a sentence that names the key.
+    /// The fault, in a sentence that names the key.
     message: String,
-    /// What to write instead.
+    /// The text to write instead.
     hint: Option<String>,
 }
 

@@ -14,8 +14,8 @@
 //! Why not serde's `Deserialize`: it stops at the first fault, so a file with three would be corrected in three runs. It
 //! also needs each key twice (as it is written, and checked), and does not see documentation. So the tree of values and
 //! spans that `toml` has is read directly, and a macro of 50 lines makes each field a key: name, type, default, check and
-//! explanation stand in one place. The sample file and the manual page are made of it. What is shown is serde's
-//! `Serialize`.
+//! explanation stand in one place. The sample file and the manual page are made of it. `config show`
+//! prints it with serde's `Serialize`.
 
 mod error;
 mod files;
@@ -49,9 +49,9 @@ pub struct Config {
     pub servers: Vec<Server>,
     /// Which guests take part.
     pub select: Select,
-    /// What holds for every shim.
+    /// The keys for every shim.
     pub shim: Shim,
-    /// What holds for the shim on one parent, by the parent's name.
+    /// The keys for the shim on one parent, by the parent's name.
     #[serde(rename = "parent", skip_serializing_if = "BTreeMap::is_empty", serialize_with = "as_list")]
     pub parents: BTreeMap<String, Parent>,
     /// Which addresses are admitted.
@@ -93,7 +93,7 @@ impl Config {
         Config::of(&[Source { file: file.to_owned(), text: text.to_owned() }], Vec::new())
     }
 
-    /// What the files say together, unless something in them, or in reading them, was faulty.
+    /// The configuration that the files describe together, unless one of them, or reading it, was faulty.
     fn of(sources: &[Source], mut faults: Vec<Fault>) -> Result<Config, ConfigError> {
         let mut reader = Reader::new(sources);
         let trees = reader.parse();

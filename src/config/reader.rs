@@ -1,4 +1,4 @@
-//! What is known while the tables of the files are read: their values, each with its place, and the faults so far.
+//! The state of a reader of the files' tables: their values, each with its place, and the faults so far.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -32,7 +32,7 @@ pub(super) struct Value<'d> {
 /// files.
 pub(super) type Table<'d> = BTreeMap<&'d str, Value<'d>>;
 
-/// What is known while the tables are read: the texts, the faults so far, and what may come once only.
+/// The state while the tables are read: the texts, the faults so far, and the values that may come only once.
 pub(super) struct Reader<'t> {
     pub(super) sources: &'t [Source],
     /// Whether addresses of IPv6 may be used.

@@ -1,4 +1,4 @@
-//! What makes a struct a section of the file, and what the section then says about itself.
+//! Makes a struct a section of the file, which then describes itself.
 
 use super::reader::{Reader, Table};
 
@@ -7,7 +7,7 @@ use super::reader::{Reader, Table};
 pub struct Schema {
     /// As it is written: `[shim]`, or `[[parent]]` if it may come several times.
     pub header: &'static str,
-    /// What it is for.
+    /// Its purpose.
     pub about: &'static str,
     /// Its keys.
     pub keys: &'static [Key],
@@ -20,7 +20,7 @@ pub struct Schema {
 pub struct Key {
     /// Its name.
     pub name: &'static str,
-    /// What it does, as Markdown of one paragraph.
+    /// Its effect, as Markdown of one paragraph.
     pub about: &'static str,
     /// A value in TOML, for sections that have no defaults to show.
     pub example: Option<&'static str>,
@@ -58,7 +58,7 @@ pub(super) trait Section: Default {
     /// The section.
     const SCHEMA: &'static Schema;
 
-    /// What a table says. Where it is wrong, `reader` is told, and the default holds.
+    /// The section that a table describes. Faults go to `reader`, and the default holds in their place.
     fn read(table: &Table<'_>, reader: &mut Reader<'_>) -> Self;
 }
 

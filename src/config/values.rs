@@ -157,7 +157,7 @@ fn unfit(address: IpAddr) -> Option<&'static str> {
     }
 }
 
-/// What a range is, whose network address alone would pass.
+/// Why a range is refused although its network address alone would pass.
 fn unfit_range(net: IpNet) -> Option<&'static str> {
     let multicast =
         [IpNet::from(IpAddr::from([224, 0, 0, 0])), IpNet::from(IpAddr::from([0xff00, 0, 0, 0, 0, 0, 0, 0]))];

@@ -9,7 +9,7 @@ use crate::model::text;
 /// Minimum time between two lines of status, however fast things change.
 const PACE: Duration = Duration::from_secs(1);
 
-/// What systemd knows about the daemon.
+/// The state of the daemon as systemd knows it.
 #[derive(Debug, Default)]
 pub(super) struct Notifier {
     /// The line that it shows, and since when.

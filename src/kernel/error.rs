@@ -6,9 +6,9 @@ use crate::model::Code;
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}; {hint}")]
 pub struct KernelError {
-    /// What failed, with the kernel's words.
+    /// The failure, with the kernel's words.
     pub message: String,
-    /// What to do.
+    /// The cure.
     pub hint: String,
 }
 
@@ -16,9 +16,9 @@ pub struct KernelError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct OpError {
-    /// What failed, with the kernel's words.
+    /// The failure, with the kernel's words.
     pub message: String,
-    /// What to do, if that is known.
+    /// The cure, if it is known.
     pub hint: Option<String>,
     /// Its code in the catalogue.
     pub code: Code,

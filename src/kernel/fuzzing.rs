@@ -6,7 +6,7 @@ use super::socket::channel::Channel;
 use super::view::state::State;
 use crate::model::{NetnsId, Snapshot};
 
-/// What events make of an empty snapshot, without a kernel, each with the netns id that it comes from
+/// The snapshot that events make of an empty one, without a kernel, each with the netns id that it comes from
 /// (`None`: the host's); those of nftables have the id -1. And how many of them could not be read.
 pub fn snapshot_of<'a>(events: impl IntoIterator<Item = (Option<NetnsId>, &'a [u8])>) -> (Snapshot, usize) {
     let mut state = State::new(NetnsId(0), Instant::now());

@@ -25,7 +25,7 @@ pub enum Scope {
 /// One operation of a plan, and when it may run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// What to do.
+    /// The change.
     pub op: Op,
     /// When.
     pub when: When,

@@ -78,7 +78,7 @@ pub struct Hop {
 /// objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Way {
-    /// What becomes of packets.
+    /// The fate of packets.
     pub kind: RouteKind,
     /// The hops, in the kernel's order.
     pub hops: Vec<Hop>,
@@ -292,7 +292,7 @@ pub struct Rule {
     pub priority: u32,
     /// … and among those of the same priority.
     pub order: u32,
-    /// What it does.
+    /// Its action.
     pub action: Action,
     /// Its protocol is ours.
     pub ours: bool,
@@ -309,7 +309,7 @@ pub struct Rule {
     pub suppressed_group: Option<u32>,
 }
 
-/// What a rule does.
+/// The action of a rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Action {
     /// It looks up a table.

@@ -1,4 +1,4 @@
-//! What the kernel says exists: the objects of the host's network namespace and the guests' children,
+//! The kernel's state: the objects of the host's network namespace and the guests' children,
 //! each under its kernel key. [`crate::kernel`] fills it; [`crate::reconcile`] reads it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -131,7 +131,7 @@ pub struct Route {
     pub ours: bool,
     /// It leads through a gateway.
     pub gateway: bool,
-    /// What becomes of packets. All of ours are unicast.
+    /// The fate of packets. All of ours are unicast.
     pub kind: RouteKind,
 }
 

@@ -54,7 +54,7 @@ pub struct ShimStatus {
     pub addresses: Vec<IpAddr>,
     /// Number of NICs that use it.
     pub nics: usize,
-    /// What is wrong, if it failed.
+    /// The fault, if it failed.
     pub message: Option<String>,
 }
 
@@ -169,11 +169,11 @@ pub struct UnclaimedStatus {
 pub struct Problem {
     /// A stable code.
     pub code: String,
-    /// What it is about: an interface, a server, a guest.
+    /// Its subject: an interface, a server, a guest.
     pub object: String,
-    /// What is wrong, in a sentence.
+    /// The fault, in a sentence.
     pub message: String,
-    /// What to do.
+    /// The cure, as an instruction.
     pub hint: String,
 }
 

@@ -1,4 +1,4 @@
-//! What should exist, and every decision on the way there: plain data.
+//! Everything that should exist, and every decision on the way there: plain data.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -33,7 +33,7 @@ pub struct Desired {
     pub leftovers: Leftovers,
     /// False while servers are still to be read: then no shim is surplus.
     pub settled: bool,
-    /// What is wrong with the host or the configuration.
+    /// The faults of the host or the configuration.
     pub problems: Vec<Problem>,
     /// The host's facts that all this stands on.
     pub host: HostFacts,
@@ -78,7 +78,7 @@ impl Desired {
         (!is_desired).then_some(link)
     }
 
-    /// What is wrong, with the host, the configuration and the addresses of guests.
+    /// The faults of the host, the configuration and the addresses of guests.
     pub fn all_problems(&self) -> BTreeSet<Problem> {
         let mut problems: BTreeSet<Problem> = self.problems.iter().cloned().collect();
         for child in self.held.claimants.served.keys() {

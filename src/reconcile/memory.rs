@@ -1,4 +1,4 @@
-//! What a process remembers from one decision to the next.
+//! The memory of a process from one decision to the next.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use super::join::{Homes, Joins};
 use super::schedule::Walked;
 use crate::model::{Code, Mac, Op};
 
-/// What this process remembers besides the kernel's state. Losing it costs time, never correctness.
+/// The memory of this process besides the kernel's state. Losing it costs time, never correctness.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Memory {
     /// Which child is which NIC.

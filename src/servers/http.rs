@@ -142,7 +142,7 @@ pub(super) fn escaped(text: &str) -> String {
     escaped
 }
 
-/// What LXD and Incus wrap around each answer.
+/// The envelope that LXD and Incus put around each answer.
 #[derive(Deserialize)]
 #[serde(bound(deserialize = "T: Deserialize<'de>"))]
 struct Envelope<T> {

@@ -1,4 +1,4 @@
-//! What is known of one server, over all sessions with it.
+//! Everything known of one server, over all sessions with it.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use super::lxd::reading::Reading;
 use super::published::Published;
 use super::questions::Questions;
 
-/// What is known of a server, and what is wanted of it.
+/// The knowledge of a server, and the questions to it.
 pub(super) struct Known {
     pub(super) published: Published,
     pub(super) questions: Arc<Questions>,

@@ -1,4 +1,4 @@
-//! What the servers say exists. [`follow`] turns one server's REST API and event stream into whole
+//! The servers and their guests. [`follow`] turns one server's REST API and event stream into whole
 //! [`Server`](crate::model::inventory::Server) values. No JSON leaves this room, and nothing of the kernel
 //! enters it.
 //!

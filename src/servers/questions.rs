@@ -1,4 +1,4 @@
-//! What the rest of the program asks of one server, besides its listings.
+//! The questions that the rest of the program has for one server, besides its listings.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -19,7 +19,7 @@ use super::patience::{Patience, Pauses};
 use super::timetable::Timetable;
 use crate::model::ServerId;
 
-/// What is known and planned while the event stream lives.
+/// The knowledge and plans while the event stream lives.
 pub(super) struct Session<'a> {
     known: &'a mut Known,
     patience: &'a Patience,
@@ -28,7 +28,7 @@ pub(super) struct Session<'a> {
     timetable: Timetable,
     /// The pauses between listings that fail.
     pauses: Pauses,
-    /// Who the server is, as it said last …
+    /// The server's own description, the last one …
     info: Option<Info>,
     /// … and whether that may have changed.
     outdated: bool,

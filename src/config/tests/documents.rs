@@ -7,7 +7,7 @@ use super::*;
 
 const SAMPLE: &str = "packaging/files/etc/macvlan-shim/config.toml";
 
-/// What the sample file says of itself.
+/// The head of the sample file.
 const HEAD: &str = "\
 # The configuration of macvlan-shim. It needs none: every key is shown with its default, or with an example.
 #

@@ -1,4 +1,4 @@
-//! What is understood.
+//! Files that are understood.
 
 use super::*;
 

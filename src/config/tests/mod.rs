@@ -1,4 +1,4 @@
-//! What a file may say, and what is answered to one that says it wrongly.
+//! Good files, and the errors that faulty ones get.
 
 mod documents;
 mod files;

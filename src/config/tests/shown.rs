@@ -1,4 +1,4 @@
-//! What `config show` prints is read back as what it was.
+//! The output of `config show` reads back as the same configuration.
 
 use super::*;
 use proptest::prelude::*;

@@ -1,4 +1,4 @@
-//! What does not go together.
+//! Values that do not go together.
 
 use super::*;
 

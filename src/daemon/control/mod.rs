@@ -2,7 +2,7 @@
 //! daemon: connections are few, short-lived and carry one small request each, and reports are made at the
 //! publisher's pace.
 //!
-//! Who may connect is decided by the file's owner, group and mode (0660), and by `peer` once more. Each path
+//! The file's owner, group and mode (0660) decide who may connect, and `peer` checks it once more. Each path
 //! has its own file.
 
 mod answer;

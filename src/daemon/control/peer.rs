@@ -1,4 +1,4 @@
-//! Who asks at the control socket: root, or a user who is admitted as a member of the socket's group. The
+//! The asker at the control socket: root, or a user who is admitted as a member of the socket's group. The
 //! file's mode makes the kernel check the same, but a mode can be changed, and a connection can be handed on.
 
 use std::ffi::CString;
@@ -45,7 +45,7 @@ pub(super) enum Asker {
 }
 
 impl Asker {
-    /// What a peer at the socket of that group is. Its members are looked up in another thread, because the
+    /// Whether a peer is admitted at the socket of that group. Its members are looked up in another thread, because the
     /// list may come from the network.
     pub(super) async fn of(peer: Peer, group: Gid) -> Asker {
         let member = match peer {

@@ -20,7 +20,7 @@ use crate::kernel::view::state::State;
 use crate::model::plan::Progress;
 use crate::model::{Code, LinkIndex, LinkRef, Op};
 
-/// What is remembered of writes until the next reading.
+/// The memory of writes until the next reading.
 #[derive(Debug, Default)]
 pub(in crate::kernel) struct Writer {
     /// The shims that were made since the last reading, which are not in the snapshot yet, by name.

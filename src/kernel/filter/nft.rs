@@ -115,7 +115,7 @@ fn run(arguments: &[&str], input: Option<String>) -> Option<Result<String, NftEr
     })
 }
 
-/// What its messages mean. These are those of nft 1.0.6, as seen on Linux 6.1 without the modules in
+/// The meaning of its messages. These are those of nft 1.0.6, as seen on Linux 6.1 without the modules in
 /// question. If a capability is missing, or the kernel is busy or lacks memory, the same sentences end in
 /// other words.
 fn meaning(words: &str) -> NftError {

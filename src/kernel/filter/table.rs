@@ -15,7 +15,7 @@ use crate::model::names::FILTER_TABLE;
 use crate::model::snapshot::{Filter, ForeignChain, ShimFilter};
 use crate::model::{LinkIndex, Mac};
 
-/// What a shim's filter should be.
+/// The filter that a shim should have.
 #[derive(Clone, Debug)]
 pub(in crate::kernel) struct Wanted {
     /// The shim.
@@ -28,7 +28,7 @@ pub(in crate::kernel) struct Wanted {
     pub(in crate::kernel) answers: BTreeSet<Ipv4Net>,
 }
 
-/// What `nft` lists of the family netdev.
+/// The part of nft's listing that is of the family netdev.
 #[derive(Debug, Default)]
 struct Listing {
     /// The objects of our table, by the ifindex of their shim.

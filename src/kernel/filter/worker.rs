@@ -17,7 +17,7 @@ use crate::kernel::processor_time::of_thread_and_programs;
 use crate::model::LinkIndex;
 use crate::model::snapshot::{Filter, ShimFilter};
 
-/// What the thread is to do.
+/// A command to the thread.
 #[derive(Debug)]
 pub(in crate::kernel) enum Command {
     /// Nothing but the listing. `doubt`: abilities that were lacking are looked for again.
@@ -28,7 +28,7 @@ pub(in crate::kernel) enum Command {
     Delete { link: LinkIndex, last: bool },
 }
 
-/// What became of a command.
+/// The outcome of a command.
 #[derive(Debug)]
 pub(in crate::kernel) struct Answer {
     /// Whether the change was made. Nothing to change is success.

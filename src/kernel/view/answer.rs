@@ -1,4 +1,4 @@
-//! What the answers of the thread that reads and writes filters mean for the snapshot.
+//! The meaning of nft's answers for the snapshot.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ impl State {
         self.put_filters(answer.listing);
     }
 
-    /// What nft cannot read it cannot write either, so nothing is decided on a filter that is not known.
+    /// A filter that nft cannot read it cannot write either, so nothing is decided on one that is not known.
     /// Without nft the filters stay in the kernel: the last known ones are kept.
     fn put_filters(&mut self, listing: Result<Filter, NftError>) {
         let before = &self.snapshot.filter;

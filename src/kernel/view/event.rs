@@ -1,4 +1,4 @@
-//! What an event means for the snapshot.
+//! The meaning of an event for the snapshot.
 
 use nix::libc;
 

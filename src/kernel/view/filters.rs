@@ -1,4 +1,4 @@
-//! What the thread that reads and writes filters ([`Worker`]) was told to do, and what it has yet to be told.
+//! The commands that the thread for nft ([`Worker`]) was given, and those that it has yet to get.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::kernel::filter::{Answer, Command, NftError, Worker};
 use crate::model::{NetnsId, Op};
 
-/// What the thread was told to do, and what is to be read again.
+/// The commands of the thread, and whether the filters are stale.
 #[derive(Debug, Default)]
 pub(in crate::kernel) struct Filters {
     worker: Worker,
@@ -82,7 +82,7 @@ impl Filters {
         std::mem::take(&mut self.ended)
     }
 
-    /// What became of this op, if it has ended and was not asked for yet.
+    /// The result of this op, if it has ended and was not asked for yet.
     pub(in crate::kernel) fn end_of(&mut self, op: &Op) -> Option<Result<(), NftError>> {
         let at = self.ended.iter().position(|(other, _)| other == op)?;
         Some(self.ended.remove(at).1)

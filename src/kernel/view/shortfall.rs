@@ -30,7 +30,7 @@ impl Shortfall {
         *self == Shortfall::default()
     }
 
-    /// What is left out, in sentences that follow a name and a colon.
+    /// The things that are left out, in sentences that follow a name and a colon.
     pub(in crate::kernel) fn sentences(&self) -> Vec<String> {
         let many = [
             (self.links, LINKS, "network links, of which only the first, and macvlan links, are looked at"),

@@ -16,7 +16,7 @@ macro_rules! catalogue {
             /// Every code.
             pub const ALL: &[Code] = &[$(Code::$variant),*];
 
-            /// What the catalogue says about a code.
+            /// The row of a code.
             pub(super) const fn entry(self) -> &'static Entry {
                 match self {
                     $(Code::$variant => &Entry {
@@ -53,7 +53,7 @@ catalogue! {
          each other"
         "set the NIC to mode bridge";
 
-    // What a NIC waits for.
+    // Why a NIC waits.
     NotSeen "not-seen" Waiting Warning
         "the server says that the guest runs, and the kernel shows no macvlan link of it. Either its parent \
          does not exist on this host, or the guest is just starting"

@@ -12,7 +12,7 @@ use std::fmt;
 
 pub use self::catalogue::Code;
 
-/// Who has to do something.
+/// How urgent a code is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     /// Nobody: it is wanted, or passes by itself, and the sentence explains it.
@@ -23,7 +23,7 @@ pub enum Severity {
     Error,
 }
 
-/// What a code is about.
+/// The subject of a code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Topic {
     /// A NIC that is left out.
@@ -59,22 +59,22 @@ impl Code {
         self.entry().name
     }
 
-    /// What it is about.
+    /// Its subject.
     pub const fn topic(self) -> Topic {
         self.entry().topic
     }
 
-    /// Who has to do something.
+    /// How urgent it is.
     pub const fn severity(self) -> Severity {
         self.entry().severity
     }
 
-    /// What it means. Words in backquotes are to be typed or read as they are.
+    /// Its meaning, in a sentence. Words in backquotes are to be typed or read as they are.
     pub const fn meaning(self) -> &'static str {
         self.entry().meaning
     }
 
-    /// What to do.
+    /// The cure: an instruction to the operator.
     pub const fn cure(self) -> &'static str {
         self.entry().cure
     }

@@ -1,18 +1,18 @@
-//! What became of the steps of a plan.
+//! The outcome of the steps of a plan.
 
 use super::history::Error;
 use crate::model::Step;
 
-/// A step of a plan, and what became of it.
+/// A step of a plan, and its outcome.
 #[derive(Debug)]
 pub struct Walked<'a> {
     /// The step.
     pub step: &'a Step,
-    /// What became of it.
+    /// Its outcome.
     pub outcome: Outcome,
 }
 
-/// What became of a step.
+/// The outcome of a step.
 #[derive(Debug)]
 pub enum Outcome {
     /// It ran, and has ended.

@@ -44,7 +44,7 @@ pub(super) struct Identity {
     pub(super) environment: Environment,
 }
 
-/// What the server says of itself.
+/// The server's own description.
 #[derive(Default, Deserialize)]
 pub(super) struct Environment {
     #[serde(default, deserialize_with = "or_default")]

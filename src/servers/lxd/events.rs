@@ -30,7 +30,7 @@ pub(in crate::servers) struct Events {
     silence: Duration,
 }
 
-/// What was received.
+/// A message of the stream.
 pub(in crate::servers) enum Received {
     /// A sign of life.
     Life,
@@ -125,7 +125,7 @@ fn refusal(error: Error) -> String {
     }
 }
 
-/// What an event means for us.
+/// The meaning of an event for us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::servers) enum Worth {
     /// Nothing that concerns us.

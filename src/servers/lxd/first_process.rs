@@ -20,7 +20,7 @@ const AT_ONCE: usize = 4;
 /// The answers of a server to one round of questions.
 pub(in crate::servers) type Answers = Pin<Box<dyn Stream<Item = Answer> + Send>>;
 
-/// What a server said of one guest.
+/// A server's answer about one guest.
 pub(in crate::servers) struct Answer {
     guest: GuestName,
     started: String,

@@ -1,4 +1,4 @@
-//! What one complete reading of a server says.
+//! One complete reading of a server.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -15,7 +15,7 @@ pub(super) type Starts = BTreeMap<GuestName, String>;
 /// Maximum number of warnings shown individually.
 const WARNINGS: usize = 3;
 
-/// What a server says of itself.
+/// A server's own description.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::servers) struct Info {
     pub(in crate::servers) kind: ServerKind,
