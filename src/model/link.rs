@@ -23,6 +23,8 @@ pub struct Link {
     pub multicast: bool,
     /// It asks and answers with ARP (not `IFF_NOARP`).
     pub arp: bool,
+    /// Somebody holds it without carrier (`IFLA_PROTO_DOWN`).
+    pub protodown: bool,
     /// `IFLA_GROUP`.
     pub group: u32,
     /// The MAC that its alias says we made it with ([`super::names::made_with`]).

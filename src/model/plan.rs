@@ -97,8 +97,9 @@ pub enum Op {
     /// Changes a shim's MTU, in bytes.
     SetMtu { shim: LinkRef, mtu: u32 },
     /// Gives a shim the flags that it should have: no `IFF_MULTICAST`, so that the kernel sends no group
-    /// reports of its own, and no `IFF_NOARP`, so that guests can ask for the host.
-    SetFlags { shim: LinkRef },
+    /// reports of its own, and no `IFF_NOARP`, so that guests can ask for the host. Where protodown is on, it is
+    /// cleared, and the reasons for it.
+    SetFlags { shim: LinkRef, protodown: bool },
     /// Writes one sysctl of a shim.
     Set { shim: LinkRef, setting: Setting, value: i64 },
     /// Gives a shim an own address, with the length of its prefix. It makes no route.
@@ -146,7 +147,7 @@ impl Op {
             | Op::Mark { shim: link, .. }
             | Op::SetMac { shim: link, .. }
             | Op::SetMtu { shim: link, .. }
-            | Op::SetFlags { shim: link }
+            | Op::SetFlags { shim: link, .. }
             | Op::Set { shim: link, .. }
             | Op::AddAddress { shim: link, .. }
             | Op::AddProxy { shim: link, .. }
@@ -230,7 +231,10 @@ impl fmt::Display for Op {
             Op::Mark { shim, mac } => write!(f, "mark {shim} as ours, made with MAC {mac}"),
             Op::SetMac { shim, mac } => write!(f, "set the MAC of {shim} to {mac}"),
             Op::SetMtu { shim, mtu } => write!(f, "set the MTU of {shim} to {mtu}"),
-            Op::SetFlags { shim } => write!(f, "set multicast off and ARP on at {shim}"),
+            Op::SetFlags { shim, protodown: false } => write!(f, "set multicast off and ARP on at {shim}"),
+            Op::SetFlags { shim, protodown: true } => {
+                write!(f, "set multicast off, ARP on and protodown off at {shim}")
+            }
             Op::Set { shim, setting, value } => {
                 write!(f, "set net.{} to {value}", setting.path(&shim.name).replace('/', "."))
             }

@@ -106,9 +106,10 @@ impl InMemoryKernel {
             }
             Op::SetMac { shim, mac } => self.set_mac(shim, *mac),
             Op::SetMtu { shim, mtu } => self.set_mtu(shim, *mtu),
-            Op::SetFlags { shim } => {
+            Op::SetFlags { shim, protodown } => {
                 let link = self.link_mut(shim)?;
                 (link.multicast, link.arp) = (false, true);
+                link.protodown &= !protodown;
                 Ok(())
             }
             Op::Set { shim, setting, value } => self.set(shim, *setting, *value),

@@ -43,7 +43,7 @@ impl Host {
             Op::CreateShim { shim: shim.clone(), parent, mac: SHIM_MAC, mtu: 1400 },
             Op::Mark { shim: shim.clone(), mac: SHIM_MAC },
             Op::SetMtu { shim: shim.clone(), mtu: 1500 },
-            Op::SetFlags { shim: shim.clone() },
+            Op::SetFlags { shim: shim.clone(), protodown: false },
             set(Setting::ArpFilter, 1),
             set(Setting::Ipv6AddrGenMode, 1),
             set(Setting::Ipv6Forwarding, 1),

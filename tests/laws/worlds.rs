@@ -304,6 +304,7 @@ pub(crate) enum Event {
         link: LinkIndex,
         multicast: bool,
         arp: bool,
+        protodown: bool,
     },
     /// Somebody takes a mark from a link, and changes its MAC.
     Disguise {
@@ -529,8 +530,8 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
         1 => (links(5..9), 0usize..Setting::ALL.len()).prop_map(|(link, setting)| Event::Drift { link, setting }),
         1 => prop_oneof![(parent(), parent()), (links(5..9), links(5..9))]
             .prop_map(|(link, other)| Event::SwapNames { link, other }),
-        1 => (links(5..9), any::<bool>(), any::<bool>())
-            .prop_map(|(link, multicast, arp)| Event::Flags { link, multicast, arp }),
+        1 => (links(5..9), any::<bool>(), any::<bool>(), any::<bool>())
+            .prop_map(|(link, multicast, arp, protodown)| Event::Flags { link, multicast, arp, protodown }),
         1 => (links(5..9), mac()).prop_map(|(link, mac)| Event::Disguise { link, mac }),
         1 => parent().prop_map(|link| Event::Wifi { link }),
         2 => (links(5..10), prop::option::weighted(0.8, mac()), any::<bool>())
@@ -754,7 +755,12 @@ impl Event {
                     }
                 }
             }
-            Event::Flags { link, multicast, arp } => kernel.set_flags(*link, *multicast, *arp),
+            Event::Flags { link, multicast, arp, protodown } => {
+                kernel.set_flags(*link, *multicast, *arp);
+                if let Some(link) = kernel.snapshot.links.get_mut(link) {
+                    link.protodown = *protodown;
+                }
+            }
             Event::Disguise { link, mac } => {
                 if let Some(link) =
                     kernel.snapshot.links.get_mut(link).filter(|link| link.index > LinkIndex(4))

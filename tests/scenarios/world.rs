@@ -4,7 +4,7 @@
 //! config:                                        the lines below it, indented, are the file
 //! link eth0 [mac M] [mtu N] [name N] [up|down] [wifi|bridge|vlan N on L|macvlan on L] [port of L]
 //!           [private|passthru] [marked] [group N] [no ethernet] [arp_ignore N]
-//!           [multicast] [noarp]
+//!           [multicast] [noarp] [protodown]
 //! address eth0 192.168.100.62/24 [tentative|deprecated|temporary|secondary|ours] [noprefixroute] [peer A/24]
 //! route 10.0.0.0/8 [via A] dev eth0 [and [via B] dev eth1] [src A] [metric N] [table N] [ours]
 //! route 10.0.0.9/32 blackhole|unreachable|throw|local [metric N] [table N]
@@ -356,6 +356,7 @@ impl World {
         }
         let multicast = words.has("multicast") || link.multicast;
         let arp = !words.has("noarp") && link.arp;
+        link.protodown |= words.has("protodown");
         if let Some(mtu) = words.after("mtu")? {
             link.mtu = parse(mtu)?;
             for upon in self.kernel.snapshot.links.values_mut().filter(|upon| upon.lower == Some(link.index))

@@ -99,11 +99,12 @@ impl Writer {
                 let link = index(requests, made, shim)?;
                 Ok(link::set_mtu(requests, link, *mtu)?)
             }
-            Op::SetFlags { shim } => {
+            Op::SetFlags { shim, protodown } => {
                 let link = index(requests, made, shim)?;
+                let set = |requests: &mut Requests| link::set_flags(requests, link, *protodown);
                 match shim.index {
-                    Some(_) => keep_neighbours(requests, link, |requests| link::set_flags(requests, link)),
-                    None => Ok(link::set_flags(requests, link)?),
+                    Some(_) => keep_neighbours(requests, link, set),
+                    None => Ok(set(requests)?),
                 }
             }
             Op::SetUp { shim } => {

@@ -279,6 +279,7 @@ fn host_link(seen: link::Seen, old: Option<&Link>) -> Link {
         up: seen.up,
         multicast: seen.multicast,
         arp: seen.arp,
+        protodown: seen.protodown,
         group: seen.group,
         made_with: seen.made_with,
         master: seen.master,

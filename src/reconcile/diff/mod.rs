@@ -114,12 +114,14 @@ impl<'a> Steps<'a> {
             let why = format!("{} has it", desired.parent);
             self.now(Op::SetMtu { shim: shim.clone(), mtu: desired.mtu }, why);
         }
-        if standing.is_none_or(|link| link.multicast || !link.arp) {
+        if standing.is_none_or(|link| link.multicast || !link.arp || link.protodown) {
             let why = match standing {
+                Some(link) if link.protodown => "with protodown nothing passes it",
                 Some(link) if !link.arp => "without ARP no guest finds the host",
                 _ => "the LAN must not hear the shim",
             };
-            self.now(Op::SetFlags { shim: shim.clone() }, why);
+            let protodown = standing.is_some_and(|link| link.protodown);
+            self.now(Op::SetFlags { shim: shim.clone(), protodown }, why);
         }
         let settings = shim.index.and_then(|index| self.snapshot.settings.get(&index));
         for (setting, value) in &desired.settings {

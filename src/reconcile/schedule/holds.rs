@@ -52,7 +52,7 @@ impl Holds {
             Op::Mark { shim: at, .. }
             | Op::SetMac { shim: at, .. }
             | Op::SetMtu { shim: at, .. }
-            | Op::SetFlags { shim: at }
+            | Op::SetFlags { shim: at, .. }
             | Op::Set { shim: at, .. }
             | Op::AddAddress { shim: at, .. }
             | Op::AddProxy { shim: at, .. } => [shim(&at.name), None, None],
@@ -109,7 +109,7 @@ impl Holds {
         match op {
             Op::CreateShim { shim, .. } | Op::SetUp { shim } => add(&mut self.shims, &shim.name, due),
             Op::Rename { link, .. } => add(&mut self.names, &link.name, due),
-            Op::SetFlags { shim } | Op::Set { shim, .. } => add(&mut self.incomplete, &shim.name, due),
+            Op::SetFlags { shim, .. } | Op::Set { shim, .. } => add(&mut self.incomplete, &shim.name, due),
             Op::AddAddress { address, .. } => add(&mut self.sources, &address.addr(), due),
             Op::SetNeighbour { shim, address, .. } => {
                 add(&mut self.addresses, &(shim.name.clone(), *address), due);

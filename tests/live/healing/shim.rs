@@ -41,6 +41,8 @@ fn what_is_changed_is_put_back() -> Result<()> {
         ("the shim's MTU lowered", "ip link set mvs-eth0 mtu 1300"),
         ("the shim's multicast switched on", "ip link set mvs-eth0 multicast on"),
         ("the shim's ARP switched off", "ip link set mvs-eth0 arp off"),
+        ("the shim without carrier", "ip link set mvs-eth0 protodown on"),
+        ("the shim without carrier, for a reason", "ip link set mvs-eth0 protodown on protodown_reason 3 on"),
         (
             "the IPv4 neighbour led astray",
             "ip neigh replace 192.168.77.101 lladdr 02:00:00:00:00:99 dev mvs-eth0 nud permanent",

@@ -27,6 +27,7 @@ pub(in crate::kernel) struct Seen {
     pub(in crate::kernel) up: bool,
     pub(in crate::kernel) multicast: bool,
     pub(in crate::kernel) arp: bool,
+    pub(in crate::kernel) protodown: bool,
     pub(in crate::kernel) group: u32,
     /// The MAC in the alias, if it is a shim's alias.
     pub(in crate::kernel) made_with: Option<Mac>,
@@ -86,6 +87,7 @@ pub(in crate::kernel) fn read(message: &Message<'_>) -> Result<Option<Seen>, Mal
         up: flags & libc::IFF_UP as u32 != 0,
         multicast: flags & libc::IFF_MULTICAST as u32 != 0,
         arp: flags & libc::IFF_NOARP as u32 == 0,
+        protodown: false,
         group: 0,
         made_with: None,
         lower: None,
@@ -105,6 +107,7 @@ pub(in crate::kernel) fn read(message: &Message<'_>) -> Result<Option<Seen>, Mal
             libc::IFLA_IFNAME => seen.name = text_of(value),
             libc::IFLA_ADDRESS => seen.mac = mac(u16_at(payload, 2)?, value),
             libc::IFLA_MTU => seen.mtu = u32_of(value)?,
+            libc::IFLA_PROTO_DOWN => seen.protodown = u8_at(value, 0)? != 0,
             libc::IFLA_GROUP => seen.group = u32_of(value)?,
             libc::IFLA_IFALIAS => seen.made_with = made_with(&text_of(value)),
             libc::IFLA_LINK => seen.lower = Some(link_of(value)?).filter(|index| *index != LinkIndex::NONE),

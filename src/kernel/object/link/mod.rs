@@ -5,7 +5,7 @@ mod message;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
-    InfoKind, LinkAttribute, LinkExtentMask, LinkInfo, LinkMessage, MacVlanMode,
+    InfoKind, LinkAttribute, LinkExtentMask, LinkInfo, LinkMessage, LinkProtocolDownReason, MacVlanMode,
 };
 use nix::errno::Errno;
 use rtnetlink::{LinkMacVlan, LinkMessageBuilder, LinkUnspec};
@@ -160,9 +160,19 @@ pub(in crate::kernel) fn set_up(requests: &mut Requests, index: LinkIndex) -> Re
     change(requests, LinkUnspec::new_with_index(index.0).up())
 }
 
-/// Gives a link the flags of a shim.
-pub(in crate::kernel) fn set_flags(requests: &mut Requests, index: LinkIndex) -> Result<(), RequestError> {
-    change(requests, LinkUnspec::new_with_index(index.0).multicast(false).arp(true))
+/// Gives a link the flags of a shim. Protodown is cleared only if it is on, because older kernels do not have it for macvlan,
+/// and together with the reasons for it (FACTS 64).
+pub(in crate::kernel) fn set_flags(
+    requests: &mut Requests,
+    index: LinkIndex,
+    protodown: bool,
+) -> Result<(), RequestError> {
+    let mut order = LinkUnspec::new_with_index(index.0).multicast(false).arp(true);
+    if protodown {
+        let reasons = vec![LinkProtocolDownReason::Mask(u32::MAX), LinkProtocolDownReason::Value(0)];
+        order = order.protodown(false).append_extra_attribute(LinkAttribute::ProtoDownReason(reasons));
+    }
+    change(requests, order)
 }
 
 fn change(requests: &mut Requests, message: LinkMessageBuilder<LinkUnspec>) -> Result<(), RequestError> {

@@ -97,6 +97,7 @@ const FAULTS: [Fault; 27] = [
     },
     Fault { name: "the shim is multicast", script: "ip link set $shim multicast on" },
     Fault { name: "the shim is without ARP", script: "ip link set $shim arp off" },
+    Fault { name: "the shim is without carrier", script: "ip link set $shim protodown on" },
     Fault {
         name: "a sysctl of the shim is changed",
         script: "cd /proc/sys/net
