@@ -151,7 +151,12 @@ fn a_full_table_does_not_make_a_lan_machines_address_a_guests() -> Result<()> {
         ensure!(way.contains("dev eth0"), "the host's traffic for {address} is led astray: {way}");
         // The question has made the host's own way to that machine.
         let reached = site.host.reaches(address.parse::<IpAddr>()?, PATIENCE);
-        ensure!(reached, "the host lost {address}: {}\n{}", site.host.sh("ip neigh show nud all dev eth0")?, node.picture()?);
+        ensure!(
+            reached,
+            "the host lost {address}: {}\n{}",
+            site.host.sh("ip neigh show nud all dev eth0")?,
+            node.picture()?
+        );
     }
     let stood = stood(&watch, PEER[0])?;
     println!("the host had a route to the guest for {stood:.1} ms");

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::node::{BINARY, HOST, Node, PATIENCE, Site, routes};
@@ -25,6 +26,9 @@ pub(crate) const LOST: Duration = Duration::from_secs(2);
 
 /// Long enough for all that is not a loss, and sooner than the resync.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
+
+/// How often the guests of a story go and come again, at least.
+const ROUNDS: u32 = 9;
 
 /// Runs a script in the network namespace of a guest.
 fn inside(guest: &Guest, script: &str) -> Result<String> {
@@ -298,42 +302,46 @@ fn ids_of_namespaces_that_change_hands_at_once_confuse_nobody() -> Result<()> {
     crowd.host.sh(&(0..24).map(|guest| appear(guest, 1)).collect::<String>())?;
     let mut node = Node::start(&crowd.host)?;
     crowd.wait_routed(&(0..24).map(|guest| address(guest, 1)).collect())?;
-    // Each id that gets free is the next one's: a guest that goes and another that comes share it.
-    let workers: Vec<String> = (0..3)
-        .map(|worker| {
-            let own = (0..24).filter(|guest| guest % 3 == worker);
-            let rounds = (2..10).flat_map(|third| own.clone().map(move |guest| (guest, third)));
-            rounds
-                .map(|(guest, third)| {
-                    format!("ip -n g{guest} link del eth0; ip netns del g{guest}; {}", appear(guest, third))
-                })
-                .collect()
-        })
-        .collect();
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = workers.iter().map(|script| scope.spawn(|| crowd.host.sh(script))).collect();
-        // It reads everything anew in the midst of it.
+    // Each id that gets free is the next one's: a guest that goes and another that comes share it. Every worker has a
+    // third of the guests, and says in which round its last ones came.
+    let enough = AtomicBool::new(false);
+    let work = |worker: u32| {
+        for round in 2..250 {
+            let again = |guest: u32| {
+                format!("ip -n g{guest} link del eth0; ip netns del g{guest}; {}", appear(guest, round))
+            };
+            crowd.host.sh(&(worker * 8..(worker + 1) * 8).map(again).collect::<String>())?;
+            if round >= ROUNDS && enough.load(Ordering::Relaxed) {
+                return Ok(round);
+            }
+        }
+        anyhow::bail!("the daemon did not start often enough")
+    };
+    let rounds = std::thread::scope(|scope| {
+        let work = &work;
+        let workers: Vec<_> = (0..3).map(|worker| scope.spawn(move || work(worker))).collect();
+        // It reads everything again in the midst of it.
         let mut starts = 0;
         while !workers.iter().all(|worker| worker.is_finished()) {
             node.daemon.kill()?;
             node = Node::start(&crowd.host)?;
             starts += 1;
+            enough.store(starts >= 3, Ordering::Relaxed);
             std::thread::sleep(Duration::from_millis(300));
         }
         println!("started {starts} times in the midst of it");
-        ensure!(starts > 1, "started only {starts} times meanwhile");
-        for worker in workers {
-            worker.join().map_err(|_| anyhow::anyhow!("panicked"))??;
-        }
-        anyhow::Ok(())
+        let ended =
+            workers.into_iter().map(|worker| worker.join().map_err(|_| anyhow::anyhow!("panicked"))?);
+        ended.collect::<Result<Vec<u32>>>()
     })?;
     let ids = crowd.host.sh("ip netns list-id | sed 's/nsid \\([0-9]*\\).*/\\1/' | sort -n | tail -n 1")?;
-    ensure!(ids.trim().parse::<u32>()? < 24 * 9 / 2, "of 216 namespaces hardly any had another's id: {ids}");
-    crowd.wait_routed(&(0..24).map(|guest| address(guest, 9)).collect())?;
+    ensure!(ids.trim().parse::<u32>()? < 24 * ROUNDS / 2, "hardly any namespace had another's id: {ids}");
+    let last = |guest: u32| address(guest, rounds[guest as usize / 8]);
+    crowd.wait_routed(&(0..24).map(last).collect())?;
     let plan = crowd.host.run(&[BINARY, "plan"])?;
     ensure!(plan.starts_with("nothing to do"), "{plan}");
     for guest in 0..24 {
-        let address: IpAddr = address(guest, 9).parse()?;
+        let address: IpAddr = last(guest).parse()?;
         ensure!(crowd.host.reaches(address, PATIENCE), "{address} is not reached\n{}", node.picture()?);
     }
     Ok(())

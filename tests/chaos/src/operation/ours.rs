@@ -49,7 +49,7 @@ const RULES_DELETED: &str = "our rules are deleted";
 /// The ones that bring another MAC.
 const OTHER_MACS: [&str; 2] = ["the shim's MAC is changed", "a shim of ours too many"];
 
-const FAULTS: [Fault; 27] = [
+const FAULTS: [Fault; 28] = [
     Fault { name: "an IPv4 route is deleted", script: "r=$(ip route show table all proto 77 | one); ip route del $r" },
     Fault {
         name: "an IPv6 route is deleted",
