@@ -33,6 +33,10 @@ impl Story {
     /// `at_first` is run before the daemon starts.
     fn new(config: &str, at_first: impl FnOnce(&Site) -> Result<()>) -> Result<Story> {
         let site = Site::with(Kind::Lxd, Share::All)?;
+        // Nobody would know an address that comes with a router's next advertisement.
+        site.host.sh(
+            "echo 0 > /proc/sys/net/ipv6/conf/eth0/autoconf; ip -6 addr flush dev eth0 scope global dynamic",
+        )?;
         at_first(&site)?;
         let node = Node::start_with(&site.host, config)?;
         let hostile = site.launch_static("hostile", &[])?;
