@@ -85,7 +85,7 @@ fn no_question_is_refused_in_a_full_table() {
         }
         for (address, disputed) in [(there, false), (there, true), (free, false)] {
             let (address, link) = (ip(address), LinkRef::standing("eth0", link));
-            kernel.apply(&Op::Probe { link, address, disputed }).unwrap();
+            kernel.apply(&Op::Ask { link, address, disputed }).unwrap();
             match address == ip(free) {
                 false => wait_for(&mut kernel, address, |entry| entry.state == NeighbourState::Reachable),
                 true => wait_for(&mut kernel, address, |entry| entry.state == NeighbourState::Failed),

@@ -89,7 +89,8 @@ pub enum Probe {
     Optimistic,
     /// Before: the route waits until nobody has answered, which takes three seconds.
     Strict,
-    /// Never. What the host's neighbour table knows counts all the same.
+    /// Never, but for what the host's neighbour table knows: that counts all the same, and is checked where it
+    /// is stale.
     Off,
 }
 

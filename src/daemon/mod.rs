@@ -23,7 +23,7 @@ use crate::model::plan::Scope;
 use crate::model::status::Problem;
 use crate::model::{Changes, Code, Inventory, Plan, Step};
 use crate::reconcile::schedule::{Error, Outcome, Walked};
-use crate::reconcile::{Desired, Inputs, Memory, Probes, Schedule, decide, servers_to_ask};
+use crate::reconcile::{Desired, Inputs, LanQuestions, Memory, Schedule, decide, servers_to_ask};
 use crate::report::{Findings, Report, summary};
 use crate::servers::jittered;
 
@@ -111,7 +111,7 @@ struct Daemon {
     memory: Memory,
     desired: Desired,
     schedule: Schedule,
-    probes: Probes,
+    questions: LanQuestions,
     /// Something other than the kernel asks for a new decision.
     dirty: bool,
     /// There is more to do, and it cannot wait.
@@ -131,7 +131,7 @@ impl Daemon {
             memory: Memory::default(),
             desired: Desired::default(),
             schedule: Schedule::default(),
-            probes: Probes::default(),
+            questions: LanQuestions::default(),
             dirty: true,
             again: false,
             ready: false,
@@ -143,11 +143,11 @@ impl Daemon {
         if self.dirty || self.again {
             return Some(Instant::now());
         }
-        [self.schedule.wake(), self.probes.wake(), self.memory.tenure.wake()].into_iter().flatten().min()
+        [self.schedule.wake(), self.questions.wake(), self.memory.tenure.wake()].into_iter().flatten().min()
     }
 
-    /// Reads, decides and writes until there is nothing to do. Then it asks the LAN the questions that are
-    /// due for another reason.
+    /// Reads, decides and writes until there is nothing to do. Then it asks the LAN the questions whose time has
+    /// come.
     fn settle(&mut self, servers: &Servers) {
         self.reconcile(servers);
         self.dirty |= self.ask();
@@ -156,15 +156,15 @@ impl Daemon {
     /// Asks the LAN the questions that are due. Returns whether the addresses that cannot be asked about have
     /// changed.
     fn ask(&mut self) -> bool {
-        while let Some(op) = self.probes.next(self.kernel.snapshot(), Instant::now()) {
+        while let Some(op) = self.questions.next(self.kernel.snapshot(), Instant::now()) {
             let result = self.kernel.begin(&op).map(drop).map_err(Error::from);
             match &result {
                 Ok(()) => tracing::debug!("{op}"),
                 Err(error) => tracing::debug!("{}", error.message),
             }
-            self.probes.asked(op, Instant::now(), result);
+            self.questions.asked(op, Instant::now(), result);
         }
-        let unasked = self.probes.unasked();
+        let unasked = self.questions.unasked();
         let changed = unasked != self.memory.trust.unasked;
         self.memory.trust.unasked = unasked;
         changed
@@ -224,7 +224,7 @@ impl Daemon {
         let Daemon { desired, config, inventory, memory, .. } = self;
         let inputs = Inputs { config, inventory, snapshot, now };
         let (plan, scope) = decide(desired, memory, &inputs, changes);
-        self.probes.look(&self.config, &self.desired, snapshot, &scope, now);
+        self.questions.look(&self.config, &self.desired, snapshot, &scope, now);
         (plan, scope)
     }
 
@@ -293,7 +293,7 @@ impl Daemon {
             snapshot: self.kernel.snapshot(),
             desired: &self.desired,
             schedule: &self.schedule,
-            probes: &self.probes,
+            questions: &self.questions,
             tables: self.kernel.neighbour_tables(),
             problems: &problems,
             ready: self.ready,

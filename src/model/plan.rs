@@ -119,7 +119,7 @@ pub enum Op {
     AddRule { family: Family, priority: u32 },
     /// Asks everybody on the LAN who has an address, whatever is known. `disputed`: another machine is known
     /// to have it, which holds until nobody has answered.
-    Probe { link: LinkRef, address: IpAddr, disputed: bool },
+    Ask { link: LinkRef, address: IpAddr, disputed: bool },
     /// Deletes our rule.
     DeleteRule { family: Family, priority: u32 },
     /// Deletes a route of ours.
@@ -155,7 +155,7 @@ impl Op {
             | Op::SetFilter { shim: link, .. }
             | Op::SetUp { shim: link }
             | Op::SetRoute { shim: link, .. }
-            | Op::Probe { link, .. }
+            | Op::Ask { link, .. }
             | Op::DeleteRoute { link, .. }
             | Op::DeleteNeighbour { link, .. }
             | Op::ReleaseNeighbour { link, .. }
@@ -195,7 +195,7 @@ impl Op {
     pub fn address(&self) -> Option<IpAddr> {
         match self {
             Op::SetNeighbour { address, .. }
-            | Op::Probe { address, .. }
+            | Op::Ask { address, .. }
             | Op::DeleteNeighbour { address, .. }
             | Op::ReleaseNeighbour { address, .. } => Some(*address),
             Op::SetRoute { destination, .. } | Op::DeleteRoute { destination, .. } => {
@@ -268,8 +268,11 @@ impl fmt::Display for Op {
             Op::AddRule { family, priority } => {
                 write!(f, "add {family} rule {priority}: look up table {}", super::names::TABLE)
             }
-            Op::Probe { link, address, .. } => {
+            Op::Ask { link, address, disputed: false } => {
                 write!(f, "ask the LAN on {link} who holds {address}")
+            }
+            Op::Ask { link, address, disputed: true } => {
+                write!(f, "ask the LAN on {link} whether another machine still holds {address}")
             }
             Op::DeleteRule { family, priority } => write!(f, "delete {family} rule {priority}"),
             Op::DeleteRoute { link, destination, table, .. } => {

@@ -169,7 +169,7 @@ pub enum NeighbourState {
     /// Known but old, and nobody is asking: `NUD_STALE`.
     Stale,
     /// Known but old, and being asked for: `NUD_DELAY`, `NUD_PROBE`.
-    Probing,
+    Asking,
     /// No answer yet: `NUD_INCOMPLETE` (and `NUD_NONE`).
     Unresolved,
     /// The same, in an entry of ours, and another machine is known to have had it.
@@ -182,7 +182,7 @@ impl NeighbourState {
     /// The kernel knows a MAC.
     pub fn is_resolved(self) -> bool {
         use NeighbourState as S;
-        matches!(self, S::Permanent | S::Reachable | S::Stale | S::Probing)
+        matches!(self, S::Permanent | S::Reachable | S::Stale | S::Asking)
     }
 }
 

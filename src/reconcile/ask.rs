@@ -1,9 +1,13 @@
-//! Whom the LAN is asked for: whether a machine there has an address that a guest claims.
+//! The questions to the LAN: whether a machine there has an address that a guest claims. Nothing else asks.
 //!
 //! The kernel itself asks, on the parent, with the host's own address and MAC (`NTF_USE`), so the guests of
 //! this host do not hear it, and nobody on the LAN learns anything that is not true. What it hears comes back
 //! as a neighbour entry of the parent, and the admission rules decide: this only chooses when to ask. The
 //! time is passed in.
+//!
+//! `policy.probe` says whether the LAN is asked for what is not known. If the kernel's entry for a claimed
+//! address names another machine and is stale, that machine is asked for in any case, because only an answer
+//! or silence can settle the claim.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
@@ -11,8 +15,9 @@ use std::time::{Duration, Instant};
 
 use super::admit::Verdict;
 use super::desired::Desired;
+use super::hold::Holder;
 use super::schedule::Error;
-use crate::config::{Config, Probe};
+use crate::config::{Config, Policy, Probe};
 use crate::model::plan::Scope;
 use crate::model::snapshot::{ChildKey, NeighbourState};
 use crate::model::{Code, LinkIndex, Op, Snapshot};
@@ -32,7 +37,7 @@ const SPAN: Duration = Duration::from_secs(3);
 
 /// When which address is asked for.
 #[derive(Debug, Default)]
-pub struct Probes {
+pub struct LanQuestions {
     subjects: BTreeMap<IpAddr, Subject>,
     /// The same, by their turn.
     agenda: BTreeMap<Turn, BTreeSet<(Instant, IpAddr)>>,
@@ -54,9 +59,10 @@ struct Subject {
     waits: bool,
     /// Another machine is known to have it.
     disputed: bool,
-    /// The kernel knows it on the LAN with the MAC of its holder here, by itself: of old, or from another
-    /// machine that has the same.
-    known: bool,
+    /// What the kernel knows has to be checked now. It is waited for, and the entry of the machine that
+    /// disputes it is stale. Or it has a holder, and the kernel knows it on the LAN with the holder's MAC: of
+    /// old, or from another machine that has the same.
+    pressing: bool,
     asked: bool,
     /// It was asked for with success.
     put: bool,
@@ -85,7 +91,7 @@ impl Subject {
     }
 }
 
-impl Probes {
+impl LanQuestions {
     /// Takes in what has been decided on the addresses of `scope`.
     pub fn look(
         &mut self,
@@ -95,10 +101,6 @@ impl Probes {
         scope: &Scope,
         now: Instant,
     ) {
-        if config.policy.probe == Probe::Off {
-            *self = Probes::default();
-            return;
-        }
         let addresses: Vec<IpAddr> = match scope {
             Scope::Addresses(addresses) => addresses.iter().copied().collect(),
             Scope::All => {
@@ -107,7 +109,7 @@ impl Probes {
             }
         };
         for address in addresses {
-            match subject(config.policy.max_addresses, desired, snapshot, address, now) {
+            match subject(config, desired, snapshot, address, now) {
                 Some(subject) => self.take_up(address, snapshot, subject, now),
                 None => self.drop(address),
             }
@@ -125,7 +127,8 @@ impl Probes {
             // It could not be asked for, which is why it waits; the next try comes in its time.
             Some(known) if failed => Subject { asked: known.asked, put: known.put, due: known.due, ..new },
             Some(known) if known.waits == new.waits => {
-                let due = if new.known && !known.known { new.due.min(known.due) } else { known.due };
+                let turned = new.pressing && !known.pressing;
+                let due = if turned { new.due.min(known.due) } else { known.due };
                 Subject { asked: known.asked, put: known.put, due, ..new }
             }
             // Everybody is being asked, or nobody has answered: this is what its route has waited for.
@@ -175,7 +178,7 @@ impl Probes {
             if self.lately.len() > AT_ONCE {
                 self.lately.pop_front();
             }
-            return Some(Op::Probe { link: parent.into(), address, disputed });
+            return Some(Op::Ask { link: parent.into(), address, disputed });
         }
     }
 
@@ -218,49 +221,62 @@ impl Probes {
     }
 }
 
-/// Whether an address has to be asked for, and who claims it. Of the addresses that a child waits for, at
-/// most `most` are asked for.
+/// Whether an address has to be asked for, and who claims it. Of the addresses that a child waits for, only
+/// the first are asked for, as many as a NIC may have.
 fn subject(
-    most: usize,
+    config: &Config,
     desired: &Desired,
     snapshot: &Snapshot,
     address: IpAddr,
     now: Instant,
 ) -> Option<Subject> {
-    let mut claiming = desired
-        .held
-        .claims
-        .claimed_by(address)
-        .filter(|child| desired.held.claimants.served.contains_key(child));
-    let waiting = |child: &&ChildKey| {
-        let mut first = desired.held.claims.of(child).filter(|(_, verdict)| is_open(verdict)).take(most);
+    let Policy { probe, max_addresses, .. } = config.policy;
+    let held = &desired.held;
+    let has_shim = |parent: &LinkIndex| desired.shims.get(parent).is_some_and(|it| it.obstacle.is_none());
+    let parent_of =
+        |child: &ChildKey| snapshot.children.get(child).map(|child| child.parent).filter(has_shim);
+    let entry = |parent| snapshot.neighbours.get(&(address, parent));
+    let is_stale = |parent| entry(parent).is_some_and(|entry| entry.state == NeighbourState::Stale);
+    let is_checked = |child: &&ChildKey| {
+        parent_of(child).is_some_and(is_stale)
+            && held.is_disputed(child, address)
+            && desired.takes_part(snapshot, child, address)
+    };
+    let is_first = |child: &ChildKey| {
+        let mut first = held.claims.of(child).filter(|(_, verdict)| is_open(verdict)).take(max_addresses);
         first.any(|(its, _)| its == address)
     };
-    let entry = |parent| snapshot.neighbours.get(&(address, parent));
-    let (child, parent, waits, stands) = match desired.held.holders.get(&address) {
-        Some(holder) => {
+    let waits = |child: &&ChildKey| held.claimants.served.contains_key(child) && is_first(child);
+    let claiming = || held.claims.claimed_by(address);
+    let (child, parent, waits, pressing, stands) = match held.holders.get(&address) {
+        Some(Holder { child, parent, mac, .. }) => {
+            let known = entry(*parent).is_some_and(|entry| !entry.ours && entry.mac.is_some());
             // If the route exists already, another process has asked.
-            let stands = desired.holds(snapshot, holder.parent, holder.mac, address);
-            (holder.child, holder.parent, false, stands)
+            let stands = desired.holds(snapshot, *parent, *mac, address);
+            (*child, Some(*parent).filter(has_shim)?, false, known, stands)
         }
-        None => {
-            let child = claiming.find(waiting)?;
-            (*child, snapshot.children.get(child)?.parent, true, false)
-        }
+        None => match claiming().find(is_checked) {
+            Some(child) => (*child, parent_of(child)?, true, true, false),
+            None => {
+                let child = claiming().find(waits)?;
+                (*child, parent_of(child)?, true, false, false)
+            }
+        },
     };
-    desired.shims.get(&parent).filter(|shim| shim.obstacle.is_none())?;
-    let known = !waits && entry(parent).is_some_and(|entry| !entry.ours && entry.mac.is_some());
-    let comes_and_goes = snapshot.children.get(&child).is_some_and(|child| child.mac.is_virtual_routers());
-    let disputed = desired.held.is_disputed(&child, address);
+    if probe == Probe::Off && !(waits && pressing) {
+        return None;
+    }
+    let disputed = held.is_disputed(&child, address);
     let answers = entry(parent).is_some_and(|entry| entry.state == NeighbourState::Reachable);
+    let comes_and_goes = snapshot.children.get(&child).is_some_and(|child| child.mac.is_virtual_routers());
     let due = now
         + match () {
-            () if stands && !known => AGAIN,
+            () if stands && !pressing => AGAIN,
             () if disputed && answers => ANSWERED,
             () if comes_and_goes => HANDED_OVER,
             () => Duration::ZERO,
         };
-    Some(Subject { child, parent, waits, disputed, known, asked: false, put: stands, due })
+    Some(Subject { child, parent, waits, disputed, pressing, asked: false, put: stands, due })
 }
 
 /// The question to everybody is under way, or was put in vain.
@@ -280,7 +296,7 @@ mod tests {
     use super::*;
     use crate::model::snapshot::{Link, Neighbour, Netns};
     use crate::model::{LinkRef, Mac, NetnsId, PerFamily};
-    use crate::reconcile::hold::{Held, Holder};
+    use crate::reconcile::hold::Held;
     use crate::reconcile::shims::DesiredShim;
 
     const PARENT: LinkIndex = LinkIndex(2);
@@ -323,25 +339,25 @@ mod tests {
         (Desired { shims, held, ..Desired::default() }, snapshot)
     }
 
-    fn look(probes: &mut Probes, desired: &Desired, snapshot: &Snapshot, now: Instant) {
+    fn look(questions: &mut LanQuestions, desired: &Desired, snapshot: &Snapshot, now: Instant) {
         let all = (1..=200).map(|last| IpAddr::from([192, 0, 2, last])).collect();
-        probes.look(&Config::default(), desired, snapshot, &Scope::Addresses(all), now);
+        questions.look(&Config::default(), desired, snapshot, &Scope::Addresses(all), now);
     }
 
     #[test]
     fn many_are_asked_for_a_few_at_a_time_and_each_again_later() {
         let (desired, snapshot) = guests(200);
         let start = Instant::now();
-        let (mut probes, mut now, mut asked) = (Probes::default(), start, Vec::new());
-        look(&mut probes, &desired, &snapshot, now);
+        let (mut questions, mut now, mut asked) = (LanQuestions::default(), start, Vec::new());
+        look(&mut questions, &desired, &snapshot, now);
         while now < start + AGAIN + SPAN * 4 {
             let before = asked.len();
-            while let Some(Op::Probe { address, .. }) = probes.next(&snapshot, now) {
+            while let Some(Op::Ask { address, .. }) = questions.next(&snapshot, now) {
                 asked.push(address);
             }
             assert!(asked.len() - before <= AT_ONCE);
-            look(&mut probes, &desired, &snapshot, now);
-            now = probes.wake().unwrap().max(now + Duration::from_millis(1));
+            look(&mut questions, &desired, &snapshot, now);
+            now = questions.wake().unwrap().max(now + Duration::from_millis(1));
         }
         let firsts: BTreeSet<IpAddr> = asked[..200].iter().copied().collect();
         assert_eq!((firsts.len(), asked.len()), (200, 400));
@@ -350,7 +366,7 @@ mod tests {
     #[test]
     fn whoever_is_new_comes_before_all_that_was_asked_for_in_vain() {
         let (desired, mut snapshot) = guests(150);
-        let (mut probes, start) = (Probes::default(), Instant::now());
+        let (mut questions, start) = (LanQuestions::default(), Instant::now());
         for last in 1..=149 {
             let address = IpAddr::from([192, 0, 2, last]);
             let Holder { child, parent, .. } = desired.held.holders[&address];
@@ -359,61 +375,61 @@ mod tests {
                 parent,
                 waits: true,
                 disputed: false,
-                known: false,
+                pressing: false,
                 asked: true,
                 put: true,
                 due: start,
             };
-            probes.enter(address, waits);
+            questions.enter(address, waits);
             let silence = Neighbour { mac: None, state: NeighbourState::Failed, ours: true };
             snapshot.neighbours.insert((address, parent), silence);
         }
         let now = start + SPAN;
-        look(&mut probes, &desired, &snapshot, now);
-        let Some(Op::Probe { address, .. }) = probes.next(&snapshot, now) else { panic!("nobody") };
+        look(&mut questions, &desired, &snapshot, now);
+        let Some(Op::Ask { address, .. }) = questions.next(&snapshot, now) else { panic!("nobody") };
         assert_eq!(address, IpAddr::from([192, 0, 2, 150]));
     }
 
     #[test]
     fn what_cannot_be_asked_is_told_and_asked_soon_again() {
         let (desired, snapshot) = guests(1);
-        let (mut probes, now) = (Probes::default(), Instant::now());
-        look(&mut probes, &desired, &snapshot, now);
-        let question = probes.next(&snapshot, now).unwrap();
+        let (mut questions, now) = (LanQuestions::default(), Instant::now());
+        look(&mut questions, &desired, &snapshot, now);
+        let question = questions.next(&snapshot, now).unwrap();
         let error = Error { code: Code::KernelRefused, message: String::new(), hint: None };
-        probes.asked(question, now, Err(error));
-        assert_eq!((probes.failures().count(), probes.wake()), (1, Some(now + ANSWERED)));
-        let question = probes.next(&snapshot, now + ANSWERED).unwrap();
-        probes.asked(question, now + ANSWERED, Ok(()));
-        assert_eq!((probes.failures().count(), probes.wake()), (0, Some(now + ANSWERED + AGAIN)));
+        questions.asked(question, now, Err(error));
+        assert_eq!((questions.failures().count(), questions.wake()), (1, Some(now + ANSWERED)));
+        let question = questions.next(&snapshot, now + ANSWERED).unwrap();
+        questions.asked(question, now + ANSWERED, Ok(()));
+        assert_eq!((questions.failures().count(), questions.wake()), (0, Some(now + ANSWERED + AGAIN)));
     }
 
     #[test]
     fn what_could_never_be_asked_for_holds_back_its_route_until_it_can() {
         let (desired, snapshot) = guests(2);
-        let (mut probes, now) = (Probes::default(), Instant::now());
+        let (mut questions, now) = (LanQuestions::default(), Instant::now());
         let error = || Error { code: Code::KernelRefused, message: "full".to_owned(), hint: None };
-        look(&mut probes, &desired, &snapshot, now);
-        let first = probes.next(&snapshot, now).unwrap();
-        probes.asked(first, now, Ok(()));
-        let second = probes.next(&snapshot, now).unwrap();
-        probes.asked(second, now, Err(error()));
-        assert_eq!(probes.unasked(), BTreeMap::from([(IpAddr::from([192, 0, 2, 2]), "full".to_owned())]));
+        look(&mut questions, &desired, &snapshot, now);
+        let first = questions.next(&snapshot, now).unwrap();
+        questions.asked(first, now, Ok(()));
+        let second = questions.next(&snapshot, now).unwrap();
+        questions.asked(second, now, Err(error()));
+        assert_eq!(questions.unasked(), BTreeMap::from([(IpAddr::from([192, 0, 2, 2]), "full".to_owned())]));
         // Both fail later: the first was asked for once.
         let later = now + AGAIN;
-        while let Some(question) = probes.next(&snapshot, later) {
-            probes.asked(question, later, Err(error()));
+        while let Some(question) = questions.next(&snapshot, later) {
+            questions.asked(question, later, Err(error()));
         }
-        assert_eq!((probes.failures().count(), probes.unasked().len()), (2, 1));
+        assert_eq!((questions.failures().count(), questions.unasked().len()), (2, 1));
     }
 
     #[test]
     fn who_no_longer_holds_an_address_is_not_asked_for() {
         let (mut desired, snapshot) = guests(3);
-        let (mut probes, now) = (Probes::default(), Instant::now());
-        look(&mut probes, &desired, &snapshot, now);
+        let (mut questions, now) = (LanQuestions::default(), Instant::now());
+        look(&mut questions, &desired, &snapshot, now);
         desired.held.holders.clear();
-        look(&mut probes, &desired, &snapshot, now);
-        assert!(probes.next(&snapshot, now).is_none() && probes.wake().is_none());
+        look(&mut questions, &desired, &snapshot, now);
+        assert!(questions.next(&snapshot, now).is_none() && questions.wake().is_none());
     }
 }

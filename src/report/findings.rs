@@ -7,7 +7,7 @@ use crate::model::neighbours::NeighbourTable;
 use crate::model::status::Problem;
 use crate::model::{Inventory, Op, Snapshot};
 use crate::reconcile::schedule::Error;
-use crate::reconcile::{Desired, Probes, Schedule};
+use crate::reconcile::{Desired, LanQuestions, Schedule};
 
 /// Everything that the daemon knows when a report is made.
 pub struct Findings<'a> {
@@ -20,7 +20,7 @@ pub struct Findings<'a> {
     /// The outcome of the plan that followed.
     pub schedule: &'a Schedule,
     /// The questions to the LAN.
-    pub probes: &'a Probes,
+    pub questions: &'a LanQuestions,
     /// How full the kernel's neighbour tables are.
     pub tables: &'a [NeighbourTable],
     /// Problems that are neither a server's nor a decision's.

@@ -33,7 +33,7 @@ impl Findings<'_> {
         }
         problems.extend(self.desired.all_problems());
         problems.extend(self.tables.iter().filter_map(table_full));
-        let failures: Vec<_> = self.schedule.failures().chain(self.probes.failures()).collect();
+        let failures: Vec<_> = self.schedule.failures().chain(self.questions.failures()).collect();
         for (op, error) in failures.iter().take(MAX_FAILURES) {
             problems.push(Problem::new(
                 error.code,

@@ -17,7 +17,7 @@
 //! * **Addresses.** An address puts its network on a link that is up. When an address goes, IPv4 routes with it as
 //!   preferred source go, IPv6 ones lose it (FACTS 9). With the last IPv4 address of a link all its IPv4 routes and
 //!   neighbours go (FACTS 14).
-//! * **Neighbours** are taken by a link that is down, too. A probe makes one that is unresolved and ours, where there
+//! * **Neighbours** are taken by a link that is down, too. A question makes one that is unresolved and ours, where there
 //!   was one too (FACTS 34). Over IPv6 it makes one for the group that is asked as well.
 //! * **Filters** outlive their link, as on newer kernels (FACTS 55).
 //! * **IPv6** switched off on a link takes all IPv6 from it, and none can be added.
@@ -150,7 +150,7 @@ impl InMemoryKernel {
                 self.snapshot.rules.insert(rule);
                 Ok(())
             }
-            Op::Probe { link, address, disputed } => {
+            Op::Ask { link, address, disputed } => {
                 let link = standing(link)?;
                 let entry = self.snapshot.neighbours.get(&(*address, link));
                 let state = match entry.map(|entry| entry.state) {

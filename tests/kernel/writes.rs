@@ -274,9 +274,9 @@ fn nobody_answers_for_a_free_address() {
     let mut kernel = Kernel::open().unwrap();
     let link = host.parent(&kernel);
     for address in [ip("192.0.2.51"), ip("2001:db8::51")] {
-        let probe = Op::Probe { link: LinkRef::standing("eth0", link), address, disputed: false };
+        let question = Op::Ask { link: LinkRef::standing("eth0", link), address, disputed: false };
         // A second question does not disturb the first.
-        apply_twice(&mut kernel, &probe);
+        apply_twice(&mut kernel, &question);
         eventually(&mut kernel, |snapshot| {
             let entry = snapshot.neighbours.get(&(address, link));
             entry.is_some_and(|entry| entry.state == NeighbourState::Failed && entry.ours)
@@ -292,9 +292,9 @@ fn an_old_holder_is_asked_whether_it_is_still_there() {
     let host = Host::new();
     let mut kernel = Kernel::open().unwrap();
     let (link, address) = (host.parent(&kernel), ip("192.0.2.50"));
-    let probe = Op::Probe { link: LinkRef::standing("eth0", link), address, disputed: true };
+    let question = Op::Ask { link: LinkRef::standing("eth0", link), address, disputed: true };
     host.ip("neigh add 192.0.2.50 lladdr 02:00:00:00:00:50 dev eth0 nud stale");
-    kernel.apply(&probe).unwrap();
+    kernel.apply(&question).unwrap();
     kernel.drain();
     // Everybody is asked, and that it was known is not forgotten.
     let entry = kernel.snapshot().neighbours[&(address, link)];
@@ -324,7 +324,7 @@ fn who_answers_has_an_entry_of_ours_until_it_is_left_to_the_kernel() {
         host.ip(&format!("neigh replace {address} lladdr 02:00:00:00:00:60 dev eth0 nud {known}"));
         let address = ip(address);
         for disputed in [false, true] {
-            kernel.apply(&Op::Probe { link: LinkRef::standing("eth0", link), address, disputed }).unwrap();
+            kernel.apply(&Op::Ask { link: LinkRef::standing("eth0", link), address, disputed }).unwrap();
             eventually(&mut kernel, |snapshot| {
                 let entry = snapshot.neighbours.get(&(address, link));
                 entry.is_some_and(|entry| entry.state == NeighbourState::Reachable && entry.ours)

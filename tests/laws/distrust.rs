@@ -15,7 +15,7 @@ use macvlan_shim::model::plan::Scope;
 use macvlan_shim::model::snapshot::{Child, ChildKey, GuestAddress, NeighbourState, Netns, Snapshot};
 use macvlan_shim::model::{Code, LinkIndex, Mac, NetnsId, Op, Step};
 use macvlan_shim::reconcile::admit::Verdict;
-use macvlan_shim::reconcile::{Desired, Inputs, Memory, Probes, decide};
+use macvlan_shim::reconcile::{Desired, Inputs, LanQuestions, Memory, decide};
 use proptest::prelude::*;
 
 use super::config;
@@ -46,7 +46,7 @@ struct Tale {
     machines: BTreeSet<IpAddr>,
     desired: Desired,
     memory: Memory,
-    probes: Probes,
+    questions: LanQuestions,
     seen: Snapshot,
     told: bool,
     now: Instant,
@@ -114,7 +114,7 @@ impl Tale {
             machines: BTreeSet::from([MACHINES.parse::<IpNet>().unwrap().addr()]),
             desired: Desired::default(),
             memory: Memory::default(),
-            probes: Probes::default(),
+            questions: LanQuestions::default(),
             seen: Snapshot::default(),
             told: true,
             now: Instant::now(),
@@ -292,15 +292,14 @@ impl Tale {
             let (plan, _) = decide(&mut self.desired, &mut self.memory, &inputs, &changes);
             self.look();
             plan.iter().try_for_each(|step| self.is_asked_first(step))?;
-            self.probes.look(&Config::default(), &self.desired, &self.seen, &Scope::All, self.now);
+            self.questions.look(&Config::default(), &self.desired, &self.seen, &Scope::All, self.now);
             let mut quiet = plan.is_empty();
             for step in &plan {
                 prop_assert!(self.kernel.apply(&step.op).is_ok(), "{}", step.op);
-                quiet &= !matches!(step.op, Op::Probe { .. });
             }
-            while let Some(question) = self.probes.next(&self.seen, self.now) {
+            while let Some(question) = self.questions.next(&self.seen, self.now) {
                 self.kernel.apply(&question).unwrap();
-                self.probes.asked(question, self.now, Ok(()));
+                self.questions.asked(question, self.now, Ok(()));
                 quiet = false;
             }
             for ((address, link), entry) in &mut self.kernel.snapshot.neighbours {

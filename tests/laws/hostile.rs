@@ -9,8 +9,8 @@ use macvlan_shim::config::Probe;
 use macvlan_shim::model::neighbours::solicited_node;
 use macvlan_shim::model::plan::Scope;
 use macvlan_shim::model::snapshot::{ChildKey, NeighbourState, Netns, Snapshot};
-use macvlan_shim::model::{LinkIndex, Mac, NetnsId, Op};
-use macvlan_shim::reconcile::{Memory, Probes, desire, diff};
+use macvlan_shim::model::{LinkIndex, Mac, NetnsId};
+use macvlan_shim::reconcile::{LanQuestions, Memory, desire, diff};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -127,24 +127,22 @@ fn ask_and_settle(
     world: &World,
     kernel: &mut InMemoryKernel,
     memory: &mut Memory,
-    probes: &mut Probes,
+    questions: &mut LanQuestions,
     machines: &[Machine],
     now: Instant,
 ) {
     for _ in 0..4 {
         let (desired, next) = desire(&world.inputs(&kernel.snapshot, now), memory);
         *memory = next;
-        probes.look(&world.config, &desired, &kernel.snapshot, &Scope::All, now);
-        let mut asked = Vec::new();
-        while let Some(question) = probes.next(&kernel.snapshot, now) {
+        questions.look(&world.config, &desired, &kernel.snapshot, &Scope::All, now);
+        let mut asked = false;
+        while let Some(question) = questions.next(&kernel.snapshot, now) {
             kernel.apply(&question).unwrap();
-            probes.asked(question.clone(), now, Ok(()));
-            asked.push(question);
+            questions.asked(question, now, Ok(()));
+            asked = true;
         }
         let plan = diff(&desired, &kernel.snapshot);
         apply(kernel, &plan);
-        asked.extend(plan.into_iter().map(|step| step.op));
-        let asked = asked.iter().any(|op| matches!(op, Op::Probe { .. }));
         for ((address, link), entry) in kernel.snapshot.neighbours.iter_mut() {
             if !entry.is_asked_for() {
                 continue;
@@ -173,7 +171,7 @@ proptest! {
         restarts in any::<u8>(),
     ) {
         world.config.policy.probe = Probe::Optimistic;
-        let (mut kernel, mut memory, mut probes) = (world.kernel.clone(), Memory::default(), Probes::default());
+        let (mut kernel, mut memory, mut questions) = (world.kernel.clone(), Memory::default(), LanQuestions::default());
         let mut now = Instant::now();
         let known: BTreeSet<Machine> =
             machines.iter().map(|(link, address, mac, _)| (*link, address.addr(), *mac)).collect();
@@ -186,18 +184,18 @@ proptest! {
             };
             known.happen(&mut world.kernel, &mut world.inventory);
         }
-        ask_and_settle(&world, &mut kernel, &mut memory, &mut probes, &here, now);
+        ask_and_settle(&world, &mut kernel, &mut memory, &mut questions, &here, now);
         // What stood before there was a daemon is asked for in ten minutes.
         now += Duration::from_secs(601);
-        ask_and_settle(&world, &mut kernel, &mut memory, &mut probes, &here, now);
+        ask_and_settle(&world, &mut kernel, &mut memory, &mut questions, &here, now);
         let mut inventory = world.inventory.clone();
         for (at, deed) in deeds.into_iter().enumerate() {
             deed.iter().for_each(|deed| deed.happen(&mut kernel, &mut inventory));
             if restarts >> at & 1 == 1 {
-                (memory, probes) = (Memory::default(), Probes::default());
+                (memory, questions) = (Memory::default(), LanQuestions::default());
             }
             now += Duration::from_secs(4);
-            ask_and_settle(&world, &mut kernel, &mut memory, &mut probes, &here, now);
+            ask_and_settle(&world, &mut kernel, &mut memory, &mut questions, &here, now);
             // What the configuration leads through a shim is no guest's doing.
             let configured = configured_ranges(&world.config);
             let robbed: Vec<_> = here
@@ -216,18 +214,18 @@ proptest! {
         machines in prop::collection::vec(((2u32..4).prop_map(LinkIndex), good_net(), mac()), 0..4),
         deeds in prop::collection::vec(deed(), 0..6),
     ) {
-        let (mut kernel, mut memory, mut probes) = (world.kernel.clone(), Memory::default(), Probes::default());
+        let (mut kernel, mut memory, mut questions) = (world.kernel.clone(), Memory::default(), LanQuestions::default());
         let mut now = Instant::now();
         let machines: Vec<Machine> =
             machines.iter().map(|(link, address, mac)| (*link, address.addr(), *mac)).collect();
         let mut inventory = world.inventory.clone();
         for deed in deeds {
             deed.iter().for_each(|deed| deed.happen(&mut kernel, &mut inventory));
-            ask_and_settle(&world, &mut kernel, &mut memory, &mut probes, &machines, now);
+            ask_and_settle(&world, &mut kernel, &mut memory, &mut questions, &machines, now);
             now += Duration::from_secs(6);
         }
         for _ in 0..4 {
-            ask_and_settle(&world, &mut kernel, &mut memory, &mut probes, &machines, now);
+            ask_and_settle(&world, &mut kernel, &mut memory, &mut questions, &machines, now);
             now += Duration::from_secs(6);
         }
         let claimed: BTreeSet<IpAddr> = (kernel.snapshot.children.values())

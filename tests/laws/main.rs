@@ -28,7 +28,7 @@ use macvlan_shim::model::{Code, Family, LinkIndex, LinkRef, Mac, NetnsId, Op, Pl
 use macvlan_shim::reconcile::admit::Verdict;
 use macvlan_shim::reconcile::facts::Trust;
 use macvlan_shim::reconcile::schedule::{BLINK, BREATH, Error, Outcome, Walked};
-use macvlan_shim::reconcile::{Decision, Desired, Memory, Schedule, decide, desire, diff};
+use macvlan_shim::reconcile::{Decision, Desired, LanQuestions, Memory, Schedule, decide, desire, diff};
 use proptest::prelude::*;
 
 use in_memory_kernel::InMemoryKernel;
@@ -230,7 +230,7 @@ proptest! {
                 Op::DeleteShim { link } => {
                     there.remove(&link.name);
                 }
-                op if op.deletes() || matches!(op, Op::Probe { .. }) => {}
+                op if op.deletes() => {}
                 op => {
                     let Some(link) = op.link() else { continue };
                     let index = link.index.unwrap_or(LinkIndex::NONE);
@@ -528,7 +528,7 @@ fn awaited(change: &Op, op: &Op) -> bool {
 
 /// Whether one op may have to wait for another: they are about one shim or one address, or a rule and its routes.
 fn related(a: &Op, b: &Op) -> bool {
-    let shim = |op: &Op| op.link().filter(|_| !matches!(op, Op::Probe { .. })).map(|link| link.name.clone());
+    let shim = |op: &Op| op.link().map(|link| link.name.clone());
     let address = |op: &Op| match op {
         Op::SetNeighbour { address, .. }
         | Op::DeleteNeighbour { address, .. }
@@ -761,7 +761,10 @@ fn the_worlds_are_crowded() {
                 holder.nic.is_none() && world.kernel.snapshot.children[&holder.child].mac != holder.mac
             }),
         );
-        see("a probe", plan.iter().any(|step| matches!(step.op, Op::Probe { .. })));
+        let (mut questions, now) = (LanQuestions::default(), Instant::now());
+        questions.look(&world.config, &desired, &world.kernel.snapshot, &Scope::All, now);
+        let question = questions.next(&world.kernel.snapshot, now);
+        see("a question about a dispute", matches!(question, Some(Op::Ask { disputed: true, .. })));
         see(
             "a replaced route",
             plan.iter().any(|step| matches!(step.op, Op::SetRoute { replace: true, .. })),

@@ -379,7 +379,7 @@ const NEIGHBOUR_STATES: [NeighbourState; 6] = [
     NeighbourState::Permanent,
     NeighbourState::Reachable,
     NeighbourState::Stale,
-    NeighbourState::Probing,
+    NeighbourState::Asking,
     NeighbourState::Unresolved,
     NeighbourState::Failed,
 ];

@@ -22,6 +22,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use macvlan_shim::config::Probe;
 use macvlan_shim::model::plan::{Progress, Scope, When};
 use macvlan_shim::model::{Code, Op};
 use macvlan_shim::reconcile::schedule::{Error, Outcome, Walked};
@@ -173,23 +174,27 @@ fn error(op: &Op, message: String) -> Error {
 /// Asks the LAN what is due to be asked, and decides anew if it cannot be.
 fn ask(world: &mut World) -> String {
     let mut asked = String::new();
-    let Some(mut probes) = world.probes.take() else { return asked };
+    let mut questions = std::mem::take(&mut world.questions);
+    let mut config = world.config.clone();
+    if !world.asks_for_all {
+        config.policy.probe = Probe::Off;
+    }
     loop {
-        probes.look(&world.config, &world.desired, &world.kernel.snapshot, &Scope::All, world.now);
-        while let Some(op) = probes.next(&world.kernel.snapshot, world.now) {
+        questions.look(&config, &world.desired, &world.kernel.snapshot, &Scope::All, world.now);
+        while let Some(op) = questions.next(&world.kernel.snapshot, world.now) {
             let result = world.apply(&op);
             let mark = result.as_ref().err().map(|error| format!("({error}) ")).unwrap_or_default();
             writeln!(asked, "{mark}{op}").unwrap();
             let result = result.map_err(|message| error(&op, message));
-            probes.asked(op, world.now, result);
+            questions.asked(op, world.now, result);
         }
-        let unasked = probes.unasked();
+        let unasked = questions.unasked();
         if unasked == world.memory.trust.unasked {
             break;
         }
         world.memory.trust.unasked = unasked;
         decide(world, false);
     }
-    world.probes = Some(probes);
+    world.questions = questions;
     asked
 }

@@ -11,7 +11,7 @@
 //! next hop 192.168.100.1                         the gateway of a default route
 //! rule 100 [v6] [lookup N|goto N|blackhole] [ours] [to NET] [from A] [fwmark N] [not] [suppress_prefixlength N]
 //!           [suppress_ifgroup N]                 policy rules
-//! neighbour eth0 192.168.100.9 lan:09 reachable|stale|probing|asked|failed|permanent [ours]
+//! neighbour eth0 192.168.100.9 lan:09 reachable|stale|asking|asked|failed|permanent [ours]
 //! proxy eth0 2001:db8::1 [ours]
 //! sysctl mvs-eth0 ipv4.arp_filter 0
 //! host without ipv6 | host arp_ignore|rp_filter|route_localnet|proxy_arp_pvlan 1      of `all`
@@ -27,7 +27,8 @@
 //! nftables                                       there is an nft, and the kernel has what it needs
 //! foreign chain bar foo at mvs-eth0              a chain of somebody else that can take frames away
 //! in full                                        show the sysctls of a new shim one by one
-//! with probes                                    ask the LAN who has what guests claim, and tell
+//! with questions                                 ask the LAN who has what guests claim, and tell; else only old
+//!           knowledge of the kernel is checked
 //! ```
 //!
 //! A MAC may be short: `:01` is 00:16:3e:00:00:01, a guest's; `lan:09` is 02:00:5e:00:00:09, a machine's on the LAN.
@@ -52,7 +53,7 @@ use macvlan_shim::model::snapshot::{
     Neighbour, NeighbourState, Netns, Route, RouteKey, RouteKind, Rule, Setting, Snapshot, Sources, Sysctls,
 };
 use macvlan_shim::model::{Family, LinkIndex, Mac, NetnsId, Op};
-use macvlan_shim::reconcile::{Desired, Memory, Probes, Schedule};
+use macvlan_shim::reconcile::{Desired, LanQuestions, Memory, Schedule};
 
 use crate::in_memory_kernel::{InMemoryKernel, default_settings};
 
@@ -70,8 +71,9 @@ pub(crate) struct World {
     pub(crate) in_full: bool,
     /// Something other than the kernel and the clock asks for a new decision.
     pub(crate) told: bool,
-    /// Chooses when the LAN is asked; only where the story says so.
-    pub(crate) probes: Option<Probes>,
+    pub(crate) questions: LanQuestions,
+    /// The LAN is asked for all that `policy.probe` says.
+    pub(crate) asks_for_all: bool,
     config_text: String,
     in_config: bool,
     refused: Vec<(String, String)>,
@@ -111,7 +113,8 @@ impl World {
             now: Instant::now(),
             in_full: false,
             told: true,
-            probes: None,
+            questions: LanQuestions::default(),
+            asks_for_all: false,
             config_text: String::new(),
             in_config: false,
             refused: Vec::new(),
@@ -258,7 +261,7 @@ impl World {
                 }
             }
             (false, "restart") => {
-                self.probes = self.probes.take().map(|_| Probes::default());
+                self.questions = LanQuestions::default();
                 self.memory = Memory::default();
                 self.schedule = Schedule::default();
             }
@@ -272,8 +275,8 @@ impl World {
                 self.in_full = true;
             }
             (false, "with") => {
-                words.expect("probes")?;
-                self.probes = Some(Probes::default());
+                words.expect("questions")?;
+                self.asks_for_all = true;
             }
             _ => return Err("no such line".to_owned()),
         }
@@ -505,7 +508,7 @@ impl World {
         let state = match words.next()? {
             "reachable" => NeighbourState::Reachable,
             "stale" => NeighbourState::Stale,
-            "probing" => NeighbourState::Probing,
+            "asking" => NeighbourState::Asking,
             "asked" => NeighbourState::Unresolved,
             "failed" => NeighbourState::Failed,
             "permanent" => NeighbourState::Permanent,

@@ -105,7 +105,7 @@ fn meaning(op: &Op, errno: Errno) -> (Code, Option<&'static str>) {
             (Code::KernelRefused, Some("the shim or its parent is down"))
         }
         (_, Errno::ENODEV) => (Code::KernelRefused, Some("the link is gone")),
-        (Op::Probe { address, .. } | Op::SetNeighbour { address, .. }, Errno::ENOBUFS) => {
+        (Op::Ask { address, .. } | Op::SetNeighbour { address, .. }, Errno::ENOBUFS) => {
             (Code::KernelRefused, Some(table_full(Family::of(*address))))
         }
         _ => (Code::KernelRefused, None),

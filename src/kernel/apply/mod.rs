@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use self::failure::WriteError;
 pub(in crate::kernel) use self::failure::explain;
 use self::orders::{
-    add_address, add_rule, create, delete_neighbour, delete_shim, gone, keep_neighbours, name_taken,
-    only_ours, probe, release, set_neighbour, set_route,
+    add_address, add_rule, ask, create, delete_neighbour, delete_shim, gone, keep_neighbours, name_taken,
+    only_ours, release, set_neighbour, set_route,
 };
 use crate::kernel::error::OpError;
 use crate::kernel::filter::{Command, Wanted};
@@ -147,9 +147,9 @@ impl Writer {
                 set_route(requests, wanted, *replace)
             }
             Op::AddRule { family, priority } => add_rule(requests, *family, *priority),
-            Op::Probe { link, address, disputed } => {
+            Op::Ask { link, address, disputed } => {
                 let link = standing(link)?;
-                if probe(requests, link, *address, *disputed)? {
+                if ask(requests, link, *address, *disputed)? {
                     state.asked(link, *address);
                 }
                 Ok(())

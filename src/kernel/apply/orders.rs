@@ -187,7 +187,7 @@ pub(super) fn add_rule(requests: &mut Requests, family: Family, priority: u32) -
 }
 
 /// Asks the LAN who has an address. Says whether a question was sent.
-pub(super) fn probe(
+pub(super) fn ask(
     requests: &mut Requests,
     link: LinkIndex,
     address: IpAddr,

@@ -74,7 +74,7 @@ fn state_of(state: u16) -> NeighbourState {
         libc::NUD_PERMANENT | libc::NUD_NOARP => NeighbourState::Permanent,
         libc::NUD_REACHABLE => NeighbourState::Reachable,
         libc::NUD_STALE => NeighbourState::Stale,
-        libc::NUD_DELAY | libc::NUD_PROBE => NeighbourState::Probing,
+        libc::NUD_DELAY | libc::NUD_PROBE => NeighbourState::Asking,
         libc::NUD_FAILED => NeighbourState::Failed,
         _ => NeighbourState::Unresolved,
     }

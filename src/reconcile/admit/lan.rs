@@ -34,7 +34,7 @@ pub(super) fn held_on_lan(case: &Case<'_>) -> Option<Why> {
         NeighbourState::Permanent | NeighbourState::Reachable => Some(Why::of(format!(
             "{holder} holds {ip} on the LAN of {link}; two machines must not share an address"
         ))),
-        NeighbourState::Stale | NeighbourState::Probing => {
+        NeighbourState::Stale | NeighbourState::Asking => {
             Some(Why::of(format!("{holder} held {ip} on the LAN of {link}; asking whether it still does")))
         }
     }

@@ -44,7 +44,6 @@ pub fn diff(desired: &Desired, snapshot: &Snapshot) -> Plan {
     }
     steps.add_rules();
     shims().for_each(|(_, shim)| steps.answers(shim));
-    desired.held.claims.addresses().for_each(|address| steps.probe(address));
     steps.delete_surplus();
     steps.plan
 }
@@ -55,7 +54,6 @@ pub fn diff_at(desired: &Desired, snapshot: &Snapshot, addresses: &BTreeSet<IpAd
     steps.make_room(desired.leftovers.surplus().intersection(addresses));
     addresses.iter().for_each(|address| steps.neighbour(*address));
     addresses.iter().for_each(|address| steps.route_holder(*address));
-    addresses.iter().for_each(|address| steps.probe(*address));
     let left = || addresses.difference(desired.leftovers.surplus());
     left().for_each(|address| steps.delete_routes_to(*address));
     left().for_each(|address| steps.delete_neighbours_at(*address));
@@ -290,29 +288,6 @@ impl<'a> Steps<'a> {
             if !rules.any(|rule| rule.ours && rule.family == *family && rule.priority == *priority) {
                 let why = "rules of the host precede table main";
                 self.now(Op::AddRule { family: *family, priority: *priority }, why);
-            }
-        }
-    }
-
-    /// Asks the LAN about an address that a guest claims, and that another machine was known to hold.
-    fn probe(&mut self, address: IpAddr) {
-        // A holder must not lose its address to a question that another's claim has caused.
-        if self.desired.held.holders.contains_key(&address) {
-            return;
-        }
-        let takes_part = |child: &&ChildKey| self.desired.takes_part(self.snapshot, child, address);
-        for child in self.desired.held.claims.claimed_by(address).filter(takes_part) {
-            let Some(Child { parent, .. }) = self.snapshot.children.get(child) else { continue };
-            let shim = self.desired.shims.get(parent).filter(|shim| shim.obstacle.is_none());
-            let entry = self.snapshot.neighbours.get(&(address, *parent));
-            let stale = entry.is_some_and(|entry| entry.state == NeighbourState::Stale);
-            if let (Some(shim), true) = (shim, stale)
-                && self.desired.held.is_disputed(child, address)
-            {
-                let link = LinkRef::standing(&shim.parent, *parent);
-                let op = Op::Probe { link, address, disputed: true };
-                self.now(op, "somebody on the LAN was known to hold it");
-                return;
             }
         }
     }

@@ -42,7 +42,7 @@ impl Holds {
         let shim = |name: &String| self.shims.get(name);
         let address_on = |name: &String, address: &IpAddr| self.addresses.get(&(name.clone(), *address));
         let holds = match op {
-            Op::Probe { .. } | Op::ReleaseNeighbour { .. } | Op::AddRule { .. } | Op::DeleteProxy { .. } => {
+            Op::Ask { .. } | Op::ReleaseNeighbour { .. } | Op::AddRule { .. } | Op::DeleteProxy { .. } => {
                 [None; 3]
             }
             // The same address with another length comes first: it is the source of routes.
@@ -141,7 +141,7 @@ impl Holds {
             | Op::DeleteNeighbour { .. }
             | Op::ReleaseNeighbour { .. }
             | Op::AddProxy { .. }
-            | Op::Probe { .. }
+            | Op::Ask { .. }
             | Op::AddRule { .. }
             | Op::DeleteRule { .. }
             | Op::DeleteProxy { .. }
