@@ -31,6 +31,5 @@ pub(super) fn problems(kernel: &Kernel, memory: &Memory) -> Vec<Problem> {
 }
 
 fn owner(memory: &Memory, netns: Netns) -> Option<String> {
-    let mut joins = memory.joins.iter();
-    joins.find(|(_, joined)| joined.netns == netns).map(|(nic, _)| nic.guest.to_string())
+    memory.joins.guests_in(netns).min().map(ToString::to_string)
 }

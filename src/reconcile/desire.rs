@@ -38,7 +38,7 @@ pub fn desire(inputs: &Inputs<'_>, memory: &Memory) -> (Desired, Memory) {
         }
         for nic in &guest.nics {
             let nic_key = NicKey { guest: key.clone(), nic: nic.name.clone() };
-            let decision = decision(&facts, guest, nic, joins.get(&nic_key));
+            let decision = decision(&facts, guest, nic, joins.child(&nic_key));
             decisions.insert(nic_key, decision);
         }
     }

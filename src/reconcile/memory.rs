@@ -12,7 +12,7 @@ use crate::model::{Code, Mac, Op};
 /// The memory of this process besides the kernel's state. Losing it costs time, never correctness.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Memory {
-    /// Which child is which NIC.
+    /// Which child is whose.
     pub joins: Joins,
     /// Which namespace is which guest's.
     pub homes: Homes,

@@ -6,7 +6,7 @@
 //! | step | from | it decides |
 //! | --- | --- | --- |
 //! | `facts` | configuration, snapshot | what follows from them for all: the host's addresses and routing, where a shim can stand |
-//! | `join` | inventory, facts | which child is which NIC, and which are its siblings |
+//! | `join` | inventory, facts | whose each child is, as a NIC or as its sibling, and how we know |
 //! | `select` | joins | which NICs are served |
 //! | `admit` | facts, one address | the verdict of the rules that concern one NIC, with its reason |
 //! | `hold` | verdicts, memory | which of several claimants gets an address |

@@ -10,8 +10,7 @@ use crate::reconcile::admit::Claimant;
 use crate::reconcile::facts::obstacle::obstacle;
 use crate::reconcile::facts::siblings::reached_at;
 use crate::reconcile::facts::{Facts, HostFacts, Suspect, UnclaimedAddress};
-use crate::reconcile::join::Joins;
-use crate::reconcile::join::siblings::nics_of;
+use crate::reconcile::join::{Joined, Joins};
 use crate::reconcile::select::Decision;
 
 /// Who takes part.
@@ -134,13 +133,12 @@ pub(in crate::reconcile) fn claimants(
 ) -> Claimants {
     let snapshot = facts.snapshot;
     let mut claimants = Claimants::default();
-    let nic_of = nics_of(snapshot, joins);
-    for (key, nic) in &nic_of {
+    for (key, Joined { nic, .. }) in joins.children() {
         if let (Some(Decision::Served { child: nic_child, mac, .. }), Some(child)) =
-            (decisions.get(*nic), snapshot.children.get(key))
+            (decisions.get(nic), snapshot.children.get(key))
         {
             let mac = if child.mode == Mode::Bridge { child.mac } else { *mac };
-            claimants.served.insert(*key, ServedAs { nic: (*nic).clone(), nic_child: *nic_child, mac });
+            claimants.served.insert(*key, ServedAs { nic: nic.clone(), nic_child: *nic_child, mac });
         }
     }
     let nics = inventory.guests().flat_map(|(key, guest)| {
@@ -151,7 +149,7 @@ pub(in crate::reconcile) fn claimants(
     let given: BTreeSet<Mac> = nics.values().copied().collect();
     let is_served = |nic: &NicKey| decisions.get(nic).is_some_and(|decision| decision.parent().is_some());
     claimants.given = nics.into_iter().filter(|(nic, _)| is_served(nic)).collect();
-    let known = |key: &ChildKey, child: &Child| given.contains(&child.mac) || nic_of.contains_key(key);
+    let known = |key: &ChildKey, child: &Child| given.contains(&child.mac) || joins.joined(key).is_some();
     // Where one child is a guest's, all in its namespace on that parent are.
     let place =
         |key: &ChildKey, child: &Child| (key.netns != Netns::Host).then_some((key.netns, child.parent));

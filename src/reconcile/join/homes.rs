@@ -1,8 +1,9 @@
 //! Which namespace is which guest's.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use super::joins::{Joins, RunningNic, running_nics};
+use super::joins::Joins;
+use super::nics::{RunningNic, running, running_nics};
 use crate::model::GuestKey;
 use crate::model::inventory::Inventory;
 use crate::model::snapshot::{ChildKey, Netns};
@@ -19,20 +20,19 @@ pub(in crate::reconcile) fn homes(
     joins: &Joins,
     before: &Homes,
 ) -> Homes {
-    let running: BTreeSet<GuestKey> = running_nics(inventory).map(|running| running.key.guest).collect();
+    let running = running(inventory);
     let children = &facts.snapshot.children;
     let stays = |(netns, guest): &(&Netns, &GuestKey)| {
         running.contains(*guest) && children.range(ChildKey::all_in(**netns)).next().is_some()
     };
     let stay = before.iter().filter(stays).map(|(netns, guest)| (*netns, guest.clone()));
     let mut homes: Homes = stay.collect();
-    for (nic, child) in joins.iter().filter(|(_, child)| child.netns != Netns::Host) {
+    for (nic, child) in joins.nics().filter(|(_, child)| child.netns != Netns::Host) {
         homes.entry(child.netns).or_insert_with(|| nic.guest.clone());
     }
-    for RunningNic { key, guest, .. } in running_nics(inventory) {
-        let home = facts.snapshot.homes.get(&guest.home);
+    for RunningNic { key, home, .. } in running_nics(facts, inventory) {
         if let Some(netns) = home.filter(|netns| homes.contains_key(netns)) {
-            homes.insert(*netns, key.guest);
+            homes.insert(netns, key.guest);
         }
     }
     homes

@@ -1,25 +1,105 @@
-//! Which child is which NIC, once that is found.
+//! The answer: whose child is it, and how do we know?
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use crate::model::NicKey;
-use crate::model::inventory::{Guest, Inventory, Nic, Power};
-use crate::model::snapshot::ChildKey;
+use crate::model::snapshot::{ChildKey, Netns};
+use crate::model::{GuestKey, NicKey, Snapshot};
+use crate::reconcile::facts::siblings::siblings_of;
 
-/// The children of NICs.
-pub type Joins = BTreeMap<NicKey, ChildKey>;
-
-/// A NIC of a guest that runs.
-pub(super) struct RunningNic<'a> {
-    pub(super) key: NicKey,
-    pub(super) guest: &'a Guest,
-    pub(super) nic: &'a Nic,
+/// The children that are known as guests': the NICs and their siblings.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Joins {
+    children: BTreeMap<ChildKey, Joined>,
+    nics: BTreeMap<NicKey, ChildKey>,
 }
 
-/// The NICs of all guests that run.
-pub(super) fn running_nics(inventory: &Inventory) -> impl Iterator<Item = RunningNic<'_>> {
-    inventory.guests().filter(|(_, guest)| guest.power == Power::Running).flat_map(|(key, guest)| {
-        let key = move |nic: &Nic| NicKey { guest: key.clone(), nic: nic.name.clone() };
-        guest.nics.iter().map(move |nic| RunningNic { key: key(nic), guest, nic })
-    })
+/// Whose a child is, and how we know.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Joined {
+    /// The NIC that it is, or the one that it is a sibling of.
+    pub nic: NicKey,
+    /// How we know.
+    pub by: By,
+}
+
+/// How we know whose a child is. The order is a law: of several reasons the first one counts, whichever child
+/// or NIC it speaks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum By {
+    /// It has the MAC that the server tells, and hangs on the parent that the server tells.
+    ParentAndMac,
+    /// It was joined with the NIC before. The guest has changed its MAC, or somebody its parent in the
+    /// configuration.
+    Remembered,
+    /// It has the MAC that the server tells, and is the only one with it: the kernel's word on the parent
+    /// counts, not the configuration's.
+    Mac,
+    /// It is in the namespace of the guest's home, on the parent that the server tells, if it tells one.
+    Home,
+    /// It is up in the namespace of a NIC and on that one's parent: a sibling.
+    Sibling,
+}
+
+impl fmt::Display for By {
+    /// The reason as a clause about the child.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            By::ParentAndMac => "it has the MAC and the parent that the server tells",
+            By::Remembered => "it was this NIC before, whatever has changed since",
+            By::Mac => "it is the only link with the MAC that the server tells",
+            By::Home => "it is in the network namespace of the guest",
+            By::Sibling => "it is beside the NIC in the guest, on the same parent",
+        })
+    }
+}
+
+impl Joins {
+    /// The child that is a NIC.
+    pub fn child(&self, nic: &NicKey) -> Option<&ChildKey> {
+        self.nics.get(nic)
+    }
+
+    /// Whose a child is, and how we know.
+    pub fn joined(&self, child: &ChildKey) -> Option<&Joined> {
+        self.children.get(child)
+    }
+
+    /// The NIC that a child is; none for a sibling.
+    pub(super) fn nic(&self, child: &ChildKey) -> Option<&NicKey> {
+        self.children.get(child).filter(|joined| joined.by != By::Sibling).map(|joined| &joined.nic)
+    }
+
+    /// The NICs, and the child that each is.
+    pub fn nics(&self) -> impl Iterator<Item = (&NicKey, &ChildKey)> {
+        self.nics.iter()
+    }
+
+    /// The children that are NICs or siblings of NICs.
+    pub fn children(&self) -> impl Iterator<Item = (&ChildKey, &Joined)> {
+        self.children.iter()
+    }
+
+    /// The guests of which there are NICs in a namespace.
+    pub fn guests_in(&self, netns: Netns) -> impl Iterator<Item = &GuestKey> {
+        self.children.range(ChildKey::all_in(netns)).map(|(_, joined)| &joined.nic.guest)
+    }
+
+    /// Joins a child with a NIC, if both are free.
+    pub(super) fn add(&mut self, child: ChildKey, nic: &NicKey, by: By) {
+        if !self.children.contains_key(&child) && !self.nics.contains_key(nic) {
+            self.nics.insert(nic.clone(), child);
+            self.children.insert(child, Joined { nic: nic.clone(), by });
+        }
+    }
+
+    /// Adds the siblings of all NICs. A sibling of several NICs counts as the first one's.
+    pub(super) fn add_siblings(&mut self, snapshot: &Snapshot) {
+        for (nic, child) in &self.nics {
+            for (sibling, _) in siblings_of(snapshot, *child) {
+                let joined = || Joined { nic: nic.clone(), by: By::Sibling };
+                self.children.entry(sibling).or_insert_with(joined);
+            }
+        }
+    }
 }

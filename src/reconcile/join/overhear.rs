@@ -12,7 +12,7 @@ use super::joins::Joins;
 use crate::model::inventory::{Guest, Inventory, Mode, ServerKind};
 use crate::model::snapshot::{Child, ChildKey, Netns};
 use crate::model::status::Problem;
-use crate::model::{Code, GuestKey, Mac, NicKey};
+use crate::model::{Code, GuestKey, Mac};
 use crate::reconcile::facts::Facts;
 
 /// One problem for each namespace of a guest in which there are such links. In the host's own they are its
@@ -28,7 +28,6 @@ pub(in crate::reconcile) fn problems(
             listeners.entry(key.netns).or_default().push((key, child));
         }
     }
-    let nics: BTreeMap<&ChildKey, &NicKey> = joins.iter().map(|(nic, child)| (child, nic)).collect();
     let problem = |(netns, links): (Netns, Vec<(&ChildKey, &Child)>)| {
         let guest = guest_in(facts, inventory, joins, netns);
         let &(key, first) = links.first()?;
@@ -37,12 +36,12 @@ pub(in crate::reconcile) fn problems(
             1 => "; there is another such link".to_owned(),
             some => format!("; there are {some} more such links"),
         };
-        let is_nic =
-            nics.contains_key(key) || guest.as_ref().is_some_and(|guest| is_nic_of(inventory, guest, first));
+        let its = || guest.as_ref().is_some_and(|guest| is_nic_of(inventory, guest, first));
+        let is_nic = joins.nic(key).is_some() || its();
         Some(Problem::new(
             Code::Overhears,
             guest.as_ref().map_or_else(|| netns.to_string(), ToString::to_string),
-            format!("{}{others}", what(facts, &nics, first)),
+            format!("{}{others}", what(facts, joins, first)),
             cure(inventory, guest.as_ref(), netns, first, is_nic),
         ))
     };
@@ -51,7 +50,7 @@ pub(in crate::reconcile) fn problems(
 
 /// The guest whose namespace this is, by one of its NICs or by its home.
 fn guest_in(facts: &Facts<'_>, inventory: &Inventory, joins: &Joins, netns: Netns) -> Option<GuestKey> {
-    let by_nic = joins.iter().find(|(_, child)| child.netns == netns).map(|(nic, _)| nic.guest.clone());
+    let by_nic = joins.guests_in(netns).min().cloned();
     let lives_there = |guest: &Guest| facts.snapshot.homes.get(&guest.home) == Some(&netns);
     let by_home = || inventory.guests().filter(|(_, guest)| lives_there(guest));
     // Two may name one process for a moment, because process ids are used again.
@@ -65,13 +64,13 @@ fn is_nic_of(inventory: &Inventory, key: &GuestKey, child: &Child) -> bool {
     nics.any(|nic| nic.mac == Some(child.mac) || nic.link == child.name)
 }
 
-fn what(facts: &Facts<'_>, nics: &BTreeMap<&ChildKey, &NicKey>, child: &Child) -> String {
+fn what(facts: &Facts<'_>, joins: &Joins, child: &Child) -> String {
     let links = &facts.snapshot.links;
     let parent = links.get(&child.parent).map_or("?", |link| link.name.as_str());
     let kind = if child.tap { "macvtap" } else { "macvlan" };
     let name = |mac: &Mac| {
         let shim = facts.shim(child.parent).filter(|shim| shim.mac == Some(*mac));
-        let nic = || facts.host.children_with(*mac).find_map(|key| nics.get(key));
+        let nic = || facts.host.children_with(*mac).find_map(|key| joins.nic(key));
         match shim {
             Some(shim) => format!("{} (the host, to its guests)", shim.name),
             None => nic().map_or_else(|| mac.to_string(), |nic| nic.to_string()),

@@ -21,11 +21,14 @@ pub fn servers_to_ask(
     joins: &Joins,
 ) -> BTreeSet<ServerId> {
     // What a guest that we know makes for itself is no reason to ask.
-    let of_known = |key: &ChildKey| joins.values().any(|joined| *joined == *key || joined.netns == key.netns);
+    let is_known = |key: &ChildKey| match key.netns {
+        Netns::Host => joins.joined(key).is_some(),
+        netns => joins.guests_in(netns).next().is_some(),
+    };
     let strange: Vec<&Child> = new
         .iter()
         .filter_map(|key| Some((key, snapshot.children.get(key)?)))
-        .filter(|(key, child)| is_in_place(**key, child) && !of_known(key))
+        .filter(|(key, child)| is_in_place(**key, child) && !is_known(key))
         .map(|(_, child)| child)
         .collect();
     let is_worth = |server: &Server| strange.iter().any(|child| may_be_of(server, child));
@@ -52,6 +55,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::sync::Arc;
 
+    use super::super::joins::By;
     use super::*;
     use crate::model::inventory::{Guest, Home, Mode, Nic, NicParent, OptOut, Power};
     use crate::model::{GuestKey, LinkIndex, Mac, NetnsId, NicKey};
@@ -111,22 +115,22 @@ mod tests {
     #[test]
     fn the_server_whose_guest_has_the_mac_is_asked_and_no_other() {
         let connected = ServerState::Connected;
-        assert_eq!(asked(in_guest(NetnsId(1)), OWN, false, connected, &Joins::new()), ["lxd"]);
-        assert!(asked(in_guest(NetnsId(1)), FOREIGN, false, connected, &Joins::new()).is_empty());
+        assert_eq!(asked(in_guest(NetnsId(1)), OWN, false, connected, &Joins::default()), ["lxd"]);
+        assert!(asked(in_guest(NetnsId(1)), FOREIGN, false, connected, &Joins::default()).is_empty());
     }
 
     #[test]
     fn a_containers_nic_on_its_way_is_no_reason_and_a_tap_is_no_containers() {
         let connected = ServerState::Connected;
-        assert!(asked(on_host(), OWN, false, connected, &Joins::new()).is_empty());
-        assert!(asked(on_host(), OWN, true, connected, &Joins::new()).is_empty());
+        assert!(asked(on_host(), OWN, false, connected, &Joins::default()).is_empty());
+        assert!(asked(on_host(), OWN, true, connected, &Joins::default()).is_empty());
     }
 
     #[test]
     fn a_server_that_is_not_connected_may_be_back() {
         for state in [ServerState::Absent, ServerState::Failed, ServerState::Connecting] {
-            assert_eq!(asked(in_guest(NetnsId(1)), FOREIGN, false, state, &Joins::new()), ["incus"]);
-            assert!(asked(on_host(), FOREIGN, false, state, &Joins::new()).is_empty());
+            assert_eq!(asked(in_guest(NetnsId(1)), FOREIGN, false, state, &Joins::default()), ["incus"]);
+            assert!(asked(on_host(), FOREIGN, false, state, &Joins::default()).is_empty());
         }
     }
 
@@ -134,7 +138,9 @@ mod tests {
     fn what_a_known_guest_makes_for_itself_is_no_reason() {
         let guest = GuestKey { server: ServerId("lxd".into()), project: "default".into(), name: "c2".into() };
         let nic = NicKey { guest, nic: "eth0".into() };
-        let joins: Joins = [(nic, ChildKey { netns: Netns::Id(NetnsId(1)), index: LinkIndex(3) })].into();
+        let mut joins = Joins::default();
+        let child = ChildKey { netns: Netns::Id(NetnsId(1)), index: LinkIndex(3) };
+        joins.add(child, &nic, By::ParentAndMac);
         assert!(asked(in_guest(NetnsId(1)), OWN, false, ServerState::Absent, &joins).is_empty());
         assert_eq!(asked(in_guest(NetnsId(2)), OWN, false, ServerState::Connected, &joins), ["lxd"]);
     }

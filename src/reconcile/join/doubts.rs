@@ -1,0 +1,37 @@
+//! Where MACs do not tell which child is which NIC.
+
+use std::collections::BTreeSet;
+
+use super::joins::Joins;
+use super::nics::{RunningNic, running_nics};
+use crate::model::inventory::{GuestKind, Inventory, Mode};
+use crate::model::snapshot::{ChildKey, Netns};
+use crate::model::{GuestKey, LinkIndex};
+use crate::reconcile::facts::Facts;
+
+/// The guests with a NIC that is joined with none, while a child on its parent is nobody's or has its MAC; or
+/// with one whose MAC several children have.
+pub(in crate::reconcile) fn doubts(
+    facts: &Facts<'_>,
+    inventory: &Inventory,
+    joins: &Joins,
+) -> BTreeSet<GuestKey> {
+    let children = &facts.snapshot.children;
+    let strange = children
+        .iter()
+        .filter(|(key, child)| !child.tap && key.netns != Netns::Host && joins.nic(key).is_none())
+        .filter(|(_, child)| child.mode != Mode::Source);
+    let strange: BTreeSet<LinkIndex> = strange.map(|(_, child)| child.parent).collect();
+    let in_doubt = |RunningNic { key, guest, nic, parent, .. }: &RunningNic<'_>| {
+        let Some(parent) = *parent else { return false };
+        let on_parent = |child: &&ChildKey| children[*child].parent == parent;
+        let same_mac = || nic.mac.into_iter().flat_map(|mac| facts.host.children_with(mac)).filter(on_parent);
+        let doubtful = match joins.child(key) {
+            Some(_) => same_mac().count() > 1,
+            None => strange.contains(&parent) || same_mac().any(|child| child.netns != Netns::Host),
+        };
+        guest.kind == GuestKind::Container && doubtful
+    };
+    let nics = running_nics(facts, inventory).into_iter();
+    nics.filter(in_doubt).map(|running| running.key.guest).collect()
+}

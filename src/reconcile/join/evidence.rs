@@ -1,0 +1,125 @@
+//! How we know that a child is a NIC: what speaks for it, and what against.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::homes::Homes;
+use super::joins::{By, Joins};
+use super::nics::{RunningNic, running, running_nics};
+use crate::model::inventory::{Guest, GuestKind, Inventory, Mode};
+use crate::model::snapshot::{Child, ChildKey, Netns};
+use crate::model::{GuestKey, Mac};
+use crate::reconcile::facts::Facts;
+
+/// What speaks for a child as a NIC. The least is the best: of the same reasons the one with less against it,
+/// then that of the first NIC and child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Evidence {
+    pub(super) by: By,
+    /// The gravest first.
+    against: [bool; 3],
+    /// The place of the NIC among all.
+    pub(super) nic: usize,
+    pub(super) child: ChildKey,
+}
+
+/// All that there is to judge by.
+pub(super) struct Case<'a> {
+    pub(super) nics: Vec<RunningNic<'a>>,
+    facts: &'a Facts<'a>,
+    before: &'a Joins,
+    homes: &'a Homes,
+    running: BTreeSet<GuestKey>,
+    /// The NICs that may have a child for one reason or another, by their places: by MAC, as it was before, and
+    /// by home.
+    with_mac: BTreeMap<Mac, Vec<usize>>,
+    joined_before: BTreeMap<ChildKey, usize>,
+    at_home: BTreeMap<Netns, Vec<usize>>,
+}
+
+impl<'a> Case<'a> {
+    pub(super) fn open(
+        facts: &'a Facts<'a>,
+        inventory: &'a Inventory,
+        before: &'a Joins,
+        homes: &'a Homes,
+    ) -> Case<'a> {
+        let nics = running_nics(facts, inventory);
+        let mut case = Case {
+            facts,
+            before,
+            homes,
+            running: running(inventory),
+            with_mac: BTreeMap::new(),
+            joined_before: BTreeMap::new(),
+            at_home: BTreeMap::new(),
+            nics,
+        };
+        for (place, RunningNic { key, nic, home, .. }) in case.nics.iter().enumerate() {
+            if let Some(mac) = nic.mac {
+                case.with_mac.entry(mac).or_default().push(place);
+            }
+            if let Some(child) = before.child(key) {
+                case.joined_before.insert(*child, place);
+            }
+            if let Some(home) = home {
+                case.at_home.entry(*home).or_default().push(place);
+            }
+        }
+        case
+    }
+
+    /// What speaks for each NIC that a child may be.
+    pub(super) fn of(&self, child: &ChildKey, seen: &Child) -> impl Iterator<Item = Evidence> {
+        let with_mac = self.with_mac.get(&seen.mac).into_iter().flatten();
+        let at_home = self.at_home.get(&child.netns).into_iter().flatten();
+        let nics: BTreeSet<usize> =
+            with_mac.chain(self.joined_before.get(child)).chain(at_home).copied().collect();
+        nics.into_iter().filter_map(move |place| {
+            let (by, against) = self.judge(&self.nics[place], child, seen)?;
+            Some(Evidence { by, against, nic: place, child: *child })
+        })
+    }
+
+    /// Whether a child may be a NIC: how we know, and what is against it.
+    fn judge(&self, nic: &RunningNic<'_>, child: &ChildKey, seen: &Child) -> Option<(By, [bool; 3])> {
+        let fits = may_be_of(nic.guest, child, seen);
+        let on_parent = nic.parent == Some(seen.parent);
+        let at_home = nic.home == Some(child.netns);
+        let was_it = self.before.child(&nic.key) == Some(child);
+        let has_mac = nic.nic.mac == Some(seen.mac) && (at_home || was_it || !self.is_anothers(nic, child));
+        match () {
+            // Root in a guest can make a link with any MAC, but it goes up only where nobody has that.
+            () if fits && has_mac && on_parent => Some((By::ParentAndMac, [!at_home, !seen.up, !was_it])),
+            () if was_it => Some((By::Remembered, [false; 3])),
+            () if fits && has_mac && self.is_only(nic, seen.mac) => Some((By::Mac, [false; 3])),
+            // A guest may have siblings of its NIC.
+            () if fits && at_home && on_parent => {
+                Some((By::Home, [seen.name != nic.nic.link, seen.mode != nic.nic.mode, false]))
+            }
+            () => None,
+        }
+    }
+
+    /// Root in a guest can give any MAC to what is in its namespace, also that of a guest which is away just
+    /// now. So what is in another guest's namespace is not taken by its MAC, unless its home tells that the
+    /// guest lives there, because the ids of namespaces are used again at once.
+    fn is_anothers(&self, nic: &RunningNic<'_>, child: &ChildKey) -> bool {
+        let owner = self.homes.get(&child.netns).filter(|owner| self.running.contains(*owner));
+        owner.is_some_and(|owner| *owner != nic.key.guest)
+    }
+
+    /// No other child that may be the NIC has this MAC.
+    fn is_only(&self, nic: &RunningNic<'_>, mac: Mac) -> bool {
+        let children = &self.facts.snapshot.children;
+        let same_mac = self.facts.host.children_with(mac);
+        same_mac.filter(|child| may_be_of(nic.guest, child, &children[*child])).nth(1).is_none()
+    }
+}
+
+/// A VM's NIC is a tap and stays with the host. A container's is in a namespace of its own: what the host
+/// still has of it is on its way in or out, or was left there, MAC and all, when the container died and its
+/// server was down. What listens in is a guest's own making.
+fn may_be_of(guest: &Guest, key: &ChildKey, child: &Child) -> bool {
+    let vm = guest.kind == GuestKind::VirtualMachine;
+    child.tap == vm && (key.netns == Netns::Host) == vm && child.mode != Mode::Source
+}

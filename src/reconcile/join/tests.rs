@@ -1,0 +1,173 @@
+//! Whose a child is, and how we know.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::*;
+use crate::config::Config;
+use crate::model::inventory::{
+    Guest, GuestKind, Home, Mode, Nic, NicParent, OptOut, Power, Server, ServerId, ServerState,
+};
+use crate::model::snapshot::{Child, ChildKey, Link, Netns};
+use crate::model::{LinkIndex, Mac, NetnsId, Snapshot};
+use crate::reconcile::facts::{HostFacts, Trust};
+
+const ETH0: LinkIndex = LinkIndex(2);
+const ETH1: LinkIndex = LinkIndex(3);
+
+fn mac(last: u8) -> Mac {
+    Mac([0, 0x16, 0x3e, 0, 0, last])
+}
+
+fn child_key(netns: i32, index: u32) -> ChildKey {
+    ChildKey { netns: Netns::Id(NetnsId(netns)), index: LinkIndex(index) }
+}
+
+/// A host with eth0 and eth1, its guests, and what a process has remembered so far.
+#[derive(Default)]
+struct World {
+    snapshot: Snapshot,
+    guests: Vec<Guest>,
+    joins: Joins,
+    homes: Homes,
+}
+
+impl World {
+    fn new() -> World {
+        let link =
+            |index, name: &str| (index, Link { index, name: name.into(), up: true, ..Link::default() });
+        let links = [link(ETH0, "eth0"), link(ETH1, "eth1")].into();
+        World { snapshot: Snapshot { links, ..Snapshot::default() }, ..World::default() }
+    }
+
+    /// A container that runs, with its NICs on eth0.
+    fn guest(&mut self, name: &str, nics: &[(&str, Mac)]) -> &mut Guest {
+        let nic = |(name, mac): &(&str, Mac)| Nic {
+            name: (*name).into(),
+            link: (*name).into(),
+            mac: Some(*mac),
+            parent: NicParent::Link { name: "eth0".into(), vlan: None },
+            mode: Mode::Bridge,
+        };
+        self.guests.push(Guest {
+            project: "default".into(),
+            name: name.into(),
+            kind: GuestKind::Container,
+            power: Power::Running,
+            home: Home::Unknown,
+            profiles: Vec::new(),
+            opt: OptOut::In,
+            nics: nics.iter().map(nic).collect(),
+        });
+        self.guests.last_mut().unwrap()
+    }
+
+    fn child(&mut self, key: ChildKey, name: &str, mac: Mac, parent: LinkIndex) -> &mut Child {
+        let child = Child {
+            parent,
+            mac,
+            mode: Mode::Bridge,
+            name: name.into(),
+            tap: false,
+            up: true,
+            master: None,
+            sources: Default::default(),
+            addresses: BTreeMap::new(),
+        };
+        self.snapshot.children.insert(key, child);
+        self.snapshot.children.get_mut(&key).unwrap()
+    }
+
+    fn lives_in(&mut self, name: &str, pid: u32, netns: i32) {
+        self.guests.iter_mut().find(|guest| guest.name == name).unwrap().home = Home::Pid(pid);
+        self.snapshot.homes.insert(Home::Pid(pid), Netns::Id(NetnsId(netns)));
+    }
+
+    /// Looks again. Says of each child whose it is.
+    fn look(&mut self) -> Vec<String> {
+        let server =
+            Server { state: ServerState::Connected, guests: Some(self.guests.clone()), ..Server::default() };
+        let servers = [(ServerId("lxd".into()), Arc::new(server))].into();
+        let (inventory, config, trust) = (Inventory { servers }, Config::default(), Trust::default());
+        let host = HostFacts::gather(&config, &inventory, &self.snapshot, &[].into());
+        let facts = Facts { snapshot: &self.snapshot, config: &config, host: &host, trust: &trust };
+        self.joins = join(&facts, &inventory, &self.joins, &self.homes);
+        self.homes = homes(&facts, &inventory, &self.joins, &self.homes);
+        let say = |(ChildKey { netns, index }, Joined { nic, by }): (&ChildKey, &Joined)| {
+            let Netns::Id(netns) = netns else { panic!("{nic} is on the host") };
+            format!("{netns}:{index} {nic}: {by:?}")
+        };
+        self.joins.children().map(say).collect()
+    }
+}
+
+#[test]
+fn by_parent_and_mac_and_what_is_beside_it_is_its_sibling() {
+    let mut world = World::new();
+    world.guest("web", &[("eth0", mac(1))]);
+    world.child(child_key(1, 7), "eth0", mac(1), ETH0);
+    world.child(child_key(1, 8), "vrrp", mac(9), ETH0);
+    world.child(child_key(1, 9), "down", mac(8), ETH0).up = false;
+    world.child(child_key(2, 7), "eth0", mac(7), ETH0);
+    assert_eq!(world.look(), ["1:7 lxd:web eth0: ParentAndMac", "1:8 lxd:web eth0: Sibling"]);
+}
+
+#[test]
+fn what_was_joined_stays_whatever_its_mac() {
+    let mut world = World::new();
+    world.guest("web", &[("eth0", mac(1))]);
+    world.child(child_key(1, 7), "eth0", mac(1), ETH0);
+    world.look();
+    world.child(child_key(1, 7), "eth0", mac(9), ETH1);
+    assert_eq!(world.look(), ["1:7 lxd:web eth0: Remembered"]);
+    // Another that has the MAC now is known better, unless it is in another guest's namespace.
+    world.guest("thief", &[("eth0", mac(2))]);
+    world.child(child_key(2, 7), "eth0", mac(2), ETH0);
+    world.look();
+    world.child(child_key(2, 8), "eth9", mac(1), ETH0);
+    assert_eq!(
+        world.look(),
+        ["1:7 lxd:web eth0: Remembered", "2:7 lxd:thief eth0: ParentAndMac", "2:8 lxd:thief eth0: Sibling"]
+    );
+}
+
+#[test]
+fn by_mac_alone_if_there_is_one_with_it() {
+    let mut world = World::new();
+    world.guest("web", &[("eth0", mac(1))]);
+    world.child(child_key(1, 7), "eth0", mac(1), ETH1);
+    assert_eq!(world.look(), ["1:7 lxd:web eth0: Mac"]);
+    let mut world = World { joins: Joins::default(), homes: Homes::new(), ..world };
+    world.child(child_key(2, 7), "eth0", mac(1), ETH1);
+    assert!(world.look().is_empty());
+}
+
+#[test]
+fn by_home_where_macs_do_not_tell() {
+    let mut world = World::new();
+    world.guest("web", &[("eth0", mac(1)), ("eth1", mac(2))]);
+    world.child(child_key(1, 7), "eth1", mac(8), ETH0);
+    world.child(child_key(1, 8), "eth0", mac(9), ETH0);
+    assert!(world.look().is_empty());
+    world.lives_in("web", 1234, 1);
+    assert_eq!(world.look(), ["1:7 lxd:web eth1: Home", "1:8 lxd:web eth0: Home"]);
+}
+
+#[test]
+fn of_two_with_its_mac_a_nic_is_the_one_at_home_then_the_one_that_is_up() {
+    let mut world = World::new();
+    world.guest("web", &[("eth0", mac(1))]);
+    world.child(child_key(1, 7), "eth0", mac(1), ETH0).up = false;
+    world.child(child_key(2, 7), "eth0", mac(1), ETH0);
+    assert_eq!(world.look(), ["2:7 lxd:web eth0: ParentAndMac"]);
+    world.lives_in("web", 1234, 1);
+    assert_eq!(world.look(), ["1:7 lxd:web eth0: ParentAndMac"]);
+}
+
+#[test]
+fn every_reason_is_a_clause() {
+    for by in [By::ParentAndMac, By::Remembered, By::Mac, By::Home, By::Sibling] {
+        let text = by.to_string();
+        assert!(text.starts_with("it ") && !text.ends_with('.'), "{text}");
+    }
+}
