@@ -292,6 +292,7 @@ impl Daemon {
             inventory: &self.inventory,
             snapshot: self.kernel.snapshot(),
             desired: &self.desired,
+            joins: &self.memory.joins,
             schedule: &self.schedule,
             questions: &self.questions,
             tables: self.kernel.neighbour_tables(),

@@ -48,7 +48,8 @@ impl fmt::Display for GuestKey {
 pub struct NicKey {
     /// The guest.
     pub guest: GuestKey,
-    /// The name of the device in the guest's configuration, such as `eth0`.
+    /// The name of the device in the guest's configuration, such as `eth0`; where no server tells a guest's NICs,
+    /// the name of the link in the guest.
     pub nic: String,
 }
 
@@ -133,7 +134,7 @@ pub enum ServerState {
     Failed,
 }
 
-/// A container or virtual machine with at least one macvlan NIC.
+/// A container or virtual machine that has a macvlan NIC, or may have one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Guest {
     /// Its project.
@@ -151,8 +152,8 @@ pub struct Guest {
     pub profiles: Vec<String>,
     /// The wish that `user.macvlan-shim.enabled` states.
     pub opt: OptOut,
-    /// Its macvlan NICs, sorted by name.
-    pub nics: Vec<Nic>,
+    /// Its macvlan NICs.
+    pub nics: Nics,
 }
 
 impl Guest {
@@ -202,6 +203,26 @@ pub enum OptOut {
     Out,
     /// Neither true nor false. The guest takes part and a problem is shown.
     Invalid(String),
+}
+
+/// Who says which NICs a guest has.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Nics {
+    /// Its server: these, sorted by name.
+    Told(Vec<Nic>),
+    /// The kernel: every macvlan child in bridge mode in the namespace of the guest's home is one, and its name
+    /// is the link's name there.
+    WhatItsNamespaceHas,
+}
+
+impl Nics {
+    /// Those that the server tells.
+    pub fn told(&self) -> &[Nic] {
+        match self {
+            Nics::Told(nics) => nics,
+            Nics::WhatItsNamespaceHas => &[],
+        }
+    }
 }
 
 /// One macvlan NIC in a guest's expanded devices.

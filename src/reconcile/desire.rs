@@ -10,7 +10,7 @@ use super::join::{doubts, homes, join, overhear};
 use super::memory::Memory;
 use super::select::decision;
 use super::shims::{Demand, rules, shims};
-use crate::model::inventory::OptOut;
+use crate::model::inventory::{Nics, OptOut};
 use crate::model::snapshot::ChildKey;
 use crate::model::status::Problem;
 use crate::model::{Code, NicKey};
@@ -36,10 +36,13 @@ pub fn desire(inputs: &Inputs<'_>, memory: &Memory) -> (Desired, Memory) {
                 "set it to true or false, or unset it",
             ));
         }
-        for nic in &guest.nics {
+        for nic in guest.nics.told() {
             let nic_key = NicKey { guest: key.clone(), nic: nic.name.clone() };
-            let decision = decision(&facts, guest, nic, joins.child(&nic_key));
+            let decision = decision(&facts, guest, Some(nic), joins.child(&nic_key));
             decisions.insert(nic_key, decision);
+        }
+        for (nic_key, child) in joins.nics_of(&key).filter(|_| guest.nics == Nics::WhatItsNamespaceHas) {
+            decisions.insert(nic_key.clone(), decision(&facts, guest, None, Some(child)));
         }
     }
     let claimants = claimants(&facts, inventory, &joins, &decisions);

@@ -6,6 +6,7 @@ use std::time::Instant;
 use crate::model::neighbours::NeighbourTable;
 use crate::model::status::Problem;
 use crate::model::{Inventory, Op, Snapshot};
+use crate::reconcile::join::Joins;
 use crate::reconcile::schedule::Error;
 use crate::reconcile::{Desired, LanQuestions, Schedule};
 
@@ -17,6 +18,8 @@ pub struct Findings<'a> {
     pub snapshot: &'a Snapshot,
     /// The decisions.
     pub desired: &'a Desired,
+    /// Whose each child is, and how we know.
+    pub joins: &'a Joins,
     /// The outcome of the plan that followed.
     pub schedule: &'a Schedule,
     /// The questions to the LAN.

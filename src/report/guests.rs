@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::findings::Findings;
-use crate::model::inventory::Guest;
+use crate::model::inventory::{Guest, Nics};
 use crate::model::names::metric;
 use crate::model::snapshot::{ChildKey, RouteKey};
 use crate::model::status::{AddressState, AddressStatus, GuestStatus, NicState, NicStatus};
@@ -17,29 +17,36 @@ use crate::reconcile::shims::DesiredShim;
 impl Findings<'_> {
     /// A guest and its NICs.
     pub(super) fn guest(&self, key: &GuestKey, guest: &Guest) -> GuestStatus {
-        let nics = guest.nics.iter().map(|nic| {
+        let told = guest.nics.told().iter().map(|nic| {
             let key = NicKey { guest: key.clone(), nic: nic.name.clone() };
-            let status = NicStatus {
-                name: nic.name.clone(),
-                parent: nic.parent.to_string(),
-                mac: nic.mac,
-                state: NicState::Waiting,
-                reason: None,
-                message: None,
-                addresses: Vec::new(),
-            };
-            self.nic(&key, status)
+            self.nic(&key, nic.parent.to_string(), nic.mac)
+        });
+        let found = self.joins.nics_of(key).filter(|_| guest.nics == Nics::WhatItsNamespaceHas);
+        let found = found.filter_map(|(nic, child)| {
+            let child = self.snapshot.children.get(child)?;
+            let parent = self.snapshot.links.get(&child.parent);
+            let parent = parent.map_or_else(|| "?".to_owned(), |link| link.name.clone());
+            Some(self.nic(nic, parent, Some(child.mac)))
         });
         GuestStatus {
             server: key.server.0.clone(),
             project: key.project.clone(),
             name: key.name.clone(),
             kind: guest.kind,
-            nics: nics.collect(),
+            nics: told.chain(found).collect(),
         }
     }
 
-    fn nic(&self, key: &NicKey, mut status: NicStatus) -> NicStatus {
+    fn nic(&self, key: &NicKey, parent: String, mac: Option<Mac>) -> NicStatus {
+        let mut status = NicStatus {
+            name: key.nic.clone(),
+            parent,
+            mac,
+            state: NicState::Waiting,
+            reason: None,
+            message: None,
+            addresses: Vec::new(),
+        };
         let because = |status: &mut NicStatus, state, code: Code, message: &str| {
             status.state = state;
             status.reason = Some(code.to_string());

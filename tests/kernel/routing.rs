@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use macvlan_shim::config::Config;
 use macvlan_shim::kernel::Kernel;
 use macvlan_shim::model::inventory::{
-    Guest, GuestKey, GuestKind, Home, Inventory, Mode, Nic, NicParent, OptOut, Power, Server, ServerId,
+    Guest, GuestKey, GuestKind, Home, Inventory, Mode, Nic, NicParent, Nics, OptOut, Power, Server, ServerId,
     ServerState,
 };
 use macvlan_shim::model::snapshot::{Child, ChildKey, GuestAddress, Netns, Snapshot};
@@ -298,7 +298,7 @@ fn inventory(mac: Mac) -> Inventory {
         power: Power::Running,
         profiles: vec![],
         opt: OptOut::In,
-        nics: vec![nic],
+        nics: Nics::Told(vec![nic]),
     };
     let server = Server {
         place: "/nowhere".to_owned(),

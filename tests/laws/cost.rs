@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use macvlan_shim::config::Config;
 use macvlan_shim::model::inventory::{
-    Guest, GuestKind, Home, Inventory, Mode, Nic, NicParent, OptOut, Power, Server, ServerId, ServerState,
+    Guest, GuestKind, Home, Inventory, Mode, Nic, NicParent, Nics, OptOut, Power, Server, ServerId,
+    ServerState,
 };
 use macvlan_shim::model::snapshot::{Child, ChildKey, GuestAddress, Netns};
 use macvlan_shim::model::{LinkIndex, Mac, NetnsId, Op};
@@ -52,7 +53,7 @@ fn crowd(guests: u16) -> World {
             power: Power::Running,
             profiles: vec!["default".to_owned()],
             opt: OptOut::In,
-            nics: vec![nic],
+            nics: Nics::Told(vec![nic]),
         });
     }
     let server = Server {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 use macvlan_shim::config::Config;
 use macvlan_shim::model::inventory::{
-    Guest, GuestKind, Home, Inventory, Mode, Nic, NicParent, OptOut, Power, ServerId, ServerState,
+    Guest, GuestKind, Home, Inventory, Mode, Nic, NicParent, Nics, OptOut, Power, ServerId, ServerState,
 };
 use macvlan_shim::model::plan::Scope;
 use macvlan_shim::model::snapshot::{Child, ChildKey, GuestAddress, NeighbourState, Netns, Snapshot};
@@ -164,7 +164,7 @@ impl Tale {
             power: if netns.is_some() { Power::Running } else { Power::Stopped },
             profiles: Vec::new(),
             opt: OptOut::In,
-            nics: nics.collect(),
+            nics: Nics::Told(nics.collect()),
         };
         Event::Guest { server: "lxd", guest }.happen(&mut self.kernel, &mut self.inventory);
     }

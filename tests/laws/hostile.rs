@@ -26,7 +26,7 @@ type Place = (LinkIndex, IpAddr);
 fn victims(world: &World, snapshot: &Snapshot) -> BTreeSet<Place> {
     let allowed = |ip: &IpAddr| world.config.policy.allow.iter().any(|range| range.contains(ip));
     let given: BTreeSet<Mac> = (world.inventory.guests())
-        .flat_map(|(_, guest)| guest.nics.iter().filter_map(|nic| nic.mac))
+        .flat_map(|(_, guest)| guest.nics.told().iter().filter_map(|nic| nic.mac))
         .collect();
     let own =
         snapshot.addresses.iter().filter(|(_, address)| !address.ours).map(|(key, _)| key.address.addr());

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use macvlan_shim::config::Config;
-use macvlan_shim::model::inventory::{Inventory, Mode, ServerState};
+use macvlan_shim::model::inventory::{Inventory, Mode, Nics, ServerState};
 use macvlan_shim::model::plan::{Progress, Scope, When};
 use macvlan_shim::model::snapshot::{Child, ChildKey, Filter, GuestAddress, NeighbourState, Netns, Snapshot};
 use macvlan_shim::model::{Code, Family, LinkIndex, LinkRef, Mac, NetnsId, Op, Plan, Step};
@@ -606,8 +606,10 @@ fn shuffled(inventory: &Inventory, seed: u64) -> Inventory {
             })
         });
         for guest in guests {
-            if seed.is_multiple_of(2) {
-                guest.nics.reverse();
+            if let Nics::Told(nics) = &mut guest.nics
+                && seed.is_multiple_of(2)
+            {
+                nics.reverse();
             }
         }
     }
@@ -738,8 +740,17 @@ fn the_worlds_are_crowded() {
             "a NIC that is known by its guest's first process alone",
             desired.decisions.iter().any(|(key, decision)| {
                 let own = world.inventory.guests().find(|(guest, _)| *guest == key.guest);
-                let own = own.and_then(|(_, guest)| guest.nics.iter().find(|nic| nic.name == key.nic)?.mac);
+                let own =
+                    own.and_then(|(_, guest)| guest.nics.told().iter().find(|nic| nic.name == key.nic)?.mac);
                 matches!(decision, Decision::Served { mac, .. } if own.is_some_and(|own| own != *mac))
+            }),
+        );
+        see(
+            "a NIC that no server tells",
+            desired.decisions.iter().any(|(key, decision)| {
+                let guest = world.inventory.guests().find(|(guest, _)| *guest == key.guest);
+                let is_found = guest.is_some_and(|(_, guest)| guest.nics == Nics::WhatItsNamespaceHas);
+                is_found && decision.parent().is_some()
             }),
         );
         see("a guest in doubt", !desired.doubts.is_empty());

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 use macvlan_shim::config::Config;
 use macvlan_shim::model::inventory::{
-    Guest, GuestKind, Home, Inventory, Mode, Nic, NicParent, OptOut, Power,
+    Guest, GuestKind, Home, Inventory, Mode, Nic, NicParent, Nics, OptOut, Power,
 };
 use macvlan_shim::model::snapshot::{ChildKey, Netns};
 use macvlan_shim::model::{LinkIndex, Mac, NetnsId};
@@ -48,7 +48,7 @@ pub(super) fn world(config: Config, guests: usize) -> World {
             power: Power::Running,
             profiles: Vec::new(),
             opt: OptOut::In,
-            nics: vec![nic],
+            nics: Nics::Told(vec![nic]),
         };
         Event::Guest { server: "lxd", guest: guest_ }.happen(&mut world.kernel, &mut world.inventory);
         comes(guest).happen(&mut world.kernel, &mut world.inventory);

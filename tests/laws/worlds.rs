@@ -8,7 +8,8 @@ use std::time::Instant;
 use ipnet::IpNet;
 use macvlan_shim::config::{Config, Parent, Policy, Probe, Select, Shim};
 use macvlan_shim::model::inventory::{
-    Guest, GuestKind, Home, Inventory, Mode, Nic, NicParent, OptOut, Power, Server, ServerId, ServerState,
+    Guest, GuestKind, Home, Inventory, Mode, Nic, NicParent, Nics, OptOut, Power, Server, ServerId,
+    ServerState,
 };
 use macvlan_shim::model::names::LINK_GROUP;
 use macvlan_shim::model::names::metric;
@@ -59,16 +60,18 @@ pub(crate) struct World {
 
 /// A world: a plain host with guests, often served by an earlier process already, and what happened since.
 pub(crate) fn world() -> impl Strategy<Value = World> {
-    let guests = prop::collection::vec((guest(Just("")), children(), prop::option::of(sibling())), 1..4);
+    let untold = prop::bool::weighted(0.1);
+    let guest = (guest(Just("")), untold, children(), prop::option::of(sibling()));
+    let guests = prop::collection::vec(guest, 1..4);
     let events = prop::collection::vec(event(), 0..16);
     (config(), prop::bool::weighted(0.9), 0i64..4, guests, 0..3, events).prop_map(
         |(config, ipv6, arp_ignore, guests, served, events)| {
             let kernel = plain_host(ipv6, arp_ignore);
             let mut world = World { config, inventory: Inventory::default(), kernel };
-            for ((mut guest, children, sibling), name) in guests.into_iter().zip(["a", "b", "c"]) {
+            for ((mut guest, untold, children, sibling), name) in guests.into_iter().zip(["a", "b", "c"]) {
                 guest.name = name.to_owned();
                 let mut siblings: Vec<Event> = sibling.into_iter().collect();
-                for (nic, mut child) in guest.nics.iter().zip(children) {
+                for (nic, mut child) in guest.nics.told().iter().zip(children) {
                     if let Event::Child { mac, parent, .. } = &mut child {
                         *mac = nic.mac.unwrap_or(*mac);
                         *parent = if nic.parent.to_string() == "eth1" { LinkIndex(3) } else { LinkIndex(2) };
@@ -76,10 +79,18 @@ pub(crate) fn world() -> impl Strategy<Value = World> {
                     for sibling in &mut siblings {
                         sibling.stands_beside(&child);
                     }
+                    if let Event::Child { key: ChildKey { netns: Netns::Id(NetnsId(id)), .. }, .. } = &child
+                        && untold
+                    {
+                        guest.home = Home::Pid(1000 + id.unsigned_abs());
+                    }
                     child.happen(&mut world.kernel, &mut world.inventory);
                 }
                 for sibling in &siblings {
                     sibling.happen(&mut world.kernel, &mut world.inventory);
+                }
+                if untold {
+                    guest.nics = Nics::WhatItsNamespaceHas;
                 }
                 Event::Guest { server: "lxd", guest }.happen(&mut world.kernel, &mut world.inventory);
             }
@@ -615,7 +626,7 @@ fn guest(name: impl Strategy<Value = &'static str>) -> impl Strategy<Value = Gue
             power: if runs { Power::Running } else { Power::Stopped },
             profiles: vec!["default".to_owned()],
             opt: if out { OptOut::Out } else { OptOut::In },
-            nics: nics.into_iter().collect::<BTreeMap<_, _>>().into_values().collect(),
+            nics: Nics::Told(nics.into_iter().collect::<BTreeMap<_, _>>().into_values().collect()),
         },
     )
 }

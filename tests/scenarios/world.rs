@@ -19,6 +19,7 @@
 //! hidden 00:16:3e:00:00:01                       a MAC in a namespace that we cannot see
 //! server lxd [connected|connecting|absent|failed|unread] [member 192.168.100.63 named lxd2]
 //! guest lxd:web [vm] [stopped] [init 1234] [profiles a,b] [enabled X]: eth0 :01 on eth0 [vlan N] [private] [named X]; eth1 …
+//! guest docker:db init 1234: what its namespace has
 //! child 1:7 :01 on eth0 [named vrrp] [private|passthru|source [from M,M] [nodst]] [tap] [down] [port of br0 [mac M]]: 192.168.100.9/24, 2001:db8::9/64 tentative
 //! process 1234 in 1                              the namespace of a guest's first process
 //! restart                                        a new process: it remembers nothing
@@ -42,7 +43,7 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 use macvlan_shim::config::Config;
 use macvlan_shim::model::inventory::{
-    Guest, GuestKey, GuestKind, Home, Inventory, Mode, Nic, NicParent, OptOut, Power, Server, ServerId,
+    Guest, GuestKey, GuestKind, Home, Inventory, Mode, Nic, NicParent, Nics, OptOut, Power, Server, ServerId,
     ServerState,
 };
 use macvlan_shim::model::names::LINK_GROUP;
@@ -579,7 +580,13 @@ impl World {
                 Some("false") => OptOut::Out,
                 Some(other) => OptOut::Invalid(other.to_owned()),
             },
-            nics: nics.split(';').filter(|nic| !nic.trim().is_empty()).map(nic).collect::<Said<_>>()?,
+            nics: match nics.trim() {
+                "what its namespace has" => Nics::WhatItsNamespaceHas,
+                told => {
+                    let told = told.split(';').filter(|nic| !nic.trim().is_empty());
+                    Nics::Told(told.map(nic).collect::<Said<_>>()?)
+                }
+            },
         };
         guests.push(guest);
         guests.sort_by(|a, b| (&a.project, &a.name).cmp(&(&b.project, &b.name)));

@@ -32,7 +32,7 @@ async fn names_and_values_are_made_printable_and_stay_different() {
     assert_eq!(guests[0].name, "a\\\\u{1b}[2J");
     assert_eq!((&*guests[1].name, &*guests[1].project), ("a\\u{1b}[2J", "b\\u{202e}"));
     assert_eq!(guests[1].profiles, ["c\\u{200b}"]);
-    assert_eq!(guests[1].nics[0].parent, NicParent::Link { name: "eth\\n0".into(), vlan: None });
+    assert_eq!(guests[1].nics.told()[0].parent, NicParent::Link { name: "eth\\n0".into(), vlan: None });
     let OptOut::Invalid(value) = &guests[1].opt else { panic!("{:?}", guests[1].opt) };
     assert!(value.starts_with("\\nMAINPID=1x") && value.ends_with("x…") && value.len() < 600, "{value}");
     assert!(!format!("{found:?}").contains(['\n', '\u{1b}', '\u{202e}', '\u{200b}']), "{found:?}");

@@ -153,5 +153,5 @@ fn link(name: &str, vlan: Option<u16>) -> NicParent {
 }
 
 fn parent(server: &Server, guest: usize) -> NicParent {
-    server.guests.as_ref().unwrap()[guest].nics[0].parent.clone()
+    server.guests.as_ref().unwrap()[guest].nics.told()[0].parent.clone()
 }

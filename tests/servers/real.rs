@@ -36,8 +36,8 @@ async fn real(capture: &str, kind: ServerKind, version: &str) -> Vec<Guest> {
     let names: Vec<_> = guests.iter().map(|guest| format!("{}/{}", guest.project, guest.name)).collect();
     assert_eq!(names, ["default/c1", "default/c2", "default/c3", "shop/web"]);
     for guest in &guests {
-        assert_eq!(guest.nics.len(), 1);
-        let nic = &guest.nics[0];
+        assert_eq!(guest.nics.told().len(), 1);
+        let nic = &guest.nics.told()[0];
         assert_eq!((nic.name.as_str(), &nic.parent, nic.mode), ("eth0", &link("eth0", None), Mode::Bridge));
         assert!(nic.mac.is_some());
     }
@@ -52,7 +52,7 @@ async fn real(capture: &str, kind: ServerKind, version: &str) -> Vec<Guest> {
 #[tokio::test(start_paused = true)]
 async fn lxd_is_understood() {
     let guests = real("lxd-5.0.2", ServerKind::Lxd, "5.0.2").await;
-    assert_eq!(guests[0].nics[0].mac, "00:16:3e:3a:58:a7".parse().ok());
+    assert_eq!(guests[0].nics.told()[0].mac, "00:16:3e:3a:58:a7".parse().ok());
 }
 
 #[tokio::test(start_paused = true)]

@@ -143,7 +143,7 @@ pub(in crate::reconcile) fn claimants(
     }
     let nics = inventory.guests().flat_map(|(key, guest)| {
         let mac = move |nic: &Nic| Some((NicKey { guest: key.clone(), nic: nic.name.clone() }, nic.mac?));
-        guest.nics.iter().filter_map(mac)
+        guest.nics.told().iter().filter_map(mac)
     });
     let nics: BTreeMap<NicKey, Mac> = nics.collect();
     let given: BTreeSet<Mac> = nics.values().copied().collect();

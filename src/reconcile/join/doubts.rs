@@ -22,15 +22,16 @@ pub(in crate::reconcile) fn doubts(
         .filter(|(key, child)| !child.tap && key.netns != Netns::Host && joins.nic(key).is_none())
         .filter(|(_, child)| child.mode != Mode::Source);
     let strange: BTreeSet<LinkIndex> = strange.map(|(_, child)| child.parent).collect();
-    let in_doubt = |RunningNic { key, guest, nic, parent, .. }: &RunningNic<'_>| {
-        let Some(parent) = *parent else { return false };
+    let in_doubt = |nic: &RunningNic<'_>| {
+        let Some(parent) = nic.parent else { return false };
         let on_parent = |child: &&ChildKey| children[*child].parent == parent;
-        let same_mac = || nic.mac.into_iter().flat_map(|mac| facts.host.children_with(mac)).filter(on_parent);
-        let doubtful = match joins.child(key) {
+        let same_mac =
+            || nic.mac().into_iter().flat_map(|mac| facts.host.children_with(mac)).filter(on_parent);
+        let doubtful = match joins.child(&nic.key) {
             Some(_) => same_mac().count() > 1,
             None => strange.contains(&parent) || same_mac().any(|child| child.netns != Netns::Host),
         };
-        guest.kind == GuestKind::Container && doubtful
+        nic.guest.kind == GuestKind::Container && doubtful
     };
     let nics = running_nics(facts, inventory).into_iter();
     nics.filter(in_doubt).map(|running| running.key.guest).collect()

@@ -54,8 +54,9 @@ impl<'a> Case<'a> {
             at_home: BTreeMap::new(),
             nics,
         };
-        for (place, RunningNic { key, nic, home, .. }) in case.nics.iter().enumerate() {
-            if let Some(mac) = nic.mac {
+        for (place, nic) in case.nics.iter().enumerate() {
+            let RunningNic { key, home, .. } = nic;
+            if let Some(mac) = nic.mac() {
                 case.with_mac.entry(mac).or_default().push(place);
             }
             if let Some(child) = before.child(key) {
@@ -83,10 +84,15 @@ impl<'a> Case<'a> {
     /// Whether a child may be a NIC: how we know, and what is against it.
     fn judge(&self, nic: &RunningNic<'_>, child: &ChildKey, seen: &Child) -> Option<(By, [bool; 3])> {
         let fits = may_be_of(nic.guest, child, seen);
-        let on_parent = nic.parent == Some(seen.parent);
         let at_home = nic.home == Some(child.netns);
+        let Some(told) = nic.told else {
+            // Last: what is in the namespace of a guest whose NICs are told is that guest's.
+            let is_it = fits && at_home && seen.mode == Mode::Bridge && seen.name == nic.key.nic;
+            return is_it.then_some((By::Home, [true; 3]));
+        };
+        let on_parent = nic.parent == Some(seen.parent);
         let was_it = self.before.child(&nic.key) == Some(child);
-        let has_mac = nic.nic.mac == Some(seen.mac) && (at_home || was_it || !self.is_anothers(nic, child));
+        let has_mac = told.mac == Some(seen.mac) && (at_home || was_it || !self.is_anothers(nic, child));
         match () {
             // Root in a guest can make a link with any MAC, but it goes up only where nobody has that.
             () if fits && has_mac && on_parent => Some((By::ParentAndMac, [!at_home, !seen.up, !was_it])),
@@ -94,7 +100,7 @@ impl<'a> Case<'a> {
             () if fits && has_mac && self.is_only(nic, seen.mac) => Some((By::Mac, [false; 3])),
             // A guest may have siblings of its NIC.
             () if fits && at_home && on_parent => {
-                Some((By::Home, [seen.name != nic.nic.link, seen.mode != nic.nic.mode, false]))
+                Some((By::Home, [seen.name != told.link, seen.mode != told.mode, false]))
             }
             () => None,
         }

@@ -30,8 +30,9 @@ pub(in crate::reconcile) fn homes(
     for (nic, child) in joins.nics().filter(|(_, child)| child.netns != Netns::Host) {
         homes.entry(child.netns).or_insert_with(|| nic.guest.clone());
     }
-    for RunningNic { key, home, .. } in running_nics(facts, inventory) {
-        if let Some(netns) = home.filter(|netns| homes.contains_key(netns)) {
+    for RunningNic { key, told, home, .. } in running_nics(facts, inventory) {
+        let is_sure = told.is_some() || joins.child(&key).is_some();
+        if let Some(netns) = home.filter(|netns| is_sure && homes.contains_key(netns)) {
             homes.insert(netns, key.guest);
         }
     }

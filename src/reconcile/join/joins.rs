@@ -56,7 +56,7 @@ impl fmt::Display for By {
 
 impl Joins {
     /// The child that is a NIC.
-    pub fn child(&self, nic: &NicKey) -> Option<&ChildKey> {
+    pub(in crate::reconcile) fn child(&self, nic: &NicKey) -> Option<&ChildKey> {
         self.nics.get(nic)
     }
 
@@ -71,12 +71,18 @@ impl Joins {
     }
 
     /// The NICs, and the child that each is.
-    pub fn nics(&self) -> impl Iterator<Item = (&NicKey, &ChildKey)> {
+    pub(super) fn nics(&self) -> impl Iterator<Item = (&NicKey, &ChildKey)> {
         self.nics.iter()
     }
 
+    /// The NICs of a guest, and the child that each is.
+    pub fn nics_of(&self, guest: &GuestKey) -> impl Iterator<Item = (&NicKey, &ChildKey)> {
+        let first = NicKey { guest: guest.clone(), nic: String::new() };
+        self.nics.range(first.clone()..).take_while(move |(nic, _)| nic.guest == first.guest)
+    }
+
     /// The children that are NICs or siblings of NICs.
-    pub fn children(&self) -> impl Iterator<Item = (&ChildKey, &Joined)> {
+    pub(in crate::reconcile) fn children(&self) -> impl Iterator<Item = (&ChildKey, &Joined)> {
         self.children.iter()
     }
 

@@ -2,7 +2,8 @@
 //!
 //! The server knows a NIC by its parent and MAC; the kernel knows a child by its namespace and ifindex. Once
 //! joined, a child stays its NIC's whatever the guest does to its MAC. Where the MAC does not tell, as for a
-//! guest that has just started, the namespace of its home does.
+//! guest that has just started, the namespace of its home does. Of some guests no server tells the NICs. What
+//! their namespace has is theirs, unless it is the namespace of a guest that is known better.
 //!
 //! | file | what is there |
 //! | --- | --- |
@@ -27,6 +28,7 @@ use self::evidence::{Case, Evidence};
 pub use self::homes::Homes;
 pub(super) use self::homes::homes;
 pub use self::joins::{By, Joined, Joins};
+use self::nics::RunningNic;
 pub use self::servers_to_ask::servers_to_ask;
 use crate::model::inventory::Inventory;
 use crate::reconcile::facts::Facts;
@@ -41,7 +43,11 @@ pub(super) fn join(facts: &Facts<'_>, inventory: &Inventory, before: &Joins, hom
     all.sort();
     let mut joins = Joins::default();
     for Evidence { by, nic, child, .. } in all {
-        joins.add(child, &case.nics[nic].key, by);
+        let RunningNic { key, told, .. } = &case.nics[nic];
+        let is_anothers = || joins.guests_in(child.netns).any(|guest| *guest != key.guest);
+        if told.is_some() || !is_anothers() {
+            joins.add(child, key, by);
+        }
     }
     joins.add_siblings(facts.snapshot);
     joins

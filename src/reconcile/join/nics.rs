@@ -2,36 +2,53 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::inventory::{Guest, Inventory, Nic, NicParent, Power};
-use crate::model::snapshot::Netns;
-use crate::model::{GuestKey, LinkIndex, NicKey};
+use crate::model::inventory::{Guest, Inventory, Mode, Nic, NicParent, Nics, Power};
+use crate::model::snapshot::{ChildKey, Netns};
+use crate::model::{GuestKey, LinkIndex, Mac, NicKey};
 use crate::reconcile::facts::Facts;
 
 /// A NIC of a guest that runs.
 pub(super) struct RunningNic<'a> {
     pub(super) key: NicKey,
     pub(super) guest: &'a Guest,
-    pub(super) nic: &'a Nic,
+    /// As the server tells it; `None` if it is known from the namespace alone.
+    pub(super) told: Option<&'a Nic>,
     /// The parent that the server tells.
     pub(super) parent: Option<LinkIndex>,
     /// The namespace of the guest's home.
     pub(super) home: Option<Netns>,
 }
 
+impl RunningNic<'_> {
+    /// The MAC that the server tells.
+    pub(super) fn mac(&self) -> Option<Mac> {
+        self.told.and_then(|nic| nic.mac)
+    }
+}
+
 /// The NICs of all guests that run, in the order of their keys.
 pub(super) fn running_nics<'a>(facts: &Facts<'_>, inventory: &'a Inventory) -> Vec<RunningNic<'a>> {
     let running = inventory.guests().filter(|(_, guest)| guest.power == Power::Running);
-    let nics = running.flat_map(|(key, guest)| {
+    let mut nics = Vec::new();
+    for (key, guest) in running {
         let home = facts.snapshot.homes.get(&guest.home).copied();
-        guest.nics.iter().map(move |nic| RunningNic {
-            key: NicKey { guest: key.clone(), nic: nic.name.clone() },
+        let nic = |name: &String, told: Option<&'a Nic>| RunningNic {
+            key: NicKey { guest: key.clone(), nic: name.clone() },
             guest,
-            nic,
-            parent: parent_of(facts, nic),
+            told,
+            parent: told.and_then(|nic| parent_of(facts, nic)),
             home,
-        })
-    });
-    let mut nics: Vec<RunningNic<'_>> = nics.collect();
+        };
+        match &guest.nics {
+            Nics::Told(told) => nics.extend(told.iter().map(|told| nic(&told.name, Some(told)))),
+            Nics::WhatItsNamespaceHas => {
+                let inside =
+                    home.into_iter().flat_map(|home| facts.snapshot.children.range(ChildKey::all_in(home)));
+                let may_be_nics = inside.filter(|(_, child)| child.mode == Mode::Bridge);
+                nics.extend(may_be_nics.map(|(_, child)| nic(&child.name, None)));
+            }
+        }
+    }
     nics.sort_by(|a, b| a.key.cmp(&b.key));
     nics
 }

@@ -60,7 +60,7 @@ fn guest_in(facts: &Facts<'_>, inventory: &Inventory, joins: &Joins, netns: Netn
 /// One of its NICs, that its root has put into this mode before anybody knew it.
 fn is_nic_of(inventory: &Inventory, key: &GuestKey, child: &Child) -> bool {
     let guests = inventory.guests().filter(|(its, _)| its == key);
-    let mut nics = guests.flat_map(|(_, guest)| &guest.nics);
+    let mut nics = guests.flat_map(|(_, guest)| guest.nics.told());
     nics.any(|nic| nic.mac == Some(child.mac) || nic.link == child.name)
 }
 

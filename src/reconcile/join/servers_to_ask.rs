@@ -47,7 +47,7 @@ fn may_be_of(server: &Server, child: &Child) -> bool {
     }
     let kind = if child.tap { GuestKind::VirtualMachine } else { GuestKind::Container };
     let mut guests = server.guests.iter().flatten().filter(|guest| guest.kind == kind);
-    guests.any(|guest| guest.nics.iter().any(|nic| nic.mac == Some(child.mac)))
+    guests.any(|guest| guest.nics.told().iter().any(|nic| nic.mac == Some(child.mac)))
 }
 
 #[cfg(test)]
@@ -57,7 +57,7 @@ mod tests {
 
     use super::super::joins::By;
     use super::*;
-    use crate::model::inventory::{Guest, Home, Mode, Nic, NicParent, OptOut, Power};
+    use crate::model::inventory::{Guest, Home, Mode, Nic, NicParent, Nics, OptOut, Power};
     use crate::model::{GuestKey, LinkIndex, Mac, NetnsId, NicKey};
 
     const OWN: Mac = Mac([0x00, 0x16, 0x3e, 0, 0, 1]);
@@ -101,7 +101,7 @@ mod tests {
             home: Home::Unknown,
             profiles: vec![],
             opt: OptOut::In,
-            nics: vec![nic],
+            nics: Nics::Told(vec![nic]),
         };
         let server = |state, guests| Server { place: "/s".into(), state, guests, ..Server::default() };
         let servers = [

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::*;
 use crate::config::Config;
 use crate::model::inventory::{
-    Guest, GuestKind, Home, Mode, Nic, NicParent, OptOut, Power, Server, ServerId, ServerState,
+    Guest, GuestKind, Home, Mode, Nic, NicParent, Nics, OptOut, Power, Server, ServerId, ServerState,
 };
 use crate::model::snapshot::{Child, ChildKey, Link, Netns};
 use crate::model::{LinkIndex, Mac, NetnsId, Snapshot};
@@ -57,7 +57,7 @@ impl World {
             home: Home::Unknown,
             profiles: Vec::new(),
             opt: OptOut::In,
-            nics: nics.iter().map(nic).collect(),
+            nics: Nics::Told(nics.iter().map(nic).collect()),
         });
         self.guests.last_mut().unwrap()
     }
@@ -170,4 +170,35 @@ fn every_reason_is_a_clause() {
         let text = by.to_string();
         assert!(text.starts_with("it ") && !text.ends_with('.'), "{text}");
     }
+}
+
+#[test]
+fn what_the_namespace_of_a_guest_has_is_its_unless_another_is_known_there() {
+    let mut world = World::new();
+    world.guest("db", &[]).nics = Nics::WhatItsNamespaceHas;
+    world.child(child_key(1, 7), "front", mac(1), ETH0);
+    world.child(child_key(1, 8), "back", mac(2), ETH1);
+    world.child(child_key(1, 9), "quiet", mac(3), ETH1).mode = Mode::Private;
+    assert!(world.look().is_empty());
+    world.lives_in("db", 1234, 1);
+    let its = ["1:7 lxd:db front: Home", "1:8 lxd:db back: Home", "1:9 lxd:db back: Sibling"];
+    assert_eq!(world.look(), its);
+    // Its name is the link's, whatever it was before.
+    world.snapshot.children.get_mut(&child_key(1, 7)).unwrap().name = "eth0".into();
+    assert_eq!(world.look()[0], "1:7 lxd:db eth0: Home");
+    // No other guest has these by their MACs.
+    world.guest("web", &[("eth0", mac(1))]);
+    assert_eq!(world.look()[0], "1:7 lxd:db eth0: Home");
+    // A guest whose NIC is there already has all that is there.
+    world.child(child_key(2, 7), "eth0", mac(1), ETH0);
+    world.child(child_key(2, 8), "vrrp", mac(8), ETH0);
+    world.guest("spy", &[]).nics = Nics::WhatItsNamespaceHas;
+    world.lives_in("spy", 1235, 2);
+    assert_eq!(world.look()[3..], ["2:7 lxd:web eth0: ParentAndMac", "2:8 lxd:web eth0: Sibling"]);
+    // The id of a namespace is used again.
+    for index in [7, 8] {
+        world.snapshot.children.remove(&child_key(2, index));
+    }
+    world.child(child_key(2, 9), "new", mac(9), ETH0);
+    assert_eq!(world.look()[3..], ["2:9 lxd:spy new: Home"]);
 }

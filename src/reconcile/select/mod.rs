@@ -40,8 +40,13 @@ impl Decision {
     }
 }
 
-/// The decision on a NIC, given its child.
-pub(super) fn decision(facts: &Facts<'_>, guest: &Guest, nic: &Nic, child: Option<&ChildKey>) -> Decision {
+/// The decision on a NIC, given what its server tells and its child.
+pub(super) fn decision(
+    facts: &Facts<'_>,
+    guest: &Guest,
+    told: Option<&Nic>,
+    child: Option<&ChildKey>,
+) -> Decision {
     if guest.power == Power::Stopped {
         return Decision::Stopped;
     }
@@ -53,17 +58,25 @@ pub(super) fn decision(facts: &Facts<'_>, guest: &Guest, nic: &Nic, child: Optio
         return Decision::Unsupported(Code::Vm, message.to_owned());
     }
     let seen = child.and_then(|key| Some((*key, facts.snapshot.children.get(key)?)));
-    let mode = seen.map_or(nic.mode, |(_, child)| child.mode);
-    if mode != Mode::Bridge {
+    let mode = seen.map(|(_, child)| child.mode).or(told.map(|nic| nic.mode));
+    if let Some(mode) = mode.filter(|mode| *mode != Mode::Bridge) {
         let message = format!("its macvlan mode is {mode}; only mode bridge can reach the host");
         return Decision::Unsupported(Code::Mode, message);
     }
-    match (seen, &nic.parent) {
-        (Some((key, child)), _) => Decision::Served { child: key, parent: child.parent, mac: child.mac },
-        (None, NicParent::Unknown(why)) => Decision::Unseen(why.clone()),
-        (None, NicParent::Link { name, vlan }) => Decision::Unseen(match facts.resolve(name, *vlan) {
-            None => format!("its parent {} does not exist on this host", nic.parent),
-            Some(_) => format!("the kernel shows no macvlan link of it on {}", nic.parent),
-        }),
+    match seen {
+        Some((key, child)) => Decision::Served { child: key, parent: child.parent, mac: child.mac },
+        None => Decision::Unseen(unseen(facts, told.map(|nic| &nic.parent))),
+    }
+}
+
+/// Why the kernel does not show a NIC, given the parent that its server tells.
+fn unseen(facts: &Facts<'_>, parent: Option<&NicParent>) -> String {
+    match parent {
+        None => "the kernel shows no macvlan link of it".to_owned(),
+        Some(NicParent::Unknown(why)) => why.clone(),
+        Some(parent @ NicParent::Link { name, vlan }) => match facts.resolve(name, *vlan) {
+            None => format!("its parent {parent} does not exist on this host"),
+            Some(_) => format!("the kernel shows no macvlan link of it on {parent}"),
+        },
     }
 }

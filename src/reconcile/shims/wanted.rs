@@ -52,7 +52,7 @@ impl Demand<'_> {
             if left_out(&facts.config.select, guest).is_some() || guest.kind == GuestKind::VirtualMachine {
                 continue;
             }
-            for nic in guest.nics.iter().filter(|nic| nic.mode == Mode::Bridge) {
+            for nic in guest.nics.told().iter().filter(|nic| nic.mode == Mode::Bridge) {
                 let NicParent::Link { name, vlan } = &nic.parent else { continue };
                 if let Some(link) = facts.resolve(name, *vlan).filter(|link| !not_kept.contains(&link.index))
                 {

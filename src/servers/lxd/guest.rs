@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::api::{Instance, Keys, OPT_OUT};
-use crate::model::inventory::{Guest, GuestKind, Home, Mode, Nic, NicParent, OptOut, Power};
+use crate::model::inventory::{Guest, GuestKind, Home, Mode, Nic, NicParent, Nics, OptOut, Power};
 use crate::model::text;
 
 /// `status_code` of a stopped instance.
@@ -52,7 +52,7 @@ pub(super) fn guest(instance: &Instance, networks: &BTreeMap<NetworkKey, Managed
         home: Home::Unknown,
         profiles: instance.profiles.iter().map(|profile| text::name(profile)).collect(),
         opt: opt(instance.expanded_config.get(OPT_OUT).unwrap_or_default()),
-        nics,
+        nics: Nics::Told(nics),
     })
 }
 
@@ -142,7 +142,7 @@ mod tests {
 
     fn with_nic(device: Value) -> Option<Nic> {
         let instance = instance(json!({"name": "c", "expanded_devices": {"n": device}}));
-        Some(guest(&instance, &BTreeMap::new())?.nics.remove(0))
+        guest(&instance, &BTreeMap::new())?.nics.told().first().cloned()
     }
 
     #[test]
@@ -171,7 +171,8 @@ mod tests {
     fn the_mac_of_the_device_comes_before_the_volatile_one() {
         let mut json = json!({"name": "c", "expanded_config": {"volatile.n.hwaddr": "00:16:3e:00:00:02"},
             "expanded_devices": {"n": {"type": "nic", "nictype": "macvlan", "parent": "e", "mode": "vepa"}}});
-        let nic = |json: &Value| guest(&instance(json.clone()), &BTreeMap::new()).unwrap().nics.remove(0);
+        let nic =
+            |json: &Value| guest(&instance(json.clone()), &BTreeMap::new()).unwrap().nics.told()[0].clone();
         assert_eq!(nic(&json).mac, "00:16:3e:00:00:02".parse().ok());
         json["expanded_devices"]["n"]["hwaddr"] = json!("00:16:3E:00:00:01");
         assert_eq!(nic(&json).mac, "00:16:3e:00:00:01".parse().ok());
@@ -182,7 +183,8 @@ mod tests {
     fn a_link_has_the_name_of_the_device_only_if_no_other_is_told() {
         let mut json = json!({"name": "c", "expanded_config": {"volatile.lan.host_name": "mac0e54ab14"},
             "expanded_devices": {"lan": {"type": "nic", "nictype": "macvlan", "parent": "e"}}});
-        let nic = |json: &Value| guest(&instance(json.clone()), &BTreeMap::new()).unwrap().nics.remove(0);
+        let nic =
+            |json: &Value| guest(&instance(json.clone()), &BTreeMap::new()).unwrap().nics.told()[0].clone();
         assert_eq!(nic(&json).link, "lan");
         json["expanded_config"]["volatile.lan.name"] = json!("eth0");
         assert_eq!(nic(&json).link, "eth0");
