@@ -64,6 +64,8 @@ pub async fn run(config_file: Option<PathBuf>, socket: &Path) -> anyhow::Result<
     let mut resync = tokio::time::Instant::now() + jittered(RESYNC);
     let mut resyncs = 0;
     loop {
+        // In a storm there is always something to do, so nothing below waits.
+        tokio::task::yield_now().await;
         notifier.turn(summary(&daemon.inventory, &daemon.desired), Instant::now());
         publisher.answer(Instant::now(), || daemon.report());
         let wakes = [daemon.wake(), notifier.wake(), publisher.wake()];

@@ -173,8 +173,6 @@ impl Kernel {
     /// time enabled.
     pub async fn changed(&mut self) -> Result<(), KernelError> {
         if self.state.stale.pending() {
-            // A long sweep goes in turns, so that other tasks get theirs.
-            tokio::task::yield_now().await;
             return Ok(());
         }
         let due = self.state.stale.due();

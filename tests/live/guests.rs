@@ -80,7 +80,7 @@ fn stopping_starting_restarting_pausing_and_renaming(kind: Kind) -> Result<()> {
     let address = renamed.ipv4("eth0")?;
     node.wait_both_ways(&renamed, address, HOST)?;
 
-    renamed.sh("poweroff")?;
+    renamed.power_off();
     node.wait_nic(&renamed, "eth0", "stopped")?;
     node.wait_gone(address)
 }

@@ -226,6 +226,9 @@ impl Site {
         peer.plug("eth0", &lan, &["192.168.77.12/24", "fd77::12/64"])?;
         let server = host.server(kind)?;
         server.macvlan_profile("mv", "eth0")?;
+        // Nothing of the host changes by itself from now on.
+        eventually(PATIENCE, || host.sh("ip -6 route show default proto ra | grep ."))
+            .context("no router advertisement came")?;
         Ok(Site { lab, lan, host, port, peer, server })
     }
 

@@ -57,7 +57,7 @@ fn guests_live_through_all_that_can_be_done_to_them() -> Result<()> {
         let _ = guest.sh("reboot"); // may be cut off
         until(SOON, "the guest has rebooted by itself", || guest.pid().is_ok_and(|new| new != pid))?;
         guest.ipv4("eth0")?;
-        let _ = guest.sh("poweroff");
+        guest.power_off();
         until(SOON, "the guest has powered itself off", || {
             guest.state().is_ok_and(|s| s["status"] == "Stopped")
         })?;

@@ -69,6 +69,11 @@ impl Guest {
         self.server.machine().run(&[&enter[..], &["/bin/sh", "-euc", script]].concat())
     }
 
+    /// Powers it off from within. The shell that says so may be killed before it ends.
+    pub fn power_off(&self) {
+        let _ = self.sh("poweroff");
+    }
+
     /// Whether a shell script in the guest succeeds.
     #[must_use]
     pub fn ok(&self, script: &str) -> bool {
