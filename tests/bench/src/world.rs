@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use lab::stand_in::StandIn;
-use lab::{Daemon, Lab, Machine, eventually};
+use lab::{Daemon, Lab, Machine, Share, eventually};
 use serde_json::{Value, json};
 
 use crate::guests::{self, Guest};
@@ -55,7 +55,7 @@ pub(crate) struct World {
 impl World {
     /// A host without guests, on which nothing of ours runs.
     pub(crate) fn new(binary: &str) -> Result<World> {
-        let lab = Lab::new()?;
+        let lab = Lab::with(Share::All)?;
         let lan = lab.lan("10.77.0.0/16", "fd77::/64")?;
         let host = lab.host("node")?;
         host.plug(PARENT, &lan, &["10.77.0.2/16", "fd77::2/64"])?;

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use lab::{Daemon, Guest, Lab, Lan, Machine};
+use lab::{Daemon, Guest, Lab, Lan, Machine, Share};
 use nix::libc;
 
 use crate::netlink::{Event, Request, Socket};
@@ -87,7 +87,7 @@ pub(crate) fn measure(options: &Options, binary: &str, report: &mut Report) -> R
 
 impl Site {
     fn new() -> Result<Site> {
-        let lab = Lab::new()?;
+        let lab = Lab::with(Share::All)?;
         let lan = lab.lan("192.168.77.0/24", "")?;
         lan.dhcp()?;
         let host = lab.host("node")?;
