@@ -64,12 +64,14 @@ fn tell(report: &mut Report, world: &World, what: &str, before: &Usage, after: &
     let seconds = time.as_secs_f64();
     add("memory", "MB", after.resident as f64 * 1024.0 / 1e6, Some(10.0));
     add("anonymous memory", "MB", after.anonymous as f64 * 1024.0 / 1e6, None);
-    // What `ps` and `top` show. The kernel takes a sample at each tick, so a few bursts in a minute are there by chance.
-    let ticks = (after.ticks - before.ticks) as f64;
-    add("processor, by utime and stime", "%", (ticks / seconds * 10.0).round() / 10.0, None);
-    // The scheduler counts every nanosecond. Less than 0.5 ms in a second are 0.0 %.
-    let nanoseconds = after.nanoseconds_since(before) as f64;
-    add("processor, by the scheduler", "ms/s", nanoseconds / 1e6 / seconds, idle.then_some(0.5));
+    // Less than 0.5 ms in a second are 0.0 %, as `ps` and `top` show it.
+    let processor = (after.processor - before.processor).as_secs_f64();
+    add("processor", "ms/s", processor * 1e3 / seconds, idle.then_some(0.5));
+    if idle {
+        add("processor in the time of one look (30 s)", "ms", processor * 1e3 / seconds * 30.0, Some(10.0));
+    }
+    let programs = (after.ticks_of_programs - before.ticks_of_programs) as f64 * 10.0;
+    add("processor of programs that it ran (nft)", "ms/s", programs / seconds, None);
     let switches = after.switches_since(before) as f64;
     add("context switches", "/min", switches / seconds * 60.0, None);
 }

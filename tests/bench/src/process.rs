@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
+use nix::time::{clock_getcpuclockid, clock_gettime};
+use nix::unistd::Pid;
 
 /// What a process has used so far.
 #[derive(Clone, Debug)]
@@ -12,34 +15,19 @@ pub(crate) struct Usage {
     pub(crate) resident: u64,
     /// The part of it that no file holds, in kB.
     pub(crate) anonymous: u64,
-    /// Time on a processor (utime and stime of /proc/PID/stat), in ticks of a hundredth of a second.
-    pub(crate) ticks: u64,
-    threads: BTreeMap<u32, Thread>,
-}
-
-/// What a thread has used so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Thread {
-    /// Time on a processor by the scheduler's own count.
-    nanoseconds: u64,
-    /// Context switches, voluntary or not.
-    switches: u64,
+    /// Time on a processor of all its threads, also of those that have ended.
+    pub(crate) processor: Duration,
+    /// The same of the programs that it ran, in ticks of a hundredth of a second.
+    pub(crate) ticks_of_programs: u64,
+    /// Context switches of each thread, voluntary or not.
+    threads: BTreeMap<u32, u64>,
 }
 
 impl Usage {
-    /// Time on a processor since then, in nanoseconds, of the threads that still live.
-    pub(crate) fn nanoseconds_since(&self, before: &Usage) -> u64 {
-        self.since(before, |thread| thread.nanoseconds)
-    }
-
     /// Context switches since then, of the threads that still live.
     pub(crate) fn switches_since(&self, before: &Usage) -> u64 {
-        self.since(before, |thread| thread.switches)
-    }
-
-    fn since(&self, before: &Usage, figure: impl Fn(&Thread) -> u64) -> u64 {
-        let old = |id| before.threads.get(id).map_or(0, &figure);
-        self.threads.iter().map(|(id, thread)| figure(thread) - old(id)).sum()
+        let old = |id| before.threads.get(id).copied().unwrap_or(0);
+        self.threads.iter().map(|(id, switches)| switches - old(id)).sum()
     }
 }
 
@@ -47,26 +35,25 @@ impl Usage {
 pub(crate) fn usage(pid: u32) -> Result<Usage> {
     let status = read(&format!("/proc/{pid}/status"))?;
     let stat = read(&format!("/proc/{pid}/stat"))?;
-    // Behind the name, which may contain anything: the 12th and 13th of what follows it.
+    // Behind the name, which may contain anything: the 14th and 15th of what follows it.
     let numbers: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let ticks =
         |at: usize| numbers.get(at).and_then(|word| word.parse::<u64>().ok()).context("/proc/PID/stat");
     let mut usage = Usage {
         resident: field(&status, "VmRSS:")?,
         anonymous: field(&status, "RssAnon:")?,
-        ticks: ticks(11)? + ticks(12)?,
+        processor: clock_gettime(clock_getcpuclockid(Pid::from_raw(i32::try_from(pid)?))?)?.into(),
+        ticks_of_programs: ticks(13)? + ticks(14)?,
         threads: BTreeMap::new(),
     };
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
         let task = task?;
-        let read = |file| fs::read_to_string(task.path().join(file));
         // A thread may end meanwhile.
-        let (Ok(status), Ok(times)) = (read("status"), read("schedstat")) else { continue };
+        let Ok(status) = fs::read_to_string(task.path().join("status")) else { continue };
         let id = task.file_name().to_string_lossy().parse().context("the id of a thread")?;
-        let nanoseconds = times.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or(0);
         let switches =
             field(&status, "voluntary_ctxt_switches:")? + field(&status, "nonvoluntary_ctxt_switches:")?;
-        usage.threads.insert(id, Thread { nanoseconds, switches });
+        usage.threads.insert(id, switches);
     }
     Ok(usage)
 }
