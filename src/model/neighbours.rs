@@ -52,11 +52,6 @@ impl NeighbourTable {
     pub fn is_nearly_full(&self) -> bool {
         self.refuses || is_near(self.counted(), self.limit)
     }
-
-    /// The same if nothing in it is exempt.
-    pub fn may_be_full(&self) -> bool {
-        is_near(self.entries, self.limit)
-    }
 }
 
 fn is_near(count: u32, limit: u32) -> bool {

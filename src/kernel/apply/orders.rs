@@ -70,7 +70,7 @@ pub(super) fn keep_neighbours(
     link: LinkIndex,
     change: impl FnOnce(&mut Requests) -> Result<(), RequestError>,
 ) -> Result<(), WriteError> {
-    let entries = neighbour::dump(requests)?;
+    let entries = neighbour::dump(requests)?.kept;
     change(requests)?;
     let ours = entries.iter().filter(|((_, at), entry)| *at == link && entry.ours);
     for ((address, _), to) in ours.filter_map(|(key, entry)| Some((key, entry.mac?))) {

@@ -20,7 +20,7 @@ use crate::kernel::socket::wire::{
 use crate::model::names::PROTOCOL;
 use crate::model::neighbours::is_solicited_node;
 use crate::model::snapshot::{Neighbour, NeighbourState};
-use crate::model::{Family, LinkIndex, Mac};
+use crate::model::{Family, LinkIndex, Mac, PerFamily};
 
 /// An entry as a message shows it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -80,16 +80,34 @@ fn state_of(state: u16) -> NeighbourState {
     }
 }
 
+/// The neighbour entries of the host.
+#[derive(Debug, Default, PartialEq)]
+pub(in crate::kernel) struct Entries {
+    /// Those that the snapshot has.
+    pub(in crate::kernel) kept: BTreeMap<(IpAddr, LinkIndex), Neighbour>,
+    /// Number of all entries that are exempt from the limit of their table.
+    pub(in crate::kernel) exempt: PerFamily<u32>,
+}
+
 /// All neighbour entries of the host.
-pub(in crate::kernel) fn dump(
-    requests: &mut Requests,
-) -> Result<BTreeMap<(IpAddr, LinkIndex), Neighbour>, RequestError> {
+pub(in crate::kernel) fn dump(requests: &mut Requests) -> Result<Entries, RequestError> {
     let message = RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default());
-    requests.dump(message, |list: &mut BTreeMap<_, _>, message| {
+    requests.dump(message, |list: &mut Entries, message| {
+        if let Some(family) = family_of(message.payload)?
+            && is_exempt(message)?
+        {
+            list.exempt[family] += 1;
+        }
         let seen = read(message)?.filter(|seen| !seen.proxy);
-        list.extend(seen.map(|seen| ((seen.address, seen.link), seen.value)));
+        list.kept.extend(seen.map(|seen| ((seen.address, seen.link), seen.value)));
         Ok(())
     })
+}
+
+/// Whether an entry is exempt from the limit of its table: it is permanent, or its maker deletes it.
+fn is_exempt(message: &Message<'_>) -> Result<bool, MalformedError> {
+    let learned = u8_at(message.payload, 10)? & libc::NTF_EXT_LEARNED != 0;
+    Ok(learned || u16_at(message.payload, 8)? & libc::NUD_PERMANENT != 0)
 }
 
 /// All proxy entries of the host for IPv6, each with whether it has our mark.

@@ -1,34 +1,28 @@
 //! How full the neighbour tables are, which all namespaces share.
 
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::neighbour::NeighbourMessage;
 use netlink_packet_route::neighbour_table::NeighbourTableMessage;
-use nix::libc;
 
 use crate::kernel::socket::error::RequestError;
 use crate::kernel::socket::request::Requests;
-use crate::kernel::socket::wire::{
-    Attributes, MalformedError, Message, family_of, u8_at, u16_at, u32_at, u32_of, u64_at,
-};
+use crate::kernel::socket::wire::{Attributes, MalformedError, Message, family_of, u32_at, u32_of, u64_at};
 use crate::model::PerFamily;
 use crate::model::neighbours::NeighbourTable;
 
-/// Reads the tables of IPv4 and IPv6. `before` is the last result.
+/// Reads the tables of IPv4 and IPv6. `before` is the last result, `exempt` the number of entries in the host's
+/// namespace that are exempt from the limit.
 pub(in crate::kernel) fn read(
     requests: &mut Requests,
     before: &[NeighbourTable],
+    exempt: PerFamily<u32>,
 ) -> Result<Vec<NeighbourTable>, RequestError> {
     let message = RouteNetlinkMessage::GetNeighbourTable(NeighbourTableMessage::default());
     let mut tables = requests.dump(message, |list: &mut Vec<_>, message| {
         list.extend(table(message)?);
         Ok(())
     })?;
-    // If a table has few entries, their kinds do not matter.
-    if tables.iter().any(NeighbourTable::may_be_full) {
-        let exempt = exempt(requests)?;
-        tables.iter_mut().for_each(|table| table.exempt = exempt[table.family]);
-    }
     for table in &mut tables {
+        table.exempt = exempt[table.family];
         let last = before.iter().find(|last| last.family == table.family);
         table.refuses = last.is_some_and(|last| table.refusals > last.refusals);
     }
@@ -57,18 +51,4 @@ fn table(message: &Message<'_>) -> Result<Option<NeighbourTable>, MalformedError
     let table =
         |(entries, limit)| NeighbourTable { family, entries, exempt: 0, limit, refusals, refuses: false };
     Ok(entries.zip(limit).map(table))
-}
-
-/// How many entries in the host's namespace are exempt from the limit.
-fn exempt(requests: &mut Requests) -> Result<PerFamily<u32>, RequestError> {
-    let message = RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default());
-    requests.dump(message, |counts: &mut PerFamily<u32>, message| {
-        let Some(family) = family_of(message.payload)? else { return Ok(()) };
-        let state = u16_at(message.payload, 8)?;
-        let learned = u8_at(message.payload, 10)? & libc::NTF_EXT_LEARNED != 0;
-        if state & libc::NUD_PERMANENT != 0 || learned {
-            counts[family] += 1;
-        }
-        Ok(())
-    })
 }

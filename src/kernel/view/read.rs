@@ -39,7 +39,7 @@ impl State {
             }
             Slice::Settings => self.read_settings(),
             Slice::Tables => {
-                self.tables = table::read(requests, &self.tables)?;
+                self.tables = table::read(requests, &self.tables, self.exempt)?;
                 Ok(())
             }
             Slice::Filter => {
@@ -126,7 +126,8 @@ impl State {
     }
 
     fn read_neighbours(&mut self, requests: &mut Requests) -> Result<(), RequestError> {
-        let found = neighbour::dump(requests)?;
+        let neighbour::Entries { kept: found, exempt } = neighbour::dump(requests)?;
+        self.exempt = exempt;
         let old = std::mem::take(&mut self.snapshot.neighbours);
         for (key, new) in &found {
             self.changes.neighbour(key.0, old.get(key), Some(new));

@@ -16,7 +16,7 @@ use crate::kernel::object::{address, link, question, sysctl};
 use crate::model::inventory::Home;
 use crate::model::neighbours::NeighbourTable;
 use crate::model::snapshot::{AddressKey, Child, ChildKey, GuestAddress, HostAddress, Link, LinkKind, Netns};
-use crate::model::{Changes, LinkIndex, NetnsId, Snapshot};
+use crate::model::{Changes, LinkIndex, NetnsId, PerFamily, Snapshot};
 
 /// The snapshot, what has changed in it, and which slices of it are stale.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ pub(in crate::kernel) struct State {
     pub(in crate::kernel) shortfalls: BTreeMap<Netns, Shortfall>,
     /// No decision depends on them.
     pub(in crate::kernel) tables: Vec<NeighbourTable>,
+    /// Number of the host's neighbour entries that are exempt from the limits of these tables.
+    pub(in crate::kernel) exempt: PerFamily<u32>,
     /// The next-hop objects, for routes that name one and show nothing else.
     pub(in crate::kernel) next_hops: NextHops,
     /// The kernel shows which program made an address (Linux 5.18).
@@ -51,6 +53,7 @@ impl State {
             filters: Filters::default(),
             shortfalls: BTreeMap::new(),
             tables: Vec::new(),
+            exempt: PerFamily::default(),
             next_hops: NextHops::default(),
             shows_address_protocol: false,
         }
