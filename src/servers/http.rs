@@ -1,22 +1,25 @@
 //! One request, one connection. No connection is kept open, because a silent one blocks LXD and Incus.
 
 use std::error::Error;
-use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{io, iter};
 
 use hyper::body::Bytes;
 use reqwest::{Response, StatusCode};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, IgnoredAny};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
+use super::elements::Elements;
 use super::error::{ServerError, excerpt};
 use super::patience::Patience;
 use crate::model::names::PROGRAM;
 
 /// Size in bytes from which an answer is decoded in another thread, because everything else waits for ours.
-/// It is decoded while it arrives, because the list of a thousand instances has megabytes.
+/// A list is decoded while it arrives, because that of a thousand instances has megabytes; what is beside the list
+/// has less than this.
 const LARGE: usize = 64 << 10;
 
 /// Maximum number of pieces of an answer that wait to be decoded.
@@ -51,43 +54,59 @@ impl Client {
     where
         T: DeserializeOwned + Send + 'static,
     {
-        self.fetch(path, timeout, self.max_answer).await
+        let (mut response, status, place) = self.ask(path, timeout).await?;
+        let (mut body, mut length) = (Vec::new(), 0);
+        while let Some(piece) = self.piece(path, timeout, &mut response, &mut length, self.max_answer).await?
+        {
+            body.extend_from_slice(&piece);
+        }
+        if body.len() <= LARGE {
+            return decode(&place, status, &body);
+        }
+        elsewhere(path, tokio::task::spawn_blocking(move || decode(&place, status, &body))).await
     }
 
-    /// The same for a list of guests, which may be long.
-    pub(super) async fn list<T>(&self, path: &str, timeout: Duration) -> Result<T, ServerError>
-    where
-        T: DeserializeOwned + Send + 'static,
-    {
-        self.fetch(path, timeout, self.max_list).await
-    }
-
-    async fn fetch<T>(&self, path: &str, timeout: Duration, max: usize) -> Result<T, ServerError>
-    where
-        T: DeserializeOwned + Send + 'static,
-    {
-        let request = self.http.get(format!("http://server{path}")).timeout(timeout);
-        let mut response = request.send().await.map_err(|error| self.error(path, timeout, &error))?;
-        let status = response.status();
-        let place = format!("{}: GET {path}", self.socket.display());
-        let mut length = 0;
-        let mut start = Vec::new();
+    /// The same for a list of guests, which may be long. `each` puts an element into the list that is `kept`,
+    /// and gets no more of it than one byte beyond the given length.
+    pub(super) async fn list<T: Send + 'static>(
+        &self,
+        path: &str,
+        timeout: Duration,
+        kept: (T, usize),
+        each: fn(&mut T, &[u8]),
+    ) -> Result<T, ServerError> {
+        let (mut response, status, place) = self.ask(path, timeout).await?;
+        let (mut start, mut length) = (Vec::new(), 0);
         while start.len() <= LARGE {
-            match self.piece(path, timeout, &mut response, &mut length, max).await? {
+            match self.piece(path, timeout, &mut response, &mut length, self.max_list).await? {
                 Some(piece) => start.extend_from_slice(&piece),
-                None => return decode(&place, status, &start),
+                None => return decode_list(&place, status, [start], kept, each),
             }
         }
-        let (sender, rest) = mpsc::channel(PIECES);
-        let decoding = tokio::task::spawn_blocking(move || decode_long(&place, status, start.into(), rest));
-        while let Some(piece) = self.piece(path, timeout, &mut response, &mut length, max).await? {
+        let (sender, mut rest) = mpsc::channel(PIECES);
+        let decoding = tokio::task::spawn_blocking(move || {
+            let rest = std::iter::from_fn(|| rest.blocking_recv());
+            decode_list(&place, status, iter::once(start.into()).chain(rest), kept, each)
+        });
+        while let Some(piece) = self.piece(path, timeout, &mut response, &mut length, self.max_list).await? {
             if sender.send(piece).await.is_err() {
                 break; // it is decoded already, with an error
             }
         }
         drop(sender);
-        let crashed = |error| ServerError::Failed(format!("decoding the answer to GET {path}: {error}"));
-        decoding.await.map_err(crashed)?
+        elsewhere(path, decoding).await
+    }
+
+    /// Returns the beginning of the answer, its status, and the place for messages about it.
+    async fn ask(
+        &self,
+        path: &str,
+        timeout: Duration,
+    ) -> Result<(Response, StatusCode, String), ServerError> {
+        let request = self.http.get(format!("http://server{path}")).timeout(timeout);
+        let response = request.send().await.map_err(|error| self.error(path, timeout, &error))?;
+        let status = response.status();
+        Ok((response, status, format!("{}: GET {path}", self.socket.display())))
     }
 
     /// The next piece of an answer. `length` bytes of it have arrived so far.
@@ -158,59 +177,39 @@ fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> R
     T::deserialize(deserializer).map(Some)
 }
 
+/// The result of a thread that decodes an answer.
+async fn elsewhere<T>(path: &str, decoding: JoinHandle<Result<T, ServerError>>) -> Result<T, ServerError> {
+    let crashed = |error| ServerError::Failed(format!("decoding the answer to GET {path}: {error}"));
+    decoding.await.map_err(crashed)?
+}
+
+/// Decodes a list that may still arrive.
+pub(super) fn decode_list<T>(
+    place: &str,
+    status: StatusCode,
+    pieces: impl IntoIterator<Item = impl AsRef<[u8]>>,
+    (mut kept, most): (T, usize),
+    each: fn(&mut T, &[u8]),
+) -> Result<T, ServerError> {
+    let mut elements = Elements::new(most);
+    for piece in pieces {
+        elements.take_in(piece.as_ref(), |element| each(&mut kept, element));
+        if elements.rest().len() > LARGE {
+            break; // it is no list
+        }
+    }
+    decode::<Option<Vec<IgnoredAny>>>(place, status, elements.rest()).map(|_| kept)
+}
+
 /// Decodes an answer that has arrived completely.
 pub(super) fn decode<T: DeserializeOwned>(
     place: &str,
     status: StatusCode,
     body: &[u8],
 ) -> Result<T, ServerError> {
-    let parsed = serde_json::from_slice(body);
-    let refusal = || serde_json::from_slice::<Envelope<IgnoredAny>>(body).ok();
-    verdict(place, status, parsed, refusal, body)
-}
-
-/// Decodes an answer that still arrives. It is too long to be a refusal.
-fn decode_long<T: DeserializeOwned>(
-    place: &str,
-    status: StatusCode,
-    start: Bytes,
-    rest: mpsc::Receiver<Bytes>,
-) -> Result<T, ServerError> {
-    let body = BufReader::new(Pieces { first: start.clone(), rest });
-    verdict(place, status, serde_json::from_reader(body), || None, &start)
-}
-
-/// The pieces of an answer, read as one text.
-struct Pieces {
-    first: Bytes,
-    rest: mpsc::Receiver<Bytes>,
-}
-
-impl Read for Pieces {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.first.is_empty() {
-            match self.rest.blocking_recv() {
-                Some(piece) => self.first = piece,
-                None => return Ok(0),
-            }
-        }
-        let length = buffer.len().min(self.first.len());
-        buffer[..length].copy_from_slice(&self.first.split_to(length));
-        Ok(length)
-    }
-}
-
-/// The metadata of an answer, or the error that it means. Its beginning is `start`.
-fn verdict<T>(
-    place: &str,
-    status: StatusCode,
-    parsed: serde_json::Result<Envelope<T>>,
-    refusal: impl FnOnce() -> Option<Envelope<IgnoredAny>>,
-    start: &[u8],
-) -> Result<T, ServerError> {
     let strange =
-        |why: String| ServerError::Failed(format!("{place}: {why}; the answer begins {}", excerpt(start)));
-    let parsed = match parsed {
+        |why: String| ServerError::Failed(format!("{place}: {why}; the answer begins {}", excerpt(body)));
+    let parsed = match serde_json::from_slice::<Envelope<T>>(body) {
         Ok(envelope) if envelope.r#type == "sync" && status.is_success() => Ok(envelope.metadata),
         Ok(_) => Ok(None),
         Err(error) => Err(error),
@@ -218,8 +217,8 @@ fn verdict<T>(
     if let Ok(Some(metadata)) = parsed {
         return Ok(metadata);
     }
-    match refusal() {
-        Some(envelope) if envelope.r#type == "error" => Err(ServerError::Refused(format!(
+    match serde_json::from_slice::<Envelope<IgnoredAny>>(body) {
+        Ok(envelope) if envelope.r#type == "error" => Err(ServerError::Refused(format!(
             "{place}: the server says {}: {}",
             status.as_u16(),
             envelope.error
@@ -227,7 +226,7 @@ fn verdict<T>(
         _ if !status.is_success() => Err(ServerError::Refused(format!(
             "{place}: the server says {}; the answer begins {}",
             status.as_u16(),
-            excerpt(start)
+            excerpt(body)
         ))),
         _ => Err(match parsed {
             Err(error) => strange(format!("expected the JSON of LXD or Incus: {error}")),
@@ -282,20 +281,23 @@ mod tests {
     }
 
     #[test]
-    fn a_long_answer_is_decoded_piece_by_piece() {
-        let decoded = |pieces: &[&'static str]| {
-            let (sender, rest) = mpsc::channel(pieces.len());
-            for piece in &pieces[1..] {
-                sender.try_send(Bytes::from_static(piece.as_bytes())).unwrap();
-            }
-            drop(sender);
-            let start = Bytes::from_static(pieces[0].as_bytes());
-            decode_long::<Vec<u32>>("s: GET /x", StatusCode::OK, start, rest)
+    fn a_list_is_decoded_piece_by_piece() {
+        let decoded = |pieces: &[&str]| {
+            let each = |list: &mut Vec<String>, element: &[u8]| {
+                list.push(String::from_utf8_lossy(element).into_owned());
+            };
+            decode_list("s: GET /x", StatusCode::OK, pieces, (Vec::new(), 10), each)
         };
-        assert_eq!(decoded(&[r#"{"type":"sy"#, "", r#"nc","metadata":[1"#, "2,3]}"]), Ok(vec![12, 3]));
+        let list = decoded(&[r#"{"type":"sy"#, "", r#"nc","metadata":[1"#, "2,3]}"]).unwrap();
+        assert_eq!(list, ["12", "3"]);
         let Err(ServerError::Failed(text)) = decoded(&[r#"{"type":"sync","#, r#""metadata":[1"#]) else {
             panic!()
         };
-        assert!(text.contains("EOF") && text.ends_with(r#"begins "{\"type\":\"sync\",""#), "{text}");
+        assert!(
+            text.contains("EOF") && text.ends_with(r#"begins "{\"type\":\"sync\",\"metadata\":[""#),
+            "{text}"
+        );
+        let long = format!(r#"{{"type":"sync","metadata":"{}"}}"#, "x".repeat(2 * LARGE));
+        assert!(decoded(&[&long]).is_err());
     }
 }

@@ -71,7 +71,7 @@ async fn a_wrong_answer_is_shown_and_the_server_is_tried_again() {
             "the server says 502; the answer begins \"\\u{1b}[31mbad\"",
         ),
         ("/1.0/instances", text(200, &huge), "the answer is longer than 1 MiB"),
-        ("/1.0/instances", text(200, r#"{"type":"sync","metadata":{}}"#), "expected a list of instances"),
+        ("/1.0/instances", text(200, r#"{"type":"sync","metadata":{}}"#), "expected a sequence"),
         ("/1.0/instances", text(200, r#"{"type":"async","metadata":{}}"#), "expected"),
         ("/1.0/instances", Answer::Close, "GET /1.0/instances"),
         ("/1.0/instances", bytes(b"\0\x01\x02\x03 not HTTP\r\n\r\n"), "GET /1.0/instances"),

@@ -2,10 +2,11 @@
 //! sets to null has a default.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, Deserializer};
+use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 /// The key by which a guest opts out.
 pub(super) const OPT_OUT: &str = "user.macvlan-shim.enabled";
@@ -148,24 +149,59 @@ pub(super) struct InstanceState {
 
 impl<'de> Deserialize<'de> for Keys {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Keys, D::Error> {
-        let mut keys: Vec<_> = pairs(deserializer)?;
-        keys.retain(|(key, _): &(String, String)| Keys::is_read(key));
-        keys.shrink_to_fit();
-        Ok(Keys(keys))
+        deserializer.deserialize_map(KeysVisitor)
+    }
+}
+
+/// Skips the other keys, because making texts of them takes most of the time that a list takes.
+struct KeysVisitor;
+
+impl<'de> Visitor<'de> for KeysVisitor {
+    type Value = Keys;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("keys and values")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Keys, A::Error> {
+        let mut keys = BTreeMap::new();
+        while let Some(ReadKey(key)) = map.next_key()? {
+            match key {
+                Some(key) => drop(keys.insert(key, map.next_value()?)),
+                None => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(Keys(keys.into_iter().collect()))
+    }
+}
+
+/// A key, if it is one that we read.
+struct ReadKey(Option<String>);
+
+impl<'de> Deserialize<'de> for ReadKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ReadKey, D::Error> {
+        deserializer.deserialize_str(ReadKeyVisitor)
+    }
+}
+
+struct ReadKeyVisitor;
+
+impl Visitor<'_> for ReadKeyVisitor {
+    type Value = ReadKey;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<ReadKey, E> {
+        Ok(ReadKey(Keys::is_read(key).then(|| key.to_owned())))
     }
 }
 
 impl<'de> Deserialize<'de> for Devices {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Devices, D::Error> {
-        Ok(Devices(pairs(deserializer)?))
+        Ok(Devices(BTreeMap::deserialize(deserializer)?.into_iter().collect()))
     }
-}
-
-/// The pairs of an object, in the order of their keys.
-fn pairs<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Vec<(String, T)>, D::Error> {
-    Ok(BTreeMap::deserialize(deserializer)?.into_iter().collect())
 }
 
 pub(super) fn default_project() -> String {

@@ -6,7 +6,7 @@ use hyper::StatusCode;
 
 use super::events::{Worth, weigh};
 use super::guest::{self, ManagedNetwork, NetworkKey};
-use super::listing::Listing;
+use super::listing::{Arriving, ITEM, Listing};
 use super::reading::Info;
 use crate::model::inventory::{Guest, NicParent, ServerKind};
 use crate::servers::http;
@@ -17,8 +17,9 @@ use crate::servers::http;
 /// # Errors
 /// If the answer as a whole cannot be read.
 pub fn guests(answer: &[u8]) -> Result<Vec<Guest>, String> {
-    let Listing { instances, .. } =
-        http::decode("recorded", StatusCode::OK, answer).map_err(|error| error.to_string())?;
+    let kept = (Arriving::default(), ITEM);
+    let arrived = http::decode_list("recorded", StatusCode::OK, [answer], kept, Arriving::take_in);
+    let Listing { instances, .. } = arrived.map_err(|error| error.to_string())?.end();
     let networks: BTreeMap<NetworkKey, ManagedNetwork> = (instances.iter().flat_map(guest::networks))
         .map(|key| (key, ManagedNetwork::Macvlan(NicParent::Unknown("it was recorded".to_owned()))))
         .collect();

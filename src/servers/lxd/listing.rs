@@ -2,18 +2,14 @@
 //! is room for: whatever a server sends, it takes a known amount of memory.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use serde::Deserialize;
-use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use super::api::{Instance, default_project};
 use crate::model::text;
 
 /// Maximum size of one entry, in bytes of JSON. Some contain a few hundred kilobytes of cloud-init, twice.
-const ITEM: usize = 4 << 20;
+pub(super) const ITEM: usize = 4 << 20;
 
 /// Maximum size of the instances that are kept while a list arrives, in bytes of memory. One takes about a
 /// kilobyte.
@@ -42,40 +38,41 @@ pub(super) struct Unreadable {
     pub(super) why: String,
 }
 
-impl<'de> Deserialize<'de> for Listing {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Listing, D::Error> {
-        deserializer.deserialize_any(ListingVisitor)
+/// The list while it arrives.
+#[derive(Debug)]
+pub(super) struct Arriving {
+    kept: Kept,
+    unreadable: Vec<Unreadable>,
+}
+
+impl Default for Arriving {
+    fn default() -> Arriving {
+        Arriving { kept: Kept::new(KEPT), unreadable: Vec::new() }
     }
 }
 
-struct ListingVisitor;
-
-impl<'de> Visitor<'de> for ListingVisitor {
-    type Value = Listing;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of instances")
-    }
-
-    fn visit_unit<E>(self) -> Result<Listing, E> {
-        Ok(Listing::default())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Listing, A::Error> {
-        let (mut kept, mut unreadable) = (Kept::new(KEPT), Vec::new());
-        while let Some(item) = list.next_element::<Box<RawValue>>()? {
-            match read(item.get()) {
-                Ok(instance) if instance.may_be_guest() => kept.insert(instance),
-                Ok(_) => {}
-                Err(item) if unreadable.len() < UNREADABLE => unreadable.push(item),
-                Err(_) => unreadable[UNREADABLE - 1] = Unreadable::unknown("there are many more".to_owned()),
+impl Arriving {
+    /// Takes in the next entry.
+    pub(super) fn take_in(&mut self, item: &[u8]) {
+        match read(item) {
+            Ok(instance) if instance.may_be_guest() => self.kept.insert(instance),
+            Ok(_) => {}
+            Err(item) if self.unreadable.len() < UNREADABLE => self.unreadable.push(item),
+            Err(_) => {
+                self.unreadable[UNREADABLE - 1] = Unreadable::unknown("there are many more".to_owned());
             }
         }
-        Ok(Listing { instances: kept.instances.into_values().collect(), unreadable, left_out: kept.left_out })
+    }
+
+    /// Everything has arrived.
+    pub(super) fn end(self) -> Listing {
+        let Arriving { kept: Kept { instances, left_out, .. }, unreadable } = self;
+        Listing { instances: instances.into_values().collect(), unreadable, left_out }
     }
 }
 
 /// The first instances in the order of project and name, as many as there is room for.
+#[derive(Debug)]
 struct Kept {
     room: usize,
     /// The number distinguishes instances of the same name.
@@ -123,16 +120,16 @@ impl Unreadable {
     }
 }
 
-fn read(item: &str) -> Result<Instance, Unreadable> {
+fn read(item: &[u8]) -> Result<Instance, Unreadable> {
     if item.len() > ITEM {
         return Err(Unreadable::unknown(format!("it takes more than {} MiB", ITEM >> 20)));
     }
-    let why = match serde_json::from_str::<Instance>(item) {
+    let why = match serde_json::from_slice::<Instance>(item) {
         Ok(instance) if !instance.name.is_empty() => return Ok(instance),
         Ok(_) => "it has no name".to_owned(),
         Err(error) => text::words(&error.to_string()),
     };
-    let value: Value = serde_json::from_str(item).unwrap_or_default();
+    let value: Value = serde_json::from_slice(item).unwrap_or_default();
     let text = |key| value.get(key).and_then(Value::as_str);
     let name = text("name").filter(|name| !name.is_empty()).map(text::name);
     let project = match value.get("project") {
@@ -144,9 +141,18 @@ fn read(item: &str) -> Result<Instance, Unreadable> {
 
 #[cfg(test)]
 mod tests {
+    use hyper::StatusCode;
     use serde_json::json;
 
     use super::*;
+    use crate::servers::error::ServerError;
+    use crate::servers::http;
+
+    fn listed(list: &str) -> Result<Listing, ServerError> {
+        let answer = format!(r#"{{"type":"sync","metadata":{list}}}"#);
+        let kept = (Arriving::default(), ITEM);
+        http::decode_list("s: GET /x", StatusCode::OK, [answer], kept, Arriving::take_in).map(Arriving::end)
+    }
 
     #[test]
     fn one_malformed_item_does_not_spoil_the_others() {
@@ -154,7 +160,7 @@ mod tests {
         let list = format!(
             r#"[{{"name":"a","profiles":null,"new":1,{nic}}},{{"name":"b","expanded_devices":7}},{{"x":1}},5,{{"name":"c",{nic}}}]"#
         );
-        let Listing { instances, unreadable, left_out } = serde_json::from_str(&list).unwrap();
+        let Listing { instances, unreadable, left_out } = listed(&list).unwrap();
         assert_eq!(instances.iter().map(|instance| &instance.name).collect::<Vec<_>>(), ["a", "c"]);
         assert_eq!(unreadable.len(), 3);
         assert_eq!(
@@ -168,20 +174,15 @@ mod tests {
 
     #[test]
     fn null_is_an_empty_list_and_an_object_is_none() {
-        let listing: Listing = serde_json::from_str("null").unwrap();
-        assert!(listing.instances.is_empty());
-        assert!(serde_json::from_str::<Listing>("{}").is_err());
+        assert!(listed("null").unwrap().instances.is_empty());
+        assert!(listed("{}").is_err());
     }
 
     #[test]
     fn instances_without_a_macvlan_nic_are_not_kept() {
         let kept = |device: Value| {
             let list = json!([{"name": "c", "expanded_devices": {"n": device}}]);
-            serde_json::from_value::<Value>(list)
-                .and_then(|list| serde_json::from_str::<Listing>(&list.to_string()))
-                .unwrap()
-                .instances
-                .len()
+            listed(&list.to_string()).unwrap().instances.len()
         };
         assert_eq!(kept(json!({"type": "nic", "nictype": "bridged", "parent": "br0"})), 0);
         assert_eq!(kept(json!({"type": "disk", "nictype": "macvlan"})), 0);
@@ -192,18 +193,18 @@ mod tests {
     #[test]
     fn malformed_and_oversized_items_take_no_more_than_others() {
         let list = vec![json!({"name": ""}); UNREADABLE + 500];
-        let listing: Listing = serde_json::from_str(&json!(list).to_string()).unwrap();
+        let listing = listed(&json!(list).to_string()).unwrap();
         assert_eq!(listing.unreadable.len(), UNREADABLE);
         assert!(listing.unreadable[UNREADABLE - 1].why.contains("many more"));
         let large = json!([{"name": "c", "config": {"user.x": "x".repeat(ITEM)}}]);
-        let listing: Listing = serde_json::from_str(&large.to_string()).unwrap();
+        let listing = listed(&large.to_string()).unwrap();
         assert_eq!(
             (&*listing.unreadable[0].why, &listing.unreadable[0].name),
             ("it takes more than 4 MiB", &None)
         );
         // An error quotes the text that it complains about.
         let quoting = json!([{"name": "c", "expanded_devices": "x".repeat(ITEM / 2)}]);
-        let listing: Listing = serde_json::from_str(&quoting.to_string()).unwrap();
+        let listing = listed(&quoting.to_string()).unwrap();
         assert!(listing.unreadable[0].why.len() < 2000);
     }
 

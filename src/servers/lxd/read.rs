@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::api;
 use super::guest::{self, ManagedNetwork, NetworkKey};
-use super::listing::{Listing, Unreadable};
+use super::listing::{Arriving, ITEM, Listing, Unreadable};
 use super::reading::{Info, Reading, Starts};
 use crate::model::inventory::{Guest, NicParent, Power, ServerKind};
 use crate::model::text;
@@ -36,8 +36,10 @@ pub(in crate::servers) async fn read(
             info
         }
     };
-    let listing = client.list("/1.0/instances?recursion=1&all-projects=true", patience.list).await?;
-    let Listing { mut instances, mut unreadable, left_out } = listing;
+    let path = "/1.0/instances?recursion=1&all-projects=true";
+    let kept = (Arriving::default(), ITEM);
+    let arrived = client.list(path, patience.list, kept, Arriving::take_in).await?;
+    let Listing { mut instances, mut unreadable, left_out } = arrived.end();
     let is_local = |location: &str| !info.clustered || location == info.name;
     instances.retain(|instance| is_local(&instance.location));
     unreadable.retain(|item| item.location.as_deref().is_none_or(is_local));
