@@ -22,8 +22,11 @@ pub struct Patience {
     /// The times of listings after the last event: one after the first of these times, and after a migration
     /// between cluster members one after each of them.
     pub follow_ups: [Duration; 3],
-    /// The time between listings when nothing happens.
+    /// The time between listings when nothing happens. A list of a thousand guests takes tens of milliseconds of a
+    /// processor, and a guest that starts or stops is noticed by its children in the kernel too.
     pub resync: Duration,
+    /// The same while a part of the last listing could not be read.
+    pub resync_of_parts: Duration,
     /// The time between two looks for a server that is away, however often something asks for one.
     pub looks: Duration,
     /// The first pause before connecting again. Each pause is a quarter longer than the one before, so that a
@@ -56,7 +59,8 @@ impl Default for Patience {
             silence: Duration::from_secs(30),
             spacing: Duration::from_millis(50),
             follow_ups: [2, 5, 10].map(Duration::from_secs),
-            resync: Duration::from_secs(30),
+            resync: Duration::from_secs(300),
+            resync_of_parts: Duration::from_secs(30),
             looks: Duration::from_millis(200),
             retry_first: Duration::from_millis(200),
             retry_last: Duration::from_secs(30),

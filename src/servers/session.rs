@@ -78,7 +78,12 @@ impl<'a> Session<'a> {
                 answer = next(&mut answers) => {
                     match answer {
                         Some(answer) => self.known.answered(answer),
-                        None => answers = None,
+                        None => {
+                            answers = None;
+                            if self.known.first_processes.are_missing() {
+                                self.timetable.lacks_parts(Instant::now());
+                            }
+                        }
                     }
                     Ok(())
                 }
@@ -129,6 +134,9 @@ impl<'a> Session<'a> {
         match listed {
             Ok(reading) => {
                 self.info = Some(reading.info.clone());
+                if reading.message().is_some() {
+                    self.timetable.lacks_parts(Instant::now());
+                }
                 self.known.enter(reading);
                 self.pauses.reset();
                 Ok(())

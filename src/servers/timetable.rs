@@ -12,6 +12,7 @@ pub(super) struct Timetable {
     looks: Duration,
     delays: [Duration; 3],
     resync: Duration,
+    resync_of_parts: Duration,
     /// Read again as soon as the last reading is long enough ago.
     wanted: bool,
     follow_ups: [Option<Instant>; 3],
@@ -29,6 +30,7 @@ impl Timetable {
             looks: patience.looks,
             delays: patience.follow_ups,
             resync: patience.resync,
+            resync_of_parts: patience.resync_of_parts,
             wanted: true,
             follow_ups: [None; 3],
             next_resync: now + patience.resync,
@@ -75,6 +77,11 @@ impl Timetable {
         self.not_before = self.not_before.max(now + pause);
     }
 
+    /// A part of the last reading is missing, and no event may tell when it is there.
+    pub(super) fn lacks_parts(&mut self, now: Instant) {
+        self.next_resync = self.next_resync.min(now + jittered(self.resync_of_parts));
+    }
+
     /// The reading has failed. The next one begins after this pause, or earlier if something happens.
     pub(super) fn failed(&mut self, now: Instant, pause: Duration) {
         self.next_resync = now + pause;
@@ -104,9 +111,19 @@ mod tests {
     fn the_first_reading_is_due_at_once_and_then_the_resync() {
         let start = Instant::now();
         let mut timetable = Timetable::new(&Patience::default(), start);
-        let starts = starts(&mut timetable, start, 37_000, MS);
+        let starts = starts(&mut timetable, start, 361_000, MS);
         assert_eq!(starts.len(), 2);
-        assert!((24_000..=36_000).contains(&starts[1]), "{starts:?}");
+        assert!((240_000..=360_000).contains(&starts[1]), "{starts:?}");
+    }
+
+    #[test]
+    fn a_missing_part_is_looked_for_sooner() {
+        let start = Instant::now();
+        let mut timetable = Timetable::new(&Patience::default(), start);
+        starts(&mut timetable, start, 0, MS);
+        timetable.lacks_parts(start);
+        let due = timetable.due().duration_since(start).as_secs_f64();
+        assert!((24.0..=36.0).contains(&due), "{due}");
     }
 
     #[test]

@@ -79,6 +79,11 @@ impl FirstProcesses {
         Some(Box::pin(asked.buffer_unordered(AT_ONCE).filter_map(future::ready)))
     }
 
+    /// Whether the server did not answer for a guest. It is asked again after the next listing.
+    pub(in crate::servers) fn are_missing(&self) -> bool {
+        !self.unanswered.is_empty()
+    }
+
     /// Guests for which the server did not answer come last, so that each of the others gets its turn.
     fn in_turn(&self) -> Vec<(GuestName, String)> {
         let mut guests: Vec<_> = self.wanted.clone().into_iter().collect();
