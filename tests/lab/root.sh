@@ -1,6 +1,6 @@
 #!/bin/bash
-# Builds the root file system of the lab's Debian, which boots with systemd (src/debian.rs) and under a stock kernel:
-# target/lab/root. Quick where it stands already.
+# Builds the root file system of the lab's Debian, which boots with systemd (src/debian.rs) and under a stock
+# kernel: target/lab/root. Quick if it already exists.
 #
 # usage: root.sh CODENAME <<<"URI|KEY|SUITES"      one line for each binary archive, as `archives` of setup.sh prints them
 set -euo pipefail
@@ -17,7 +17,7 @@ packages=(
   lxd lxd-client
   "linux-image-cloud-$(dpkg --print-architecture)" initramfs-tools
 )
-# Not installed: their packages, with all that they need, lie in a folder each for who wants them.
+# Not installed. Their packages, with all dependencies, are in a folder each.
 archives=/var/lib/lab
 incus=(incus-base incus-client)
 rpm=(rpm)
@@ -45,7 +45,7 @@ build() {
     --dpkgopt='path-exclude=/usr/share/locale/*' --customize-hook="$(fetch incus "${incus[@]}"; fetch rpm "${rpm[@]}")" \
     "$codename" "$new" "${from[@]}" </dev/null
   rm -f "$new/usr/sbin/policy-rc.d"
-  # Coldplug concerns the devices of the whole machine, of which ours are only the network's.
+  # Coldplug is about the devices of the whole machine. Only the network devices are ours.
   mkdir -p "$new/etc/systemd/system/systemd-udev-trigger.service.d"
   printf '[Service]\nExecStart=\nExecStart=udevadm trigger --action=add --subsystem-match=net\n' \
     >"$new/etc/systemd/system/systemd-udev-trigger.service.d/lab.conf"
@@ -54,7 +54,8 @@ build() {
   mv "$new" "$root"
 }
 
-# What to run to have packages in the new system but not installed: outside of it, with apt set up for it.
+# The command that puts packages into the new system without installing them. It runs outside, with apt set up
+# for the new system.
 fetch() {
   local folder="\"\$1$archives/$1\""
   shift

@@ -1,8 +1,9 @@
 #!/bin/bash
-# Installs what the lab needs, on Debian: LXD, Incus and the network tools; with `debian` also builds the root file
-# system that the lab boots (root.sh), with `qemu` also installs what a VM needs, with `fuzz` what libFuzzer is built
-# with, with `packages` what makes and checks packages, with `lint` what checks dependencies. Run it as root, as often as
-# you like. Services are not started by it, packages that are there are not upgraded, and of backports only Incus is taken.
+# Installs the lab's dependencies on Debian: LXD, Incus and the network tools. `debian` also builds the root
+# file system that the lab boots (root.sh). `qemu` also installs the programs for a VM, `fuzz` those that
+# build libFuzzer, `packages` those that make and check packages, and `lint` those that check dependencies.
+# Run it as root, as often as you like. It starts no services, upgrades no packages, and takes only Incus from
+# backports.
 set -euo pipefail
 shopt -s inherit_errexit
 
@@ -87,7 +88,8 @@ archives() {
 
 has_candidate() { apt-cache policy "$1" | grep -Eq 'Candidate: [0-9]'; }
 
-# Incus is in backports on Debian 12: add that suite of the same archive, pinned so low that nothing comes from it by itself.
+# Incus is in backports on Debian 12. Add that suite of the same archive, pinned so low that nothing comes
+# from it by itself.
 add_backports() {
   local uris='' key='' uri k suites
   while IFS='|' read -r uri k suites; do
@@ -126,7 +128,8 @@ install_packages() {
   apt update
   if ! has_candidate incus-base; then
     add_backports
-    # A source that apt cannot read must not stay: it would break every later run, and the user's own apt.
+    # A source that apt cannot read must not stay, because it would break every later run, and the user's own
+    # apt.
     apt update || {
       rm -f /etc/apt/sources.list.d/macvlan-shim-lab.sources /etc/apt/preferences.d/macvlan-shim-lab
       die "apt cannot read ${codename}-backports: add that suite of a Debian archive yourself and run this again"
@@ -138,7 +141,8 @@ install_packages() {
     esac
     named+=("$p")
   done
-  # A machine that has parts of QEMU from backports already gets the rest from there too: they break each other.
+  # If a machine already has parts of QEMU from backports, the rest comes from there too, because the versions
+  # do not mix.
   apt install -y --no-install-recommends --no-upgrade "${named[@]}" ||
     apt install -y --no-install-recommends --no-upgrade -t "${codename}-backports" "${named[@]}" ||
     die "apt-get failed, see above"

@@ -1,6 +1,7 @@
 #!/bin/bash
-# Runs tests that need root but no server under the distribution's own kernel, in a VM that QEMU emulates, so that it
-# needs nothing of the machine's processor: some minutes. Prints what they print, and exits as they do.
+# Runs tests that need root but no server under the distribution's own kernel, in a VM that QEMU emulates, so
+# that it needs nothing of the machine's processor. It takes some minutes. Prints their output, and exits with
+# their status.
 #
 # usage: stock-kernel.sh TEST... [-- ARGUMENT...]     as for `cargo test --test`; what `setup.sh debian qemu` makes is needed
 set -euo pipefail
@@ -18,7 +19,7 @@ build() {
     sed -n 's/.*"kind":\["test"\].*"executable":"\([^"]*\)".*/\1/p'
 }
 
-# PID 1 of the VM. The first serial port is what is printed, the second what is exited with.
+# PID 1 of the VM. The first serial port carries the output, the second the exit status.
 print_init() {
   cat <<'INIT'
 #!/bin/bash

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Boots the lab's Debian (root.sh) under its own kernel in a VM that QEMU emulates, so that it needs nothing of the
-# machine's processor. Its console, the first serial port, is stdin and stdout; it ends as QEMU does.
+# Boots the lab's Debian (root.sh) under its own kernel in a VM that QEMU emulates, so that it needs nothing
+# of the machine's processor. Its console, the first serial port, is stdin and stdout. It ends when QEMU does.
 #
 # usage: vm.sh FOLDER KERNEL-ARGUMENTS QEMU-ARGUMENT...      FOLDER/files comes upon the root file system: FOLDER/disk
 set -euo pipefail

@@ -1,4 +1,4 @@
-//! A stopped server whose socket stays: systemd listens there and starts the server for whoever connects.
+//! A stopped server whose socket stays. systemd listens there and starts the server for the first client.
 
 use std::time::Duration;
 
@@ -8,14 +8,14 @@ use crate::Server;
 use crate::enter::PATH;
 
 impl Server {
-    /// Stops the daemon as `systemctl stop` does where its socket unit stays: `systemd-socket-activate` listens in the
-    /// place of the init, as which it also looks in `/proc`. Whoever connects starts the daemon again.
+    /// Stops the daemon as `systemctl stop` does if its socket unit stays: `systemd-socket-activate` listens
+    /// in its place, and also looks like the init in `/proc`. A client that connects starts the daemon again.
     ///
     /// # Errors
     /// If the daemon does not run or does not end.
     pub fn stop_behind_socket(&self) -> Result<()> {
         self.stop_daemon()?;
-        // It is the init, for all that look, before it listens.
+        // Before it listens, it looks like the init to everybody.
         let listen = format!(
             "mkdir -p /run/systemd/system; umount /proc/1/fd 2>/dev/null || :; mount --bind /proc/$$/fd /proc/1/fd; \
              exec systemd-socket-activate -l {} --fdname=unix -E HOME -E PATH={PATH} \"$@\"",
@@ -30,7 +30,7 @@ impl Server {
     /// Whether somebody has connected since [`Server::stop_behind_socket`].
     ///
     /// # Errors
-    /// If neither the daemon runs nor what listens in its place.
+    /// If neither the daemon nor its stand-in listener runs.
     pub fn was_connected_to(&self) -> Result<bool> {
         self.with_daemon(|daemon| {
             Ok(daemon.output().iter().any(|line| line.contains("Communication attempt")))

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{Guest, eventually};
 
-/// How long DHCP and SLAAC may take; both take less than a second.
+/// How long DHCP and SLAAC may take. Both take less than a second.
 const ADDRESS: Duration = Duration::from_secs(20);
 
 impl Guest {
@@ -37,7 +37,8 @@ impl Guest {
         })
     }
 
-    /// Waits for a global IPv6 address on a link in the guest that is no longer tentative, and returns the first.
+    /// Waits for a global IPv6 address on a link in the guest that is no longer tentative, and returns the
+    /// first.
     ///
     /// # Errors
     /// If there is none within 20 s.

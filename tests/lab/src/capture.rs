@@ -14,7 +14,7 @@ pub struct Capture {
 
 impl Machine {
     /// Captures the frames of a link that match a pcap filter (`""` for all), printed with their link-level
-    /// header. Is capturing when it returns.
+    /// header. It is already capturing when it returns.
     ///
     /// # Errors
     /// With tcpdump's complaint about the link or the filter.
@@ -39,7 +39,7 @@ impl Capture {
     /// Waits for a line that contains `pattern` and returns it.
     ///
     /// # Errors
-    /// With the lines so far, if none comes within `within`.
+    /// With the lines so far, if none matches within `within`.
     pub fn wait_line(&self, pattern: &str, within: Duration) -> Result<String> {
         self.tcpdump.wait_line(pattern, within)
     }
@@ -49,7 +49,7 @@ impl Capture {
     /// # Errors
     /// If tcpdump has ended by itself.
     pub fn stop(mut self) -> Result<Vec<String>> {
-        // What the kernel has captured but tcpdump has not read is lost at its end.
+        // Frames that the kernel has captured and tcpdump has not read are lost at its end.
         std::thread::sleep(Duration::from_millis(50));
         self.tcpdump.signal("INT")?;
         self.tcpdump.wait(Duration::from_secs(30))?;

@@ -26,21 +26,21 @@ const BATCH: u16 = 100;
 /// How long a neighbour is left alone. The kernel collects those that have not changed for five seconds.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// How long a place in a table that somebody else has given up may stay free.
+/// How long a free place in a table may stay free.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// Neighbours of a guest. They leave with this value.
+/// Neighbours of a guest. They leave when this value is dropped.
 #[derive(Debug)]
 pub struct Crowd {
     ended: Arc<AtomicBool>,
-    /// Number of neighbours that the kernel has refused, of IPv4 and of IPv6.
+    /// Number of neighbours that the kernel has refused, for IPv4 and for IPv6.
     refusals: Arc<[AtomicU64; 2]>,
     thread: Option<JoinHandle<Result<()>>>,
 }
 
 impl Guest {
-    /// Makes neighbours in `10.98.0.0/16` and `fd98::/64` on a link of the guest until the kernel refuses more, and takes
-    /// every place that becomes free. They keep changing, so that the kernel collects none.
+    /// Makes neighbours in `10.98.0.0/16` and `fd98::/64` on a link of the guest until the kernel refuses
+    /// more, and takes every place that becomes free. They keep changing, so that the kernel collects none.
     ///
     /// # Errors
     /// If the guest does not run.
@@ -51,7 +51,7 @@ impl Guest {
 }
 
 impl Crowd {
-    /// [`Guest::crowd`] in a network namespace of no guest.
+    /// [`Guest::crowd`] in a network namespace without a guest.
     #[must_use]
     pub fn start(netns: File, link: &str) -> Self {
         let (ended, refusals) = (Arc::new(AtomicBool::new(false)), Arc::default());
@@ -69,7 +69,7 @@ impl Crowd {
     /// Waits until the kernel refuses neighbours of both families.
     ///
     /// # Errors
-    /// If it does not within that time, or the crowd has ended; with its error.
+    /// If it does not within that time, or the crowd has ended. The error then is that of the crowd.
     pub fn wait_full(&mut self, within: Duration) -> Result<()> {
         eventually(within, || {
             if self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
@@ -81,16 +81,16 @@ impl Crowd {
         })?
     }
 
-    /// Number of neighbours that the kernel has refused so far, of IPv4 and of IPv6.
+    /// Number of neighbours that the kernel has refused so far, for IPv4 and for IPv6.
     #[must_use]
     pub fn refusals(&self) -> [u64; 2] {
         [0, 1].map(|family| self.refusals[family].load(Ordering::Relaxed))
     }
 
-    /// Ends it: the tables are as they were.
+    /// Ends it. The tables are as they were before.
     ///
     /// # Errors
-    /// If it could not go on until now.
+    /// If it had to stop earlier.
     pub fn leave(mut self) -> Result<()> {
         self.end()
     }
@@ -116,7 +116,7 @@ const STALE: u16 = 4;
 struct Neighbours {
     socket: OwnedFd,
     index: u32,
-    /// Number of those that were made, of IPv4 and of IPv6.
+    /// Number of neighbours that were made, for IPv4 and for IPv6.
     counts: [u16; 2],
 }
 
@@ -145,7 +145,7 @@ impl Neighbours {
         Ok(())
     }
 
-    /// Gives all this state, or deletes them.
+    /// Gives all of them this state, or deletes them.
     fn all(&self, state: Option<u16>) -> Result<()> {
         for family in [0, 1] {
             let count = self.counts[family];
@@ -156,7 +156,8 @@ impl Neighbours {
         Ok(())
     }
 
-    /// Makes neighbours, gives them this state, or deletes them. Which of them are refused because the table is full.
+    /// Makes neighbours, gives them this state, or deletes them. Returns which of them are refused because
+    /// the table is full.
     fn tell(&self, family: usize, which: Range<u16>, state: Option<u16>) -> Result<Vec<u16>> {
         let messages = which.clone().flat_map(|nth| change(self.index, nth, family == 1, state));
         send(self.socket.as_raw_fd(), &messages.collect::<Vec<u8>>(), MsgFlags::empty())?;

@@ -14,7 +14,8 @@ use crate::{Machine, eventually};
 /// How long a daemon may take to begin, and to end after SIGTERM.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A program that runs in a machine until it ends, is told to, or this value is dropped (then it is killed).
+/// A program that runs in a machine until it ends, until it is told to end, or until this value is dropped,
+/// which kills it.
 #[derive(Debug)]
 pub struct Daemon {
     shown: String,
@@ -107,7 +108,7 @@ impl Daemon {
             status.with_context(|| format!("{} runs\n{}", self.shown, self.lines.tail()))
         })?;
         for reader in self.readers.drain(..) {
-            // A program that left children with its pipes never gets to EOF; the lines so far are there.
+            // A program whose children have inherited its pipes never gives EOF. The lines so far are there.
             if reader.is_finished() || eventually(Duration::from_millis(200), || finished(&reader)).is_ok() {
                 let _ = reader.join();
             }
@@ -115,7 +116,7 @@ impl Daemon {
         Ok(status)
     }
 
-    /// SIGTERM, and waits until it ends.
+    /// Sends SIGTERM, and waits until it ends.
     ///
     /// # Errors
     /// If it has ended before, or does not end within 30 s.
@@ -124,7 +125,7 @@ impl Daemon {
         self.wait(PATIENCE)
     }
 
-    /// SIGKILL, and waits until it is gone.
+    /// Sends SIGKILL, and waits until it is gone.
     ///
     /// # Errors
     /// If it has ended before.
@@ -187,7 +188,8 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // nsenter is not killed, so that it reaps the program: a machine cannot end before all in it are reaped.
+        // nsenter is not killed, so that it reaps the program. A machine cannot end before everything in it
+        // is reaped.
         if self.is_running() && self.kill().is_err() {
             let _ = self.child.kill();
             let _ = self.child.wait();

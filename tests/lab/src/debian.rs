@@ -12,18 +12,18 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::{Daemon, Kind, Lan, Machine, Port, Server, eventually};
 
 const SCRIPT: &str = include_str!("debian.sh");
-/// What `setup.sh debian` builds; never written to.
+/// The result of `setup.sh debian`; never written to.
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/lab/root");
 /// How long systemd may take to come up, or to shut down with all guests.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// A Debian on a disk of its own. While it is on it is a [`Machine`] with systemd as its init, networkd, udevd,
-/// journald and LXD as `lxd.service`. Its files stay over a reboot and end with the [`Lab`](crate::Lab); of what is
-/// in its kernel nothing stays but its NICs, with their MACs.
+/// A Debian on its own disk. While it is on, it is a [`Machine`] with systemd as its init, networkd, udevd,
+/// journald and LXD as `lxd.service`. Its files survive a reboot and end with the [`Lab`](crate::Lab). Of its
+/// kernel state only the NICs survive, with their MACs.
 ///
-/// It is quicker than a VM, half a second from power to `multi-user.target`, and differs from one in that: the kernel is that
-/// of the real host, without modules; what is not the network's in `/proc/sys` cannot be written; units see
-/// `ConditionVirtualization=container`.
+/// It is quicker than a VM: half a second from power to `multi-user.target`. These are the differences from
+/// one: the kernel is that of the real host, without modules; everything in `/proc/sys` except the network's
+/// part cannot be written; units see `ConditionVirtualization=container`.
 #[derive(Debug)]
 pub struct Debian {
     /// Holds the disk, and ends with the lab.
@@ -57,7 +57,8 @@ impl Debian {
         Ok(debian)
     }
 
-    /// Puts a NIC in, plugged into a LAN: down and without addresses, for those are the system's to care for.
+    /// Adds a NIC and plugs it into a LAN. It is down and without addresses, because the system is
+    /// responsible for those.
     ///
     /// # Errors
     /// If there is one of this name.
@@ -122,10 +123,10 @@ impl Debian {
             nic.plug(&self.machine)?;
         }
         self.chassis.sh("echo >/run/lab/cables")?;
-        // systemd 252 does not wait while it is not there to be asked.
+        // systemd 252 does not wait if it cannot be asked yet.
         let state = eventually(PATIENCE, || {
             let state = self.machine.sh("systemctl is-system-running --wait || true")?;
-            ensure!(["running", "degraded"].contains(&state.trim()), "systemd is {state}");
+            ensure!(["running", "degraded"].contains(&state.trim()), "systemd's state is {state}");
             Ok(state)
         })?;
         if state.trim() == "degraded" {
@@ -164,7 +165,7 @@ impl Debian {
         self.power = None;
         self.machine.set_pid(0);
         for port in self.nics.iter_mut().filter_map(|nic| nic.port.take()) {
-            // The kernel takes both ends away, but in its own time; either may be first.
+            // The kernel removes both ends, but in its own time. Either may go first.
             let _ = port.unplug();
         }
         Ok(end)
@@ -202,7 +203,8 @@ impl Debian {
         self.machine.run(&command).unwrap_or_else(|error| format!("no journal: {error:#}"))
     }
 
-    /// Starts `lxd.service`, prepared as by [`Machine::lxd`]. The daemon is the unit's: stop it by `systemctl`.
+    /// Starts `lxd.service`, prepared as by [`Machine::lxd`]. The daemon belongs to the unit, so stop it with
+    /// `systemctl`.
     ///
     /// # Errors
     /// With its journal.
@@ -210,7 +212,7 @@ impl Debian {
         self.server(Kind::Lxd)
     }
 
-    /// [`Debian::lxd`] or, where [`Debian::install_incus`] went before, `incus.service`.
+    /// [`Debian::lxd`] or, after [`Debian::install_incus`], `incus.service`.
     ///
     /// # Errors
     /// With its journal.
@@ -222,23 +224,23 @@ impl Debian {
     /// Installs Incus from its packages, which come with the root file system.
     ///
     /// # Errors
-    /// With what apt said.
+    /// With apt's output.
     pub fn install_incus(&self) -> Result<()> {
         self.apt("install --no-install-recommends /var/lib/lab/incus/*.deb")
     }
 
-    /// Installs the tool `rpm`, likewise.
+    /// Installs the tool `rpm` in the same way.
     ///
     /// # Errors
-    /// With what apt said.
+    /// With apt's output.
     pub fn install_rpm(&self) -> Result<()> {
         self.apt("install --no-install-recommends /var/lib/lab/rpm/*.deb")
     }
 
-    /// Runs `apt-get`, which finds nothing but what lies on the disk: there is no way to an archive.
+    /// Runs `apt-get`, which finds only packages on the disk, because there is no way to an archive.
     ///
     /// # Errors
-    /// With what it said.
+    /// With its output.
     pub fn apt(&self, arguments: &str) -> Result<()> {
         let options = "-q -y -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confold";
         self.machine.sh(&format!("DEBIAN_FRONTEND=noninteractive apt-get {options} {arguments} 2>&1"))?;

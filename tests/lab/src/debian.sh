@@ -1,8 +1,8 @@
-# How a Debian of the lab boots, in two stages of the same script that run in its chassis (debian.rs).
+# Boots a Debian of the lab, in two stages of the same script that run in its chassis (debian.rs).
 #
-# `power`:  makes a cgroup of its own in that of the chassis, and new namespaces.
-# `kernel`: PID 1, does what a kernel and an initrd do: file systems, host name, root. Prints "ready" and waits
-#           until the cables are plugged in; then it becomes systemd, which mounts the rest.
+# `power`:  makes its own cgroup in that of the chassis, and new namespaces.
+# `kernel`: PID 1, does the work of a kernel and an initrd: file systems, host name, root. Prints "ready" and
+#           waits until the cables are plugged in. Then it becomes systemd, which mounts the rest.
 #
 # usage: LAB_SCRIPT="$this" bash -c 'eval "$LAB_SCRIPT"' lab power CGROUP
 set -eu
@@ -23,7 +23,7 @@ power() {
     bash -c 'eval "$LAB_SCRIPT"' lab kernel
 }
 
-# The hierarchies that there are: systemd would join some of cgroup v1 that are apart here.
+# The existing hierarchies, because systemd would join some of cgroup v1 that are separate here.
 mount_cgroups() {
   local h name
   if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
@@ -48,7 +48,7 @@ kernel() {
   cd /run/lab/root
   cat etc/hostname >/proc/sys/kernel/hostname
   mount -t proc proc proc
-  # What is not the network's in /proc/sys is the whole machine's.
+  # Everything in /proc/sys except the network's part belongs to the whole machine.
   mount --bind proc/sys proc/sys
   mount --bind proc/sys/net proc/sys/net
   mount -o remount,ro,bind proc/sys
@@ -57,7 +57,7 @@ kernel() {
   mount -t tmpfs -o mode=755 tmpfs run
   mkdir -p run/lab/{home,proc}
   mount -t proc proc run/lab/proc   # a guest may mount its own only where a whole one is to be seen
-  # AppArmor profiles are global to the kernel: the servers in here must not find it.
+  # AppArmor profiles are global to the kernel, so the servers in here must not find it.
   if [ -e sys/module/apparmor/parameters/enabled ]; then
     echo N >run/lab/apparmor
     mount --bind run/lab/apparmor sys/module/apparmor/parameters/enabled

@@ -1,4 +1,4 @@
-//! What comes to the links of a guest.
+//! The frames that arrive at the links of a guest.
 
 use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -14,7 +14,7 @@ use nix::sys::time::{TimeVal, TimeValLike};
 use crate::Guest;
 use crate::forge::Mac;
 
-/// Hears every frame in a guest's network namespace, from the moment on when it was made.
+/// Hears every frame in a guest's network namespace, from its creation on.
 #[derive(Debug)]
 pub struct Ear {
     socket: OwnedFd,
@@ -35,7 +35,7 @@ impl Guest {
 }
 
 impl Ear {
-    /// The next ARP reply: who is at which MAC. `None` if there is none in that time.
+    /// The next ARP reply: an address and its MAC. `None` if there is none in that time.
     ///
     /// # Errors
     /// If the kernel refuses.

@@ -1,5 +1,6 @@
-//! How commands get into a machine. A thread enters its namespaces and starts them from there: `nsenter`, `env` and
-//! `timeout` would each cost as much of a processor as most of the commands, and the tests run tens of thousands.
+//! Gets commands into a machine. A thread enters its namespaces and starts them from there. `nsenter`, `env`
+//! and `timeout` would each cost as much of a processor as most of the commands, and the tests run tens of
+//! thousands.
 
 use std::fs::File;
 use std::io::Write;
@@ -41,7 +42,7 @@ pub(crate) fn within<T: Send>(netns: &Path, work: impl FnOnce() -> Result<T> + S
 pub(crate) fn start(pid: u32, program: &str, arguments: &[&str], with_stdin: bool) -> Result<Child> {
     let namespaces = ALL.map(|(name, kind)| Ok((File::open(format!("/proc/{pid}/ns/{name}"))?, kind)));
     on_a_thread(|| {
-        // Else the whole process would change its root folder.
+        // Otherwise the whole process would change its root folder.
         unshare(CloneFlags::CLONE_FS)?;
         for namespace in namespaces {
             let (file, kind) = namespace.map_err(|error: std::io::Error| anyhow!("it has ended: {error}"))?;
@@ -60,8 +61,8 @@ fn on_a_thread<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     std::thread::scope(|scope| scope.spawn(work).join().map_err(|_| anyhow!("the thread panicked"))?)
 }
 
-/// A command with a clean environment and no stdin. The program is looked up here, because Rust starts one that is given
-/// by its path without copying the test's memory.
+/// A command with a clean environment and no stdin. The program is looked up here, because Rust starts a
+/// program that is given by its path without copying the test's memory.
 pub(crate) fn command(program: &str) -> Command {
     let found = PATH.split(':').map(|folder| Path::new(folder).join(program)).find(|path| path.is_file());
     let program = found.unwrap_or_else(|| program.into());
@@ -83,8 +84,8 @@ pub(crate) fn command(program: &str) -> Command {
     command
 }
 
-/// Whether the test was told to ignore signals, as a shell tells what it runs in the background. They must not be ignored
-/// in a machine, because by them it says how it ended.
+/// Whether the test was told to ignore signals, as a shell tells its background jobs. They must not be
+/// ignored in a machine, because they say how a program ended.
 static IGNORES_SIGNALS: LazyLock<bool> = LazyLock::new(|| {
     const HUP_INT_QUIT_TERM: u64 = 0x4007;
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -93,7 +94,8 @@ static IGNORES_SIGNALS: LazyLock<bool> = LazyLock::new(|| {
     ignored.is_none_or(|mask| mask & HUP_INT_QUIT_TERM != 0)
 });
 
-/// What a test process may tell the programs in the machines: how to trace, and where to put coverage.
+/// The variables that a test process may pass to programs in the machines: how to trace, and where to put
+/// coverage.
 fn passes(variable: &str) -> bool {
     variable.starts_with("RUST_") || variable == "LLVM_PROFILE_FILE"
 }

@@ -1,11 +1,11 @@
-//! Waiting for what will be true soon: by looking again and again, never by a fixed sleep.
+//! Waiting until something is true, by checking again and again, never by a fixed sleep.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// Calls `attempt` until it succeeds and returns its value. Between two attempts there is a pause of 50 ms, or of as long as
-/// the last one took: whoever waits must not keep a busy machine from what is waited for.
+/// Calls `attempt` until it succeeds and returns its value. Two attempts are 50 ms apart, or as long as the
+/// last one took, because a waiting test must not slow a busy machine down.
 ///
 /// # Errors
 /// The last error of `attempt`, if none succeeded within `within`. It is called at least once.
@@ -36,10 +36,11 @@ pub fn until(within: Duration, what: &str, mut holds: impl FnMut() -> bool) -> R
     })
 }
 
-/// Looks again and again for the whole of `period` that `holds` returns true: for things that must not happen.
+/// Checks again and again during the whole of `period` that `holds` returns true: for things that must not
+/// happen.
 ///
 /// # Errors
-/// A message with `what` and the time of the first look at which it did not hold.
+/// A message with `what` and the time of the first check that failed.
 pub fn stays(period: Duration, what: &str, mut holds: impl FnMut() -> bool) -> Result<()> {
     let start = Instant::now();
     while start.elapsed() < period {

@@ -1,4 +1,4 @@
-//! Frames as root in a guest can make them: anybody's, as fast as it likes.
+//! Frames as root in a guest can make them: with anybody's addresses, as fast as it likes.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -14,10 +14,10 @@ use crate::Guest;
 /// An Ethernet address.
 pub type Mac = [u8; 6];
 
-/// To everybody.
+/// The address of everybody.
 pub const BROADCAST: Mac = [0xff; 6];
 
-/// A link of a guest on which frames are put as they are.
+/// A link of a guest that sends frames unchanged.
 #[derive(Debug)]
 pub struct Forge {
     socket: OwnedFd,
@@ -38,7 +38,7 @@ impl Forge {
     /// A link of the thread's own network namespace to forge frames on.
     ///
     /// # Errors
-    /// If there is no such link, or no right to.
+    /// If there is no such link, or no right to use it.
     pub fn open(link: &str) -> Result<Forge> {
         let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)?;
         let address = getifaddrs()?
@@ -59,7 +59,7 @@ impl Forge {
     /// If the link is down.
     pub fn send(&self, frame: &[u8]) -> Result<()> {
         match sendto(self.socket.as_raw_fd(), frame, &self.link, MsgFlags::empty()) {
-            // Lost, as on any busy link.
+            // The frame is lost, as on any busy link.
             Ok(_) | Err(Errno::ENOBUFS) => Ok(()),
             Err(error) => Err(error).context("sending a forged frame"),
         }
@@ -83,7 +83,7 @@ impl Forge {
 /// A MAC as `ip` and LXD print it.
 ///
 /// # Errors
-/// If it is none.
+/// If the text is no MAC.
 pub fn mac(text: &str) -> Result<Mac> {
     let bytes = text.trim().split(':').map(|byte| u8::from_str_radix(byte, 16));
     let bytes = bytes.collect::<Result<Vec<_>, _>>().with_context(|| format!("`{text}` is no MAC"))?;
@@ -96,15 +96,16 @@ pub fn ethernet(to: Mac, from: Mac, protocol: u16, payload: &[u8]) -> Vec<u8> {
     [&to[..], &from, &protocol.to_be_bytes(), payload].concat()
 }
 
-/// A frame in VLAN tags for no VLAN in particular (VID 0), the outermost first: each is the protocol number of one.
+/// A frame in VLAN tags for no VLAN in particular (VID 0), the outermost first. Each tag is given by its
+/// protocol number.
 #[must_use]
 pub fn tagged(frame: &[u8], tags: &[u16]) -> Vec<u8> {
     let tags = tags.iter().flat_map(|tag| [tag.to_be_bytes(), [0, 0]]).flatten();
     frame[..12].iter().copied().chain(tags).chain(frame[12..].iter().copied()).collect()
 }
 
-/// An IPv6 frame with further headers of eight bytes between its own and what it carries, by their numbers, the outermost
-/// first. They are empty: options that pad, a way with nothing left of it.
+/// An IPv6 frame with extension headers of eight bytes, given by their numbers, the outermost first. They are
+/// empty: options that pad, and a routing header with nothing left.
 #[must_use]
 pub fn behind(frame: &[u8], headers: &[u8]) -> Vec<u8> {
     const FRAGMENT: u8 = 44;
@@ -121,7 +122,7 @@ pub fn behind(frame: &[u8], headers: &[u8]) -> Vec<u8> {
     [head, payload].concat()
 }
 
-/// The two fragments of an IPv6 frame, the first with so many bytes of what it carries, a multiple of eight.
+/// The two fragments of an IPv6 frame. The first has this many bytes of the payload, a multiple of eight.
 #[must_use]
 pub fn fragments(frame: &[u8], first: usize, identity: u32) -> [Vec<u8>; 2] {
     let fragment = |offset: usize, more: u16, part: &[u8]| {
@@ -136,7 +137,7 @@ pub fn fragments(frame: &[u8], first: usize, identity: u32) -> [Vec<u8>; 2] {
     [fragment(0, 1, start), fragment(first, 0, end)]
 }
 
-/// What an ARP frame does.
+/// The operation of an ARP frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arp {
     /// `who-has`
@@ -145,7 +146,7 @@ pub enum Arp {
     Reply,
 }
 
-/// An ARP frame that says `sender` is at `from` and asks, or answers, `target`.
+/// An ARP frame that says that `sender` is at `from`, and asks or answers `target`.
 #[must_use]
 pub fn arp(what: Arp, to: Mac, from: Mac, sender: Ipv4Addr, target: Ipv4Addr) -> Vec<u8> {
     let operation = if what == Arp::Request { 1 } else { 2 };
@@ -174,7 +175,7 @@ pub fn udp6(to: Mac, from: Mac, source: Ipv6Addr, target: (Ipv6Addr, u16), data:
     ipv6(to, from, 17, source, target.0, &datagram)
 }
 
-/// An ICMP redirect: for `target` go by `by`. It quotes a datagram from `victim`.
+/// An ICMP redirect: use `by` for `target`. It quotes a datagram from `victim`.
 #[must_use]
 pub fn redirect(
     to: Mac,
@@ -204,14 +205,14 @@ pub fn router_solicitation(to: Mac, from: Mac, source: Ipv6Addr, target: Ipv6Add
     icmpv6(to, from, source, target, 133, &[&[0; 4][..], &[1, 1], &from].concat())
 }
 
-/// A neighbour advertisement that overrides what was known: `target` is at `from`.
+/// A neighbour advertisement that overrides existing entries: `target` is at `from`.
 #[must_use]
 pub fn advertisement(to: Mac, from: Mac, target: Ipv6Addr, victim: Ipv6Addr) -> Vec<u8> {
     let body = [&[0x60, 0, 0, 0][..], &target.octets(), &[2, 1], &from].concat();
     icmpv6(to, from, target, victim, 136, &body)
 }
 
-/// A router advertisement of `source`, with a prefix of 64 bits that hosts shall take addresses of.
+/// A router advertisement of `source`, with a prefix of 64 bits for hosts to form addresses in.
 #[must_use]
 pub fn router_advertisement(
     to: Mac,
@@ -226,7 +227,7 @@ pub fn router_advertisement(
     icmpv6(to, from, source, victim, 134, &[&head[..], &option, &[1, 1], &from].concat())
 }
 
-/// An ICMPv6 redirect: for `target` go by `by`.
+/// An ICMPv6 redirect: use `by` for `target`.
 #[must_use]
 pub fn redirect6(
     to: Mac,
@@ -263,7 +264,7 @@ fn icmpv6(to: Mac, from: Mac, source: Ipv6Addr, target: Ipv6Addr, kind: u8, body
 
 fn ipv6(to: Mac, from: Mac, protocol: u8, source: Ipv6Addr, target: Ipv6Addr, payload: &[u8]) -> Vec<u8> {
     let length = (payload.len() as u16).to_be_bytes();
-    // Neighbour discovery is only heard with the greatest hop limit.
+    // Neighbour discovery is only heard with the maximum hop limit.
     let head = [&[0x60, 0, 0, 0][..], &length, &[protocol, 255], &source.octets(), &target.octets()].concat();
     ethernet(to, from, 0x86dd, &[head, payload.to_vec()].concat())
 }

@@ -1,4 +1,5 @@
-//! The guests' image: busybox, an init, and a DHCP client on every NIC. Made in memory, once per process.
+//! The guests' image: busybox, an init, and a DHCP client on every NIC. It is made in memory, once for each
+//! process.
 
 use std::process::Command;
 use std::sync::OnceLock;
@@ -57,7 +58,8 @@ struct Tar {
 }
 
 impl Tar {
-    /// `kind` is `0` for a file, `2` for a symbolic link, `5` for a folder. All names are shorter than 100 bytes.
+    /// `kind` is `0` for a file, `2` for a symbolic link, `5` for a folder. All names are shorter than 100
+    /// bytes.
     fn add(&mut self, name: &str, kind: u8, mode: u32, target: &str, content: &[u8]) {
         let mut header = [0_u8; 512];
         let mut put = |at: usize, text: &str| header[at..at + text.len()].copy_from_slice(text.as_bytes());

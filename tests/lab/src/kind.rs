@@ -1,8 +1,8 @@
-//! LXD and Incus: where they differ.
+//! LXD and Incus, and their differences.
 
 use std::fmt;
 
-/// Which server it is.
+/// The kind of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// LXD, at `/var/lib/lxd`, with the client `lxc`.

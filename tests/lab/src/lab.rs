@@ -15,10 +15,11 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// An empty lab, as soon as there is room for one more. Who has one must not wait for another.
+    /// An empty lab, as soon as there is room for one more. A caller that has a lab must not wait for
+    /// another.
     ///
     /// # Errors
-    /// Fails when not run by root: tests of the lab must fail then, not skip.
+    /// Fails unless root runs it, because tests of the lab must then fail, not skip.
     pub fn new() -> Result<Self> {
         Self::with(Share::One)
     }
@@ -38,7 +39,7 @@ impl Lab {
     /// Starts a machine with this host name, no links but the loopback, and a random machine id.
     ///
     /// # Errors
-    /// With what the machine's init printed, if it does not come up.
+    /// With the output of the machine's init, if it does not come up.
     pub fn host(&self, name: &str) -> Result<Machine> {
         let uuid = std::fs::read_to_string("/proc/sys/kernel/random/uuid").context("random uuid")?;
         self.host_with_id(name, uuid.replace('-', "").trim())
@@ -57,7 +58,7 @@ impl Lab {
     /// Installs a Debian with this host name, whose init is systemd. It is off, and has no links.
     ///
     /// # Errors
-    /// If its root file system is not there: `tests/lab/setup.sh debian` builds it.
+    /// If its root file system does not exist: `tests/lab/setup.sh debian` builds it.
     pub fn debian(&self, name: &str) -> Result<Debian> {
         Debian::install_on(self.host(name)?)
     }

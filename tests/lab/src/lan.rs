@@ -19,19 +19,19 @@ pub struct Lan {
     dnsmasq: Arc<Mutex<Option<Daemon>>>,
 }
 
-/// What a LAN's DHCP server does; see [`Lan::dhcp_with`].
+/// The tasks of a LAN's DHCP server; see [`Lan::dhcp_with`].
 #[derive(Clone, Debug)]
 pub struct Dhcp {
     /// Whether IPv4 addresses are leased: all from the 20th of the subnet up.
     pub ipv4: bool,
-    /// Whether routers are advertised, so that addresses of the IPv6 subnet are made by SLAAC.
+    /// Whether routers are advertised, so that hosts form addresses in the IPv6 subnet by SLAAC.
     pub ra: bool,
-    /// How long leases and advertised prefixes last, such as `"2m"`, the least that dnsmasq allows.
+    /// How long leases and advertised prefixes last, such as `"2m"`, the minimum of dnsmasq.
     pub lease: &'static str,
     /// Fixed leases: MAC and IPv4 address.
     pub fixed: Vec<(String, Ipv4Addr)>,
-    /// Fixed leases of DHCPv6: MAC and IPv6 address. With any, routers say that addresses are leased, and none is made by
-    /// SLAAC.
+    /// Fixed leases of DHCPv6: MAC and IPv6 address. With any, router advertisements say that addresses are
+    /// leased, and no address is formed by SLAAC.
     pub fixed_v6: Vec<(String, Ipv6Addr)>,
 }
 
@@ -44,8 +44,9 @@ impl Default for Dhcp {
 pub(crate) fn start(machine: Machine, ipv4: &str, ipv6: &str) -> Result<Lan> {
     let ipv4 = subnet::<Ipv4Addr>(ipv4)?.map(|(net, len)| (Ipv4Addr::from(u32::from(net) + 1), len));
     let ipv6 = subnet::<Ipv6Addr>(ipv6)?.map(|(net, len)| (Ipv6Addr::from(u128::from(net) + 1), len));
-    // A MAC and a link-local address of its own: otherwise the MAC changes as cables are plugged in, and until a
-    // link-local address is settled routers are advertised with a wrong source, which costs a client 4 s.
+    // A MAC and a link-local address of its own. Otherwise the MAC changes when cables are plugged in. And
+    // until a link-local address is settled, routers are advertised with a wrong source, which costs a client
+    // 4 s.
     let [a, b, c, d] = ipv4.map_or([0; 4], |(gateway, _)| gateway.octets());
     let mac = format!("02:01:{a:02x}:{b:02x}:{c:02x}:{d:02x}");
     let mut script = format!("ip link add br0 address {mac} type bridge mcast_snooping 0 forward_delay 0\n");
@@ -57,7 +58,7 @@ pub(crate) fn start(machine: Machine, ipv4: &str, ipv6: &str) -> Result<Lan> {
     if let Some((gateway, len)) = ipv6 {
         script += &format!("ip addr add {gateway}/{len} dev br0 nodad\n");
     }
-    // What is beyond the gateway, so that guests and hosts can show that they have a way out.
+    // The addresses beyond the gateway, so that guests and hosts can show that they have a way out.
     script +=
         &format!("ip addr add {}/32 dev lo\nip addr add {}/128 dev lo\n", Lan::BEYOND_V4, Lan::BEYOND_V6);
     machine.sh(&script)?;
@@ -90,7 +91,7 @@ impl Lan {
         self.dhcp_with(&Dhcp::default())
     }
 
-    /// Starts DHCP and router advertisements, in place of those that run. Leases are forgotten.
+    /// Starts DHCP and router advertisements in place of those that run. Leases are forgotten.
     ///
     /// # Errors
     /// With dnsmasq's complaint.
@@ -109,8 +110,8 @@ impl Lan {
         if let Some((gateway, len)) = self.ipv4.filter(|_| dhcp.ipv4) {
             let (net, size) = (u32::from(gateway) - 1, 1_u32.checked_shl(32 - u32::from(len)).unwrap_or(0));
             ensure!(size >= 64, "the subnet of {gateway}/{len} is too small for DHCP");
-            // Which address a machine gets depends on its MAC, and that may be drawn by lot. So what the tests give out by
-            // hand is below the range: up to .207 of a /24.
+            // A machine's address depends on its MAC, which may be random. So the addresses that the tests
+            // set by hand are below the range: up to .207 of a /24.
             let (first, last) = (Ipv4Addr::from(net + size / 16 * 13), Ipv4Addr::from(net + size - 2));
             command.arg(format!("--dhcp-range={first},{last},{}", dhcp.lease));
             command.arg(format!("--dhcp-option=3,{gateway}"));
@@ -136,7 +137,7 @@ impl Lan {
         drop(lock(&self.dnsmasq).take());
     }
 
-    /// What the DHCP server has logged.
+    /// The log of the DHCP server.
     #[must_use]
     pub fn dhcp_log(&self) -> Vec<String> {
         lock(&self.dnsmasq).as_ref().map(Daemon::output).unwrap_or_default()
@@ -150,7 +151,7 @@ impl Lan {
         Vm::install_on(self, name)
     }
 
-    /// Captures on the bridge: sees every frame on the LAN, also unicast between two of its ports.
+    /// Captures on the bridge. It sees every frame on the LAN, even unicast between two of its ports.
     ///
     /// # Errors
     /// As for [`Machine::capture`].

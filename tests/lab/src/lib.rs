@@ -1,16 +1,16 @@
 //! LANs, hosts and real LXD and Incus servers in namespaces, for the demo, the tests and the benchmarks.
 //!
-//! A [`Machine`] is a process tree with its own PID, mount, network and host name spaces: it looks like a
+//! A [`Machine`] is a process tree with its own PID, mount, network and host name spaces. It looks like a
 //! freshly installed Debian with LXD and Incus at their default paths. A [`Lan`] is a machine that holds a
-//! bridge, owns the first address of its subnets and may run DHCP and router advertisements. A [`Server`] is a
-//! real LXD or Incus daemon in a machine, a [`Guest`] one of its containers. Where a server must misbehave, or
-//! have a thousand guests, a [`stand_in`] takes its place. A [`Debian`] is a machine with a disk and a real systemd,
-//! which can be rebooted; a [`Vm`] has a kernel of its own, too.
+//! bridge, owns the first address of its subnets and may run DHCP and router advertisements. A [`Server`] is
+//! a real LXD or Incus daemon in a machine, a [`Guest`] one of its containers. Where a server must misbehave,
+//! or have a thousand guests, a [`stand_in`] takes its place. A [`Debian`] is a machine with a disk and a
+//! real systemd, which can be rebooted. A [`Vm`] also has its own kernel.
 //!
-//! On one machine only so many labs are there at a time as it can bear, in all processes: [`Lab::new`] waits for its
+//! A computer runs only as many labs at a time as it can bear, over all processes: [`Lab::new`] waits for its
 //! [`Place`].
 //!
-//! Nothing outlives the process that made a [`Lab`], however that process ends, and nothing of it can be seen
+//! Nothing outlives the process that made a [`Lab`], however that process ends. Nothing of it can be seen
 //! from the real host except processes and cgroups named `mvlab-*`, which end with it. Labs of several
 //! threads and processes do not meet.
 //!

@@ -1,4 +1,4 @@
-//! One machine: how it begins, how it ends, and how commands run in it.
+//! One machine: its beginning, its end, and the commands that run in it.
 
 use std::fmt;
 use std::io::{BufRead, BufReader, Read};
@@ -22,9 +22,9 @@ pub struct Machine(Arc<Inner>);
 
 struct Inner {
     name: String,
-    /// Of the machine's init, as seen from outside; 0 while there is none.
+    /// The process id of the machine's init, as seen from outside; 0 while there is none.
     pid: AtomicU32,
-    /// Its stdin is what keeps the machine alive. A [`Debian`](crate::Debian) has none: its chassis has.
+    /// Its stdin keeps the machine alive. A [`Debian`](crate::Debian) has none, because its chassis has one.
     guardian: Mutex<Option<Child>>,
 }
 
@@ -75,7 +75,7 @@ impl Machine {
         self.0.pid.store(pid, Ordering::Relaxed);
     }
 
-    /// The cgroup in each hierarchy that is the machine's, and ends with it.
+    /// The machine's cgroup in each hierarchy, which ends with it.
     pub(crate) fn cgroup(&self) -> Result<String> {
         let guardian = lock(&self.0.guardian).as_ref().map(Child::id).context("the machine has ended")?;
         Ok(format!("mvlab-{guardian}-{}", self.0.name))
@@ -93,7 +93,7 @@ impl Machine {
         self.0.pid.load(Ordering::Relaxed)
     }
 
-    /// Where a file of the machine is found from outside.
+    /// The path of a file of the machine from outside.
     #[must_use]
     pub fn path(&self, inside: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root/{}", self.pid(), inside.trim_start_matches('/')))
@@ -113,14 +113,14 @@ impl Machine {
 
     pub(crate) fn wait_for_end(&self) {
         if let Some(mut guardian) = lock(&self.0.guardian).take() {
-            // Cannot fail usefully: the guardian is our child and reaped only here.
+            // An error would help nobody: the guardian is our child and is reaped only here.
             let _ = guardian.wait();
         }
     }
 
     /// A command that will run in the machine, in `/`, with a clean environment and no stdin. Add arguments,
-    /// variables and pipes as usual. If the [`Child`] is killed, so is the program; for other signals and for
-    /// reading its output while it runs use [`Machine::daemon`].
+    /// variables and pipes as usual. If the [`Child`] is killed, so is the program. For other signals, and to
+    /// read its output while it runs, use [`Machine::daemon`].
     #[must_use]
     pub fn command(&self, program: &str) -> Command {
         let mut command = enter::command("nsenter");
@@ -134,13 +134,13 @@ impl Machine {
     /// Does something in the network namespace of the machine, on a thread of its own.
     ///
     /// # Errors
-    /// If the machine has ended, and those of `work`.
+    /// If the machine has ended, and the errors of `work`.
     pub fn within<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         within(Path::new(&format!("/proc/{}/ns/net", self.pid())), work)
     }
 
-    /// Copies a program within the machine, with every occurrence of a text, such as its version, replaced by another
-    /// of the same length. Returns where the copy is.
+    /// Copies a program within the machine, with every occurrence of a text, such as its version, replaced by
+    /// another of the same length. Returns the path of the copy.
     ///
     /// # Errors
     /// If there is no such program, or the text is not in it.
@@ -186,7 +186,8 @@ impl Machine {
     /// Runs a command to its end and returns its stdout.
     ///
     /// # Errors
-    /// If it fails or takes longer than two minutes; with the machine, the command, its status, stdout and stderr.
+    /// If it fails or takes longer than two minutes. The error has the machine, the command, its status,
+    /// stdout and stderr.
     pub fn run(&self, argv: &[&str]) -> Result<String> {
         self.run_with_stdin(argv, "")
     }
@@ -237,7 +238,7 @@ impl Machine {
     }
 }
 
-/// A panic of another thread while it held the lock leaves nothing half done here.
+/// A panic of another thread with the lock leaves nothing half done here.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,11 +1,11 @@
 # One machine of the lab, in two stages of the same script.
 #
-# `guardian`: outside, in a session of its own. Makes the cgroup, starts the init in new namespaces, reads the same
-#             stdin to its end, helps what is frozen to die, and removes the cgroup, the one thing that the kernel
-#             does not remove by itself.
-# `init`:     PID 1 of the machine. Sets it up, prints "ready PID", and reads its stdin until that closes: its
-#             other end is held by the process that made the lab, so whatever ends that ends this, and the end of
-#             PID 1 ends every process, mount and namespace of the machine.
+# `guardian`: outside, in a session of its own. Makes the cgroup, starts the init in new namespaces, reads the
+#             same stdin to its end, helps frozen processes to die, and removes the cgroup, the one thing that
+#             the kernel does not remove by itself.
+# `init`:     PID 1 of the machine. Sets it up, prints "ready PID", and reads its stdin until that closes. The
+#             process that made the lab holds the other end, so its end is also the end of PID 1, and that
+#             ends every process, mount and namespace of the machine.
 #
 # usage: LAB_SCRIPT="$this" bash -c 'eval "$LAB_SCRIPT"' lab guardian NAME MACHINE_ID
 set -eu
@@ -31,7 +31,7 @@ guardian() {
   exec >/dev/null 2>&1   # whoever read these is gone
   exec {never}<> <(:)    # a pipe that says nothing: waiting for it costs less than running sleep
   while kill -0 "$pid"; do
-    # Mostly it ends by itself.
+    # It usually ends by itself.
     if [ $((tries += 1)) -gt 10 ]; then
       thaw "mvlab-$$-$name"
       wake "$(readlink "/proc/$pid/ns/pid_for_children")"
@@ -41,7 +41,7 @@ guardian() {
   remove_cgroups "${hierarchies[@]/%//mvlab-$$-$name}"
 }
 
-# init.scope is where PID 1 lives; LXC makes its own cgroups beside it (it knows the systemd convention).
+# PID 1 lives in init.scope. LXC makes its own cgroups beside it, because it knows the systemd convention.
 make_cgroups() {
   local top c f
   mkdir "$@"
@@ -67,7 +67,7 @@ thaw() {
   done
 }
 
-# Who entered the machine from outside stops together with its program, and must go on to reap it.
+# A process that entered the machine from outside stops together with its program, and must go on to reap it.
 wake() {
   find /proc/[0-9]*/ns/pid_for_children -lname "${1//[][]/?}" -printf '%h\n' 2>/dev/null |
     while IFS=/ read -r _ _ pid _; do kill -CONT "$pid" || :; done
@@ -83,7 +83,7 @@ remove_cgroups() {
   done
 }
 
-# What a guardian left that was itself killed: empty cgroups named after a process that is gone.
+# The leftovers of a guardian that was itself killed: empty cgroups named after a process that is gone.
 remove_stale() {
   local c pid
   for h in "${hierarchies[@]}"; do
@@ -107,7 +107,7 @@ init() {
   mount --rbind /run/lab/cgroup /sys/fs/cgroup
   umount -l /run/lab/cgroup
   mount -t proc proc /proc
-  # AppArmor profiles are global to the kernel: the servers in here must not find it.
+  # AppArmor profiles are global to the kernel, so the servers in here must not find it.
   if [ -e /sys/module/apparmor/parameters/enabled ]; then
     echo N >/run/lab/apparmor
     mount --bind /run/lab/apparmor /sys/module/apparmor/parameters/enabled

@@ -10,7 +10,7 @@ use anyhow::Result;
 use crate::enter::{command, finish, within};
 use crate::{Daemon, Lan, Machine, image};
 
-/// Where a machine's link is plugged into a LAN.
+/// The place where a machine's link is plugged into a LAN.
 #[derive(Clone, Debug)]
 pub struct Port {
     lan: Lan,
@@ -26,7 +26,8 @@ impl Machine {
     /// If the link exists or an address is wrong.
     pub fn plug(&self, link: &str, lan: &Lan, addresses: &[&str]) -> Result<Port> {
         let port = self.cable(link, lan, "")?;
-        // A host is long up when a test begins: no waiting for IPv6's duplicate address detection.
+        // A host has long been up when a test begins, so there is no wait for IPv6's duplicate address
+        // detection.
         let conf = format!("/proc/sys/net/ipv6/conf/{link}");
         let mut script = format!("echo 0 >{conf}/dad_transmits\necho 0 >{conf}/router_solicitation_delay\n");
         script += &format!("ip link set {link} up\n");
@@ -49,7 +50,7 @@ impl Machine {
         Ok(port)
     }
 
-    /// Makes a link with this name, plugged into a LAN and down. `what` is more that `ip link` shall know of it.
+    /// Makes a link with this name, plugged into a LAN and down. `what` is passed on to `ip link`.
     pub(crate) fn cable(&self, link: &str, lan: &Lan, what: &str) -> Result<Port> {
         let name = port_name(self, link);
         let batch = format!(
@@ -99,7 +100,8 @@ impl Port {
         Ok(())
     }
 
-    /// Takes the machine's link away and, after so many seconds, makes it again with its MAC: down, and with no addresses.
+    /// Takes the machine's link away. After this many seconds it makes it again with its MAC: down, and with
+    /// no addresses.
     ///
     /// # Errors
     /// If the cable is gone.
@@ -127,7 +129,7 @@ impl Port {
     }
 }
 
-/// `host-link`, cut to what a link may be named; the PID keeps equal names apart.
+/// `host-link`, shortened to the maximum length of a link's name. The PID keeps equal names apart.
 fn port_name(machine: &Machine, link: &str) -> String {
     let name = format!("{}-{link}", machine.name());
     if name.len() <= 15 { name } else { format!("p{}-{link}", machine.pid()).chars().take(15).collect() }

@@ -1,5 +1,6 @@
-//! How much runs at a time on this machine, in whichever programs. Network namespaces share the kernel's neighbour tables
-//! and the processors: a story that fills the ones or needs the others is not for the company of many.
+//! How many stories run at a time on this computer, over all programs. Network namespaces share the kernel's
+//! neighbour tables and the processors. A story that fills the tables or needs the processors cannot run
+//! beside many others.
 
 use std::fs::File;
 use std::path::Path;
@@ -9,19 +10,19 @@ use anyhow::{Context, Result};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
-/// Has a file for each place, and one for whoever takes places just now.
+/// Has a file for each place, and one for the process that is taking places just now.
 const FOLDER: &str = "/run/lock/macvlan-shim-lab";
 
-/// Most stories wait for most of their time.
+/// Most stories spend most of their time waiting.
 const PLACES_PER_PROCESSOR: usize = 3;
 
-/// How often it is looked for a place that is free.
+/// How often a free place is looked for.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Waiting for longer than this is worth a word.
+/// A longer wait than this is reported.
 const LONG: Duration = Duration::from_secs(120);
 
-/// How many of the machine's places a story takes.
+/// The share of the computer's places that a story takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Share {
     /// One: the story mostly waits.
@@ -39,11 +40,12 @@ pub struct Place {
 }
 
 impl Place {
-    /// Waits until places are free, and takes them. Whoever comes first has them first: who wants many is not overtaken
-    /// by those who want one. Nobody who has a place may wait for another one.
+    /// Waits until places are free, and takes them. The first to come is served first, so a story that needs
+    /// many is not overtaken by stories that need one. A caller that has a place must not wait for another
+    /// one.
     ///
     /// # Errors
-    /// If there can be no locks.
+    /// If locks are impossible.
     pub fn take(share: Share) -> Result<Self> {
         std::fs::create_dir_all(FOLDER).context(FOLDER)?;
         let start = Instant::now();
@@ -70,7 +72,7 @@ impl Place {
             }
             if start.elapsed() > LONG && !std::mem::replace(&mut told, true) {
                 eprintln!(
-                    "the lab waits for {share:?} of {most} places: `fuser {FOLDER}/*` shows who has them"
+                    "the lab waits for {share:?} of {most} places: `fuser {FOLDER}/*` shows their owners"
                 );
             }
             std::thread::sleep(PAUSE);

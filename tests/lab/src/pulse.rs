@@ -1,4 +1,4 @@
-//! A ping every 10 ms, which tells for how long two machines did not reach each other.
+//! A ping every 10 ms, which shows how long two machines did not reach each other.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -7,11 +7,11 @@ use anyhow::{Context, Result, ensure};
 
 use crate::{Daemon, Machine, eventually};
 
-/// As long as this without a gap, and whatever was going on is over.
+/// After this long without a gap, the disturbance is over.
 const STEADY: Duration = Duration::from_secs(1);
 /// How long an answer may take, and the end.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Between two answers: less than this is the noise of a busy machine.
+/// The time between two answers. Less than this is the noise of a busy machine.
 const BEAT: f64 = 0.3;
 
 /// Running pings to one address.
@@ -21,7 +21,8 @@ pub struct Pulse {
 }
 
 impl Machine {
-    /// Pings an address every 10 ms from now on. Something may stand before the command, such as `nsenter` into a guest.
+    /// Pings an address every 10 ms from now on. Another command may stand in front, such as `nsenter` into a
+    /// guest.
     ///
     /// # Errors
     /// If the first answer does not come within 30 s.
@@ -33,10 +34,11 @@ impl Machine {
 }
 
 impl Pulse {
-    /// Waits until answers have come steadily for a second, and returns the longest time without one since `start`.
+    /// Waits until answers have come steadily for a second, and returns the longest time without one since
+    /// `start`.
     ///
     /// # Errors
-    /// If that does not happen within `within`, with what ping said last.
+    /// If that does not happen within `within`, with the last lines of ping.
     pub fn longest_gap(&self, start: SystemTime, within: Duration) -> Result<Duration> {
         eventually(within, || {
             let now = seconds(SystemTime::now())?;
@@ -54,7 +56,8 @@ impl Pulse {
 }
 
 impl Pulse {
-    /// Waits for one more answer, ends it, and returns how many pings before the last answer were not answered.
+    /// Waits for one more answer, ends it, and returns how many pings before the last answer were not
+    /// answered.
     ///
     /// # Errors
     /// If no answer comes, or it has ended before.

@@ -1,4 +1,4 @@
-//! Something between a client and a server on unix sockets that can be cut, and troubled.
+//! A relay between a client and a server on unix sockets, whose connections can be cut or disturbed.
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -15,11 +15,11 @@ use nix::sys::socket::{Shutdown as How, shutdown};
 
 use crate::machine::lock;
 
-/// How often what is held back is looked at.
+/// How often held data is looked at.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Passes on what comes, both ways, for each connection to its socket. Ends when it is dropped; the socket's file stays,
-/// as after a server that was killed.
+/// Passes data on, both ways, for each connection to its socket. Ends when it is dropped. The socket's file
+/// stays, as after a server that was killed.
 #[derive(Debug)]
 pub struct Relay {
     listener: UnixListener,
@@ -27,27 +27,27 @@ pub struct Relay {
     accepting: Option<JoinHandle<()>>,
 }
 
-/// What a relay does to what it passes on.
+/// The way in which a relay disturbs its connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
-    /// All that comes is passed on that much later.
+    /// All data is passed on this much later.
     Delay(Duration),
     /// Nothing is passed on.
     Silence,
-    /// Who asks for the instances is answered with an error.
+    /// A request for the instances is answered with an error.
     Errors,
 }
 
 #[derive(Debug, Default)]
 struct Shared {
     open: Mutex<Vec<UnixStream>>,
-    /// With when it is over.
+    /// With the time of its end.
     trouble: Mutex<Option<(Trouble, Instant)>>,
     ended: AtomicBool,
 }
 
 impl Relay {
-    /// Listens at `socket` for the one that listens at `server`.
+    /// Listens at `socket` on behalf of the server that listens at `server`.
     ///
     /// # Errors
     /// If there is something at `socket`.
@@ -57,20 +57,20 @@ impl Relay {
         let (accepts, of_thread) = (listener.try_clone()?, Arc::clone(&shared));
         let accepting = std::thread::spawn(move || {
             while let Ok((client, _)) = accepts.accept() {
-                // A client of a server that is away is hung up on.
+                // The relay hangs up on a client of a server that is away.
                 let _ = join(client, &server, &of_thread);
             }
         });
         Ok(Self { listener, shared, accepting: Some(accepting) })
     }
 
-    /// Ends all connections without a word, and says how many there were. New ones are passed on.
+    /// Ends all connections without a word, and returns how many there were. New ones are passed on.
     pub fn cut(&self) -> usize {
         let mut open = lock(&self.shared.open);
         open.drain(..).filter(|stream| stream.shutdown(Shutdown::Both).is_ok()).count() / 2
     }
 
-    /// Troubles all connections from now on, for so long, in place of what troubled them before.
+    /// Disturbs all connections from now on, for this long, in place of any earlier trouble.
     pub fn trouble(&self, trouble: Trouble, time: Duration) {
         *lock(&self.shared.trouble) = Some((trouble, Instant::now() + time));
     }
@@ -79,7 +79,7 @@ impl Relay {
 impl Drop for Relay {
     fn drop(&mut self) {
         self.shared.ended.store(true, Ordering::Relaxed);
-        // Nobody may be able to connect any more: the machine may have ended before.
+        // It may be impossible to connect by now, because the machine may have ended before.
         let _ = shutdown(self.listener.as_raw_fd(), How::Both);
         if let Some(accepting) = self.accepting.take() {
             let _ = accepting.join();
@@ -94,7 +94,7 @@ impl Shared {
         trouble.filter(|(_, over)| *over > Instant::now()).map(|(trouble, _)| trouble)
     }
 
-    /// Waits as long as it has to be waited before something is passed on.
+    /// Waits as long as data must be held back.
     fn hold_back(&self) {
         if let Some(Trouble::Delay(time)) = self.trouble() {
             std::thread::sleep(time);

@@ -11,10 +11,10 @@ use serde_json::Value;
 use crate::Machine;
 
 impl Machine {
-    /// What is answered to `GET` of a path at a unix socket of the machine, as JSON.
+    /// The answer to `GET` of a path at a unix socket of the machine, as JSON.
     ///
     /// # Errors
-    /// If nobody answers, or with an error.
+    /// If nobody answers, or if the answer is an error.
     pub fn get(&self, socket: &str, path: &str) -> Result<Value> {
         exchange(&self.path(socket), "GET", path, "application/json", b"")
             .with_context(|| format!("{}: GET {path} at {socket}", self.name()))

@@ -12,7 +12,8 @@ use crate::{Daemon, Guest, Kind, Machine, eventually, image, rest};
 /// How long a daemon may take to answer after its start.
 const READY: Duration = Duration::from_secs(60);
 
-/// A server. Clones mean the same one; its daemon is killed when the last of them and of its guests is dropped.
+/// A server. Clones mean the same one. Its daemon is killed when the last of them and of its guests is
+/// dropped.
 #[derive(Clone, Debug)]
 pub struct Server {
     machine: Machine,
@@ -21,8 +22,8 @@ pub struct Server {
 }
 
 impl Machine {
-    /// Starts LXD, with the storage pool `default`, a root disk in the profile `default` (and no NIC), and the
-    /// image `bb`.
+    /// Starts LXD, with the storage pool `default`, a root disk in the profile `default` (and no NIC), and
+    /// the image `bb`.
     ///
     /// # Errors
     /// With its log, if it does not come up.
@@ -69,7 +70,7 @@ impl Server {
         Ok(())
     }
 
-    /// Which server it is.
+    /// The kind of this server.
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.kind
@@ -143,9 +144,10 @@ impl Server {
     }
 
     /// Launches a container of the image `bb` in the project `default`. `arguments` are those of the client's
-    /// `launch`, such as `["-p", "mv", "-c", "environment.LAB_DHCP=none"]`. `LAB_DHCP=none` and `LAB_RA=none` keep
-    /// the guest from getting addresses by DHCP and SLAAC; `LAB_DAD=real` gives it the kernel's ordinary duplicate
-    /// address detection (3 s until an IPv6 address is no longer tentative), which is off otherwise.
+    /// `launch`, such as `["-p", "mv", "-c", "environment.LAB_DHCP=none"]`. `LAB_DHCP=none` and `LAB_RA=none`
+    /// keep the guest from getting addresses by DHCP and SLAAC. `LAB_DAD=real` gives it the kernel's ordinary
+    /// duplicate address detection (3 s until an IPv6 address is no longer tentative), which is off
+    /// otherwise.
     ///
     /// # Errors
     /// With the client's complaint.
@@ -153,7 +155,8 @@ impl Server {
         self.launch_in("default", name, arguments)
     }
 
-    /// [`Server::launch`] in another project, which has the image `bb` if it was made with `features.images=false`.
+    /// [`Server::launch`] in another project, which has the image `bb` if it was made with
+    /// `features.images=false`.
     ///
     /// # Errors
     /// With the client's complaint.
@@ -204,7 +207,8 @@ impl Server {
         self.with_daemon(|daemon| daemon.signal(signal))
     }
 
-    /// Starts the daemon again after [`Server::stop_daemon`] or [`Server::kill_daemon`] and waits until it is ready.
+    /// Starts the daemon again after [`Server::stop_daemon`] or [`Server::kill_daemon`] and waits until it is
+    /// ready.
     ///
     /// # Errors
     /// With its output, if it does not become ready.
@@ -218,7 +222,7 @@ impl Server {
         Ok(())
     }
 
-    /// Replaces the daemon by one that says it is another version (of the same length) and starts that, after
+    /// Replaces the daemon by one that reports another version (of the same length) and starts that, after
     /// [`Server::stop_daemon`] or [`Server::kill_daemon`].
     ///
     /// # Errors

@@ -1,6 +1,7 @@
-//! A scripted stand-in for LXD or Incus on a unix socket: tests say what it answers, what happens to it and how it
-//! misbehaves. It is as touchy as the real ones: like them it accepts nobody else while a new connection has not sent
-//! its first eight bytes, and it holds against a client that kept it waiting ([`StandIn::complaints`]).
+//! A scripted stand-in for LXD or Incus on a unix socket. Tests choose its answers, its fate and its
+//! misbehaviour. It is as touchy as the real ones. Like them it accepts nobody else while a new connection
+//! has not sent its first eight bytes, and it complains about a client that kept it waiting
+//! ([`StandIn::complaints`]).
 //!
 //! ```no_run
 //! # async fn story(folder: &std::path::Path) -> std::io::Result<()> {
@@ -34,10 +35,11 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 
 use crate::machine::lock;
 
-/// How long a client may take to send its first eight bytes. Longer than a busy machine lets it wait for its turn.
+/// How long a client may take to send its first eight bytes. Longer than a client on a busy machine may have
+/// to wait for its turn.
 const SILENT: Duration = Duration::from_secs(2);
 
-/// How a request is answered, other than well.
+/// The ways to answer a request, other than well.
 #[derive(Clone, Debug)]
 pub enum Answer {
     /// Never; the connection stays open.
@@ -52,7 +54,7 @@ pub enum Answer {
     After(Duration),
 }
 
-/// What event streams are told to do.
+/// The commands to event streams.
 #[derive(Clone, Debug)]
 enum Order {
     Text(String),
@@ -63,7 +65,7 @@ enum Order {
 #[derive(Default)]
 struct State {
     server: Value,
-    /// As text: a thousand of them are not to be written anew for each request.
+    /// As text, because a thousand of them should not be serialised again for each request.
     instances: String,
     others: BTreeMap<String, Value>,
     answers: BTreeMap<String, Answer>,
@@ -112,7 +114,7 @@ impl StandIn {
         Ok(stand_in)
     }
 
-    /// Does not listen yet.
+    /// It does not listen yet.
     pub fn absent(folder: &Path) -> StandIn {
         let environment = json!({"server": "lxd", "server_version": "5.0.2", "server_name": "host1",
             "server_clustered": false, "server_pid": 4_000_000});
@@ -130,7 +132,7 @@ impl StandIn {
         StandIn { socket: folder.join("unix.socket"), shared: Arc::new(shared), task: None }
     }
 
-    /// Begins to listen, as by the start of the daemon.
+    /// Begins to listen, as when the daemon starts.
     ///
     /// # Errors
     /// If there is no such folder.
@@ -141,7 +143,7 @@ impl StandIn {
         Ok(())
     }
 
-    /// Stops to listen and closes the event streams. The file of the socket stays, as after SIGKILL.
+    /// Stops listening and closes the event streams. The file of the socket stays, as after SIGKILL.
     pub async fn stop(&mut self) {
         if let Some(task) = self.task.take() {
             task.abort();
@@ -149,39 +151,40 @@ impl StandIn {
         }
     }
 
-    /// Where it listens.
+    /// The path that it listens at.
     pub fn socket(&self) -> PathBuf {
         self.socket.clone()
     }
 
-    /// The metadata of `GET /1.0` is changed by this.
+    /// Changes the metadata of `GET /1.0`.
     pub fn change_server(&self, change: impl FnOnce(&mut Value)) {
         change(&mut self.state().server);
     }
 
-    /// What it lists from now on. No event is sent.
+    /// Sets the instances that it lists from now on. No event is sent.
     pub fn set_instances(&self, instances: Value) {
         self.state().instances = instances.to_string();
     }
 
-    /// A managed network, by the path and query that it is asked for, such as `/1.0/networks/mv?project=default`.
+    /// Adds a managed network, by the path and query that it is asked for, such as
+    /// `/1.0/networks/mv?project=default`.
     pub fn set_network(&self, path: &str, network: Value) {
         self.set(path, network);
     }
 
-    /// The first process of an instance of the default project from now on.
+    /// Sets the first process of an instance of the default project from now on.
     pub fn set_init(&self, name: &str, pid: u32) {
         let path = format!("/1.0/instances/{name}/state?project=default");
         self.set(&path, json!({"status": "Running", "pid": pid}));
     }
 
-    /// What it answers to a path and query from now on.
+    /// Sets the answer to a path and query from now on.
     pub fn set(&self, path: &str, metadata: Value) {
         self.state().others.insert(path.to_owned(), metadata);
     }
 
-    /// Answers requests whose path begins so in this way; the longest beginning counts. `/1.0` stands for itself
-    /// alone, `/` for all.
+    /// Answers requests whose path has this prefix in this way. The longest prefix counts. `/1.0` stands only
+    /// for itself, `/` for all.
     pub fn answer(&self, path: &str, answer: Answer) {
         self.state().answers.insert(path.to_owned(), answer);
     }
@@ -209,7 +212,7 @@ impl StandIn {
         let _ = self.shared.orders.send(Order::Text(text.to_owned()));
     }
 
-    /// Puts these bytes on the event streams, frame or no frame.
+    /// Puts these bytes on the event streams, whether they are a frame or not.
     pub fn raw(&self, bytes: &[u8]) {
         let _ = self.shared.orders.send(Order::Raw(bytes.to_owned()));
     }
@@ -219,12 +222,12 @@ impl StandIn {
         let _ = self.shared.orders.send(Order::Cut);
     }
 
-    /// Whether new event streams get their first ping.
+    /// Sets whether new event streams get their first ping.
     pub fn greet(&self, greets: bool) {
         self.shared.greets.send_replace(greets);
     }
 
-    /// The pause between pings on event streams opened from now on.
+    /// Sets the pause between pings on event streams opened from now on.
     pub fn ping_every(&self, pause: Duration) {
         self.shared.pings.send_replace(pause);
     }
@@ -234,7 +237,7 @@ impl StandIn {
         self.state().requests.clone()
     }
 
-    /// How many requests had a path that begins so.
+    /// How many requests had a path with this prefix.
     pub fn count(&self, path: &str) -> usize {
         self.state().requests.iter().filter(|request| request.starts_with(path)).count()
     }
@@ -264,7 +267,7 @@ impl StandIn {
         self.state().open
     }
 
-    /// What clients did that would harm a real server: silent connections, data on the event stream.
+    /// Acts of clients that would harm a real server: silent connections, data on the event stream.
     pub fn complaints(&self) -> Vec<String> {
         self.state().complaints.clone()
     }
@@ -419,7 +422,7 @@ async fn stream_events(mut stream: UnixStream, head: &str, shared: Arc<Shared>) 
         tokio::select! {
             order = orders.recv() => match order {
                 Ok(Order::Text(text)) => {
-                    // As the real ones: who does not read for 5 s is dropped.
+                    // Like the real ones: a client that does not read for 5 s is dropped.
                     match timeout(Duration::from_secs(5), socket.send(Message::text(text))).await {
                         Ok(Ok(())) => {}
                         Ok(Err(_)) => return,

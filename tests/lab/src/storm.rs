@@ -16,10 +16,10 @@ use nix::sys::socket::{
 
 use crate::Guest;
 
-/// So many changes are sent at once.
+/// The number of changes that are sent at once.
 const BATCH: u32 = 200;
 
-/// The storm ends with this value.
+/// The storm ends when this value is dropped.
 #[derive(Debug)]
 pub struct Storm {
     ended: Arc<AtomicBool>,
@@ -27,8 +27,8 @@ pub struct Storm {
 }
 
 impl Guest {
-    /// Adds and deletes addresses of `192.168.77.128/25` on a link of the guest, `changes` a second, if the kernel is
-    /// as fast as that.
+    /// Adds and deletes addresses of `192.168.77.128/25` on a link of the guest, `changes` a second if the
+    /// kernel is that fast.
     ///
     /// # Errors
     /// If the guest does not run.
@@ -39,7 +39,7 @@ impl Guest {
 }
 
 impl Storm {
-    /// [`Guest::storm`] in a network namespace of no guest.
+    /// [`Guest::storm`] in a network namespace without a guest.
     #[must_use]
     pub fn start(netns: File, link: &str, changes: u32) -> Self {
         let ended = Arc::new(AtomicBool::new(false));
@@ -51,16 +51,16 @@ impl Storm {
         Self { ended, thread: Some(thread) }
     }
 
-    /// Whether it still goes on: it ends with its link, too.
+    /// Whether it is still going on. It also ends with its link.
     #[must_use]
     pub fn blows(&self) -> bool {
         self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }
 
-    /// Ends it, and says how many changes there were.
+    /// Ends it, and returns how many changes there were.
     ///
     /// # Errors
-    /// If it could not be.
+    /// If it could not go on.
     pub fn stop(mut self) -> Result<u64> {
         self.ended.store(true, Ordering::Relaxed);
         let thread = self.thread.take().context("it was stopped before")?;

@@ -1,5 +1,5 @@
-//! A stream of datagrams that the other end sends back: shows to the millisecond when two ends did not reach each
-//! other. A ping each second shows neither that nor a gap of half a second.
+//! A stream of datagrams that the other end sends back. It shows to the millisecond when two ends did not
+//! reach each other. A ping each second shows neither that nor a gap of half a second.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use crate::eventually;
 use crate::machine::lock;
 
-/// Between two datagrams.
+/// The time between two datagrams.
 const INTERVAL: Duration = Duration::from_millis(5);
 
 /// How soon the threads of a stream see that it ends.
@@ -35,8 +35,8 @@ struct Echo {
 
 impl Stream {
     /// A socket of the family of an address, in the network namespace of the calling thread
-    /// ([`Machine::within`](crate::Machine::within), [`Guest::within`](crate::Guest::within)). It is bound to no
-    /// address, so that what it sends leaves from where the kernel's routes say, as with most programs.
+    /// ([`Machine::within`](crate::Machine::within), [`Guest::within`](crate::Guest::within)). It is bound to
+    /// no address, so its datagrams take their source from the kernel's routes, as with most programs.
     ///
     /// # Errors
     /// If the family is switched off.
@@ -47,8 +47,8 @@ impl Stream {
         Ok(socket)
     }
 
-    /// A socket on the port of another one, for an address that moves from one network namespace to that of the calling
-    /// thread: see [`Stream::start_to_any`].
+    /// A socket on the port of another one, for an address that moves from one network namespace to that of
+    /// the calling thread: see [`Stream::start_to_any`].
     ///
     /// # Errors
     /// If the port is taken there.
@@ -66,8 +66,8 @@ impl Stream {
         Stream::start_to_any(from, vec![to], address)
     }
 
-    /// Starts to send every 5 ms `from` one socket to an address that several may have one after the other, each with a
-    /// [`Stream::twin`] of the first.
+    /// Starts to send every 5 ms `from` one socket to an address that several may have one after the other,
+    /// each with a [`Stream::twin`] of the first.
     ///
     /// # Errors
     /// If there is none, or one is not of [`Stream::socket`].
@@ -102,13 +102,14 @@ impl Stream {
         })
     }
 
-    /// The longest time after `moment` without a datagram that came back, so far. Some 5 ms are none at all.
+    /// The longest time after `moment` without a datagram that came back, so far. About 5 ms means no gap at
+    /// all.
     #[must_use]
     pub fn silence(&self, moment: SystemTime) -> Duration {
         let mut longest = Duration::ZERO;
         let mut since = moment;
         for echo in lock(&self.echoes).iter() {
-            // Before the moment it only tells from when on there is silence.
+            // A datagram from before the moment only shows when the silence began.
             longest = longest.max(echo.back.duration_since(since).unwrap_or_default());
             since = since.max(echo.back);
         }
@@ -120,7 +121,7 @@ impl Drop for Stream {
     fn drop(&mut self) {
         self.end.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
-            // A panic of one of them has shown itself.
+            // A panic of one of them has already been shown.
             let _ = thread.join();
         }
     }
@@ -137,7 +138,7 @@ fn until_end(end: &Arc<AtomicBool>, mut work: impl FnMut() + Send + 'static) -> 
 
 fn send_one(socket: &UdpSocket, target: SocketAddr) {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    // Without a route it cannot leave: lost like any other.
+    // Without a route it cannot leave, and is lost like any other.
     let _ = socket.send_to(&now.as_nanos().to_be_bytes(), target);
     std::thread::sleep(INTERVAL);
 }

@@ -1,4 +1,4 @@
-//! A machine under a kernel of its own: Debian's, in a VM.
+//! A machine with its own kernel: Debian's, in a VM.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::IpAddr;
@@ -15,14 +15,15 @@ use crate::{Daemon, Lan, eventually, image};
 
 /// Builds the disk and starts QEMU.
 const START: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/vm.sh");
-/// Runs scripts for us.
+/// Runs the lab's scripts.
 const SHELL: &str = include_str!("vm_shell.sh");
 const SHELL_UNIT: &str = "[Service]\nEnvironment=HOME=/root\nExecStart=/usr/local/sbin/lab-shell\n";
-/// An emulated machine is 10 to 30 times slower than a real one: it takes 15 s to boot, and 5 to shut down.
+/// An emulated machine is 10 to 30 times slower than a real one. It takes 15 s to boot, and 5 to shut down.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// A Debian like [`Debian`](crate::Debian), as a machine that lacks nothing: under Debian's own kernel with its modules,
-/// with cgroup v2, a disk, and a virtio NIC `eth0` on a LAN. It is emulated, and thereby slow. It ends with the LAN.
+/// A Debian like [`Debian`](crate::Debian), but as a complete machine: under Debian's own kernel with its
+/// modules, with cgroup v2, a disk, and a virtio NIC `eth0` on a LAN. It is emulated, and therefore slow. It
+/// ends with the LAN.
 #[derive(Debug)]
 pub struct Vm {
     name: String,
@@ -33,14 +34,14 @@ pub struct Vm {
 #[derive(Debug)]
 struct On {
     qemu: Daemon,
-    /// To the shell.
+    /// The connection to the shell.
     line: Mutex<BufReader<UnixStream>>,
 }
 
 impl Vm {
     /// The MAC of its NIC.
     pub const MAC: &str = "02:77:6d:00:00:01";
-    /// Where the guests' image lies on its disk, for `lxc image import`.
+    /// The path of the guests' image on its disk, for `lxc image import`.
     pub const IMAGE: &str = "/var/lib/lab/guest.tar";
 
     pub(crate) fn install_on(lan: &Lan, name: &str) -> Result<Self> {
@@ -60,7 +61,7 @@ impl Vm {
         Ok(vm)
     }
 
-    /// Writes a file of the disk, before it is turned on for the first time.
+    /// Writes a file of the disk before it is turned on for the first time.
     ///
     /// # Errors
     /// If it cannot be written.
@@ -68,7 +69,7 @@ impl Vm {
         Ok(std::fs::write(self.make_way(path)?, text)?)
     }
 
-    /// Copies a file onto the disk, before it is turned on for the first time.
+    /// Copies a file onto the disk before it is turned on for the first time.
     ///
     /// # Errors
     /// If it cannot be read or written.
@@ -77,7 +78,7 @@ impl Vm {
         Ok(())
     }
 
-    /// Turns it on and waits until it runs scripts; units may still be on their way.
+    /// Turns it on and waits until it runs scripts. Units may still be starting.
     ///
     /// # Errors
     /// With its console.
@@ -115,7 +116,7 @@ impl Vm {
     /// Runs a bash script, which ends at its first failing command, and returns its stdout.
     ///
     /// # Errors
-    /// If it fails or takes longer than five minutes; with its status, stdout and stderr.
+    /// If it fails or takes longer than five minutes. The error has its status, stdout and stderr.
     pub fn sh(&self, script: &str) -> Result<String> {
         let (status, stdout, stderr) = self.ask(script).with_context(|| self.console())?;
         ensure!(
@@ -140,7 +141,7 @@ impl Vm {
         self.ok(&format!("ping -n -q -c 1 -W 2 {}", address.into()))
     }
 
-    /// Its console since it was turned on.
+    /// The output of its console since it was turned on.
     #[must_use]
     pub fn console(&self) -> String {
         self.on.as_ref().map(|on| on.qemu.output().join("\n")).unwrap_or_default()

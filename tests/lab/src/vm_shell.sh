@@ -1,11 +1,11 @@
 #!/bin/bash
-# Runs what the lab sends through the second serial port (vm.rs): the size of a script, the script; and answers with its
-# status, the sizes of its stdout and stderr, both. Says "ready" at first.
+# Runs the lab's scripts, which come through the second serial port (vm.rs): first the size of a script, then
+# the script. Answers with its status, the sizes of its stdout and stderr, and both. Says "ready" at first.
 cd /
 exec >/dev/ttyS1 2>/dev/null
 stty -F /dev/ttyS1 115200 raw -echo
 printf '\nready\n'   # on a line of its own, whatever a reboot has cut off
-# Through a pipe: of a terminal, `read` takes more than it needs.
+# Through a pipe, because `read` takes more than it needs from a terminal.
 cat /dev/ttyS1 | while read -r size; do
   head -c "$size" >/run/lab-script
   status=0

@@ -1,4 +1,4 @@
-//! A Debian with systemd boots, runs LXD as a unit, and comes back as it was after a reboot.
+//! A Debian with systemd boots, runs LXD as a unit, and comes back unchanged after a reboot.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Guests of real servers on a LAN: what the rest of the tests takes for granted.
+//! Guests of real servers on a LAN: the assumptions of the other tests.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ fn lxd_and_incus_guests_reach_the_lan_but_not_their_own_host() -> Result<()> {
 }
 
 #[test]
-fn guests_live_through_all_that_can_be_done_to_them() -> Result<()> {
+fn guests_survive_everything_that_can_be_done_to_them() -> Result<()> {
     let lab = Lab::new()?;
     let lan = lab.lan("192.168.77.0/24", "fd77::/64")?;
     lan.dhcp()?;

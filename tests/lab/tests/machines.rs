@@ -1,4 +1,4 @@
-//! What a machine is, what runs in it and how it ends.
+//! A machine: its nature, the programs in it, and its end.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
@@ -28,7 +28,7 @@ fn a_machine_looks_like_a_fresh_host() -> Result<()> {
 }
 
 #[test]
-fn an_error_tells_all_that_is_known() -> Result<()> {
+fn an_error_says_everything_that_is_known() -> Result<()> {
     let lab = Lab::new()?;
     let error =
         lab.host("one")?.sh("echo to stdout; echo to stderr >&2; exit 3").err().context("no error")?;
@@ -154,7 +154,7 @@ fn in_netns(netns: &str) -> Result<BTreeSet<String>> {
 
 /// Its `nsenter` stops with it, and the machine cannot end before that has reaped it.
 #[test]
-fn a_machine_ends_also_with_a_program_that_is_stopped() -> Result<()> {
+fn a_machine_with_a_stopped_program_ends_too() -> Result<()> {
     let lab = Lab::new()?;
     let machine = lab.host("one")?;
     let mut stopped = machine.spawn(&["sleep", "98765"])?;

@@ -1,5 +1,5 @@
-//! `make demo`: shows to somebody who has never seen the project what it does, on a LAN of namespaces
-//! with a real LXD. Everything happens in namespaces that end with this program.
+//! `make demo`: shows the project to somebody who has never seen it, on a LAN of namespaces with a real LXD.
+//! Everything happens in namespaces that end with this program.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -62,7 +62,7 @@ fn show(binary: &Path) -> Result<()> {
     let (v4, v6) = (IpAddr::from(guest.ipv4("eth0")?), IpAddr::from(guest.ipv6("eth0")?));
     println!("  it got {v4} by DHCP and {v6} by SLAAC, like any machine of the LAN");
 
-    chapter("Without macvlan-shim: all the LAN reaches the guest, only its own host does not");
+    chapter("Without macvlan-shim: the whole LAN reaches the guest, only its own host does not");
     expect(true, &peer, v4)?;
     expect(false, &host, v4)?;
     expect(false, &host, v6)?;
@@ -95,7 +95,7 @@ fn show(binary: &Path) -> Result<()> {
     println!("lxd2# ip route show proto 77; ip -6 route show proto 77");
     print!("{}", indented(&host.sh("ip route show proto 77; ip -6 route show proto 77")?));
 
-    chapter("The guest goes, and with it all that was made for it");
+    chapter("The guest goes, and everything that was made for it goes too");
     println!("lxd2# lxc delete --force test1");
     guest.delete()?;
     let left = "ip -o link show group 7173; ip route show proto 77; ip -6 route show proto 77";
@@ -144,8 +144,8 @@ impl Pings for Guest {
     }
 }
 
-/// Pings, shows what came of it, and fails unless it is as expected. An answer may take as long as the
-/// kernels' ARP retries do: they asked in vain a moment ago.
+/// Pings, shows the outcome, and fails unless it is as expected. An answer may take as long as the kernels'
+/// ARP retries do, because they asked in vain a moment ago.
 fn expect(answer: bool, from: &impl Pings, to: IpAddr) -> Result<()> {
     let answers = from.ping(to, Duration::from_secs(if answer { 5 } else { 1 }));
     let shown = if answers { "answers" } else { "NO ANSWER" };
@@ -154,8 +154,8 @@ fn expect(answer: bool, from: &impl Pings, to: IpAddr) -> Result<()> {
     Ok(())
 }
 
-/// What a run could leave on the machine that it runs on. Labs of other processes that are still at work
-/// do not count.
+/// Everything that a run could leave on its machine. Labs of other processes that are still at work do not
+/// count.
 fn traces() -> Result<BTreeSet<String>> {
     let script = "ls -d /run/netns/* /sys/class/net/* 2>/dev/null; cat /proc/mounts; ip rule; \
                   ip -4 route show table all proto 77; ip -6 route show table all proto 77; \

@@ -11,7 +11,7 @@ use crate::enter::within;
 use crate::machine::lock;
 use crate::{Server, eventually};
 
-/// How long a guest's init may take; it takes a tenth of a second.
+/// How long a guest's init may take. It takes a tenth of a second.
 const BOOT: Duration = Duration::from_secs(20);
 
 /// A guest: a container of a server, running or not.
@@ -57,8 +57,8 @@ impl Guest {
         self.server.cli(&[verb, &at, &[self.name.as_str()], arguments].concat())
     }
 
-    /// Runs a shell script as root of the guest and returns its stdout. It enters the guest's namespaces by itself, because
-    /// the server's client and what the server starts for it would cost ten times as much of a processor.
+    /// Runs a shell script as root of the guest and returns its stdout. It enters the guest's namespaces by
+    /// itself, because the server's client and its helpers would cost ten times as much of a processor.
     ///
     /// # Errors
     /// If it fails; with its output.
@@ -93,7 +93,7 @@ impl Guest {
         eventually(within, || self.sh(&script)).is_ok()
     }
 
-    /// What the server's API says about it: `/1.0/instances/<name>`.
+    /// The answer of the server's API about it: `/1.0/instances/<name>`.
     ///
     /// # Errors
     /// If it does not exist.
@@ -101,7 +101,7 @@ impl Guest {
         self.server.get(&self.path(""))
     }
 
-    /// What the server's API says about its state: `/1.0/instances/<name>/state`.
+    /// The answer of the server's API about its state: `/1.0/instances/<name>/state`.
     ///
     /// # Errors
     /// If it does not exist.
@@ -141,14 +141,14 @@ impl Guest {
     /// Does something in the guest's network namespace, on a thread of its own.
     ///
     /// # Errors
-    /// If it does not run, and those of `work`.
+    /// If it does not run, and the errors of `work`.
     pub fn within<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         let netns = format!("/proc/{}/ns/net", self.init()?);
         within(&self.server.machine().path(&netns), work)
     }
 
-    /// Waits until its init has seen to its NICs, as `launch`, `start` and `restart` do: from then on it leaves
-    /// addresses alone that a test sets.
+    /// Waits until its init has set up its NICs, as `launch`, `start` and `restart` do. From then on it
+    /// leaves addresses alone that a test sets.
     ///
     /// # Errors
     /// If it does not run, or is not done within 20 s.
@@ -221,8 +221,8 @@ impl Guest {
 
     fn change(&self, action: &str, force: bool) -> Result<()> {
         let body = json!({"action": action, "timeout": 30, "force": force});
-        // For up to a second after a guest has ended by itself, which shows as Stopped already, LXD is busy with
-        // it and Incus finds it running: worth another try, unlike other errors.
+        // For up to a second after a guest has ended by itself, which already shows as Stopped, LXD is busy
+        // with it and Incus finds it running. That is worth another try, unlike other errors.
         let passing = |error: &str| error.contains("is busy running") || error.contains("is already running");
         eventually(BOOT, || match self.server.query("PUT", &self.path("/state"), &body) {
             Err(error) if passing(&format!("{error:#}")) => Err(error),
