@@ -1,5 +1,5 @@
-//! What a shim answers for when guests ask with ARP: the addresses that the host's uplink answers for, whatever the
-//! host's settings would make the kernel say.
+//! A shim answers the ARP requests of guests for exactly the addresses that the host's uplink answers for,
+//! whatever the host's settings would make the kernel say.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -15,10 +15,10 @@ const GUEST: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 101);
 const HOST_IP: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 11);
 const SERVICE: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 50);
 
-/// Sooner than a resync would do it.
+/// Sooner than a resync.
 const SOON: Duration = Duration::from_secs(10);
 
-/// A host with a shim and a guest that asks.
+/// A host with a shim, and a guest that asks.
 struct Asking {
     site: Site,
     _node: Node,
@@ -29,7 +29,7 @@ struct Asking {
 }
 
 impl Asking {
-    /// `before`: what is set on the host when the daemon starts.
+    /// `before`: a script that runs on the host before the daemon starts.
     fn start(before: &str) -> Result<Asking> {
         let site = Site::new(Kind::Lxd)?;
         site.host.sh(before)?;
@@ -41,8 +41,8 @@ impl Asking {
         Ok(Asking { site, _node: node, _guest: guest, forge, ear, shim })
     }
 
-    /// Asks for every address of the LAN, and some more, as who has an address and as who wants one. Returns those that
-    /// the shim answers for.
+    /// Asks for every address of the LAN, and some more, both as the owner of an address and as somebody who
+    /// wants one. Returns the addresses that the shim answers for.
     fn ask_for_all(&self) -> Result<BTreeSet<Ipv4Addr>> {
         let lan = (1..=254).map(|last| Ipv4Addr::new(192, 168, 77, last));
         let all = lan.chain([lab::Lan::BEYOND_V4, Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 99, 0, 1)]);
@@ -53,7 +53,7 @@ impl Asking {
                     self.forge.send(&forge::arp(Arp::Request, to, self.forge.mac(), sender, target))?;
                 }
             }
-            // It hears the questions too, and has not much room.
+            // It hears the questions too, and its buffer is small.
             while let Some(reply) = self.ear.arp_reply(Duration::from_millis(1))? {
                 replies.insert(reply);
             }
@@ -65,7 +65,7 @@ impl Asking {
         Ok(replies.into_iter().filter(|(mac, _)| *mac == self.shim).map(|(_, address)| address).collect())
     }
 
-    /// Does something, and asks for an address until the shim answers. Returns how long that took.
+    /// Changes something, and asks for an address until the shim answers. Returns how long that took.
     fn until_answered(&self, address: Ipv4Addr, change: &str) -> Result<Duration> {
         self.site.host.sh(change)?;
         let start = Instant::now();
@@ -79,7 +79,7 @@ impl Asking {
     }
 }
 
-/// As on a router that is to bring networks together (`proxy_arp`).
+/// The settings of a router that connects networks (`proxy_arp`).
 #[test]
 fn a_host_that_answers_for_everything_does_not_do_so_on_a_shim() -> Result<()> {
     let asking = Asking::start(
@@ -88,7 +88,7 @@ fn a_host_that_answers_for_everything_does_not_do_so_on_a_shim() -> Result<()> {
     )?;
     let answered = asking.ask_for_all()?;
     ensure!(answered == BTreeSet::from([HOST_IP]), "the shim answers for {answered:?}");
-    // Those of the LAN that were asked for are there for the guest.
+    // The guest sees the machines of the LAN that it asked for.
     let peer = asking.site.peer.sh("cat /sys/class/net/eth0/address")?;
     asking.forge.send(&forge::arp(
         Arp::Request,
@@ -116,7 +116,7 @@ fn a_shim_is_as_silent_about_a_service_as_the_uplink() -> Result<()> {
 
 /// As keepalived does it on the host, with a virtual MAC and without.
 #[test]
-fn a_service_address_that_comes_to_the_uplink_is_answered_for_at_once() -> Result<()> {
+fn a_service_address_that_comes_to_the_uplink_is_answered_at_once() -> Result<()> {
     let asking = Asking::start("")?;
     for (what, come, go) in [
         ("on the uplink", "ip addr add 192.168.77.50/32 dev eth0", "ip addr del 192.168.77.50/32 dev eth0"),
@@ -130,12 +130,12 @@ fn a_service_address_that_comes_to_the_uplink_is_answered_for_at_once() -> Resul
     ] {
         for _ in 0..3 {
             let time = asking.until_answered(SERVICE, come)?;
-            println!("{what}: answered for after {time:?}");
+            println!("{what}: answered after {time:?}");
             ensure!(time < SOON, "{what}: after {time:?}");
             asking.site.host.sh(go)?;
             let gone = || {
                 let answered = asking.ask_for_all()?;
-                ensure!(!answered.contains(&SERVICE), "it is answered for still");
+                ensure!(!answered.contains(&SERVICE), "it is still answered");
                 Ok(())
             };
             lab::eventually(PATIENCE, gone)?;

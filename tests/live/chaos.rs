@@ -1,4 +1,4 @@
-//! A short chaos, as `make chaos` runs it for as long as one likes.
+//! A short run of chaos. `make chaos` runs it for any time.
 
 use std::collections::BTreeSet;
 
@@ -10,10 +10,10 @@ use crate::node::BINARY;
 /// Number of bursts of a run.
 const BURSTS: usize = 5;
 
-/// Kinds that must be among them: one of each sort.
+/// Kinds that must be among them, one of each sort.
 const DONE: [&str; 14] = [
     "a fight over a route",
-    "a guest is deleted and launched anew",
+    "a guest is deleted and launched again",
     "a second daemon is started",
     "a server answers with errors",
     "a server is killed",
@@ -31,14 +31,15 @@ const DONE: [&str; 14] = [
 /// Maximum number of the other kinds that are not drawn in a run.
 const UNDRAWN: usize = 16;
 
-/// Maximum number of all kinds that are not done in all runs together.
+/// Maximum number of kinds that are not done in any of the runs.
 const MISSING: usize = 20;
 
-/// Maximum number of runs. What is drawn but not possible just then is not done, and that depends on the machine.
+/// Maximum number of runs. An operation that is drawn but not possible just then is not done, and that
+/// depends on the machine.
 const RUNS: usize = 3;
 
 #[test]
-fn whatever_happens_all_is_right_again_soon() -> Result<()> {
+fn after_any_faults_everything_is_soon_right_again() -> Result<()> {
     let (length, pace) = (Length::Bursts(BURSTS), Pace::Hurry);
     let mut never: Option<BTreeSet<&str>> = None;
     for seed in seeds_of(BURSTS, pace, &DONE, UNDRAWN).take(RUNS) {
@@ -47,7 +48,7 @@ fn whatever_happens_all_is_right_again_soon() -> Result<()> {
         println!("{account}");
         ensure!(
             account.violations.is_empty(),
-            "violations, and above the whole picture:\n{:#?}",
+            "violations, with the whole picture above:\n{:#?}",
             account.violations
         );
         let mut left = account.never();

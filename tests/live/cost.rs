@@ -1,4 +1,4 @@
-//! What a change costs: one namespace is looked at, whoever else is there. On a real LXD.
+//! The cost of a change: only one namespace is read, however many others there are. On a real LXD.
 
 use std::collections::BTreeMap;
 use std::thread::sleep;
@@ -32,7 +32,7 @@ fn a_new_address_costs_one_look_at_its_guest_and_two_writes() -> Result<()> {
         site.launch_static("c2", &["192.168.77.102/24", "fd77::102/64"])?,
         site.launch_static("c3", &["192.168.77.103/24", "fd77::103/64"])?,
     ];
-    // What the LAN is asked is another story.
+    // Questions to the LAN are another story.
     let config = "cat > /etc/macvlan-shim/config.toml";
     site.host.run_with_stdin(&["sh", "-c", config], "[policy]\nprobe = \"off\"\n")?;
     let traced = ["strace", "-D", "-f", "-qq", "-s", "64", "-e", "trace=sendto,sendmsg", "-o", TRACE];
@@ -44,7 +44,7 @@ fn a_new_address_costs_one_look_at_its_guest_and_two_writes() -> Result<()> {
     let before = trace(&site.host)?.lines().count();
     ensure!(before > 20, "the trace shows nothing: {before} lines");
 
-    // A resync, which asks for all objects of the host, may come in between. Then it is measured once more.
+    // A resync may come in between, which asks for all objects of the host. Then it is measured once more.
     for _ in 0..5 {
         let came = cost_of(&site.host, || {
             guest.sh("ip addr add 192.168.77.201/24 dev eth0")?;
@@ -69,7 +69,7 @@ fn a_new_address_costs_one_look_at_its_guest_and_two_writes() -> Result<()> {
     bail!("the rules of the host were asked for each time")
 }
 
-/// What the daemon asks of the kernel because of something.
+/// The daemon's requests to the kernel because of an event.
 fn cost_of(host: &Machine, act: impl FnOnce() -> Result<()>) -> Result<BTreeMap<String, usize>> {
     let before = trace(host)?.lines().count();
     act()?;

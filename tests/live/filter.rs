@@ -21,7 +21,7 @@ fn ruleset(host: &Machine) -> Result<String> {
     host.sh("nft list ruleset netdev")
 }
 
-/// Waits for filters that are as expected. The daemon goes on while nft still works.
+/// Waits until the filters are as expected. The daemon goes on while nft is still working.
 fn wait_ruleset(host: &Machine, expected: &str, holds: impl Fn(&str) -> bool) -> Result<()> {
     eventually(PATIENCE, || {
         let ruleset = ruleset(host)?;
@@ -65,14 +65,14 @@ fn no_frame_on_the_lan_carries_the_shims_mac() -> Result<()> {
 }
 
 #[test]
-fn who_sends_to_the_shims_mac_reaches_nothing() -> Result<()> {
+fn frames_to_the_shims_mac_reach_nothing() -> Result<()> {
     let site = Site::new(Kind::Lxd)?;
     let node = Node::start(&site.host)?;
     let guest = site.launch_static("c1", &["192.168.77.101/24", "fd77::101/64"])?;
     node.wait_both_ways(&guest, GUEST.parse::<IpAddr>()?, HOST)?;
     node.wait_both_ways(&guest, GUEST_V6.parse::<IpAddr>()?, HOST_V6)?;
     let mac = shim_mac(&site.host)?;
-    // Worst case for IPv4: nothing but the filter is in the way.
+    // Worst case for IPv4: only the filter is in the way.
     site.host.sh("for f in all mvs-eth0; do echo 0 > /proc/sys/net/ipv4/conf/$f/rp_filter; done")?;
     for address in [HOST, HOST_V6] {
         let set = |mac: &str| format!("ip neigh replace {address} lladdr {mac} dev eth0 nud permanent");
@@ -90,7 +90,7 @@ fn a_broadcast_of_the_lan_reaches_a_socket_of_the_host_once() -> Result<()> {
     let node = Node::start(&site.host)?;
     let guest = site.launch_static("c1", &["192.168.77.101/24"])?;
     node.wait_both_ways(&guest, GUEST.parse::<IpAddr>()?, HOST)?;
-    // The sysctl that would do the same is out of the way.
+    // The sysctl that would have the same effect is out of the way.
     site.host.sh("for f in all mvs-eth0; do echo 0 > /proc/sys/net/ipv4/conf/$f/rp_filter; done")?;
     let socket = site.host.within(|| Ok(UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 5000))?))?;
     site.peer.within(|| {
@@ -108,7 +108,7 @@ fn a_broadcast_of_the_lan_reaches_a_socket_of_the_host_once() -> Result<()> {
 }
 
 #[test]
-fn what_is_flushed_or_changed_in_the_filter_heals() -> Result<()> {
+fn a_filter_that_is_flushed_or_changed_is_restored() -> Result<()> {
     let site = Site::new(Kind::Lxd)?;
     let node = Node::start(&site.host)?;
     let guest = site.launch_static("c1", &["192.168.77.101/24"])?;
@@ -140,14 +140,14 @@ fn what_is_flushed_or_changed_in_the_filter_heals() -> Result<()> {
     Ok(())
 }
 
-/// Tables are listed in the order in which they were made.
+/// Tables are listed in the order of their creation.
 fn sorted(ruleset: &str) -> Vec<&str> {
     let mut lines: Vec<&str> = ruleset.lines().collect();
     lines.sort_unstable();
     lines
 }
 
-/// Waits until an address is known to be filtered, and says why.
+/// Waits until a problem says that an address is not filtered, and returns its reason.
 fn wait_filtered(node: &Node, guest: &Guest, address: [u8; 4]) -> Result<String> {
     eventually(PATIENCE, || {
         let status = node.wait_address(guest, address, "failed")?;
@@ -161,7 +161,7 @@ fn has_problem(status: &Value, code: &str) -> bool {
 }
 
 #[test]
-fn a_guest_that_comes_while_nft_fails_is_let_pass_once_it_does_not() -> Result<()> {
+fn a_guest_that_comes_while_nft_fails_is_let_through_once_nft_works() -> Result<()> {
     let site = Site::new(Kind::Lxd)?;
     let nft = Nft::install(&site.host)?;
     let node = nft.start()?;
@@ -185,7 +185,7 @@ fn a_guest_that_comes_while_nft_fails_is_let_pass_once_it_does_not() -> Result<(
 }
 
 #[test]
-fn an_nft_that_hangs_keeps_the_daemon_from_nothing_else() -> Result<()> {
+fn an_nft_that_hangs_delays_nothing_else() -> Result<()> {
     let site = Site::new(Kind::Lxd)?;
     let nft = Nft::install(&site.host)?;
     let node = nft.start()?;
@@ -195,7 +195,7 @@ fn an_nft_that_hangs_keeps_the_daemon_from_nothing_else() -> Result<()> {
     nft.mood(&format!("echo >> {calls}; exec /bin/sleep 100"))?;
     let second = site.launch_static("c2", &["192.168.77.102/24"])?;
     node.wait_address(&second, [192, 168, 77, 102], "failed")?;
-    // All this while it does what it can do without.
+    // Meanwhile the daemon does everything that it can do without nft.
     let (mut slowest, start) = (Duration::ZERO, Instant::now());
     for number in 0_u32.. {
         if start.elapsed() > Duration::from_secs(15) {
@@ -222,7 +222,7 @@ fn an_nft_that_hangs_keeps_the_daemon_from_nothing_else() -> Result<()> {
 }
 
 #[test]
-fn what_the_kernel_lacks_is_done_without_until_it_is_there() -> Result<()> {
+fn the_daemon_does_without_a_missing_kernel_feature_until_it_is_there() -> Result<()> {
     let site = Site::new(Kind::Lxd)?;
     let nft = Nft::install(&site.host)?;
     let refusal = "internal:0:0-0: Error: Could not process rule: Operation not supported";
@@ -331,7 +331,7 @@ fn cleanup_says_when_it_cannot_see_whether_a_filter_is_left() -> Result<()> {
     node.daemon.stop()?;
     let cleanup = format!("PATH={} {BINARY} cleanup 2>&1 || echo failed with $?", Nft::FOLDER);
     nft.mood("echo 'netlink: Error: cache initialization failed: Cannot allocate memory' >&2; exit 1")?;
-    // The first takes away what it can.
+    // The first run removes everything that it can.
     for _ in 0..2 {
         let said = site.host.sh(&cleanup)?;
         ensure!(said.contains("Cannot allocate memory") && said.ends_with("failed with 1\n"), "{said}");
@@ -352,7 +352,7 @@ fn cleanup_says_when_it_cannot_see_whether_a_filter_is_left() -> Result<()> {
 }
 
 #[test]
-fn without_nft_guests_are_reached_and_a_problem_says_what_is_lost() -> Result<()> {
+fn without_nft_guests_are_reached_and_a_problem_names_the_loss() -> Result<()> {
     let site = Site::new(Kind::Lxd)?;
     let daemon = site.host.spawn(&["env", "PATH=/nowhere", BINARY, "run"])?;
     let node = Node { host: site.host.clone(), daemon };

@@ -1,5 +1,5 @@
-//! The life of guests on a real LXD and a real Incus: whatever they do, they and their host reach each
-//! other exactly while they should.
+//! The life of guests on a real LXD and a real Incus. Whatever they do, they and their host reach each other
+//! exactly as long as they should.
 
 use std::net::IpAddr;
 
@@ -24,7 +24,7 @@ fn a_guest_is_reached_whether_it_came_before_or_after_the_daemon(kind: Kind) -> 
     let (early_v4, early_v6) = (early.ipv4("eth0")?, early.ipv6("eth0")?);
     ensure!(
         !site.host.pings(early_v4),
-        "the kernel alone lets the host reach its guest: the test shows nothing"
+        "the kernel alone lets the host reach its guest: the test proves nothing"
     );
 
     let node = Node::start(&site.host)?;
@@ -38,7 +38,7 @@ fn a_guest_is_reached_whether_it_came_before_or_after_the_daemon(kind: Kind) -> 
 
     ensure!(
         early.pings(late_v4) && site.peer.pings(early_v4) && site.peer.pings(late_v6),
-        "the LAN suffered"
+        "the LAN was disturbed"
     );
     ensure!(site.peer.pings("192.168.77.11".parse::<IpAddr>()?), "the peer no longer reaches the host");
     late.delete()?;
@@ -223,7 +223,8 @@ fn lxd_and_incus_on_one_host() -> Result<()> {
     let status = node.status()?;
     ensure!(status["shims"].as_array().is_some_and(|shims| shims.len() == 1), "{status:#}");
     ensure!(status["shims"][0]["nics"] == 2, "{status:#}");
-    // One server goes; the other's guest does not notice, and the first one's stays while the kernel shows it.
+    // One server goes. The other's guest does not notice, and the routes of the first one's guest stay while
+    // the kernel shows it.
     let pid = one.pid()?;
     site.server.stop_daemon()?;
     node.wait("LXD is absent", |status| {

@@ -1,7 +1,8 @@
 //! Debian's keepalived in guests: the service address follows its master, wherever that is.
 //!
-//! The program is the host's, in the guest's network namespace. That is as good as inside of the guest: VRRP, the
-//! service address and the virtual MAC are all the network's, and the guest's image needs no libraries.
+//! The program is the host's, in the guest's network namespace. That is as good as a program inside the
+//! guest: VRRP, the service address and the virtual MAC all belong to the network namespace, and the guest's
+//! image needs no libraries.
 
 use std::net::IpAddr;
 use std::time::SystemTime;
@@ -30,8 +31,8 @@ fn keepalived(guest: &Guest, priority: u8, more: &str) -> Result<Daemon> {
     machine.spawn(&[&program[..], &files[..]].concat())
 }
 
-/// Datagrams to the service address, from the host and from another machine on the LAN: the host shall not be much
-/// longer without it.
+/// Datagrams to the service address, from the host and from another machine on the LAN. The host must not be
+/// without it for much longer.
 struct Talk {
     host: Stream,
     lan: Stream,
@@ -59,7 +60,7 @@ impl Talk {
         self.host.wait(SystemTime::now(), PATIENCE)
     }
 
-    /// Does something, waits for the service address to be at that guest, and tells how long it was away.
+    /// Does something, waits until the service address is at that guest, and prints how long it was away.
     fn over<T>(&self, what: &str, to: &Guest, change: impl FnOnce() -> Result<T>) -> Result<T> {
         let moment = SystemTime::now();
         let result = change()?;
@@ -104,8 +105,9 @@ fn the_service_address_follows_its_master_from_guest_to_guest() -> Result<()> {
     node.wait_both_ways(&two, service, HOST)
 }
 
-/// Two guests of one host cannot do this: a virtual MAC is the same for all routers of a group, and the kernel allows
-/// no two macvlans on one parent with one MAC. The second keepalived stays in state FAULT, with us or without.
+/// Two guests of one host cannot do this. A virtual MAC is the same for all routers of a group, and the
+/// kernel allows no two macvlans on one parent with one MAC. The second keepalived stays in state FAULT, with
+/// us or without.
 #[test]
 fn with_a_virtual_mac_it_follows_its_master_from_host_to_host() -> Result<()> {
     let service: IpAddr = SERVICE.parse()?;
@@ -118,7 +120,7 @@ fn with_a_virtual_mac_it_follows_its_master_from_host_to_host() -> Result<()> {
     let one = site.launch_static("one", &["192.168.77.101/24"])?;
     let two = lxd.launch("two", &["-p", "mv", "-c", "environment.LAB_DHCP=none"])?;
     two.sh("ip addr add 192.168.77.102/24 dev eth0")?;
-    // As keepalived's notes on virtual MACs ask for: else the guest answers from its own MAC too.
+    // As keepalived's notes on virtual MACs ask for. Otherwise the guest answers from its own MAC too.
     for guest in [&one, &two] {
         in_net_of(guest, "sysctl -q -w net.ipv4.conf.eth0.arp_ignore=1")?;
     }

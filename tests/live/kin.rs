@@ -1,4 +1,4 @@
-//! Guests that are not simple: what they make of their NIC in their own namespace is reached too.
+//! Guests that are not simple: links that they make from their NIC in their own namespace are reached too.
 
 use std::net::IpAddr;
 use std::time::SystemTime;
@@ -17,7 +17,7 @@ on_lxd_and_incus!(
 const GUEST: &str = "192.168.77.101";
 const GUEST_V6: &str = "fd77::101";
 
-/// Runs a command in the guest's network namespace: the tools of the lab know more kinds of link than the guest's.
+/// Runs a command in the guest's network namespace. The lab's tools know more kinds of link than the guest's.
 pub(crate) fn in_net_of(guest: &Guest, command: &str) -> Result<String> {
     guest.server().machine().sh(&format!("nsenter --target={} --net {command}", guest.pid()?))
 }
@@ -48,7 +48,7 @@ fn a_guest_with_another_mac_is_known_to_a_new_daemon(kind: Kind) -> Result<()> {
     Ok(())
 }
 
-/// Neither the name of the device tells them apart, nor their order: in a guest the first links of its own making have
+/// Neither the name of the device tells them apart, nor their order. The first links that a guest makes have
 /// lower numbers than its NIC, which the host has numbered.
 fn a_nic_with_another_mac_is_told_from_a_sibling_that_is_older(kind: Kind) -> Result<()> {
     let site = Site::new(kind)?;
@@ -86,7 +86,7 @@ fn a_sibling_of_the_nic_is_reached(kind: Kind) -> Result<()> {
     in_net_of(&guest, "ip addr add fd77::151/128 dev bridge0 nodad")?;
     node.wait_both_ways(&guest, ip("fd77::151")?, HOST_V6)?;
 
-    // It may have another MAC, and another next time.
+    // It may have another MAC now, and another one next time.
     for last in ["33", "34"] {
         in_net_of(&guest, &format!("ip link set bridge0 address 00:00:5e:00:01:{last}"))?;
         ensure!(site.host.reaches(ip("192.168.77.151")?, PATIENCE), "lost with its MAC\n{}", node.picture()?);
@@ -114,12 +114,12 @@ fn a_bridge_with_the_nic_as_port_is_reached(kind: Kind) -> Result<()> {
     node.wait_both_ways(&guest, ip(GUEST)?, HOST)?;
     node.wait_both_ways(&guest, ip(GUEST_V6)?, HOST_V6)?;
 
-    // A bridge with another MAC is cut off from the LAN as well, and status says how to mend it.
+    // A bridge with another MAC is cut off from the LAN as well, and status says how to repair it.
     in_net_of(&guest, "ip link set br0 address 02:00:00:00:00:77")?;
     let refused = node.wait_address(&guest, ip(GUEST)?, "refused")?;
     ensure!(refused["reason"] == "master-mac", "{refused}");
     site.peer.sh("ip neigh flush all")?;
-    ensure!(!site.peer.pings(ip(GUEST)?), "the LAN reaches it: then we should too");
+    ensure!(!site.peer.pings(ip(GUEST)?), "the LAN reaches it: then we must reach it too");
     let message = refused["message"].as_str().unwrap_or_default();
     let cure = message.split("; ").find(|part| part.starts_with("ip link set br0 address "));
     in_net_of(&guest, cure.unwrap_or(message))?;
@@ -132,7 +132,7 @@ fn a_bridge_with_the_nic_as_port_is_reached(kind: Kind) -> Result<()> {
     node.wait_both_ways(&guest, ip(GUEST)?, HOST)
 }
 
-/// As VRRP does it, without the time that VRRP takes.
+/// As VRRP does it, without the delays of VRRP.
 #[test]
 fn a_service_address_moves_from_guest_to_guest() -> Result<()> {
     const SERVICE: &str = "192.168.77.50";

@@ -1,4 +1,4 @@
-//! The LAN notices nothing: packet captures on its bridge while a guest and its host talk.
+//! The LAN notices nothing: captures on its bridge while a guest and its host talk.
 
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::time::Duration;
@@ -32,7 +32,7 @@ fn one_mac_answers_for_the_host_and_the_shim_never_asks() -> Result<()> {
     for rp_filter in [0, 1, 2] {
         set_rp_filter(&site.host, rp_filter)?;
         let capture = site.lan.capture("arp or icmp6")?;
-        // Everybody forgets everybody, then talks: all that would ask on the wire does so now.
+        // Everybody forgets everybody, then talks. Everything that would ask on the wire does so now.
         site.peer.sh("ip neigh flush all; ip -6 neigh flush all")?;
         guest.sh("ip neigh flush dev eth0")?;
         site.host.sh("ip neigh flush dev eth0")?;
@@ -55,7 +55,7 @@ fn one_mac_answers_for_the_host_and_the_shim_never_asks() -> Result<()> {
             ensure!(entry.is_some_and(|entry| entry.contains(&host_mac)), "no {address} in {neighbours}");
         }
         let frames = capture.stop()?;
-        ensure!(!frames.is_empty(), "nothing was captured: the test shows nothing");
+        ensure!(!frames.is_empty(), "nothing was captured: the test proves nothing");
         let tells = |frame: &&String| frame.contains(&format!("{shim_mac} >")) && frame.contains("who-has");
         let asked: Vec<_> = frames.iter().filter(tells).collect();
         ensure!(asked.is_empty(), "the shim asked on the wire at rp_filter {rp_filter}: {asked:#?}");
@@ -67,7 +67,7 @@ fn one_mac_answers_for_the_host_and_the_shim_never_asks() -> Result<()> {
 }
 
 #[test]
-fn services_of_the_host_send_and_receive_what_they_did_before() -> Result<()> {
+fn services_of_the_host_send_and_receive_as_before() -> Result<()> {
     let site = Site::new(Kind::Lxd)?;
     let node = Node::start(&site.host)?;
     let guest = site.launch_static("c1", &["192.168.77.101/24"])?;
@@ -118,7 +118,7 @@ fn services_of_the_host_send_and_receive_what_they_did_before() -> Result<()> {
     Ok(())
 }
 
-/// All that a socket receives, until nothing more comes for a while.
+/// Everything that a socket receives, until nothing more comes for a while.
 fn receive_all(socket: &UdpSocket) -> Result<Vec<String>> {
     socket.set_read_timeout(Some(PATIENCE))?;
     let mut received = Vec::new();

@@ -1,4 +1,5 @@
-//! What a server with many guests costs the daemon in memory and time. By what it lists alone: none of them has a link.
+//! The cost of a server with many guests in memory and time. Only its listings are long: none of the guests
+//! has a link.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use crate::storms::Crowd;
 /// A debug build on a busy machine takes its time to read 60 MiB.
 const LONG: Duration = Duration::from_secs(120);
 
-/// The most that the daemon has had in memory, in MiB.
+/// The most memory that the daemon has had, in MiB.
 fn peak(node: &Node) -> Result<u64> {
     let pid = node.daemon.outside_pid().context("the daemon has ended")?;
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
@@ -21,7 +22,7 @@ fn peak(node: &Node) -> Result<u64> {
     Ok(line.split_whitespace().next().context("no figure")?.parse::<u64>()? / 1024)
 }
 
-/// Has a server list so many guests; says what that cost, and the message about it.
+/// Has a server list this many guests. Returns the cost, and the message about it.
 fn cost(count: u32) -> Result<(u64, Value)> {
     let crowd = Crowd::with(Share::Half)?;
     let guests = (0..count).map(|n| {
@@ -39,10 +40,10 @@ fn cost(count: u32) -> Result<(u64, Value)> {
         Ok(())
     })?;
     let (ready, first) = (start.elapsed(), peak(&node)?);
-    // Again, as by events of its guests, and asked for its status.
+    // Again, as after events of its guests, and as asked for its status.
     let listings = crowd.server.listings();
     crowd.server.happens("instance-updated");
-    until(LONG, "it lists anew", || crowd.server.listings() > listings + 1)?;
+    until(LONG, "it lists again", || crowd.server.listings() > listings + 1)?;
     let status = node.status()?;
     let mut servers = status["servers"].as_array().context("there are no servers")?.iter();
     let server = servers.find(|server| server["id"] == "lxd").context("there is no LXD")?;
@@ -61,7 +62,7 @@ fn cost(count: u32) -> Result<(u64, Value)> {
 fn a_server_with_more_guests_than_are_served_costs_a_bounded_memory() -> Result<()> {
     let (peak, server) = cost(40_000)?;
     let message = server["message"].as_str().unwrap_or_default();
-    ensure!(message.contains("more than are served at most"), "{server}");
+    ensure!(message.contains("more than the maximum"), "{server}");
     ensure!(peak < 300, "the daemon had {peak} MiB");
     Ok(())
 }
@@ -71,7 +72,7 @@ fn a_server_with_more_guests_than_are_served_costs_a_bounded_memory() -> Result<
 fn a_server_with_180000_guests_costs_no_more_memory_than_the_bound_allows() -> Result<()> {
     let (peak, server) = cost(180_000)?;
     let message = server["message"].as_str().unwrap_or_default();
-    ensure!(message.contains("more than are served at most"), "{server}");
+    ensure!(message.contains("more than the maximum"), "{server}");
     ensure!(peak < 400, "the daemon had {peak} MiB");
     Ok(())
 }

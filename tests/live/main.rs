@@ -1,5 +1,5 @@
 //! The real binary with a real LXD and a real Incus, on LANs of the lab. Needs root and the packages of
-//! `tests/lab/setup.sh`, and fails where it does not have them.
+//! `tests/lab/setup.sh`, and fails without them.
 
 /// Runs each story on a real LXD and on a real Incus.
 macro_rules! on_lxd_and_incus {

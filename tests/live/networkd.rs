@@ -1,5 +1,6 @@
-//! A host with systemd as its init, its uplink managed by systemd-networkd, LXD and the daemon as units: whatever
-//! networkd does to the uplink, host and guest reach each other again as soon as the LAN reaches them.
+//! A host with systemd as its init, its uplink managed by systemd-networkd, and LXD and the daemon as units.
+//! Whatever networkd does to the uplink, host and guest reach each other again as soon as the LAN reaches
+//! them.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant, SystemTime};
@@ -9,8 +10,8 @@ use lab::{Debian, Dhcp, Guest, Lab, Lan, Machine, Pulse, eventually, until};
 
 use crate::node::{BINARY, PATIENCE};
 
-/// Beyond the time for which the LAN did not reach them either. Milliseconds, but machines are busy; the resync,
-/// which must not be what heals, comes after 30 s.
+/// Beyond the time for which the LAN did not reach them either. It takes milliseconds, but machines are busy.
+/// The resync, which must not be the cure, comes after 30 s.
 const GRACE: Duration = Duration::from_secs(10);
 
 const HOST: &str = "192.168.77.11";
@@ -24,24 +25,24 @@ const UNIT: &str = "[Service]\nType=notify\nExecStart=/usr/local/sbin/macvlan-sh
                     [Install]\nWantedBy=multi-user.target\n";
 const STATIC: &str =
     "[Network]\nAddress=192.168.77.11/24\nGateway=192.168.77.1\nAddress=fd77::11/64\nIPv6AcceptRA=no\n";
-/// IPv6 stays as it is, so that a host without IPv4 is nevertheless one with a network.
+/// IPv6 stays as it is, so that a host without IPv4 still counts as one with a network.
 const DHCP: &str = "[Network]\nDHCP=ipv4\nAddress=fd77::11/64\nIPv6AcceptRA=no\n";
-/// IPv6 by DHCP: the router tells the network, a server the address.
+/// IPv6 by DHCP: the router announces the network, and a server gives the address.
 const DHCPV6: &str = "[Network]\nAddress=192.168.77.11/24\nDHCP=ipv6\nIPv6AcceptRA=yes\n";
-/// Upon these networkd flushes what it did not make.
+/// After these networkd flushes everything that it did not make.
 const FLUSHES: [&str; 3] = [
     "networkctl reconfigure eth0",
     "systemctl restart systemd-networkd",
     "systemctl kill --signal=KILL systemd-networkd",
 ];
-/// Upon this the kernel does, and networkd gives back what is its own.
+/// After this the kernel flushes it, and networkd restores its own.
 const DOWN_AND_UP: &str = "networkctl down eth0; networkctl up eth0";
 
-/// What any administrator may have added by hand.
+/// Objects that any administrator may have added by hand.
 const FOREIGN_ROUTE: &str = "198.51.100.0/24";
 const FOREIGN_RULE: &str = "pref 2000 table 200";
 
-/// A LAN with a peer, a host and the host's one guest, whose addresses are its own and stay.
+/// A LAN with a peer, a host and the host's one guest, which has static addresses.
 struct Site {
     _lab: Lab,
     lan: Lan,
@@ -51,7 +52,7 @@ struct Site {
 }
 
 impl Site {
-    /// `eth0` is what follows `[Match]` in the file for eth0.
+    /// `eth0` is the text that follows `[Match]` in the file for eth0.
     fn new(eth0: &str) -> Result<Self> {
         let lab = Lab::new()?;
         let lan = lab.lan("192.168.77.0/24", "fd77::/64")?;
@@ -86,7 +87,7 @@ impl Site {
         Ok(())
     }
 
-    /// Something happens on the host, and all ways are taken again as soon as the LAN's are.
+    /// Something happens on the host, and all paths work again as soon as those of the LAN do.
     fn survive(&self, event: &str) -> Result<()> {
         let families = [self.ways(HOST, GUEST, PEER)?, self.ways(HOST_V6, GUEST_V6, PEER_V6)?];
         let start = SystemTime::now();
@@ -104,8 +105,8 @@ impl Site {
         Ok(())
     }
 
-    /// [`Site::survive`] what takes away all that networkd did not make. What is not ours, and nobody's to mend, shows that
-    /// it did.
+    /// [`Site::survive`] an event that removes everything that networkd did not make. Foreign objects, which
+    /// nobody restores, show that it did.
     fn survive_flush(&self, event: &str) -> Result<()> {
         self.host.sh(&format!("ip route add {FOREIGN_ROUTE} dev eth0; ip rule add {FOREIGN_RULE}"))?;
         self.survive(event)?;
@@ -121,7 +122,7 @@ impl Site {
         })
     }
 
-    /// What the LAN sees of host and guest, and what they see of each other.
+    /// The LAN's view of host and guest, and their view of each other.
     fn ways(&self, host: &str, guest: &str, peer: &str) -> Result<[Pulse; 4]> {
         let pid = self.guest.pid()?.to_string();
         let in_guest: &[&str] = &["nsenter", "-t", &pid, "-n"];
@@ -142,7 +143,7 @@ impl Site {
     }
 }
 
-/// The LAN's DHCP server begins anew, and gives the host this address.
+/// The LAN's DHCP server starts again, and gives the host this address.
 fn lease(lan: &Lan, host: &Debian, address: Ipv4Addr) -> Result<()> {
     lan.dhcp_with(&Dhcp { ra: false, fixed: vec![(host.nic_mac("eth0")?, address)], ..Dhcp::default() })
 }

@@ -5,7 +5,7 @@ use lab::{Daemon, Machine};
 
 use crate::node::{BINARY, Node};
 
-/// An `nft` of a machine that does what a test tells it before it does what it is asked for.
+/// The `nft` of a machine, which does something else for a test before it does its work.
 pub(crate) struct Nft {
     host: Machine,
 }
@@ -23,7 +23,7 @@ impl Nft {
         Ok(nft)
     }
 
-    /// What it does first, from now on: some bash.
+    /// Sets the bash that it runs first from now on.
     pub(crate) fn mood(&self, script: &str) -> Result<()> {
         let command = format!("cat > {0}/new; mv {0}/new {0}/mood", Nft::FOLDER);
         self.host.run_with_stdin(&["sh", "-c", &command], &format!("{script}\n"))?;
@@ -35,12 +35,12 @@ impl Nft {
         Ok(())
     }
 
-    /// Starts the daemon where there is no other.
+    /// Starts the daemon where there is no other `nft`.
     pub(crate) fn start(&self) -> Result<Node> {
         Node::start_by(&self.host, &Nft::daemon().each_ref().map(String::as_str))
     }
 
-    /// [`Nft::start`] of a daemon that need not come to be ready.
+    /// [`Nft::start`] of a daemon that need not become ready.
     pub(crate) fn spawn(&self) -> Result<Daemon> {
         self.host.spawn(&Nft::daemon().each_ref().map(String::as_str))
     }

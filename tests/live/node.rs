@@ -13,7 +13,7 @@ pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_macvlan-shim");
 /// Long enough for everything that is not a failure.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Where the daemon answers.
+/// The path of the control socket.
 const CONTROL: &str = "/run/macvlan-shim/control.sock";
 
 /// A running daemon on a machine.
@@ -28,7 +28,7 @@ impl Node {
         Node::start_by(host, &[BINARY, "run"])
     }
 
-    /// What it, and the programs that it ran, have had of the processors so far.
+    /// The processor time that it and its programs have had so far.
     pub(crate) fn processor_time(&self) -> Result<Duration> {
         let pid = self.daemon.outside_pid().context("the daemon has ended")?;
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
@@ -52,13 +52,13 @@ impl Node {
         Node::start(host)
     }
 
-    /// What `status --json` prints.
+    /// The output of `status --json`.
     pub(crate) fn status(&self) -> Result<Value> {
         status(&self.host)
     }
 
-    /// Waits until the status is as expected, as `status --json` prints it. The last status is in the error. Until it is so
-    /// the daemon is asked directly, because the command takes ten times as much of a processor.
+    /// Waits until the status is as expected, as `status --json` prints it. The error has the last status.
+    /// Until then the daemon is asked directly, because the command takes ten times as much of a processor.
     pub(crate) fn wait(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Result<Value> {
         let check = |status: Value| {
             if holds(&status) { Ok(status) } else { bail!("not yet: {what}; status is {status:#}") }
@@ -135,13 +135,13 @@ impl Node {
         Ok(())
     }
 
-    /// All that matters, for the error of a failed test.
+    /// Everything that matters, for the error of a failed test.
     pub(crate) fn picture(&self) -> Result<String> {
         self.host.sh("ip -d addr; ip route; ip -6 route; ip rule; ip neigh; ip -6 neigh show proxy")
     }
 }
 
-/// What `status --json` prints on a machine.
+/// The output of `status --json` on a machine.
 pub(crate) fn status(host: &Machine) -> Result<Value> {
     let text = host.run(&[BINARY, "status", "--json"])?;
     serde_json::from_str(&text).with_context(|| format!("status --json printed {text}"))
@@ -200,7 +200,7 @@ pub(crate) struct Site {
     pub(crate) lab: lab::Lab,
     pub(crate) lan: lab::Lan,
     pub(crate) host: Machine,
-    /// Where the host's eth0 is plugged in.
+    /// The bridge port that the host's eth0 is plugged into.
     pub(crate) port: lab::Port,
     pub(crate) peer: Machine,
     pub(crate) server: lab::Server,

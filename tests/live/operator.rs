@@ -1,4 +1,4 @@
-//! What an operator meets: the commands, and every fault that has an error of its own. On real servers.
+//! The operator's view: the commands, and every fault that has an error of its own. On real servers.
 
 use std::io::Write;
 use std::net::IpAddr;
@@ -57,7 +57,7 @@ fn plan_shows_what_run_would_do_and_cleanup_takes_it_away() -> Result<()> {
     let (exit, _, complaint) = shim(&site.host, &["status"])?;
     ensure!(exit == 3, "status without a daemon: {exit} {complaint}");
 
-    // What is not ours stays, also where it looks like ours.
+    // Foreign objects stay, even if they look like ours.
     site.host.sh("ip route add 192.168.77.200/32 dev eth0; ip neigh add 192.168.77.201 lladdr 02:00:00:00:00:01 dev eth0")?;
     let (exit, would, _) = shim(&site.host, &["cleanup", "--dry-run"])?;
     ensure!(exit == 0 && would.contains("would delete shim mvs-eth0"), "{would}");
@@ -101,7 +101,7 @@ fn one_faulty_parent_or_server_never_stops_the_others() -> Result<()> {
          ip link add mvs-eth1 type bridge",
     )?;
     let foreign = site.host.sh("ip -o link show mvs-eth1")?;
-    // Something that is no LXD answers at LXD's socket.
+    // Something that is not LXD answers at LXD's socket.
     let rubbish = UnixListener::bind(site.host.path("/var/lib/lxd/unix.socket"))?;
     std::thread::spawn(move || {
         for stream in rubbish.incoming() {
@@ -119,7 +119,7 @@ fn one_faulty_parent_or_server_never_stops_the_others() -> Result<()> {
 
     node.wait_both_ways(&good, "192.168.77.101".parse::<IpAddr>()?, HOST)?;
     node.wait_nic(&bad, "eth0", "failed")?;
-    let status = node.wait("every fault is told", |status| {
+    let status = node.wait("every fault is reported", |status| {
         ["parent-is-port", "parent-absent", "name-taken", "server-failed"]
             .iter()
             .all(|code| problem(status, code).is_some())
@@ -133,7 +133,7 @@ fn one_faulty_parent_or_server_never_stops_the_others() -> Result<()> {
     ensure!(taken.contains("mvs-eth1") && taken.contains("not ours"), "{taken}");
     ensure!(site.host.sh("ip -o link show mvs-eth1")? == foreign, "the foreign interface was touched");
 
-    // The foreign interface goes: the shim takes its place at once.
+    // The foreign interface goes, and the shim takes its place at once.
     site.host.sh("ip link del mvs-eth1")?;
     node.wait_both_ways(&bad, "10.88.0.101".parse::<IpAddr>()?, "10.88.0.11")
 }
@@ -156,7 +156,7 @@ fn missing_rights_are_named() -> Result<()> {
     ensure!(output.status.code() == Some(1), "{complaint}");
     ensure!(complaint.contains("CAP_NET_ADMIN"), "{complaint}");
 
-    // With the capabilities but without the group: the socket is the trouble, and is named.
+    // With the capabilities but without the group. The socket is the problem, and the message names it.
     let caps = "-all,+net_admin,+net_broadcast";
     let ambient = format!("--ambient-caps={caps}");
     let inherited = format!("--inh-caps={caps}");
@@ -169,13 +169,16 @@ fn missing_rights_are_named() -> Result<()> {
 }
 
 #[test]
-fn a_foreign_route_in_the_way_is_told_and_kept() -> Result<()> {
+fn a_foreign_route_in_the_way_is_reported_and_kept() -> Result<()> {
     let site = Site::new(Kind::Lxd)?;
     site.host.sh("ip route add 192.168.77.101 dev eth0")?;
     let node = Node::start(&site.host)?;
     let guest = site.launch_static("c1", &["192.168.77.101/24", "192.168.77.102/24"])?;
     node.wait_address(&guest, "192.168.77.102".parse::<IpAddr>()?, "routed")?;
-    ensure!(site.host.reaches("192.168.77.102".parse::<IpAddr>()?, PATIENCE), "the other address suffers");
+    ensure!(
+        site.host.reaches("192.168.77.102".parse::<IpAddr>()?, PATIENCE),
+        "the other address is not reached"
+    );
     let refused = node.wait_address(&guest, "192.168.77.101".parse::<IpAddr>()?, "refused")?;
     ensure!(refused["reason"] == "route-taken", "{refused}");
     let status = node.status()?;
@@ -207,7 +210,7 @@ fn a_bad_reload_keeps_the_running_configuration() -> Result<()> {
     node.daemon.signal("HUP")?;
     node.wait_both_ways(&guest, "192.168.77.102".parse::<IpAddr>()?, HOST)?;
     node.wait("the problem is over", |status| problem(status, "config-rejected").is_none())?;
-    ensure!(site.host.sh("ip -o link show mvs-eth0")? == shim, "the shim was made anew");
+    ensure!(site.host.sh("ip -o link show mvs-eth0")? == shim, "the shim was made again");
     Ok(())
 }
 
@@ -240,7 +243,8 @@ fn a_reload_reads_the_files_beside_the_configuration() -> Result<()> {
     Ok(())
 }
 
-/// One that is named is followed, one that is not is forgotten; its guests run on, and so do their routes.
+/// A server that is named is followed, and one that is not is forgotten. Its guests run on, and so do their
+/// routes.
 #[test]
 fn a_reload_loses_no_packet_and_follows_the_servers_that_it_names() -> Result<()> {
     let site = Site::new(Kind::Lxd)?;
@@ -294,7 +298,7 @@ fn a_reload_loses_no_packet_and_follows_the_servers_that_it_names() -> Result<()
         let lost = pulse.lost()?;
         ensure!(lost == 0, "{lost} packets were lost");
     }
-    // Nor does one that is not followed keep its guest's route when the guest goes.
+    // A server that is not followed does not keep its guest's route when the guest goes either.
     reload(&servers(&[Kind::Incus]), &["incus"], &["192.168.77.101", "fd77::101"])?;
     one.stop_hard()?;
     node.wait_gone(one_v4)?;

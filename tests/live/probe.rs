@@ -1,5 +1,5 @@
-//! Whoever takes the address of a machine on the LAN does not get the host's traffic for it, even if the host has never
-//! heard of that machine.
+//! A guest that takes the address of a machine on the LAN does not get the host's traffic for it, even if the
+//! host has never heard of that machine.
 
 use std::net::IpAddr;
 
@@ -11,11 +11,11 @@ use crate::storms::{LOST, time_to_route};
 
 const GUEST: &str = "192.168.77.101";
 const GUEST_V6: &str = "fd77::101";
-/// The other machine's, of which the host knows nothing.
+/// The addresses of the other machine, which the host knows nothing about.
 const PEER: &str = "192.168.77.12";
 const PEER_V6: &str = "fd77::12";
 
-/// A site where the host has not yet talked to the peer, and a guest that takes what it likes.
+/// A site where the host has not yet talked to the peer, and a guest that takes any address.
 fn site(config: &str) -> Result<(Site, Node, Guest)> {
     let site = Site::new(Kind::Lxd)?;
     let node = Node::start_with(&site.host, config)?;
@@ -45,7 +45,8 @@ fn an_address_of_a_machine_that_the_host_has_never_heard_of_is_withdrawn() -> Re
             "its own is not routed"
         );
     }
-    // The first one was routed until the answer came, the second one never: by then the NIC was not trusted.
+    // The first one was routed until the answer came. The second one never was, because the NIC was
+    // distrusted by then.
     let stood = stood(&watch, PEER)?;
     println!("the host had a route to the guest for {stood:.1} ms");
     ensure!(!watch.output().iter().any(|line| line.contains(PEER_V6)), "{:#?}", watch.output());
@@ -54,7 +55,7 @@ fn an_address_of_a_machine_that_the_host_has_never_heard_of_is_withdrawn() -> Re
         let entry = node.wait_address(&guest, address.parse::<IpAddr>()?, "refused")?;
         ensure!(entry["reason"] == "held-on-lan", "{entry:#}");
     }
-    // What is free it gets all the same, once nobody has answered.
+    // It still gets a free address, once nobody has answered.
     guest.sh("ip addr add 192.168.77.103/24 dev eth0")?;
     let entry = node.wait_address(&guest, "192.168.77.103".parse::<IpAddr>()?, "refused")?;
     ensure!(entry["reason"] == "asking", "{entry:#}");
@@ -67,12 +68,12 @@ fn an_address_of_a_machine_that_the_host_has_never_heard_of_is_withdrawn() -> Re
 }
 
 #[test]
-fn a_service_address_that_moves_to_another_machine_is_let_go_and_follows_back() -> Result<()> {
+fn a_service_address_that_moves_to_another_machine_is_released_and_comes_back() -> Result<()> {
     let (site, node, guest) = site("")?;
     let service: IpAddr = "192.168.77.110".parse()?;
     guest.sh("ip addr add 192.168.77.110/24 dev eth0")?;
     node.wait_both_ways(&guest, service, HOST)?;
-    // The host learns of the new holder when that talks to it.
+    // The host learns of the new holder when the holder talks to it.
     site.peer
         .sh("ip addr add 192.168.77.110/24 dev eth0; ping -c1 -W1 -I 192.168.77.110 192.168.77.11 || true")?;
     node.wait_address(&guest, service, "refused")?;
@@ -85,7 +86,7 @@ fn a_service_address_that_moves_to_another_machine_is_let_go_and_follows_back() 
 }
 
 #[test]
-fn strictly_no_route_comes_before_the_lan_was_asked() -> Result<()> {
+fn under_a_strict_probe_no_route_comes_before_the_lan_was_asked() -> Result<()> {
     let (site, node, guest) = site("[policy]\nprobe = \"strict\"\n")?;
     let watch = site.host.spawn(&["ip", "-ts", "monitor", "route"])?;
     guest.sh("ip addr add 192.168.77.12/24 dev eth0; ip addr add fd77::12/64 dev eth0")?;
@@ -97,7 +98,7 @@ fn strictly_no_route_comes_before_the_lan_was_asked() -> Result<()> {
         })?;
         ensure!(!watch.output().iter().any(|line| line.contains(address)), "{:#?}", watch.output());
     }
-    // What stands is not asked for again when the daemon restarts.
+    // Existing routes are not asked about again when the daemon restarts.
     let Node { mut daemon, .. } = node;
     daemon.stop()?;
     let node = Node::start(&site.host)?;
@@ -121,7 +122,7 @@ fn the_question_comes_from_the_hosts_own_address_and_mac() -> Result<()> {
     Ok(())
 }
 
-/// A launch as a member of a restricted project can make it.
+/// A launch that a member of a restricted project can make.
 fn launch_with_mac(server: &lab::Server, name: &str, verb: &str, mac: &str) -> Result<Guest> {
     let mac = format!("eth0,hwaddr={mac}");
     let quiet = ["-c", "environment.LAB_DHCP=none", "-c", "environment.LAB_RA=none"];
@@ -140,7 +141,7 @@ fn mac_of(machine: &lab::Machine) -> Result<String> {
 }
 
 #[test]
-fn the_mac_that_a_server_gives_to_a_guest_is_no_passport() -> Result<()> {
+fn a_mac_from_a_server_does_not_admit_an_address() -> Result<()> {
     let (site, node, _) = site("")?;
     ensure!(site.host.reaches(PEER.parse::<IpAddr>()?, PATIENCE));
     ensure!(site.host.reaches(PEER_V6.parse::<IpAddr>()?, PATIENCE));
@@ -164,7 +165,7 @@ fn the_mac_that_a_server_gives_to_a_guest_is_no_passport() -> Result<()> {
     let stood = stood(&watch, PEER)?;
     println!("the host had a route to the thief for {stood:.1} ms");
     ensure!(!watch.output().iter().any(|line| line.contains(PEER_V6)), "{:#?}", watch.output());
-    // What it gives up is the kernel's again, and the host reaches the machine.
+    // Addresses that it gives up are the kernel's again, and the host reaches the machine.
     thief.stop_hard()?;
     ensure!(site.host.reaches(PEER.parse::<IpAddr>()?, PATIENCE), "the host lost {PEER}");
     ensure!(site.host.reaches(PEER_V6.parse::<IpAddr>()?, PATIENCE), "the host lost {PEER_V6}");
@@ -177,7 +178,7 @@ fn the_mac_that_a_server_gives_to_a_guest_is_no_passport() -> Result<()> {
 }
 
 #[test]
-fn the_mac_of_a_stopped_guest_is_nobody_elses_passport() -> Result<()> {
+fn the_mac_of_a_stopped_guest_helps_nobody_else() -> Result<()> {
     let (site, node, guest) = site("")?;
     ensure!(site.host.reaches(PEER.parse::<IpAddr>()?, PATIENCE));
     let mac = mac_of(&site.peer)?;
@@ -212,7 +213,7 @@ fn a_guest_that_is_moved_here_from_another_host_is_reached_at_once() -> Result<(
     println!("routed after {time:?}");
     ensure!(time < LOST, "routed after {time:?}");
     node.wait_both_ways(&here, address, HOST)?;
-    // Nobody answers: it stays so, and nothing is left of the question.
+    // Nobody answers. Nothing changes, and nothing is left of the question.
     eventually(PATIENCE, || {
         let left = site.host.sh("ip neigh show 192.168.77.130 dev eth0 nud all")?;
         ensure!(left.is_empty(), "{left}");

@@ -1,5 +1,5 @@
-//! Daemons that end, however they do, and start again: the data path does not notice, and the next one adopts all that
-//! the last one left. On a real LXD.
+//! Daemons that end, in whatever way, and start again. The data path does not notice, and the next daemon
+//! adopts everything from the last one. On a real LXD.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use crate::trace::requests;
 use anyhow::{Context, Result, ensure};
 use lab::{Daemon, Guest, Kind, Machine, Share, eventually, stays};
 
-/// Less than until a resync would do it.
+/// Sooner than a resync.
 const SOON: Duration = Duration::from_secs(10);
 const GUEST: &str = "192.168.77.101";
 const GUEST_V6: &str = "fd77::101";
@@ -31,7 +31,7 @@ fn start_with(share: Share) -> Result<(Site, Node, Guest)> {
     Ok((site, node, guest))
 }
 
-/// The binary once more, as the next version is: another file.
+/// A copy of the binary, which stands for the next version: another file.
 fn next(host: &Machine) -> Result<&'static str> {
     let next = "/run/lab/macvlan-shim-next";
     host.run(&["cp", BINARY, next])?;
@@ -74,9 +74,10 @@ fn a_start_with_everything_in_place_writes_nothing() -> Result<()> {
     ensure_next_writes_nothing(&site, node)
 }
 
-/// Own addresses, ranges, a second parent, and table 77 with its rules, for the host's rules come before table main.
+/// Own addresses, ranges, a second parent, and table 77 with its rules, because the host's rules come before
+/// table main.
 #[test]
-fn a_start_with_everything_in_place_that_can_be_configured_writes_nothing() -> Result<()> {
+fn a_start_with_everything_configurable_in_place_writes_nothing() -> Result<()> {
     let site = Site::new(Kind::Lxd)?;
     let second = site.lab.lan("10.88.0.0/24", "fd88::/64")?;
     site.host.plug("eth1", &second, &["10.88.0.11/24", "fd88::11/64"])?;
@@ -110,10 +111,10 @@ fn a_start_with_everything_in_place_that_can_be_configured_writes_nothing() -> R
     ensure_next_writes_nothing(&site, node)
 }
 
-/// The daemon is killed, and the next one has nothing to do: `strace` tells what it asks of the kernel, `ip monitor`
-/// what comes of it.
+/// The daemon is killed, and the next one has nothing to do. `strace` shows its requests to the kernel, and
+/// `ip monitor` their effects.
 fn ensure_next_writes_nothing(site: &Site, mut node: Node) -> Result<()> {
-    // What was asked of the LAN is answered, or nobody has.
+    // Each question to the LAN is answered, or nobody has the address.
     eventually(PATIENCE, || {
         ensure!(!ours(&site.host)?.contains("extern_learn"), "{}", ours(&site.host)?);
         Ok(())
@@ -121,9 +122,9 @@ fn ensure_next_writes_nothing(site: &Site, mut node: Node) -> Result<()> {
     let before = (ours(&site.host)?, routes(&site.host)?);
     let shims = node.status()?["shims"].clone();
     node.daemon.kill()?;
-    ensure!(site.host.pings(GUEST.parse::<IpAddr>()?), "the death of the daemon takes the guest away");
+    ensure!(site.host.pings(GUEST.parse::<IpAddr>()?), "the death of the daemon cuts the guest off");
     let watch = site.host.spawn(&["ip", "monitor", "all"])?;
-    // What is between two marks is all that the new daemon did.
+    // Everything between two marks was done by the new daemon.
     eventually(PATIENCE, || {
         site.host.sh("ip link add mark0 type bridge; ip link del mark0")?;
         watch.wait_line("mark0", Duration::from_millis(200))
@@ -153,9 +154,9 @@ fn ensure_next_writes_nothing(site: &Site, mut node: Node) -> Result<()> {
     println!("asked of the kernel: {asked:?}");
     ensure!(
         asked.contains_key("RTM_GETLINK") && asked.contains_key("RTM_GETROUTE"),
-        "the trace shows nothing: {asked:?}"
+        "the trace is empty: {asked:?}"
     );
-    // The first makes the socket's buffer large, the last is NFT_MSG_GETGEN, for which strace has no name.
+    // The first makes the socket's buffer large. The last is NFT_MSG_GETGEN, for which strace has no name.
     let questions = ["NLMSG_NOOP", "RTM_GET", "NFNL_SUBSYS_NFTABLES<<8|NFT_MSG_GET", "0xa10 "];
     let orders = asked.keys().filter(|kind| !questions.iter().any(|question| kind.starts_with(question)));
     ensure!(orders.count() == 0, "orders were given: {asked:?}");
@@ -181,7 +182,7 @@ fn the_routes_stay_while_the_daemon_restarts(leave: fn(&lab::Server) -> Result<(
     })?;
     stays(Duration::from_secs(1), "the host reaches its guest", || site.host.pings(address))?;
     ensure!(site.host.pings(GUEST_V6.parse::<IpAddr>()?), "not reached over IPv6");
-    // And they heal like all others.
+    // And they are restored like all others.
     for blow in [
         "ip link set mvs-eth0 down; ip link set mvs-eth0 up".to_owned(),
         "ip link del mvs-eth0".to_owned(),
@@ -211,7 +212,7 @@ fn the_routes_stay_where_the_servers_socket_has_vanished() -> Result<()> {
 }
 
 #[test]
-fn of_two_daemons_that_start_at_once_one_runs_and_the_other_says_who() -> Result<()> {
+fn of_two_daemons_that_start_at_once_one_runs_and_the_other_names_it() -> Result<()> {
     let site = Site::new(Kind::Lxd)?;
     let upgrade = next(&site.host)?;
     let version = concat!("version ", env!("CARGO_PKG_VERSION"));
@@ -234,8 +235,8 @@ fn of_two_daemons_that_start_at_once_one_runs_and_the_other_says_who() -> Result
     Ok(())
 }
 
-/// Where the daemon has died, every route has its neighbour entry: else the host would ask for the guest on the wire,
-/// or send its traffic to another's MAC.
+/// After the daemon's death every route has its neighbour entry. Otherwise the host would ask for the guest
+/// on the wire, or send its traffic to another's MAC.
 fn ensure_safe(host: &Machine) -> Result<()> {
     let neighbours = host.sh("ip neigh show nud permanent proto 77")?;
     let known: BTreeSet<&str> = neighbours.lines().filter_map(|line| line.split(' ').next()).collect();
@@ -246,7 +247,8 @@ fn ensure_safe(host: &Machine) -> Result<()> {
     Ok(())
 }
 
-/// Waits until exactly what the guests have is routed, and nothing remains to be done; all of it is reached then.
+/// Waits until exactly the guests' addresses are routed, and nothing is left to do. Then all of them are
+/// reached.
 fn ensure_right(node: &Node, guests: &[&Guest]) -> Result<()> {
     for address in ensure_routed(node, guests)? {
         ensure!(node.host.reaches(address, PATIENCE), "{address} is not reached\n{}", node.picture()?);
@@ -254,7 +256,7 @@ fn ensure_right(node: &Node, guests: &[&Guest]) -> Result<()> {
     Ok(())
 }
 
-/// Waits until exactly what the guests have is routed, and nothing remains to be done; says what they have.
+/// Waits until exactly the guests' addresses are routed, and nothing is left to do. Returns the addresses.
 fn ensure_routed(node: &Node, guests: &[&Guest]) -> Result<BTreeSet<IpAddr>> {
     let mut wanted = BTreeSet::new();
     for guest in guests {
@@ -294,7 +296,7 @@ fn killed_200_times_while_addresses_change_it_leaves_nothing_wrong() -> Result<(
     node.daemon.kill()?;
     let start = Instant::now();
     let mut deaths = [0; 3];
-    // So that about half of them live to do something, however fast the machine is.
+    // So that about half of them live long enough to do something, however fast the machine is.
     let mut span = 100_000.0;
     for round in 0..200 {
         let mut daemon = site.host.spawn(&[BINARY, "run"])?;
@@ -327,21 +329,21 @@ fn killed_200_times_while_addresses_change_it_leaves_nothing_wrong() -> Result<(
     ensure_right(&node, &[&one, &two])
 }
 
-/// The daemon is killed before its first request to the kernel, before its second, and so on, each time with all of
-/// its work to do, until it lives to do all of it.
+/// The daemon is killed before its first request to the kernel, before its second, and so on, each time with
+/// all of its work to do, until it lives to do all of it.
 #[test]
 fn killed_before_any_of_its_requests_it_leaves_nothing_wrong() -> Result<()> {
     let orders = ["RTM_NEWLINK", "RTM_SETLINK", "RTM_NEWNEIGH", "RTM_NEWROUTE"];
     killed_before_each("sendto", &orders)
 }
 
-/// The same with its writes to files, sysctls among them.
+/// The same for its writes to files, sysctls among them.
 #[test]
 fn killed_before_any_of_its_writes_it_leaves_nothing_wrong() -> Result<()> {
     killed_before_each("write", &["/ipv4/conf/mvs-eth0/arp_filter", "/ipv6/conf/mvs-eth0/forwarding"])
 }
 
-/// It is killed as it calls `nft`, which then does what it was asked for all the same, and before it hears that it is done.
+/// It is killed while it calls `nft`. That still does its work, but the daemon does not hear of the end.
 #[test]
 fn killed_while_nft_works_for_it_it_leaves_nothing_wrong() -> Result<()> {
     let victim = Victim::new()?;
@@ -355,7 +357,9 @@ fn killed_while_nft_works_for_it_it_leaves_nothing_wrong() -> Result<()> {
                 "echo >> {calls}; mapfile -t calls < {calls}; if [ ${{#calls[@]}} = {nth} ]; then {moment}; fi"
             ))?;
             victim.site.host.run(&["rm", "-f", &calls])?;
-            match victim.runs_to_its_fate(|| nft.spawn(), || Ok(format!("call {nth} of nft: {moment}")))? {
+            match victim
+                .runs_until_it_is_killed(|| nft.spawn(), || Ok(format!("call {nth} of nft: {moment}")))?
+            {
                 Fate::Lived => break,
                 fate => halves += u32::from(fate == Fate::Half),
             }
@@ -366,7 +370,7 @@ fn killed_while_nft_works_for_it_it_leaves_nothing_wrong() -> Result<()> {
     Ok(())
 }
 
-/// `met`: calls that it has to be killed before at least once.
+/// `met`: calls before which it must be killed at least once.
 fn killed_before_each(call: &str, met: &[&str]) -> Result<()> {
     let victim = Victim::new()?;
     let (trace, calls) = (format!("trace={call}"), "/run/lab/calls");
@@ -375,10 +379,11 @@ fn killed_before_each(call: &str, met: &[&str]) -> Result<()> {
     let (mut last_calls, mut halves) = (Vec::new(), 0);
     loop {
         let inject = format!("inject={call}:signal=KILL:when={}", last_calls.len() + 1);
-        // Without -f, for the calls of each thread are counted alone: the main one decides and acts, others log.
+        // Without -f, because the calls of each thread are counted separately. The main one decides and acts,
+        // others log.
         let traced = ["strace", "-D", "-qq", "-y", "-s", "100", "-o", calls, "-e", &trace, "-e", &inject];
         let traced = [&traced[..], &[BINARY, "run"]].concat();
-        match victim.runs_to_its_fate(|| host.spawn(&traced), last_call)? {
+        match victim.runs_until_it_is_killed(|| host.spawn(&traced), last_call)? {
             Fate::Lived => break,
             fate => halves += u32::from(fate == Fate::Half),
         }
@@ -402,12 +407,12 @@ struct Victim {
     guest: Guest,
 }
 
-/// How a daemon ended that was to be killed in the midst of its work.
+/// The end of a daemon that was to be killed during its work.
 #[derive(Clone, Copy, PartialEq)]
 enum Fate {
     /// It had not begun.
     Nothing,
-    /// It left something.
+    /// It left something behind.
     Half,
     /// It lived to do all of it.
     Lived,
@@ -420,8 +425,8 @@ impl Victim {
         Ok(Victim { site, guest })
     }
 
-    /// Where it is killed, nothing that it leaves is dangerous, and the next one puts all of it right.
-    fn runs_to_its_fate(
+    /// Nothing that it leaves when it is killed is dangerous, and the next one puts all of it right.
+    fn runs_until_it_is_killed(
         &self,
         run: impl Fn() -> Result<Daemon>,
         moment: impl Fn() -> Result<String>,
@@ -436,7 +441,7 @@ impl Victim {
             ensure!(routes(host)?.len() == 2, "it neither died nor did its work");
             Ok(true)
         })?;
-        // All is done; but it may be just now that it dies of a later call.
+        // Everything is done, but it may be about to die of a later call.
         let lived = lives && daemon.kill().is_ok();
         daemon.wait(PATIENCE)?;
         let moment = moment()?;

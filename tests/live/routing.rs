@@ -1,4 +1,5 @@
-//! The host's own routes: a guest gets nothing that they lead elsewhere, and a guest may be a gateway of them.
+//! The host's own routes. A guest gets no address that they lead elsewhere, and a guest may be the gateway of
+//! one of them.
 
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 
@@ -49,9 +50,9 @@ fn the_address_of_a_bridged_guest_gets_a_macvlan_guest_nothing() -> Result<()> {
     let mut buffer = [0; 16];
     ensure!(owner.recv(&mut buffer)? == 8, "the bridged guest did not get it");
     other.set_nonblocking(true)?;
-    ensure!(other.recv(&mut buffer).is_err(), "the macvlan guest got what was for the bridged one");
+    ensure!(other.recv(&mut buffer).is_err(), "the macvlan guest got traffic of the bridged one");
 
-    // A route that comes later takes a standing one away.
+    // A later route takes away an existing one of ours.
     host.sh(&format!("ip route add {PRINTER}/32 dev lxdbr0 metric 50"))?;
     let refused = node.wait_address(&thief, PRINTER, "refused")?;
     ensure!(refused["reason"] == "routed-elsewhere", "{refused}");
@@ -60,7 +61,7 @@ fn the_address_of_a_bridged_guest_gets_a_macvlan_guest_nothing() -> Result<()> {
     node.wait_both_ways(&thief, PRINTER, "10.0.0.11")
 }
 
-/// A VPN server in a guest: the operator's route to its clients leads through our shim.
+/// A VPN server in a guest. The operator's route to its clients leads through our shim.
 #[test]
 fn a_guest_that_is_a_gateway_keeps_its_route_and_the_operator_theirs() -> Result<()> {
     const VPN: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 101);
@@ -79,7 +80,7 @@ fn a_guest_that_is_a_gateway_keeps_its_route_and_the_operator_theirs() -> Result
         Ok(())
     };
     stands()?;
-    // After a resync, which SIGHUP brings about, there is nothing else to do.
+    // After a resync, which SIGHUP causes, nothing else is left to do.
     let mut node = node;
     node.daemon.signal("HUP")?;
     node.wait_address(&vpn, IpAddr::from(VPN), "routed")?;

@@ -1,4 +1,4 @@
-//! Which guests take part, on a real LXD and a real Incus.
+//! The guests that take part, on a real LXD and a real Incus.
 
 use crate::node::{HOST, Node, Site, find_nic, ours, status};
 use anyhow::{Result, ensure};
@@ -27,7 +27,7 @@ fn profiles_and_projects_narrow_the_selection(kind: Kind) -> Result<()> {
     let nic = node.wait_nic(&wrong_project, "eth0", "unselected")?;
     ensure!(nic["reason"] == "project", "{nic}");
 
-    // A reload widens it; a guest that leaves the selection loses its route.
+    // A reload widens it. A guest that leaves the selection loses its route.
     let config = "[select]\nprofiles = [\"other\"]\n";
     site.host.run_with_stdin(&["sh", "-c", "cat > /etc/macvlan-shim/config.toml"], config)?;
     node.daemon.signal("HUP")?;
@@ -63,7 +63,7 @@ fn a_managed_network_of_type_macvlan_counts(kind: Kind) -> Result<()> {
     Ok(())
 }
 
-/// LXD has no other mode than bridge.
+/// LXD supports only the mode bridge.
 #[test]
 fn another_mode_than_bridge_is_unsupported() -> Result<()> {
     let site = Site::new(Kind::Incus)?;
@@ -72,6 +72,6 @@ fn another_mode_than_bridge_is_unsupported() -> Result<()> {
     let guest = site.server.launch("c1", &["-p", "mv"])?;
     let nic = node.wait_nic(&guest, "eth0", "unsupported")?;
     ensure!(nic["reason"] == "mode", "{nic}");
-    ensure!(ours(&site.host)?.is_empty(), "a shim stands that nobody can use");
+    ensure!(ours(&site.host)?.is_empty(), "there is a shim that nobody can use");
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! Servers that go, hang, are slow, come again or come as another version: the kernel shows the guests, so their
-//! routes stay while it does, and go when it does not. On real servers.
+//! Servers that go, hang, are slow, come back, or come as another version. The kernel shows the guests, so
+//! their routes stay while it does, and go when it does not. On real servers.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,25 +22,25 @@ on_lxd_and_incus!(
     each_start_of_a_guest_has_its_own_time,
 );
 
-/// The event that must do the healing comes much sooner; the resync, at 30 s, would be too late.
+/// The event that must be the cure comes much sooner. The resync, at 30 s, would be too late.
 const SOON: Duration = Duration::from_secs(10);
 
 fn id(kind: Kind) -> String {
     kind.to_string().to_lowercase()
 }
 
-/// What a status says of a server.
+/// The entry of a server in a status.
 fn server(status: &Value, kind: Kind) -> &Value {
     let servers = status["servers"].as_array().into_iter().flatten();
     servers.into_iter().find(|server| server["id"] == id(kind).as_str()).unwrap_or(&Value::Null)
 }
 
-/// Runs a script in the network namespace of a process, which its server need not know about.
+/// Runs a script in the network namespace of a process, without its server.
 fn inside(host: &Machine, pid: u64, script: &str) -> Result<String> {
     host.run(&["nsenter", &format!("--target={pid}"), "--net", "bash", "-euc", script])
 }
 
-/// Waits until exactly these addresses are routed, and says how long that took.
+/// Waits until exactly these addresses are routed, and returns how long that took.
 fn wait_routed(host: &Machine, addresses: &[&str]) -> Result<Duration> {
     let start = Instant::now();
     eventually(SOON, || {
@@ -90,7 +90,7 @@ fn a_killed_server_changes_nothing_and_is_followed_again_at_once(kind: Kind) -> 
         anyhow::Ok(connected.saturating_duration_since(ready))
     })?;
     ensure!(connected < SOON, "connected only {connected:?} after the server was ready");
-    // Its word counts again.
+    // The server's answers count again.
     guest.cli(&["config", "set"], &["user.macvlan-shim.enabled", "false"])?;
     node.wait_nic(&guest, "eth0", "unselected")?;
     wait_routed(&site.host, &[]).map(drop)
@@ -109,7 +109,7 @@ fn a_stopped_server_is_not_started_and_is_followed_again_when_it_runs(kind: Kind
         server(status, kind)["message"].as_str().is_some_and(|message| message.contains("is stopped"))
     })?;
     ensure!(server(&status, kind)["state"] == "absent", "{status:#}");
-    // Somebody else's guests come and go: no reason to wake it.
+    // Somebody else's guests come and go, which is no reason to wake it.
     for round in 0..10 {
         site.host.sh(&format!(
             "ip netns add other{round}; ip link add s0 link eth0 type macvlan mode bridge; \
@@ -121,7 +121,7 @@ fn a_stopped_server_is_not_started_and_is_followed_again_when_it_runs(kind: Kind
     })?;
     ensure!(site.host.pings(address), "its guest is no longer reached");
 
-    // The administrator does.
+    // The administrator wakes it.
     let mark = node.daemon.mark();
     let start = Instant::now();
     site.server.get("/1.0")?;
@@ -145,7 +145,7 @@ fn a_guest_that_dies_while_its_server_is_down_loses_its_routes(kind: Kind) -> Re
     let took = wait_routed(&site.host, &["192.168.77.102"])?;
     println!("{kind}: the dead guest's route was gone {took:?} later");
 
-    // It starts the guest again, which ran when it was last there.
+    // It starts the guest again, because that ran when the server last did.
     site.server.start_daemon()?;
     node.wait("it is connected", |status| server(status, kind)["state"] == "connected")?;
     eventually(PATIENCE, || ensure_runs(&one))?;
@@ -169,7 +169,7 @@ fn a_server_is_restarted_while_guests_start_and_die(kind: Kind) -> Result<()> {
     for round in 0..6_usize {
         let (dying, starting) = (&guests[round % 3], &guests[(round + 1) % 3]);
         let pid = dying.pid();
-        // Whether this succeeds is up to the moment at which the server is killed.
+        // Whether this succeeds depends on the moment at which the server is killed.
         let _ = starting.stop_hard();
         std::thread::scope(|scope| {
             scope.spawn(|| starting.start());
@@ -308,7 +308,8 @@ fn a_cut_event_stream_loses_no_guest(kind: Kind) -> Result<()> {
     Ok(())
 }
 
-/// Upon this a first process stays known as long as the time of the start does: `src/servers/lxd/first_process.rs`.
+/// This is why a first process stays known as long as the time of the start does:
+/// `src/servers/lxd/first_process.rs`.
 fn each_start_of_a_guest_has_its_own_time(kind: Kind) -> Result<()> {
     let site = Site::new(kind)?;
     let guest = site.launch_static("c1", &[])?;
@@ -317,7 +318,7 @@ fn each_start_of_a_guest_has_its_own_time(kind: Kind) -> Result<()> {
         ("restarted", &|| guest.restart()),
         ("restarted by force", &|| guest.cli(&["restart"], &["--force"]).map(drop)),
         ("rebooted by itself", &|| {
-            // The shell in which it says so may die of it.
+            // The shell that says so may die of it.
             let _ = guest.sh("reboot -f");
             Ok(())
         }),

@@ -1,4 +1,4 @@
-//! What stands in the kernel for a guest, exactly, and when it goes. On a real LXD.
+//! Exactly the objects in the kernel for a guest, and when they go. On a real LXD.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -8,14 +8,14 @@ use crate::node::{BINARY, HOST, HOST_V6, Node, PATIENCE, Site, ours, routes};
 use anyhow::{Result, ensure};
 use lab::{Kind, eventually};
 
-/// Less than until a resync would do it.
+/// Sooner than a resync.
 const SOON: Duration = Duration::from_secs(10);
 
 #[test]
 fn a_shim_is_exactly_as_designed() -> Result<()> {
     let site = Site::new(Kind::Lxd)?;
     let node = Node::start(&site.host)?;
-    ensure!(ours(&site.host)?.is_empty(), "a shim stands though no guest needs it");
+    ensure!(ours(&site.host)?.is_empty(), "there is a shim although no guest needs it");
     let guest = site.launch_static("c1", &["192.168.77.101/24", "fd77::101/64"])?;
     node.wait_both_ways(&guest, "192.168.77.101".parse::<IpAddr>()?, HOST)?;
     node.wait_both_ways(&guest, "fd77::101".parse::<IpAddr>()?, HOST_V6)?;
@@ -56,7 +56,7 @@ fn a_shim_is_exactly_as_designed() -> Result<()> {
     let expected = format!("192.168.77.101 lladdr {mac} PERMANENT \nfd77::101 lladdr {mac} PERMANENT");
     let flat = |text: &str| text.replace("proto 77", "").split_whitespace().collect::<Vec<_>>().join(" ");
     ensure!(flat(&neighbours) == flat(&expected), "the neighbours are {neighbours}");
-    // The dump is in no order, and the host has an address of SLAAC besides.
+    // The dump is unordered, and the host has an address by SLAAC besides.
     let proxies = site.host.sh("ip -6 neigh show proxy dev mvs-eth0")?;
     let is_ours = |line: &str| line.starts_with("fd77::") && line.contains("proto 77");
     ensure!(
@@ -64,7 +64,7 @@ fn a_shim_is_exactly_as_designed() -> Result<()> {
         "the proxies are {proxies}"
     );
 
-    // An address goes: its route and neighbour go with it, the rest stays.
+    // An address goes. Its route and neighbour go with it, and the rest stays.
     guest.sh("ip addr del fd77::101/64 dev eth0")?;
     node.wait_gone("fd77::101".parse::<IpAddr>()?)?;
     eventually(PATIENCE, || {
@@ -72,7 +72,7 @@ fn a_shim_is_exactly_as_designed() -> Result<()> {
         ensure!(left.lines().count() == 1, "neighbours are left: {left}");
         Ok(())
     })?;
-    // The last guest goes: the shim goes.
+    // The last guest goes, and the shim goes too.
     guest.stop_hard()?;
     eventually(PATIENCE, || {
         let left = ours(&site.host)?;
@@ -146,9 +146,9 @@ fn a_kept_shim_and_configured_ranges_stand_without_a_guest() -> Result<()> {
     })
 }
 
-/// Each of these takes something of ours away, some of it without an event of its own.
+/// Each of these takes something of ours away, some of them without an event.
 #[test]
-fn what_others_or_the_kernel_take_away_comes_back_at_once() -> Result<()> {
+fn objects_that_others_or_the_kernel_take_away_come_back_at_once() -> Result<()> {
     let site = Site::new(Kind::Lxd)?;
     let node = Node::start(&site.host)?;
     let guest = site.launch_static("c1", &["192.168.77.101/24", "fd77::101/64"])?;
@@ -165,7 +165,7 @@ fn what_others_or_the_kernel_take_away_comes_back_at_once() -> Result<()> {
         "echo 0 > /proc/sys/net/ipv6/conf/mvs-eth0/proxy_ndp",
         "echo 1 > /proc/sys/net/ipv6/conf/all/forwarding; echo 0 > /proc/sys/net/ipv6/conf/all/forwarding",
         "ip addr del 192.168.77.11/24 dev eth0; ip addr add 192.168.77.11/24 dev eth0",
-        // The kernel drops the shim's proxy entries with its carrier, and the host's IPv6 addresses.
+        // With the carrier the kernel drops the shim's proxy entries, and the host's IPv6 addresses.
         "ip link set eth0 down; ip link set eth0 up; ip addr add fd77::11/64 dev eth0 nodad",
     ] {
         site.host.sh(fault)?;
@@ -174,16 +174,16 @@ fn what_others_or_the_kernel_take_away_comes_back_at_once() -> Result<()> {
             ensure!(plan.starts_with("nothing to do"), "after {fault}: {plan}");
             Ok(())
         })?;
-        // A new proxy entry helps a guest that asks again; a failed answer is remembered for a while.
+        // A new proxy entry helps a guest that asks again. A failed answer is remembered for a while.
         let reached = |address| site.host.reaches(address, SOON);
         ensure!(reached(v4) && reached(v6), "after {fault}\n{}", node.picture()?);
     }
     Ok(())
 }
 
-/// The kernel tells nobody of it: the look at the host each 30 s finds it, or a reload at once.
+/// The kernel does not report it. The look at the host every 30 s finds it, or a reload at once.
 #[test]
-fn what_arp_ignore_takes_from_guests_is_told_until_it_is_put_back() -> Result<()> {
+fn the_losses_by_arp_ignore_are_reported_until_it_is_put_back() -> Result<()> {
     let site = Site::new(Kind::Lxd)?;
     let config = "[shim]\naddresses = [\"192.168.77.72\"]\n";
     let mut node = Node::start_with(&site.host, config)?;
@@ -212,8 +212,8 @@ fn what_arp_ignore_takes_from_guests_is_told_until_it_is_put_back() -> Result<()
     Ok(())
 }
 
-/// A machine on the LAN boots after a guest has asked for it, on a host that answers ARP for all that it routes and has
-/// no filter.
+/// A machine on the LAN boots after a guest has asked for it. The host answers ARP for everything that it
+/// routes, and has no filter.
 #[test]
 fn a_host_that_is_an_arp_proxy_hides_no_machine_from_its_guests() -> Result<()> {
     let site = Site::new(Kind::Lxd)?;
@@ -226,7 +226,7 @@ fn a_host_that_is_an_arp_proxy_hides_no_machine_from_its_guests() -> Result<()> 
     let guest = site.launch_static("c1", &["192.168.77.101/24"])?;
     node.wait_both_ways(&guest, "192.168.77.101".parse::<IpAddr>()?, HOST)?;
     let enter = format!("nsenter --target={} --net", guest.pid()?);
-    // A proxy takes up to 0.8 s for its answer, and the guest asks thrice.
+    // A proxy takes up to 0.8 s for its answer, and the guest asks three times.
     let asks = "for last in $(seq 150 199); do ping -n -q -c 1 -W 2 192.168.77.$last >/dev/null & done; wait";
     site.host.sh(&format!("{enter} sh -c '{asks}'"))?;
     let known = site.host.sh(&format!("{enter} ip neigh show dev eth0"))?;

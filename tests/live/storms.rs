@@ -1,5 +1,5 @@
-//! Guests that make more noise than anybody can follow, and more of them than the kernel lists at once: none is
-//! forgotten, and none delays another. With the real binary.
+//! Guests that make more noise than anybody can follow, and more of them than the kernel lists at once. None
+//! is forgotten, and none delays another. With the real binary.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -15,19 +15,19 @@ use lab::{Guest, Kind, Lab, Machine, Share, Storm, eventually, until};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-/// So many changes of addresses a second are a storm.
+/// The number of changes of addresses in a second that makes a storm.
 const CHANGES: u32 = 20_000;
 
-/// How long a storm may take to fill a queue. It takes seconds, and a minute or two on a machine that is busy with other things.
+/// How long a storm may take to fill a queue. It takes seconds, and a minute or two on a busy machine.
 const FILLED: Duration = Duration::from_secs(300);
 
-/// More than a second is no delay any more, but a loss. What it should be is printed: below 100 ms.
+/// More than a second is no longer a delay, but a loss. The figure is printed, and should be below 100 ms.
 pub(crate) const LOST: Duration = Duration::from_secs(2);
 
-/// Long enough for all that is not a loss, and sooner than the resync.
+/// Long enough for everything that is not a loss, and sooner than the resync.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
 
-/// How often the guests of a story go and come again, at least.
+/// The minimum number of times that the guests of a story go and come again.
 const ROUNDS: u32 = 9;
 
 /// Runs a script in the network namespace of a guest.
@@ -41,7 +41,8 @@ fn routed(host: &Machine) -> Result<BTreeSet<String>> {
     Ok(routes(host)?.iter().filter_map(|route| route.split(' ').next()).map(str::to_owned).collect())
 }
 
-/// Gives a guest an address and says how long it took until its route stood, as the kernel told of both.
+/// Gives a guest an address and returns how long it took until its route was there, by the kernel's reports
+/// of both.
 pub(crate) fn time_to_route(guest: &Guest, address: &str) -> Result<Duration> {
     let (host, target) = (guest.server().machine(), format!("--target={}", guest.pid()?));
     let monitor = ["ip", "-ts", "-o", "monitor"];
@@ -85,7 +86,7 @@ fn a_guest_that_changes_20000_addresses_a_second_delays_no_other() -> Result<()>
     ensure!(times.iter().all(|time| *time < LOST), "{times:?}");
     ensure!(site.host.pings("192.168.77.101".parse::<IpAddr>()?), "the quiet guest is not reached");
 
-    // When it is over, both are as they are, and the log was not flooded.
+    // When it is over, both have their addresses, and the log was not flooded.
     let wanted: BTreeSet<String> = (101..113).map(|n| format!("192.168.77.{n}")).collect();
     eventually(SOON, || {
         let routed = routed(&site.host)?;
@@ -98,7 +99,8 @@ fn a_guest_that_changes_20000_addresses_a_second_delays_no_other() -> Result<()>
     Ok(())
 }
 
-/// Each MAC is another filter, which another program writes and reads: that is charged to the guest that flips.
+/// Each MAC is another filter, which another program writes and reads. The time for that is charged to the
+/// guest that flips.
 #[test]
 fn a_guest_that_flips_its_mac_delays_no_other_and_takes_a_share_of_a_processor() -> Result<()> {
     let site = Site::with(Kind::Lxd, Share::Half)?;
@@ -120,7 +122,7 @@ fn a_guest_that_flips_its_mac_delays_no_other_and_takes_a_share_of_a_processor()
         Ok(u64::from_str_radix(&last, 16)? & 0xff_ffff)
     };
     let mut flips = site.host.spawn(&["nsenter", &target, "--user", "--net", "bash", "-c", flip])?;
-    // It may begin with what it has to spare.
+    // It may begin with its spare time.
     std::thread::sleep(Duration::from_secs(2));
     let (start, used, first) = (Instant::now(), node.processor_time()?, macs()?);
     let mut times = Vec::new();
@@ -138,7 +140,7 @@ fn a_guest_that_flips_its_mac_delays_no_other_and_takes_a_share_of_a_processor()
     ensure!(last > first + 100, "it did not flip: {first} to {last}");
     ensure!(times.iter().all(|time| *time < LOST), "{times:?}");
     ensure!(used < lasted / 2, "it takes {used:?} of {lasted:?}");
-    // When it is over, both are reached; the noisy one as soon as it has paid.
+    // When it is over, both are reached, the noisy one as soon as it has paid.
     node.wait_both_ways(&quiet, "192.168.77.101".parse::<IpAddr>()?, HOST)?;
     let start = Instant::now();
     ensure!(site.host.reaches("192.168.77.66".parse::<IpAddr>()?, PATIENCE), "{}", node.picture()?);
@@ -147,19 +149,19 @@ fn a_guest_that_flips_its_mac_delays_no_other_and_takes_a_share_of_a_processor()
 }
 
 #[test]
-fn what_happened_while_events_were_lost_is_made_up_for() -> Result<()> {
+fn changes_during_a_loss_of_events_are_made_up_for() -> Result<()> {
     let site = Site::with(Kind::Lxd, Share::Half)?;
     let mut node = Node::start(&site.host)?;
     let noisy = site.launch_static("noisy", &[])?;
     let quiet = site.launch_static("quiet", &["192.168.77.101/24", "192.168.77.102/24"])?;
     node.wait_both_ways(&quiet, "192.168.77.102".parse::<IpAddr>()?, HOST)?;
-    // LXD answers nobody while a daemon that has just connected to it says nothing: it is asked now.
+    // LXD answers nobody while a daemon that has just connected to it says nothing, so it is asked now.
     let place = |guest: &Guest| Ok::<_, anyhow::Error>(format!("/proc/{}/ns/net", guest.pid()?));
     let (noisy, quiet) = (site.host.path(&place(&noisy)?), place(&quiet)?);
     for round in 0..3 {
         let mark = node.daemon.mark();
         let before = drops(&site.host)?;
-        // It gets no turn until the kernel can queue no more for it.
+        // It gets no turn until the kernel's queue for it is full.
         node.daemon.signal("STOP")?;
         let storm = Storm::start(File::open(&noisy)?, "eth0", CHANGES);
         until(FILLED, "events are lost", || drops(&site.host).is_ok_and(|now| now > before))?;
@@ -186,13 +188,13 @@ fn what_happened_while_events_were_lost_is_made_up_for() -> Result<()> {
     Ok(())
 }
 
-/// How many events the kernel could not queue for those who listen on a machine.
+/// The number of events that the kernel could not queue for listeners on a machine.
 fn drops(host: &Machine) -> Result<u64> {
     let sum = host.sh("awk 'NR > 1 { sum += $9 } END { print sum }' /proc/net/netlink")?;
     Ok(sum.trim().parse()?)
 }
 
-/// A host with a scripted server and as many guests of it as wanted, each in a namespace of its own.
+/// A host with a scripted server and any number of its guests, each in its own namespace.
 pub(crate) struct Crowd {
     pub(crate) host: Machine,
     pub(crate) server: Arc<StandIn>,
@@ -226,7 +228,7 @@ impl Crowd {
         Ok(Crowd { host, server, _end: end, _lab: lab })
     }
 
-    /// The server knows so many guests from now on.
+    /// The server knows this many guests from now on.
     pub(crate) fn list(&self, count: u32) {
         let guests: Vec<Value> = (0..count).map(|n| container(&format!("g{n}"), &mac(n), "eth0")).collect();
         self.server.set_instances(Value::Array(guests));
@@ -272,7 +274,7 @@ fn more_guests_than_the_kernel_lists_at_once_are_all_known() -> Result<()> {
     crowd.host.sh(&half)?;
     let listed: u32 = crowd.host.sh("ip netns list-id | wc -l")?.trim().parse()?;
     println!("the kernel lists {listed} of 160 or more namespaces");
-    // Linux 6.18 ends its list there, 6.1 does not. Should another do otherwise, that is worth a look.
+    // Linux 6.18 ends its list there, and 6.1 does not. Another number deserves a look.
     ensure!(listed == 134 || listed >= 160, "the kernel lists {listed}");
     let start = Instant::now();
     let mut node = Node::start(&crowd.host)?;
@@ -284,7 +286,7 @@ fn more_guests_than_the_kernel_lists_at_once_are_all_known() -> Result<()> {
     crowd.host.sh(&rest)?;
     wanted.extend((160..250).map(|guest| address(guest, 1)));
     crowd.wait_routed(&wanted)?;
-    // And many of those that no list shows go, and leave a gap.
+    // Many of those that no list shows go, and leave a gap.
     crowd.host.sh("for g in {150..230}; do ip netns del g$g; done")?;
     wanted.retain(|address| !(150..=230).any(|guest| address == &self::address(guest, 1)));
     crowd.wait_routed(&wanted)?;
@@ -302,8 +304,8 @@ fn ids_of_namespaces_that_change_hands_at_once_confuse_nobody() -> Result<()> {
     crowd.host.sh(&(0..24).map(|guest| appear(guest, 1)).collect::<String>())?;
     let mut node = Node::start(&crowd.host)?;
     crowd.wait_routed(&(0..24).map(|guest| address(guest, 1)).collect())?;
-    // Each id that gets free is the next one's: a guest that goes and another that comes share it. Every worker has a
-    // third of the guests, and says in which round its last ones came.
+    // Each id that becomes free goes to the next namespace, so a guest that goes and another that comes share
+    // it. Every worker has a third of the guests, and says in which round its last ones came.
     let enough = AtomicBool::new(false);
     let work = |worker: u32| {
         for round in 2..250 {
@@ -320,7 +322,7 @@ fn ids_of_namespaces_that_change_hands_at_once_confuse_nobody() -> Result<()> {
     let rounds = std::thread::scope(|scope| {
         let work = &work;
         let workers: Vec<_> = (0..3).map(|worker| scope.spawn(move || work(worker))).collect();
-        // It reads everything again in the midst of it.
+        // It reads everything again meanwhile.
         let mut starts = 0;
         while !workers.iter().all(|worker| worker.is_finished()) {
             node.daemon.kill()?;
@@ -347,9 +349,10 @@ fn ids_of_namespaces_that_change_hands_at_once_confuse_nobody() -> Result<()> {
     Ok(())
 }
 
-/// Where the MACs do not tell who is who the server is asked for the guests' first processes, and may take its time.
+/// Where the MACs do not tell guests apart, the server is asked for the guests' first processes, and may take
+/// its time.
 #[test]
-fn a_guest_that_has_others_doubted_delays_none_that_starts() -> Result<()> {
+fn a_guest_that_casts_doubt_on_others_delays_no_start() -> Result<()> {
     let crowd = Crowd::new()?;
     crowd.list(20);
     crowd.host.sh(&(0..20).map(|guest| appear(guest, 1)).collect::<String>())?;

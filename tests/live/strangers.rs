@@ -1,4 +1,5 @@
-//! Children of another runtime come: the servers, which know nothing of them, are not asked. With the real binary.
+//! Children of another runtime come. The servers know nothing of them and are not asked. With the real
+//! binary.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -16,13 +17,14 @@ use crate::storms::{Crowd, SOON, address, appear, mac};
 const STRANGERS: u32 = 20;
 const TRACE: &str = "/run/lab/trace";
 
-/// How many listings since then are no sign of the strangers, because resyncs ask for them.
+/// The number of later listings that may have other reasons, because resyncs ask for them.
 fn by_resyncs(since: Instant) -> usize {
     const SHORTEST: u64 = 24;
     1 + (since.elapsed().as_secs() / SHORTEST) as usize
 }
 
-/// Makes strangers as Docker does: each link is made on the host, with a MAC that the kernel draws, and moved.
+/// Makes strangers as Docker does: each link is made on the host, with a MAC that the kernel draws, and
+/// moved.
 fn strangers_come(host: &Machine) -> Result<()> {
     let one = |n: u32| {
         format!(
@@ -44,7 +46,7 @@ fn they_cost_a_server_nothing_and_its_own_guest_is_found_at_once() -> Result<()>
     let (before, began) = (quiet(|| crowd.server.listings())?, Instant::now());
 
     strangers_come(&crowd.host)?;
-    // When this is routed, all that came before has been seen.
+    // When this is routed, everything before it has been seen.
     crowd.host.sh(&format!("ip -n g0 addr add {}/16 dev eth0", address(0, 2)))?;
     wanted.insert(address(0, 2));
     crowd.wait_routed(&wanted)?;
@@ -52,7 +54,8 @@ fn they_cost_a_server_nothing_and_its_own_guest_is_found_at_once() -> Result<()>
     println!("{STRANGERS} strangers came, and the server was asked for {listings} listings");
     ensure!(listings <= by_resyncs(began), "{listings} listings: {:?}", crowd.server.requests());
 
-    // A guest that the server knows starts. It has not said so yet: the child alone makes us ask.
+    // A guest that the server knows starts. The server has not reported it yet, and the child alone makes us
+    // ask.
     let guests = |power: &str, code: u32| {
         let mut late = container("g1", &mac(1), "eth0");
         (late["status"], late["status_code"]) = (json!(power), json!(code));
@@ -80,7 +83,7 @@ fn a_real_lxd_is_not_asked_for_them() -> Result<()> {
     let asked =
         || site.host.sh(&format!("cat {TRACE}")).map(|trace| trace.matches("lxd/unix.socket").count());
     let count = || asked().unwrap_or_default();
-    ensure!(count() > 1, "the trace shows nothing");
+    ensure!(count() > 1, "the trace is empty");
     let (before, began) = (quiet(count)?, Instant::now());
 
     strangers_come(&site.host)?;
@@ -92,7 +95,7 @@ fn a_real_lxd_is_not_asked_for_them() -> Result<()> {
     Ok(())
 }
 
-/// A count that has not grown for longer than a follower takes to ask once more after an event.
+/// A count that has not grown for longer than a follower takes to ask again after an event.
 fn quiet(count: impl Fn() -> usize) -> Result<usize> {
     let mut last = (count(), Instant::now());
     until(SOON + PATIENCE, "nobody asks", || {

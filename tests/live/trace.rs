@@ -1,8 +1,9 @@
-//! What `strace` saw a daemon ask of the kernel.
+//! The requests of a daemon to the kernel, as `strace` saw them.
 
 use std::collections::BTreeMap;
 
-/// How often each kind of netlink message was sent. A call that strace shows in two pieces has its messages in the first.
+/// The number of netlink messages of each kind that were sent. A call that strace shows in two pieces has its
+/// messages in the first.
 pub(crate) fn requests<'a>(lines: impl Iterator<Item = &'a str>) -> BTreeMap<&'a str, usize> {
     let kinds = lines
         .filter(|line| !line.contains("resumed"))

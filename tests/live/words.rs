@@ -1,4 +1,4 @@
-//! What a server says reaches a terminal, the log and systemd as text, and as nothing else.
+//! The words of a server reach a terminal, the log and systemd as text, and as nothing else.
 
 use std::os::unix::net::UnixDatagram;
 use std::sync::{Arc, Mutex};
@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 use crate::node::{BINARY, Node, PATIENCE};
 use crate::storms::Crowd;
 
-/// Where the daemon tells systemd how it is.
+/// The socket where the daemon reports to systemd.
 const NOTIFY: &str = "/run/lab/notify";
-/// What a server says: it clears the screen, begins a line of its own, and turns the direction of writing.
+/// Words of a server that clear the screen, begin a new line, and reverse the direction of writing.
 const EVIL: &str = "\u{1b}[2Jbusy\nMAINPID=1\r\u{1b}]0;x\u{7}\u{9b}1m\u{202e}";
-/// The same, as it may be shown.
+/// The same, in the form in which they may be shown.
 const SHOWN: &str = r"busy\nMAINPID=1\r";
 
 /// Every message that the daemon sent to systemd.
@@ -43,7 +43,7 @@ impl Notices {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
     }
 
-    /// Each message has the assignments that are ours, each once.
+    /// Each message has only our assignments, each once.
     fn are_ours(&self) -> Result<()> {
         for notice in self.all() {
             let names: Vec<&str> =
@@ -57,10 +57,10 @@ impl Notices {
     }
 }
 
-/// Nothing steers a terminal, and no line is the server's own.
+/// Nothing controls a terminal, and no line is the server's own.
 fn is_plain(text: &str) -> Result<()> {
     let steers = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
-    ensure!(!text.contains(steers), "it steers a terminal: {text:?}");
+    ensure!(!text.contains(steers), "it controls a terminal: {text:?}");
     ensure!(!text.lines().any(|line| line.starts_with("MAINPID")), "a server's line: {text:?}");
     Ok(())
 }
@@ -70,11 +70,11 @@ fn lxd(status: &Value) -> Value {
     servers.find(|server| server["id"] == "lxd").cloned().unwrap_or_default()
 }
 
-/// What each command prints, and what the daemon logs and tells systemd.
+/// The output of each command, and the daemon's messages to the log and systemd.
 fn all_is_plain(crowd: &Crowd, daemon: &Daemon, notices: &Notices) -> Result<String> {
     let mut all = String::new();
     for command in ["status", "status --json", "plan", "plan --json"] {
-        // Its refusals are words of servers as well.
+        // Its refusals also have words of servers.
         let printed = crowd.host.sh(&format!("{BINARY} {command} 2>&1"))?;
         is_plain(&printed).with_context(|| command.to_owned())?;
         all.push_str(&printed);
@@ -108,7 +108,7 @@ fn the_words_of_a_server_are_text_wherever_they_are_shown() -> Result<()> {
     let told = all_is_plain(&crowd, &node.daemon, &notices)?;
     ensure!(told.contains("MAINPID=1") && told.contains("web"), "the names are not shown: {told}");
 
-    // The server fails, and says why: as JSON, and as something else.
+    // The server fails, and gives a reason: as JSON, and as something else.
     let error = json!({"type": "error", "error_code": 500, "error": EVIL, "metadata": null}).to_string();
     for (path, body) in [("/1.0/instances", error.clone()), ("/1.0/instances", EVIL.to_owned()), ("/", error)]
     {
@@ -128,7 +128,7 @@ fn the_words_of_a_server_are_text_wherever_they_are_shown() -> Result<()> {
     node.wait("its words are shown", failed)?;
     let told = all_is_plain(&crowd, &node.daemon, &notices)?;
     ensure!(told.matches(SHOWN).count() > 2, "its words are not shown: {told}");
-    // Systemd gets them as one line. They come within a second.
+    // systemd gets them as one line. They come within a second.
     lab::until(PATIENCE, "systemd is told", || notices.all().iter().any(|notice| notice.contains(SHOWN)))?;
     std::thread::sleep(Duration::from_millis(100));
     notices.are_ours()?;

@@ -1,4 +1,4 @@
-//! The host's own addresses change: it is renumbered, or without one for a while.
+//! The host's own addresses change: it is renumbered, or has no address for a while.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::SystemTime;
@@ -12,16 +12,16 @@ use super::{GUEST, SOON, Ward};
 fn the_host_loses_its_addresses_for_ten_seconds() -> Result<()> {
     let ward = Ward::new()?;
     let talk = ward.talk()?;
-    // The other IPv6 address, made from advertisements, would do as well.
+    // The other IPv6 address, from router advertisements, would do as well.
     ward.site.lan.stop_dhcp();
     let blow = "ip addr flush dev eth0 scope global; sleep 10
         ip addr add 192.168.77.11/24 dev eth0; ip addr add fd77::11/64 dev eth0 nodad";
     ward.heals(&talk, "the host without an address for 10 s", blow)
 }
 
-/// What busybox' client does at each renewal.
+/// The client of busybox does this at each renewal.
 #[test]
-fn the_hosts_addresses_are_taken_for_an_instant() -> Result<()> {
+fn the_hosts_addresses_are_gone_for_an_instant() -> Result<()> {
     let ward = Ward::new()?;
     let talk = ward.talk()?;
     for _ in 0..5 {
@@ -59,8 +59,8 @@ fn the_host_is_renumbered_by_dhcp() -> Result<()> {
     ward.is_well(SOON)
 }
 
-/// The provider gives another prefix: the router announces it and takes its word back on the old one. Host and guest
-/// both make themselves an address of it.
+/// The provider gives another prefix. The router announces it and deprecates the old one. Host and guest both
+/// form an address in it.
 #[test]
 fn host_and_guest_are_renumbered_by_router_advertisements() -> Result<()> {
     let ward = Ward::new()?;

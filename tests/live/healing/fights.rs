@@ -1,5 +1,5 @@
-//! Somebody takes away again and again what we make, whenever it is there. We come back once a second, say so, and do not
-//! spin; when it ends all is well at once.
+//! Somebody deletes our objects again and again, as soon as they are back. We restore them once a second,
+//! report it, and do not spin. When the fight ends everything is well at once.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use super::{HOST_V6, SOON, Talk, Ward};
 
 impl Ward {
-    /// Another program strikes the blow as often as it can. `named` is what the problem is about.
+    /// Another program strikes the blow as often as it can. `named` is the object of the problem.
     fn fights(&self, talk: &Talk, blow: &str, named: &str, meanwhile: impl Fn() -> Result<()>) -> Result<()> {
         let (began, used) = (SystemTime::now(), self.node.processor_time()?);
         let lines = self.node.daemon.mark();
@@ -46,7 +46,7 @@ fn a_program_that_keeps_deleting_our_route() -> Result<()> {
     let ward = Ward::new()?;
     let talk = ward.talk()?;
     ward.fights(&talk, "ip route del 192.168.77.101", "192.168.77.101", || {
-        ensure!(ward.guest.pings(HOST_V6), "what nobody fights over suffers");
+        ensure!(ward.guest.pings(HOST_V6), "traffic beside the fight is disturbed");
         Ok(())
     })
 }
@@ -63,7 +63,7 @@ fn a_program_that_keeps_deleting_our_filter() -> Result<()> {
     let ward = Ward::new()?;
     let talk = ward.talk()?;
     ward.fights(&talk, "nft delete table netdev macvlan_shim", "mvs-eth0", || {
-        ensure!(ward.guest.pings(HOST_V6), "traffic suffers");
+        ensure!(ward.guest.pings(HOST_V6), "traffic is disturbed");
         Ok(())
     })
 }
@@ -74,7 +74,7 @@ fn a_program_that_keeps_deleting_our_rule() -> Result<()> {
     ward.site.host.sh("ip rule add fwmark 7 lookup 100 pref 1000")?;
     let talk = ward.talk()?;
     ward.fights(&talk, "ip rule del lookup 77", "rule", || {
-        ensure!(ward.guest.pings(HOST_V6), "what nobody fights over suffers");
+        ensure!(ward.guest.pings(HOST_V6), "traffic beside the fight is disturbed");
         Ok(())
     })
 }

@@ -1,7 +1,7 @@
-//! Whatever happens to what we made, to the parent, to the host's addresses or its rules: traffic goes on within
-//! milliseconds. Each story strikes a blow while datagrams go both ways over both protocols, prints how long they
-//! stayed away, counted from when they could get through at all, and asks for little, for a test machine may be busy:
-//! that an event healed it, and not the resync.
+//! Whatever happens to our objects, to the parent, or to the host's addresses and rules, traffic goes on
+//! within milliseconds. Each story strikes a blow while datagrams go both ways over both protocols. It prints
+//! how long they stayed away, counted from the moment when they could get through at all. Its limit is
+//! generous, because a test machine may be busy: an event must have healed it, and not the resync.
 //!
 //! `cargo test --test live healing -- --nocapture --test-threads 1 | grep ms` shows the figures.
 
@@ -19,11 +19,12 @@ use lab::{Guest, Kind, Machine, Stream, eventually};
 
 use crate::node::{BINARY, Node, Site};
 
-/// Generous, and far below the 24 s that are the shortest resync.
+/// Generous, and far below 24 s, the shortest interval of resyncs.
 const SOON: Duration = Duration::from_secs(10);
-/// A guest's kernel that found nobody asks again each second. That is none of our doing, but part of the figure.
+/// A guest's kernel that found nobody asks again each second. We cannot change that, but it is part of the
+/// figure.
 const WATCH: Duration = Duration::from_millis(300);
-/// Longer than the longest resync.
+/// Longer than the longest interval of resyncs.
 const RESYNC: Duration = Duration::from_secs(50);
 
 const HOST: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 11);
@@ -42,7 +43,7 @@ struct Ward {
 /// Datagrams between host and guest, each way over each protocol.
 struct Talk {
     ways: Vec<(&'static str, Stream)>,
-    /// Between the guest and another machine: tells from when on a guest's link can carry anything at all.
+    /// Between the guest and another machine. It shows from when on a guest's link can carry anything at all.
     lan: Option<Stream>,
 }
 
@@ -88,7 +89,8 @@ impl Ward {
         Ok(Talk { ways, lan: None })
     }
 
-    /// Strikes a blow on the host; traffic goes on soon after its last line, which is what lets it, or all of it.
+    /// Strikes a blow on the host. Its last line makes traffic possible again, or the whole of it does.
+    /// Traffic goes on soon after that.
     fn heals(&self, talk: &Talk, what: &str, blow: &str) -> Result<()> {
         let moment = strike(&self.site.host, blow)?;
         talk.goes_on(what, moment).with_context(|| self.story())?;
@@ -112,7 +114,7 @@ impl Ward {
 }
 
 impl Talk {
-    /// Waits until all of it comes through that is said after `moment`.
+    /// Waits until every datagram that is sent after `moment` comes through.
     fn wait(&self, moment: SystemTime, within: Duration) -> Result<()> {
         for (way, stream) in &self.ways {
             stream.wait(moment, within).with_context(|| format!("{way} the guest"))?;
@@ -120,7 +122,7 @@ impl Talk {
         Ok(())
     }
 
-    /// All of it comes through again soon after `moment`; prints how soon.
+    /// Every datagram comes through again soon after `moment`. Prints how soon.
     fn goes_on(&self, what: &str, moment: SystemTime) -> Result<()> {
         self.wait(SystemTime::now().max(moment), SOON).with_context(|| format!("after {what}"))?;
         // A second gap would come right after.
@@ -141,7 +143,7 @@ impl Talk {
     }
 }
 
-/// Runs a script; says when its last line began.
+/// Runs a script. Returns when its last line began.
 fn strike(host: &Machine, blow: &str) -> Result<SystemTime> {
     let (before, last) = blow.rsplit_once('\n').unwrap_or(("", blow));
     let moment = host.sh(&format!("{before}\necho \"moment $EPOCHREALTIME\"\n{last}"))?;

@@ -9,7 +9,7 @@ use lab::{Guest, Machine, eventually};
 use super::{GUEST, GUEST_V6, HOST, HOST_V6, SOON, Ward, strike};
 use crate::node::ours;
 
-/// The kernel takes the host's IPv6 addresses, and whoever sets the link up gives them back.
+/// The kernel takes the host's IPv6 addresses. The program that sets the link up restores them.
 #[test]
 fn the_parent_goes_down_and_up() -> Result<()> {
     let ward = Ward::new()?;
@@ -55,8 +55,8 @@ fn the_parents_mtu_and_name_change() -> Result<()> {
         "ip link set lan0 down; ip link set lan0 name eth0\nip link set eth0 up; ip addr replace fd77::11/64 dev eth0 nodad")
 }
 
-/// Below 1280 the kernel takes IPv6 from the parent and from all upon it, and gives it back with none of its settings.
-/// Nobody on the LAN shall hear of the shim then.
+/// Below 1280 the kernel takes IPv6 from the parent and from every link on it, and gives it back with none of
+/// its settings. Nobody on the LAN may hear of the shim then.
 #[test]
 fn the_parents_mtu_is_too_low_for_ipv6_for_a_while() -> Result<()> {
     let ward = Ward::new()?;
@@ -79,14 +79,14 @@ fn the_parents_mtu_is_too_low_for_ipv6_for_a_while() -> Result<()> {
     ward.is_well(SOON)?;
     let after = host.sh(SHIM)?;
     ensure!(after == before, "the shim was\n{before} and is\n{after}");
-    // Had it begun to look for a router or a double of its address, that would be over by then.
+    // If it had begun to look for a router or for a duplicate of its address, that would be over by then.
     std::thread::sleep(Duration::from_secs(2));
     let frames = heard.stop()?;
     ensure!(frames.is_empty(), "the shim was heard on the LAN: {frames:#?}");
     Ok(())
 }
 
-/// A shim as it is, but for what the kernel makes of it by itself.
+/// The state of a shim, without the parts that the kernel sets by itself.
 const SHIM: &str = "ip addr show dev mvs-eth0 | grep -v mvs-eth0; cd /proc/sys/net
     grep -s . ipv[46]/conf/mvs-eth0/* ipv6/neigh/mvs-eth0/* | grep -v stable_secret || :";
 
@@ -105,7 +105,7 @@ fn another_link_takes_the_old_name_of_the_parent() -> Result<()> {
     talk.goes_on("another parent with the old one's name", SystemTime::now())
 }
 
-/// The kernel takes the guests' NICs with their parent: they have to be started again.
+/// The kernel deletes the guests' NICs with their parent, so they have to be started again.
 #[test]
 fn the_parent_is_deleted_and_made_again() -> Result<()> {
     let ward = Ward::new()?;
@@ -133,8 +133,9 @@ fn the_parent_moves_into_another_namespace_and_back() -> Result<()> {
     ward.site.host.sh("ip netns del away").map(drop)
 }
 
-/// LXD makes a VLAN interface for its first guest and removes it with the last. This kernel has no VLANs, so a cable
-/// stands in, which is pulled after the last guest has stopped and plugged before it starts again.
+/// LXD makes a VLAN interface for its first guest and removes it with the last. This kernel has no VLANs, so
+/// a cable stands in for it. It is pulled after the last guest has stopped and plugged in before it starts
+/// again.
 #[test]
 fn a_parent_that_exists_only_while_a_guest_uses_it() -> Result<()> {
     let ward = Ward::new()?;
@@ -156,7 +157,7 @@ fn a_parent_that_exists_only_while_a_guest_uses_it() -> Result<()> {
         guest.stop_hard()?;
         port.unplug()?;
         eventually(SOON, || {
-            ensure!(!host.ok("ip link show mvs-eth9"), "its shim is there");
+            ensure!(!host.ok("ip link show mvs-eth9"), "its shim still exists");
             Ok(())
         })?;
         port = plug()?;
@@ -165,7 +166,8 @@ fn a_parent_that_exists_only_while_a_guest_uses_it() -> Result<()> {
     Ok(())
 }
 
-/// What gives a guest its addresses, as soon as its link can carry anything: from then on traffic is possible.
+/// The script that gives a guest its addresses as soon as its link can carry anything. From then on traffic
+/// is possible.
 fn addresses_of(guest: &Guest, v4: Ipv4Addr, v6: Ipv6Addr) -> Result<String> {
     let inside = format!("nsenter -t {} -n", guest.pid()?);
     Ok(format!(

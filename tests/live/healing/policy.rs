@@ -9,7 +9,7 @@ use super::{SOON, Ward};
 fn rules_before_main_come_and_go() -> Result<()> {
     let ward = Ward::new()?;
     let talk = ward.talk()?;
-    // Both tables know nothing of guests: what they look up goes to the gateway.
+    // Both tables know nothing of guests, so they send their traffic to the gateway.
     let host = &ward.site.host;
     host.sh("ip route add default via 192.168.77.1 dev eth0 table 100; ip route add 192.168.77.0/24 dev eth0 table 100
         ip -6 route add default via fd77::1 dev eth0 table 100; ip -6 route add fd77::/64 dev eth0 table 100")?;

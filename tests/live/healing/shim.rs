@@ -1,4 +1,4 @@
-//! Somebody deletes or changes what we made.
+//! Somebody deletes or changes our objects.
 
 use anyhow::{Context, Result, ensure};
 use lab::eventually;
@@ -6,7 +6,7 @@ use lab::eventually;
 use super::{RESYNC, SOON, Ward};
 
 #[test]
-fn what_is_deleted_is_made_again() -> Result<()> {
+fn deleted_objects_are_made_again() -> Result<()> {
     let ward = Ward::new()?;
     let talk = ward.talk()?;
     for (what, blow) in [
@@ -24,7 +24,7 @@ fn what_is_deleted_is_made_again() -> Result<()> {
 }
 
 #[test]
-fn what_is_changed_is_put_back() -> Result<()> {
+fn changed_objects_are_put_back() -> Result<()> {
     let ward = Ward::new()?;
     let talk = ward.talk()?;
     let before = ward.site.host.sh("ip -o link show dev mvs-eth0 | tr -d '\\n' | sed 's/^[0-9]*//'")?;
@@ -44,11 +44,11 @@ fn what_is_changed_is_put_back() -> Result<()> {
         ("the shim without carrier", "ip link set mvs-eth0 protodown on"),
         ("the shim without carrier, for a reason", "ip link set mvs-eth0 protodown on protodown_reason 3 on"),
         (
-            "the IPv4 neighbour led astray",
+            "the IPv4 neighbour with a wrong MAC",
             "ip neigh replace 192.168.77.101 lladdr 02:00:00:00:00:99 dev mvs-eth0 nud permanent",
         ),
         (
-            "the IPv6 neighbour led astray",
+            "the IPv6 neighbour with a wrong MAC",
             "ip neigh replace fd77::101 lladdr 02:00:00:00:00:99 dev mvs-eth0 nud permanent",
         ),
         (
@@ -78,9 +78,9 @@ fn what_is_changed_is_put_back() -> Result<()> {
     Ok(())
 }
 
-/// Of these the kernel tells nobody. The figure is not traffic's, which does not suffer, but the resync's.
+/// The kernel reports none of these. The figure is that of the resync, because traffic is not disturbed.
 #[test]
-fn what_sends_no_event_is_put_back_by_the_resync() -> Result<()> {
+fn changes_without_an_event_are_put_back_by_the_resync() -> Result<()> {
     let ward = Ward::new()?;
     let talk = ward.talk()?;
     let conf = "/proc/sys/net/ipv4/conf/mvs-eth0";

@@ -1,4 +1,4 @@
-//! Addresses that are others'.
+//! Addresses that belong to others.
 
 use std::net::{IpAddr, UdpSocket};
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ fn addresses_of_others_get_a_guest_nothing() -> Result<()> {
         den.attack(&format!("ip addr add {address} dev eth0 {nodad}"))?;
         let refused = den.node.wait_address(&den.hostile, address, "refused")?;
         ensure!(refused["reason"] == reason, "{address}: {refused}");
-        // It tells everybody, and answers whoever asks.
+        // It announces them to everybody, and answers everybody who asks.
         if address.is_ipv4() {
             den.attack(&format!("arping -q -c 2 -i 0.1 -U -I eth0 {address} || true"))?;
         }
@@ -42,7 +42,7 @@ fn addresses_of_others_get_a_guest_nothing() -> Result<()> {
     let own = |entry: &&&str| entry.starts_with("192.168.77.66 ") || entry.starts_with("fd77::66 ");
     ensure!(of_guest.iter().filter(|entry| !own(entry)).count() == 0, "the host believes {of_guest:#?}");
 
-    // What the host sends to a server on the LAN arrives there, and there alone.
+    // Traffic from the host to a server on the LAN arrives there, and nowhere else.
     let listen = || {
         let socket = UdpSocket::bind(("0.0.0.0", 5000))?;
         socket.set_read_timeout(Some(SOON))?;
@@ -60,15 +60,16 @@ fn addresses_of_others_get_a_guest_nothing() -> Result<()> {
     ensure!(server.recv(&mut buffer)? == 8, "the server on the LAN did not get it");
     // It would have come at the same time.
     thief.set_read_timeout(Some(Duration::from_secs(1)))?;
-    ensure!(thief.recv(&mut buffer).is_err(), "the guest got what was sent to others");
-    // It has the addresses of the LAN still. The honest guest's own traffic with the LAN is between it and the LAN.
+    ensure!(thief.recv(&mut buffer).is_err(), "the guest got traffic of others");
+    // It still has the addresses of the LAN. The honest guest's own traffic with the LAN is a matter between
+    // it and the LAN.
     den.honest_is_reached()
 }
 
-/// Then the LAN itself cannot tell the two machines apart; but the host's traffic went out by the wire before there was a
-/// shim, and never to a guest.
+/// Then the LAN itself cannot tell the two machines apart. But the host's traffic went out by the wire before
+/// there was a shim, and never to a guest.
 #[test]
-fn the_mac_of_a_lan_server_does_not_make_its_address_a_guests() -> Result<()> {
+fn the_mac_of_a_lan_server_does_not_give_its_address_to_a_guest() -> Result<()> {
     let den = Den::new()?;
     let mac = den.site.peer.sh("cat /sys/class/net/eth0/address")?;
     den.attack(&format!("ip link set eth0 address {mac}"))?;
@@ -82,10 +83,10 @@ fn the_mac_of_a_lan_server_does_not_make_its_address_a_guests() -> Result<()> {
 }
 
 #[test]
-fn ten_thousand_addresses_are_too_many_for_one_guest_alone() -> Result<()> {
+fn ten_thousand_addresses_harm_only_the_guest_that_has_them() -> Result<()> {
     let den = Den::with(Share::Half)?;
     let start = Instant::now();
-    // All of one multicast group: of many groups the kernel makes heavy weather.
+    // All in one multicast group, because the kernel is slow with many groups.
     den.attack("printf 'addr add fd77::%x:0:66/64 dev eth0 nodad\\n' {1..10000} | ip -batch -")?;
     eventually(SOON, || {
         let count = den.loot()?.len();

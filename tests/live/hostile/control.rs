@@ -30,7 +30,7 @@ fn status_as(host: &Machine, user: &[&str]) -> Result<String> {
     host.run(&[user, &[BINARY, "status"]].concat())
 }
 
-/// Connects so often as that user and says nothing, again and again.
+/// Connects this often as that user and says nothing, again and again.
 fn keep_silent(host: &Machine, user: &[&str], count: u32) -> Result<Daemon> {
     let script = format!(
         "use IO::Socket::UNIX; $| = 1; print \"begun\\n\";
@@ -50,7 +50,7 @@ fn only_root_and_the_group_get_an_answer() -> Result<()> {
     ensure!(file.trim() == "660 root macvlan-shim", "the socket is {file}");
     ensure!(status_as(host, &ALICE)?.contains("honest"), "a member gets no answer");
     ensure!(status_as(host, &MALLORY).is_err(), "a stranger gets an answer");
-    // A mode that somebody has changed opens nothing.
+    // A mode that somebody has changed does not open it to others.
     host.sh(&format!("chmod 666 {SOCKET}"))?;
     let Err(refused) = status_as(host, &MALLORY) else { anyhow::bail!("a stranger gets an answer") };
     let refused = format!("{refused:#}");

@@ -1,4 +1,4 @@
-//! What root of a guest puts on the wire.
+//! Frames that root of a guest puts on the wire.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::time::{Duration, Instant};
@@ -9,14 +9,14 @@ use lab::{Machine, Share};
 
 use super::{Den, GATEWAY, HONEST, HOST_IP, HOST_IP6, HOSTILE, HOSTILE_V6, PEER, PEER_V6};
 
-/// How many neighbours the kernel knows on a link.
+/// The number of neighbours that the kernel knows on a link.
 fn neighbours(host: &Machine, link: &str) -> Result<usize> {
     let entries =
         host.sh(&format!("ip neigh show dev {link} nud all; ip -6 neigh show dev {link} nud all"))?;
     Ok(entries.lines().count())
 }
 
-/// All that tells where the host's traffic goes.
+/// Everything that shows where the host's traffic goes.
 fn ways(host: &Machine) -> Result<String> {
     host.sh(
         "{ ip -4 route show table all; ip -6 route show table all | grep -v 'dev lo'; ip -4 route show cache
@@ -30,7 +30,7 @@ fn forged_questions_do_not_fill_the_hosts_neighbour_table() -> Result<()> {
     let forge = den.hostile.forge("eth0")?;
     let (own, shim) = (forge.mac(), den.shim_mac()?);
     let before = neighbours(&den.site.host, "mvs-eth0")?;
-    // Of nobody: what guests make each other believe is between them, with a shim and without.
+    // Nobody has these addresses. Lies among guests are between them, with a shim and without.
     let address = |n: u32| Ipv4Addr::from(u32::from(Ipv4Addr::new(192, 168, 77, 128)) + n % 120);
     let address6 =
         |n: u32| Ipv6Addr::from(u128::from(Ipv6Addr::new(0xfd77, 0, 0, 0, 0x66, 0, 0, 0)) + u128::from(n));
@@ -48,8 +48,9 @@ fn forged_questions_do_not_fill_the_hosts_neighbour_table() -> Result<()> {
     }
     let after = neighbours(&den.site.host, "mvs-eth0")?;
     println!("ARP {asked} + {other} + {told}, NS {solicited} + {strange}: {before} entries, then {after}");
-    ensure!(asked > 1000 && solicited > 1000, "that is no flood");
-    // Five solicitations a second from each MAC are let through, and twenty at first. Of the others few come and go.
+    ensure!(asked > 1000 && solicited > 1000, "this is no flood");
+    // Five solicitations a second from each MAC are let through, and twenty at first. The others leave only a
+    // few entries at a time.
     let most = before + 100 + 5 * began.elapsed().as_secs() as usize;
     ensure!(after < most, "the host has {after} neighbours, and {most} are enough");
     den.nobody_is_harmed()
@@ -103,7 +104,7 @@ fn lies_about_others_are_not_believed() -> Result<()> {
         ["192.168.77.66 ", "fd77::66 ", &format!("{link_local} ")].iter().any(|own| entry.starts_with(own))
     };
     ensure!(believed.iter().all(|entry| own(entry)), "the host believes {believed:#?}");
-    // What the others believe is between them and the liar, with a shim and without.
+    // Lies that others believe are between them and the liar, with a shim and without.
     den.honest.sh("ip neigh flush dev eth0; ip -6 neigh flush dev eth0")?;
     den.site.peer.sh("ip neigh flush dev eth0; ip -6 neigh flush dev eth0")?;
     den.site.lan.sh("ip neigh flush dev br0; ip -6 neigh flush dev br0")?;
@@ -120,11 +121,11 @@ fn in_two_tags(forge: &forge::Forge, frame: &[u8]) -> Result<()> {
 }
 
 #[test]
-fn what_comes_from_foreign_addresses_does_not_reach_the_host() -> Result<()> {
+fn frames_from_foreign_addresses_do_not_reach_the_host() -> Result<()> {
     let den = Den::new()?;
     let forge = den.hostile.forge("eth0")?;
     let (own, shim) = (forge.mac(), den.shim_mac()?);
-    // Worst case: nothing but the filter is in the way.
+    // Worst case: only the filter is in the way.
     den.site.host.sh("for f in all eth0; do echo 0 > /proc/sys/net/ipv4/conf/$f/rp_filter; done")?;
     let (service, service6) = den.site.host.within(|| {
         let service = UdpSocket::bind((HOST_IP, 5000))?;
@@ -151,7 +152,7 @@ fn what_comes_from_foreign_addresses_does_not_reach_the_host() -> Result<()> {
             in_two_tags(&forge, &frame)?;
             forge.send(&forge::behind(&frame, &[43]))?;
         }
-        // With the MAC of somebody whom the host does not know it gets nowhere at all.
+        // With the MAC of a guest that the host does not know it gets nowhere at all.
         let unknown = [2, 0x66, 0, 0, 0, 1];
         forge.send(&forge::udp(shim, unknown, HOSTILE, (HOST_IP, 5000), b"a stranger"))?;
         forge.send(&forge::udp6(shim, unknown, HOSTILE_V6, (HOST_IP6, 5000), b"a stranger"))?;
@@ -185,11 +186,11 @@ fn nothing_is_forwarded_from_a_shim_to_networks_of_the_host() -> Result<()> {
     den.attack("ip route add 10.99.0.0/24 via 192.168.77.11; ip -6 route add fd99::/64 via fd77::11")?;
     ensure!(!den.hostile.pings(v4), "{v4} is reached through the shim");
     ensure!(!den.hostile.pings(v6), "{v6} is reached through the shim");
-    // Nor the LAN, and what is beyond it, by way of the host.
+    // It does not reach the LAN, and the networks beyond, through the host either.
     den.attack("ip route add 203.0.113.1 via 192.168.77.11; ip -6 route add 2001:db8::1 via fd77::11")?;
     ensure!(!den.hostile.pings(lab::Lan::BEYOND_V4), "the host forwards to the gateway");
     ensure!(!den.hostile.pings(lab::Lan::BEYOND_V6), "the host forwards to the gateway over IPv6");
-    // Nor what does not look like IP at first.
+    // Nor does anything that does not look like IP at first.
     let (forge, shim) = (den.hostile.forge("eth0")?, den.shim_mac()?);
     for _ in 0..9 {
         in_two_tags(&forge, &forge::udp(shim, forge.mac(), HOSTILE, (v4, 5000), b"in"))?;
@@ -200,7 +201,7 @@ fn nothing_is_forwarded_from_a_shim_to_networks_of_the_host() -> Result<()> {
     den.nobody_is_harmed()
 }
 
-/// What `.github/SECURITY.md` says of firewalls.
+/// The statement of `.github/SECURITY.md` about firewalls.
 #[test]
 fn a_rule_for_the_uplink_needs_a_twin_for_the_shims() -> Result<()> {
     let den = Den::new()?;

@@ -1,4 +1,4 @@
-//! What root does to the links of its guest, and to those that it makes.
+//! The things that root does to the links of its guest, and to those that it makes.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ fn mac_of(den: &Den, link: &str) -> Result<String> {
 }
 
 #[test]
-fn a_guest_does_not_get_the_mac_of_a_shim_that_stands() -> Result<()> {
+fn a_guest_does_not_get_the_mac_of_an_existing_shim() -> Result<()> {
     let den = Den::new()?;
     let mac = mac_of(&den, "mvs-eth0")?;
     let take = |link: &str| den.attack(&format!("ip link set {link} address {mac}; ip link set {link} up"));
@@ -29,10 +29,10 @@ fn a_guest_does_not_get_the_mac_of_a_shim_that_stands() -> Result<()> {
 }
 
 #[test]
-fn a_mac_that_was_taken_before_the_shim_came_costs_it_that_mac_and_no_more() -> Result<()> {
+fn a_shim_whose_mac_was_taken_before_gets_another_one() -> Result<()> {
     let mut den = Den::new()?;
     let first = mac_of(&den, "mvs-eth0")?;
-    // One is seen by the daemon; the other is in a namespace of which the host knows nothing.
+    // The daemon sees one of them. The other is in a namespace that the host knows nothing about.
     let seen = format!(
         "ip link add nested link eth0 address {first} type macvlan mode bridge; ip link set nested up"
     );
@@ -41,7 +41,7 @@ fn a_mac_that_was_taken_before_the_shim_came_costs_it_that_mac_and_no_more() -> 
         den.site.host.run(&[BINARY, "cleanup"])?;
         den.attack(&script)?;
         den.node = Node::start(&den.site.host)?;
-        // Whoever knew the old MAC has to forget it first: that takes the guest's kernel some seconds.
+        // The guest has to forget the old MAC first. That takes its kernel some seconds.
         den.honest.sh("ip neigh flush dev eth0; ip -6 neigh flush dev eth0")?;
         den.nobody_is_harmed()?;
         let now = mac_of(&den, "mvs-eth0")?;
@@ -49,14 +49,14 @@ fn a_mac_that_was_taken_before_the_shim_came_costs_it_that_mac_and_no_more() -> 
         let told = den.node.daemon.output();
         println!("{what}: the shim has {now}; {told:#?}");
         let told: Vec<&String> = told.iter().filter(|line| line.contains("another MAC")).collect();
-        ensure!(told.is_empty() == (what == "seen"), "told was {told:#?}");
+        ensure!(told.is_empty() == (what == "seen"), "the problems were {told:#?}");
         den.is_settled()?;
         den.attack("ip link del nested || true")?;
     }
     Ok(())
 }
 
-/// A link that is down may have any MAC. It must not pass for the NIC of the guest whose MAC that is.
+/// A link that is down may have any MAC. It must not pass for the NIC of the guest with that MAC.
 #[test]
 fn the_mac_of_another_guest_on_a_link_that_is_down_gets_a_guest_nothing() -> Result<()> {
     let mut den = Den::new()?;
@@ -67,7 +67,7 @@ fn the_mac_of_another_guest_on_a_link_that_is_down_gets_a_guest_nothing() -> Res
     );
     den.attack(&nested)?;
     den.nobody_is_harmed()?;
-    // The hostile one comes first, and the daemon does not know who was who.
+    // The hostile one comes first, and the daemon does not know which was which.
     den.honest.stop_hard()?;
     den.hostile.restart()?;
     den.attack(&nested)?;
@@ -83,7 +83,7 @@ fn the_mac_of_another_guest_on_a_link_that_is_down_gets_a_guest_nothing() -> Res
     den.is_settled()
 }
 
-/// A link with that MAC, up in a namespace within the guest's, which ends with the guest.
+/// A link with that MAC, up in a namespace inside the guest's, which ends with the guest.
 fn deep(mac: &str) -> String {
     format!(
         "here=$(readlink /proc/$$/ns/net)\nunshare --net sleep 600 </dev/null >/dev/null 2>&1 &\n\
@@ -94,7 +94,7 @@ fn deep(mac: &str) -> String {
 }
 
 #[test]
-fn macs_and_modes_that_flip_all_the_time_are_the_flippers_own_loss() -> Result<()> {
+fn macs_and_modes_that_keep_flipping_harm_only_their_own_guest() -> Result<()> {
     let den = Den::with(Share::Half)?;
     let target = format!("--target={}", den.hostile.pid()?);
     let flip = "i=0; while :; do i=$((i + 1))
@@ -130,7 +130,8 @@ fn macs_and_modes_that_flip_all_the_time_are_the_flippers_own_loss() -> Result<(
     den.is_settled()
 }
 
-/// A guest's NIC comes back to the host when the guest ends, with the group and the alias that its root gave it.
+/// A guest's NIC comes back to the host when the guest ends, with the group and the alias that its root gave
+/// it.
 #[test]
 fn a_nic_that_comes_back_marked_as_ours_is_not_taken_for_a_shim() -> Result<()> {
     let den = Den::new()?;
@@ -138,7 +139,7 @@ fn a_nic_that_comes_back_marked_as_ours_is_not_taken_for_a_shim() -> Result<()> 
     den.attack("ip link set eth0 group 7173; ip link set eth0 alias 'macvlan-shim 02:66:66:66:66:66'")?;
     den.is_settled()?;
     let pid = den.hostile.pid()?;
-    // Nobody is there who would take it away: it stays with the host.
+    // Nobody is there to remove it, so it stays with the host.
     den.site.server.stop_daemon()?;
     den.site.host.sh(&format!("kill -9 {pid}"))?;
     let left = eventually(SOON, || {
@@ -153,7 +154,7 @@ fn a_nic_that_comes_back_marked_as_ours_is_not_taken_for_a_shim() -> Result<()> 
     ensure!(den.site.host.sh("ip -o link show mvs-eth0")? == shim, "the shim is another");
     den.honest_is_reached()?;
 
-    // Not even where no shim stands that could be told from it.
+    // Not even when no shim exists beside it.
     den.site.host.sh("ip link del mvs-eth0")?;
     den.honest_is_reached()?;
     ensure!(mac_of(&den, "mvs-eth0")? != "02:66:66:66:66:66", "the guest chose the shim's MAC");
@@ -169,7 +170,7 @@ fn a_nic_that_comes_back_marked_as_ours_is_not_taken_for_a_shim() -> Result<()> 
 }
 
 #[test]
-fn a_marked_nic_makes_no_trouble_on_its_way_home() -> Result<()> {
+fn a_marked_nic_on_its_way_home_does_no_harm() -> Result<()> {
     let den = Den::new()?;
     for _ in 0..3 {
         den.attack("ip link set eth0 group 7173; ip link set eth0 alias 'macvlan-shim 02:66:66:66:66:66'")?;

@@ -1,4 +1,4 @@
-//! Users of the host at the lock, and a /run without room.
+//! Users of the host at the lock, and a full /run.
 
 use anyhow::{Context, Result, bail, ensure};
 use lab::{Lab, Lan, Machine, until};
@@ -7,7 +7,7 @@ use crate::node::{BINARY, Node, PATIENCE};
 
 const FOLDER: &str = "/run/macvlan-shim";
 const MALLORY: [&str; 4] = ["setpriv", "--reuid=7002", "--regid=7002", "--clear-groups"];
-/// As the unit: a user of its own, with two capabilities.
+/// Like the unit: a user of its own, with two capabilities.
 const UNIT: [&str; 6] = [
     "setpriv",
     "--reuid=7077",
@@ -17,7 +17,7 @@ const UNIT: [&str; 6] = [
     "--ambient-caps=-all,+net_admin,+net_broadcast",
 ];
 
-/// Says that it has the lock, and keeps it.
+/// Prints that it has the lock, and keeps it.
 const HELD: &str = "echo held; exec sleep 1000";
 
 /// A host on a LAN, without a server.
@@ -64,7 +64,7 @@ fn no_user_can_hold_it() -> Result<()> {
     ensure!(bare.mode()? == "600 0", "it is {}", bare.mode()?);
     ensure!(bare.as_user(&MALLORY, &hold).is_err(), "a user holds it");
 
-    // One of an earlier version was open to all, and somebody has it already.
+    // A lock file of an earlier version was open to all, and somebody already holds it.
     bare.host.sh(&format!("chmod 644 {}", bare.lock))?;
     let hold = [&MALLORY[..], &["flock", &bare.lock, "sh", "-c", HELD]].concat();
     let holder = bare.host.spawn(&hold)?;
@@ -111,7 +111,7 @@ fn root_and_the_user_of_the_unit_take_turns() -> Result<()> {
     ensure!(bare.mode()? == "600 7077", "it is {}", bare.mode()?);
 
     let user_runs = bare.host.spawn(&[&UNIT[..], &[BINARY, "run"]].concat())?;
-    until(PATIENCE, "root may ask", || bare.host.ok(&format!("{BINARY} status")))?;
+    until(PATIENCE, "root gets an answer", || bare.host.ok(&format!("{BINARY} status")))?;
     ensure!(bare.host.run(&[BINARY, "cleanup"]).is_err(), "two at a time");
     drop(user_runs);
     bare.runs()?;
@@ -136,7 +136,7 @@ fn a_full_run_keeps_nobody_from_starting_and_reloading() -> Result<()> {
     bare.runs()?;
     bare.host.run(&[BINARY, "cleanup"])?;
 
-    // Not one more file: then there is no lock, and whoever starts it is told so.
+    // There is no room for one more file. Then there is no lock, and the error says so.
     bare.host.sh(&format!("umount {FOLDER}; mount -t tmpfs -o nr_inodes=1,mode=755 full {FOLDER}"))?;
     let Err(refused) = bare.host.run(&[BINARY, "run"]) else { bail!("it runs without a lock") };
     let refused = format!("{refused:#}");

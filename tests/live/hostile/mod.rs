@@ -1,6 +1,6 @@
-//! Guests whose root is an enemy: of the host, of the LAN, of the guests beside it. Whatever it does to its own NIC
-//! and puts on the wire, the host's traffic for others stays theirs, and an honest guest keeps reaching the host.
-//! `.github/SECURITY.md` says what no filter of ours can keep it from.
+//! Guests whose root is an enemy of the host, of the LAN, and of the other guests. Whatever it does to its
+//! own NIC and puts on the wire, the host's traffic for others still reaches them, and an honest guest keeps
+//! reaching the host. `.github/SECURITY.md` says which attacks no filter of ours can prevent.
 
 mod addresses;
 mod control;
@@ -20,7 +20,7 @@ use lab::{Guest, Kind, Share};
 
 use crate::node::{BINARY, HOST, HOST_V6, Node, Site, routes};
 
-/// Long enough for all that an event does, and sooner than the resync.
+/// Long enough for all effects of an event, and sooner than the resync.
 const SOON: Duration = Duration::from_secs(10);
 
 const HOST_IP: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 11);
@@ -38,7 +38,7 @@ struct Den {
     site: Site,
     node: Node,
     honest: Guest,
-    /// Of its init: a way into it that needs no server.
+    /// The process id of its init, as a way into it that needs no server.
     honest_pid: u64,
     hostile: Guest,
 }
@@ -62,7 +62,7 @@ impl Den {
         Ok(den)
     }
 
-    /// As root of the hostile guest, with all programs of the host.
+    /// Runs a command as root of the hostile guest, with all programs of the host.
     fn attack(&self, script: &str) -> Result<String> {
         let target = format!("--target={}", self.hostile.pid()?);
         let root = ["nsenter", &target, "--user", "--net", "--setuid=0", "--setgid=0"];
@@ -74,7 +74,7 @@ impl Den {
         forge::mac(&self.site.host.sh("cat /sys/class/net/mvs-eth0/address")?)
     }
 
-    /// The host and the honest guest reach each other, and each of them the LAN, all at the address that is theirs.
+    /// The host and the honest guest reach each other and the LAN, each at its own address.
     fn nobody_is_harmed(&self) -> Result<()> {
         self.honest_is_reached()?;
         let site = &self.site;
@@ -82,7 +82,7 @@ impl Den {
             ensure!(site.host.reaches(address, SOON), "the host lost {address}\n{}", self.node.picture()?);
             self.honest_reaches(address)?;
             let way = site.host.sh(&format!("ip route get {address}"))?;
-            ensure!(way.contains("dev eth0"), "the host's traffic for {address} is led astray: {way}");
+            ensure!(way.contains("dev eth0"), "the host's traffic for {address} goes the wrong way: {way}");
         }
         Ok(())
     }
@@ -114,7 +114,7 @@ impl Den {
         Ok(())
     }
 
-    /// The addresses that the host routes to its guests, but for those that the two have in peace.
+    /// The addresses that the host routes to its guests, without those that rightly belong to the two.
     fn loot(&self) -> Result<Vec<String>> {
         let own = [HONEST.to_string(), HONEST_V6.to_string(), HOSTILE.to_string(), HOSTILE_V6.to_string()];
         let routed = routes(&self.site.host)?;
@@ -122,7 +122,7 @@ impl Den {
         Ok(routed.filter(|address| !own.contains(address)).collect())
     }
 
-    /// What stands is what should stand.
+    /// All objects are as they should be.
     fn is_settled(&self) -> Result<()> {
         lab::eventually(SOON, || {
             let plan = self.site.host.run(&[BINARY, "plan"])?;

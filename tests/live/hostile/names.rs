@@ -1,4 +1,4 @@
-//! A NIC with so many names that a message about it is larger than the kernel's own lists can hold. When its guest
+//! A NIC with so many names that a message about it is too large for the kernel's own lists. When its guest
 //! stops, it comes into the host's namespace with all of them.
 
 use std::time::{Duration, SystemTime};
@@ -9,7 +9,8 @@ use lab::{Daemon, eventually};
 use super::{Den, HONEST, HONEST_V6, HOST_IP, HOST_IP6, HOSTILE, HOSTILE_V6, SOON};
 use crate::node::{BINARY, HOST, HOST_V6, Node, PATIENCE};
 
-/// As many alternative names as the kernel takes, each as long as it can be: 65 KiB in each message about the link.
+/// As many alternative names as the kernel takes, each as long as possible: 65 KiB in each message about the
+/// link.
 const NAMES: u32 = 496;
 
 impl Den {
@@ -23,7 +24,7 @@ impl Den {
         Ok(())
     }
 
-    /// Watches the host's routes and neighbours, from now on.
+    /// Starts to watch the host's routes and neighbours.
     fn watch(&self) -> Result<Daemon> {
         let monitor = self.site.host.spawn(&["ip", "-o", "monitor", "route", "neigh"])?;
         eventually(PATIENCE, || self.is_heard(&monitor))?;
@@ -37,7 +38,7 @@ impl Den {
     }
 }
 
-/// What was taken away of the honest guest's routes and neighbours that no stop of another guest may bring about.
+/// The deletions of the honest guest's routes and neighbours, which no stop of another guest may cause.
 fn harm(monitor: &Daemon) -> Vec<String> {
     let honest =
         [HONEST.to_string(), HONEST_V6.to_string()].map(|address| format!("Deleted {address} dev mvs-eth0 "));
@@ -101,7 +102,7 @@ fn a_daemon_starts_and_serves_beside_a_nic_with_many_names_that_nobody_takes_awa
     den.name_at_length()?;
     let (host, pid) = (den.site.host.clone(), den.hostile.pid()?);
     let lengthy = || host.sh(&format!("ip link show | grep -c 'altname n{NAMES}x' || true"));
-    // While it is in its guest: a daemon that starts reads the guest's links as well.
+    // The NIC is still in its guest: a daemon that starts reads the guest's links as well.
     let pulse = host.pulse(&[], &HONEST.to_string())?;
     den.node.daemon.kill()?;
     den.node = Node::start(&host)?;
@@ -109,7 +110,7 @@ fn a_daemon_starts_and_serves_beside_a_nic_with_many_names_that_nobody_takes_awa
     den.nobody_is_harmed()?;
     ensure!(pulse.lost()? == 0, "the honest guest lost pings at a restart of the daemon");
 
-    // Nobody is there who would take it away: it stays with the host.
+    // Nobody is there to remove it, so it stays with the host.
     den.site.server.stop_daemon()?;
     host.sh(&format!("kill -9 {pid}"))?;
     eventually(SOON, || {
@@ -121,13 +122,13 @@ fn a_daemon_starts_and_serves_beside_a_nic_with_many_names_that_nobody_takes_awa
     for _ in 0..3 {
         den.node.daemon.kill()?;
         den.node = Node::start(&host).context("a daemon beside the NIC")?;
-        // What the honest guest does now is seen and served.
+        // Changes of the honest guest are now seen and served.
         den.honest_is_reached()?;
         den.is_settled()?;
     }
     ensure!(pulse.lost()? == 0, "the honest guest lost pings at a restart of the daemon");
 
-    // It starts from nothing, too, and the guest is served again as soon as its server says that it is one.
+    // It also starts from nothing. The guest is served again as soon as its server says that it is one.
     den.node.daemon.kill()?;
     host.run(&[BINARY, "cleanup"])?;
     den.node = Node::start(&host).context("a daemon that has to make its shim")?;

@@ -1,4 +1,4 @@
-//! Links that listen in: what no filter of ours can prevent, and so must be told.
+//! Links that listen in. No filter of ours can prevent that, so it must be reported.
 
 use anyhow::{Result, ensure};
 
@@ -11,7 +11,7 @@ fn told(status: &serde_json::Value) -> Option<(String, String, String)> {
 }
 
 #[test]
-fn a_guest_that_overhears_the_host_is_told_with_a_cure_that_works() -> Result<()> {
+fn a_guest_that_overhears_the_host_is_reported_with_a_cure_that_works() -> Result<()> {
     let den = Den::new()?;
     let shim = den.site.host.sh("cat /sys/class/net/mvs-eth0/address")?;
     let gateway = den.site.host.sh("ip neigh show 192.168.77.1 dev eth0 | grep -o 'lladdr [^ ]*'")?;
@@ -24,25 +24,25 @@ fn a_guest_that_overhears_the_host_is_told_with_a_cure_that_works() -> Result<()
         ))?;
         let who = if kind == "macvtap" { "lxd:honest eth0" } else { "mvs-eth0" };
         let holds = |status: &_| told(status).is_some_and(|(_, message, _)| message.contains(who));
-        let status = den.node.wait("it is told", holds)?;
+        let status = den.node.wait("it is reported", holds)?;
         let (object, message, hint) = told(&status).unwrap_or_default();
         ensure!(object == "lxd:hostile" && message.contains("its link s is a"), "{object}: {message}");
         ensure!(kind == "macvtap" || message.contains(gateway), "{message}");
         // Its addresses get no route, and nobody loses anything yet.
         den.nobody_is_harmed()?;
         ensure!(den.loot()? == Vec::<String>::new(), "routed are {:?}", den.loot()?);
-        // The cure, as it is printed.
+        // The cure, exactly as it is printed.
         ensure!(hint == "lxc exec hostile -- ip link delete s", "{hint}");
         den.site.host.sh(&hint)?;
         den.node.wait("nothing is wrong any more", |status| status["problems"] == serde_json::json!([]))?;
     }
-    // What it takes from others is theirs again with the cure, too.
+    // The cure also gives others back the traffic that it took from them.
     den.attack(&format!(
         "ip link add s link eth0 type macvlan mode source nodst macaddr set {}",
         shim.trim()
     ))?;
     let holds = |status: &_| told(status).is_some_and(|(_, message, _)| message.contains("takes away"));
-    let status = den.node.wait("it is told", holds)?;
+    let status = den.node.wait("it is reported", holds)?;
     ensure!(!den.site.host.reaches(HONEST, std::time::Duration::from_secs(1)), "nothing was taken");
     den.site.host.sh(&told(&status).unwrap_or_default().2)?;
     den.nobody_is_harmed()?;

@@ -1,4 +1,4 @@
-//! Addresses that have an owner who is away for a while.
+//! Addresses whose owner is away for a while.
 
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -15,14 +15,15 @@ use crate::node::{HOST, Node, PATIENCE, routes};
 const WAIT: Duration = Duration::from_secs(60);
 const PORT: u16 = 5000;
 
-/// What a thief hears of what the host sends to an address all the time.
+/// The datagrams that a thief receives while the host keeps sending to an address.
 struct Ear {
     heard: AtomicU32,
     ends: AtomicBool,
 }
 
 impl Ear {
-    /// Does something while the host talks to the address; says how many datagrams arrived at the hostile guest.
+    /// Does something while the host talks to the address. Returns how many datagrams arrived at the hostile
+    /// guest.
     fn while_listening<T>(den: &Den, address: Ipv4Addr, work: impl FnOnce(&Ear) -> Result<T>) -> Result<T> {
         let bind = |any: (&str, u16)| {
             let socket = UdpSocket::bind(any)?;
@@ -41,7 +42,7 @@ impl Ear {
             });
             scope.spawn(|| {
                 while !ear.ends.load(Ordering::Relaxed) {
-                    // Nobody may be there just now.
+                    // Nobody may have the address just now.
                     let _ = host.send_to(b"a secret", (address, PORT));
                     std::thread::sleep(Duration::from_millis(2));
                 }
@@ -98,7 +99,7 @@ fn a_squatter_gets_nothing_while_the_owner_is_away() -> Result<()> {
         ear.has_heard_nothing("while the owner is stopped")
     })?;
 
-    // A new daemon knows from the neighbour entry whose the address was, and waits anew.
+    // A new daemon knows the address's owner from the neighbour entry, and waits again.
     den.node.daemon.kill()?;
     let start = Instant::now();
     den.node = Node::start(&den.site.host)?;
@@ -118,7 +119,7 @@ fn a_squatter_gets_nothing_while_the_owner_is_away() -> Result<()> {
     den.node.wait_address(&den.hostile, address, "routed")?;
     println!("the squatter had it {:?} after the start of the new daemon", start.elapsed());
 
-    // The owner is known by its MAC alone, for this daemon has not seen it; it has the address back at once.
+    // This daemon has not seen the owner, so it knows it only by its MAC. It has the address back at once.
     owner.start()?;
     den.node.wait_both_ways(&owner, address, HOST)?;
     wait_conflict(&den.node, address)?;
@@ -127,7 +128,8 @@ fn a_squatter_gets_nothing_while_the_owner_is_away() -> Result<()> {
     Ok(())
 }
 
-/// The owner is away, and the thief takes its MAC. Then the owner cannot start, but nothing that is its goes to the thief.
+/// The owner is away, and the thief takes its MAC. Then the owner cannot start, but nothing of the owner's
+/// goes to the thief.
 #[test]
 fn the_mac_of_an_owner_that_is_away_does_not_help_a_squatter() -> Result<()> {
     let den = Den::new()?;
@@ -171,7 +173,7 @@ fn a_guest_that_flips_through_addresses_stays_below_its_limit() -> Result<()> {
         Ok(())
     })?;
     println!("{most} routes at most, of {} looks", flips.load(Ordering::Relaxed));
-    ensure!(most > 5, "the guest had no routes: the test shows nothing");
+    ensure!(most > 5, "the guest had no routes: the test proves nothing");
     ensure!(most <= 32, "{most} routes at a time");
     // All of it goes as it came.
     eventually(SOON, || {
@@ -179,6 +181,6 @@ fn a_guest_that_flips_through_addresses_stays_below_its_limit() -> Result<()> {
         ensure!(loot.is_empty(), "still routed: {loot:?}");
         Ok(())
     })?;
-    ensure!(den.site.host.reaches(IpAddr::from(super::HONEST), PATIENCE), "the honest guest suffered");
+    ensure!(den.site.host.reaches(IpAddr::from(super::HONEST), PATIENCE), "the honest guest is not reached");
     Ok(())
 }
