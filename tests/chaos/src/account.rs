@@ -7,14 +7,14 @@ use std::time::Duration;
 use crate::burst;
 use crate::quiet::Converged;
 
-/// The account of a run: what was done and what came of it.
+/// The account of a run: what was done, and what came of it.
 #[derive(Debug)]
 pub struct Account {
-    /// The seed that it can be repeated with.
+    /// The seed that repeats it.
     pub seed: u64,
-    /// How many bursts there were.
+    /// The number of bursts.
     pub bursts: usize,
-    /// What did not hold, a sentence each.
+    /// The violations, a sentence each.
     pub violations: Vec<String>,
     /// By kind: how often it was done, and how often it was not possible.
     operations: BTreeMap<&'static str, (usize, usize)>,
@@ -41,14 +41,14 @@ impl Account {
         self.converged.push(converged);
     }
 
-    /// The kinds of operations that were not done once, of all that there are.
+    /// The kinds of operations that were never done, out of all kinds.
     #[must_use]
     pub fn never(&self) -> BTreeSet<&'static str> {
         let done = |kind: &&str| self.operations.get(*kind).is_some_and(|(done, _)| *done > 0);
         burst::kinds().into_iter().filter(|kind| !done(kind)).collect()
     }
 
-    /// How many operations were done.
+    /// The number of operations that were done.
     #[must_use]
     pub fn done(&self) -> usize {
         self.operations.values().map(|(done, _)| done).sum()
@@ -63,7 +63,7 @@ impl fmt::Display for Account {
         }
         writeln!(f, "{:>5} {:>12}  operations in {} bursts", self.done(), "", self.bursts)?;
         writeln!(f, "never: {}", self.never().into_iter().collect::<Vec<_>>().join("; "))?;
-        for (told, which) in [(true, "told of all"), (false, "not told of all")] {
+        for (told, which) in [(true, "all events reported"), (false, "not all events reported")] {
             let bursts: Vec<&Converged> = self.converged.iter().filter(|c| c.told == told).collect();
             let state = Spread::of(bursts.iter().map(|c| c.state));
             let reach = Spread::of(bursts.iter().map(|c| c.reach));
@@ -73,7 +73,7 @@ impl fmt::Display for Account {
         let by_events = self.converged.iter().filter(|c| c.by_events).count();
         writeln!(
             f,
-            "by events alone, for the daemon had not looked again since its start: {by_events} bursts"
+            "by events alone, because the daemon had not looked again since its start: {by_events} bursts"
         )?;
         write!(f, "violations: {}, seed: {}", self.violations.len(), self.seed)
     }

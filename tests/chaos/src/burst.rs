@@ -7,38 +7,38 @@ use crate::dice::Dice;
 use crate::intent::Intent;
 use crate::operation::{self, Drawn, Operation, Subject};
 
-/// What happens before the next quiet moment.
+/// The events before the next quiet moment.
 #[derive(Debug)]
 pub(crate) struct Burst {
     pace: Pace,
     pub(crate) stages: Vec<Stage>,
 }
 
-/// Operations that are performed at once, on a thread each.
+/// Operations that are performed at once, each on its own thread.
 #[derive(Debug)]
 pub(crate) struct Stage {
-    /// To wait before it.
+    /// The pause before it.
     pub(crate) gap: Duration,
     pub(crate) acts: Vec<Act>,
 }
 
-/// An operation, with what is meant once it has been entered.
+/// An operation, with the intent once it has been entered.
 #[derive(Debug)]
 pub(crate) struct Act {
     pub(crate) operation: Box<dyn Operation>,
     pub(crate) intent: Intent,
 }
 
-/// In milliseconds. Who hurries takes the first ones only.
+/// In milliseconds. Operations after this time are left out.
 const GAPS: [u64; 7] = [0, 0, 5, 30, 100, 300, 1000];
 const SHORT_GAPS: usize = 4;
 
 /// How much happens in a burst, and how fast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
-    /// As much as one can follow, with pauses.
+    /// At a pace that one can follow, with pauses.
     Steady,
-    /// Much at once, with hardly a pause.
+    /// Many operations at once, with hardly a pause.
     Hurry,
 }
 
@@ -65,8 +65,9 @@ pub(crate) fn kinds() -> BTreeSet<&'static str> {
     drawn.into_keys().collect()
 }
 
-/// Seeds by which so many bursts draw each of these kinds of operations, and all others but at most so many. They are
-/// tried from 0 up, so that nobody has to look for another one when a new kind changes what is drawn.
+/// Seeds with which this many bursts draw each of these kinds of operations, and all other kinds but at most
+/// this many. They are tried from 0 up, so that nobody has to look for another one when a new kind changes
+/// the draw.
 pub fn seeds_of(bursts: usize, pace: Pace, wanted: &[&str], missing: usize) -> impl Iterator<Item = u64> {
     let all = kinds();
     (0..10_000).filter(move |seed| {
@@ -96,7 +97,7 @@ impl Burst {
         }
     }
 
-    /// All that happens.
+    /// Every operation of the burst.
     pub(crate) fn acts(&self) -> impl Iterator<Item = &Act> {
         self.stages.iter().flat_map(|stage| &stage.acts)
     }

@@ -1,11 +1,11 @@
-//! Chance that can be repeated: the same seed always falls the same way, on every machine.
+//! Chance that can be repeated: the same seed gives the same draws on every machine.
 
 /// A generator of pseudo-random numbers (splitmix64).
 #[derive(Clone, Debug)]
 pub(crate) struct Dice(u64);
 
 impl Dice {
-    /// Dice that fall as this seed has it.
+    /// Dice for this seed.
     pub(crate) fn new(seed: u64) -> Dice {
         Dice(seed)
     }
@@ -20,7 +20,7 @@ impl Dice {
         usize::try_from((z ^ (z >> 31)) % sides).unwrap_or(0)
     }
 
-    /// True in so many of a hundred cases.
+    /// True in this many of a hundred cases.
     pub(crate) fn chance(&mut self, percent: usize) -> bool {
         self.roll(100) < percent
     }

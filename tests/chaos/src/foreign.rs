@@ -1,5 +1,5 @@
-//! What of the host's network is not the daemon's: what chaos puts there, and how it is put back where the kernel
-//! has taken it away together with a link or an address.
+//! The part of the host's network that is not the daemon's. Chaos puts it there, and puts it back where the
+//! kernel has taken it away together with a link or an address.
 
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use crate::intent::{Intent, Uplink};
 use crate::site::{GATEWAY, WITNESS, v4, v6};
 
-/// A policy rule ahead of main: its family's flag, its priority, and what it selects.
+/// A policy rule ahead of main: the flag of its family, its priority, and its selector.
 pub(crate) const RULES: [(bool, u32, &str); 5] = [
     (false, 1000, "to 203.0.113.0/24"),
     (false, 1001, "fwmark 7"),
@@ -38,7 +38,7 @@ pub(crate) const ROUTES: [Coming; 7] = [
     Coming { destination: "198.18.2.0/24", by: By::Nothing },
     // The address of a guest is suddenly a next hop.
     Coming { destination: "198.18.3.0/24", by: By::Gateway(16) },
-    // What was off-link is on-link.
+    // An off-link destination becomes on-link.
     Coming { destination: "198.51.100.0/24", by: By::Uplink },
     // In the way of ours, or in its place.
     Coming { destination: "192.168.90.15", by: By::Uplink },
@@ -64,7 +64,7 @@ enum By {
 }
 
 impl Coming {
-    /// None if it cannot stand at present.
+    /// None if it cannot exist at present.
     pub(crate) fn route(&self, uplink: &Uplink) -> Option<Route> {
         let v6 = self.destination.contains(':');
         let link = match self.by {
@@ -87,7 +87,7 @@ impl Coming {
     }
 }
 
-/// All foreign routes that should stand.
+/// All foreign routes that should exist.
 pub(crate) fn routes(intent: &Intent) -> Vec<Route> {
     let uplink = &intent.uplink;
     let unicast = |v6, table: &str, destination: &str, gateway, link: &str| Route {
@@ -121,7 +121,7 @@ pub(crate) fn routes(intent: &Intent) -> Vec<Route> {
     routes
 }
 
-/// A script that makes the witness and what hangs on it, once.
+/// A script that makes the witness and everything on it, once.
 pub(crate) fn witness() -> String {
     format!(
         "ip link add {WITNESS} address 02:77:00:00:00:01 type bridge; ip link set {WITNESS} up\n\
@@ -133,7 +133,7 @@ pub(crate) fn witness() -> String {
     )
 }
 
-/// A script that puts back what is missing. It may run at any time.
+/// A script that puts back missing objects. It may run at any time.
 pub(crate) fn restore(intent: &Intent) -> String {
     let uplink = &intent.uplink;
     let up = uplink.name;
@@ -162,13 +162,14 @@ pub(crate) fn restore(intent: &Intent) -> String {
     script
 }
 
-/// A script that gives a link that the kernel has just made, or given IPv6 again, the sysctls that the lab gave it.
+/// A script for a link that the kernel has just made, or given IPv6 again: it sets the sysctls that the lab
+/// gave it.
 pub(crate) fn settle(link: &str) -> String {
     let conf = format!("/proc/sys/net/ipv6/conf/{link}");
     format!("echo 0 >{conf}/dad_transmits; echo 0 >{conf}/router_solicitation_delay\n")
 }
 
-/// A permanent neighbour of the uplink that nobody has.
+/// A permanent neighbour of the uplink at an address that nobody has.
 pub(crate) const NEIGHBOUR: &str = "192.168.90.10";
 
 /// The route as `ip route` takes it. Its gateway may be out of sight.
@@ -184,7 +185,8 @@ pub(crate) fn family(v6: bool) -> &'static str {
     if v6 { "-6 " } else { "" }
 }
 
-/// The kernel drops the routes of a link that is down, and the IPv4 ones of a link that has no IPv4 address.
+/// The kernel drops the routes of a link that is down, and the IPv4 routes of a link that has no IPv4
+/// address.
 fn holds_routes(uplink: &Uplink, v6: bool) -> bool {
     uplink.up && (v6 || uplink.v4.is_some())
 }

@@ -1,4 +1,4 @@
-//! What the host's own network says against an address of a guest.
+//! The objections of the host's own network to an address of a guest.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -18,9 +18,9 @@ pub(crate) struct Ground<'a> {
     /// All addresses of the host.
     own: BTreeSet<IpAddr>,
     gateways: BTreeSet<IpAddr>,
-    /// What is on-link on the uplink.
+    /// The prefixes that are on-link on the uplink.
     on_link: Vec<IpNet>,
-    /// The host's addresses there that packets may come from.
+    /// The host's addresses on the uplink that packets may come from.
     sources: Vec<IpNet>,
 }
 
@@ -69,8 +69,8 @@ impl<'a> Ground<'a> {
         found.into_iter().filter(|(holds, _)| *holds).map(|(_, code)| code).collect()
     }
 
-    /// The host's own longest route to an address leads to the uplink without a gateway. A link that is down has no
-    /// routes of its own: then the networks of its addresses count.
+    /// The host's own longest route to an address leads to the uplink without a gateway. A link that is down
+    /// has no routes of its own. Then the networks of its addresses count.
     fn leads_to_uplink(&self, address: IpAddr) -> bool {
         let up = self.truth.link(self.intent.uplink.name).is_some_and(Link::is_up);
         if !up {
@@ -139,7 +139,7 @@ impl<'a> Ground<'a> {
     }
 }
 
-/// Of a route that none was asked for.
+/// Of a route that was requested without a source.
 pub(crate) fn metric(v6: bool) -> u32 {
     if v6 { 1024 } else { 0 }
 }

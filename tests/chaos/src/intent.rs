@@ -1,5 +1,6 @@
-//! What chaos means the site to be: what its operations have done so far. Drawing operations needs only this, so a
-//! seed gives the same sequence however long each of them takes. What the site really is, [`crate::truth`] reads.
+//! The state of the site that chaos intends, as its operations have made it so far. Drawing operations needs
+//! nothing else, so a seed gives the same sequence however long each of them takes. [`crate::truth`] reads
+//! the real state of the site.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -10,7 +11,7 @@ use crate::configuration::Configuration;
 use crate::operation::guest::{CLAIMS, HOSTS};
 use crate::site::{ROLES, v4, v6};
 
-/// What chaos means the site to be.
+/// The state of the site that chaos intends.
 #[derive(Clone, Debug)]
 pub(crate) struct Intent {
     pub(crate) uplink: Uplink,
@@ -33,7 +34,7 @@ pub(crate) struct Uplink {
     pub(crate) name: &'static str,
     pub(crate) up: bool,
     pub(crate) carrier: bool,
-    /// The last part of its IPv4 address, and the length of its prefix.
+    /// The last part of its IPv4 address, and its prefix length.
     pub(crate) v4: Option<(u8, u8)>,
     /// The last parts of its static IPv6 addresses.
     pub(crate) v6: BTreeSet<u8>,
@@ -53,7 +54,7 @@ pub(crate) enum ServerIntent {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct GuestIntent {
     pub(crate) running: bool,
-    /// Its NIC does not have the MAC that its server knows.
+    /// Its NIC has another MAC than its server knows.
     pub(crate) other_mac: bool,
     /// It has another address instead of its own static one.
     pub(crate) swapped: bool,
@@ -65,9 +66,9 @@ pub(crate) struct GuestIntent {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DaemonIntent {
     pub(crate) running: bool,
-    /// What it goes by.
+    /// Its configuration.
     pub(crate) configuration: Configuration,
-    /// The file that it last read was faulty.
+    /// The last file that it read was faulty.
     pub(crate) rejected: bool,
 }
 
@@ -99,7 +100,7 @@ impl Intent {
         self.uplink.up && self.uplink.carrier
     }
 
-    /// A guest has an address that is the host's, always or at times.
+    /// A guest has an address of the host, always or at times.
     pub(crate) fn has_impostor(&self) -> bool {
         self.guests.iter().any(|guest| HOSTS.iter().any(|claim| guest.claims.contains(claim)))
     }

@@ -1,15 +1,15 @@
 //! Chaos: random faults against the real daemon, on a LAN with real guests of a real LXD and a real Incus.
 //!
-//! A run is a series of bursts. A burst is a few operations, some at once: somebody tampers with what the daemon
-//! made, or fights it over that; the host's uplink fails, goes, or is renumbered; foreign routes, rules and namespaces
-//! come and go; guests start, stop, claim what is not theirs, and storm; servers are killed or hang, and the line to
-//! them (`line`) is cut or slow; the daemon itself is killed, upgraded, or meets a second one (`operation`). All is
-//! drawn by a seed (`dice`, `burst`), so that a run can be repeated.
+//! A run is a series of bursts. A burst is a few operations, some at once. Somebody tampers with the daemon's
+//! objects, or fights it over them. The host's uplink fails, goes, or is renumbered. Foreign routes, rules
+//! and namespaces come and go. Guests start, stop, storm, and claim addresses of others. Servers are killed
+//! or hang, and the line to them (`line`) is cut or slow. The daemon itself is killed, upgraded, or meets a
+//! second one (`operation`). A seed draws everything (`dice`, `burst`), so that a run can be repeated.
 //!
-//! After each burst comes a quiet moment (`quiet`), in which everything must become as it should be: what that is
-//! is worked out (`model`, `ground`) from what really is (`truth`) and what chaos did (`intent`), and held
-//! against the kernel, the daemon's status, and packets (`invariant`); and nobody may have heard a shim on the LAN
-//! (`wire`). Nothing of the daemon's own code is used.
+//! After each burst comes a quiet moment (`quiet`), in which everything must become as it should be. The
+//! expected state is worked out (`model`, `ground`) from the real state (`truth`) and the intent of chaos
+//! (`intent`). It is compared with the kernel, the daemon's status, and packets (`invariant`). And nobody on
+//! the LAN may have heard a shim (`wire`). None of the daemon's own code is used.
 
 mod account;
 mod burst;

@@ -1,4 +1,5 @@
-//! The line between the daemon under test and a server: a relay's socket, which comes and goes with the server's own.
+//! The line between the daemon under test and a server: the socket of a relay, which comes and goes with the
+//! server's own.
 
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -13,7 +14,7 @@ use crate::site::lock;
 pub(crate) struct Line {
     /// The socket as the host sees it.
     pub(crate) socket: String,
-    /// Both ends as they are found from outside.
+    /// Both ends, as seen from outside.
     near: PathBuf,
     far: PathBuf,
     relay: Mutex<Option<Relay>>,
@@ -34,7 +35,7 @@ impl Line {
         Ok(())
     }
 
-    /// The server is gone. One that was killed leaves its socket behind.
+    /// The server is gone. A server that was killed leaves its socket behind.
     pub(crate) fn close(&self, killed: bool) {
         drop(lock(&self.relay).take());
         if !killed {
@@ -42,7 +43,7 @@ impl Line {
         }
     }
 
-    /// Does something to what passes.
+    /// Does something to the traffic.
     pub(crate) fn with<T>(&self, act: impl FnOnce(&Relay) -> T) -> Result<T> {
         lock(&self.relay).as_ref().map(act).context("the server is away")
     }

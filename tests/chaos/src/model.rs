@@ -1,5 +1,5 @@
-//! What should be, worked out from what really is and from what the documents promise: which addresses of guests the
-//! host must route, and which it must not.
+//! The expected state, worked out from the real state and from the promises of the documents: the addresses
+//! of guests that the host must route, and those that it must not.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -13,14 +13,14 @@ use crate::operation::Subject;
 use crate::site::ROLES;
 use crate::truth::{Guest, Truth};
 
-/// What has been seen in former quiet moments.
+/// Observations of former quiet moments.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Memory {
     /// How often the daemon had been started then.
     pub(crate) generation: u64,
     /// The guests that this daemon has known, by the process ids of their inits.
     pub(crate) served: BTreeSet<u64>,
-    /// What was routed, and to which MAC.
+    /// The addresses that were routed, each with its MAC.
     pub(crate) routed: BTreeMap<IpAddr, String>,
     /// The MAC of the shim, or of the last one.
     pub(crate) shim_mac: Option<String>,
@@ -28,28 +28,28 @@ pub(crate) struct Memory {
     pub(crate) drawn_macs: BTreeMap<&'static str, String>,
     /// [`Intent::has_impostor`].
     pub(crate) impostor: bool,
-    /// The addresses that two guests had at once, and when that was seen last.
+    /// The addresses that two guests had at once, each with the last time that this was seen.
     pub(crate) contested: BTreeMap<IpAddr, Instant>,
 }
 
-/// How long a guest waits at most for an address that it took while another guest had it, counted from the last
-/// moment at which both were seen to have it: a minute, and some time to see it.
+/// How long a guest may wait for an address that it took while another guest had it. The time counts from the
+/// last moment at which both were seen to have it. It is a minute, and some time to see it.
 const SQUATTERS_WAIT: Duration = Duration::from_secs(75);
 
-/// What has happened since.
+/// The events since then.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct News {
     /// How often the daemon has been started by now.
     pub(crate) generation: u64,
-    /// What operations were about.
+    /// The subjects of the operations.
     pub(crate) subjects: BTreeSet<Subject>,
     /// [`Intent::has_impostor`] was true at some time.
     pub(crate) impostor: bool,
     /// [`Intent::contested`] at any time.
     pub(crate) contested: BTreeSet<IpAddr>,
-    /// The kernel or the servers told of all that happened.
+    /// The kernel or the servers reported all events.
     pub(crate) told: bool,
-    /// What the uplink was called.
+    /// The former name of the uplink.
     pub(crate) parents: BTreeSet<&'static str>,
     /// Somebody gave the shim another MAC, or made another shim with one.
     pub(crate) other_macs: bool,
@@ -69,7 +69,7 @@ pub(crate) struct Claim {
 pub(crate) enum Verdict {
     /// It does, unless another guest has the address too.
     Must,
-    /// It does, though nobody may vouch for the guest: it did before.
+    /// It does, although nobody may vouch for the guest, because it did before.
     Kept,
     /// It may or may not.
     May,
@@ -77,7 +77,7 @@ pub(crate) enum Verdict {
     Never(Vec<&'static str>),
 }
 
-/// What should be.
+/// The expected state.
 #[derive(Clone, Debug)]
 pub(crate) struct Expected {
     pub(crate) claims: Vec<Claim>,
@@ -87,7 +87,7 @@ pub(crate) struct Expected {
     pub(crate) shim_required: bool,
     /// A shim may stand.
     pub(crate) shim_allowed: bool,
-    /// Further ones may stand: none is deleted while a server is still to be read.
+    /// Further ones may stand, because none is deleted while a server is still to be read.
     pub(crate) twins_allowed: bool,
 }
 
@@ -99,7 +99,7 @@ pub(crate) struct Wanted {
     pub(crate) macs: BTreeSet<String>,
 }
 
-/// Works out what should be.
+/// Works out the expected state.
 pub(crate) fn expect(truth: &Truth, intent: &Intent, memory: &Memory, news: &News) -> Expected {
     let ground = Ground::new(truth, intent);
     let mut claims = Vec::new();
@@ -150,16 +150,17 @@ fn claims_of(ground: &Ground<'_>, index: usize, guest: &Guest, memory: &Memory, 
     claims.into_values().collect()
 }
 
-/// The daemon knows the guest: its server tells of it, or has told this daemon. Nobody is
-/// promised that a guest which has changed its MAC is known again after a restart of the daemon.
+/// The daemon knows the guest: its server reports it, or has reported it to this daemon. A guest that has
+/// changed its MAC need not be known again after a restart of the daemon.
 fn is_known(intent: &Intent, index: usize, guest: &Guest, memory: &Memory, news: &News) -> bool {
     let served = memory.generation == news.generation && memory.served.contains(&guest.pid);
     let told = intent.is_served(index) && guest.given_mac.as_ref() == Some(&guest.nic.mac);
     served || told
 }
 
-/// Nobody vouches for the guest, but it had its route, and nothing has happened to the guest. What happens to the route
-/// this daemon puts right; of what stood before it was started it knows only what still stood then.
+/// Nobody vouches for the guest, but it had its route, and nothing has happened to the guest. If something
+/// happens to the route, this daemon repairs it. Of the routes from before its start it knows only those that
+/// still stood then.
 fn is_kept(index: usize, mac: &str, address: IpAddr, memory: &Memory, news: &News) -> bool {
     let disturbs = |subject: &Subject| match subject {
         Subject::Ours | Subject::Uplink | Subject::Host => memory.generation != news.generation,
@@ -182,7 +183,7 @@ fn routes(claims: &[Claim]) -> BTreeMap<IpAddr, Wanted> {
 }
 
 impl Memory {
-    /// Takes in which addresses two guests have at once, as operations meant it and as it is.
+    /// Takes in the addresses that two guests have at once, by the intent of the operations and in reality.
     pub(crate) fn see_contests(&mut self, truth: &Truth, news: &News) {
         let mut had = BTreeSet::new();
         let all = truth.guests.values().flat_map(|guest| guest.nic.addresses.iter().map(|its| its.local));
@@ -201,7 +202,7 @@ impl Memory {
         mac == self.shim_mac.as_ref() || self.drawn_macs.values().any(|drawn| Some(drawn) == mac)
     }
 
-    /// Whether a shim may have that MAC: it had it, or shims on parents of that name always have.
+    /// Whether a shim may have that MAC: it had it before, or shims on parents of that name always have it.
     pub(crate) fn expects(&self, mac: &String, news: &News) -> bool {
         let drawn = |parent: &&str| self.drawn_macs.get(*parent).is_none_or(|drawn| drawn == mac);
         news.other_macs || self.shim_mac.as_ref() == Some(mac) || news.parents.iter().any(drawn)
@@ -215,7 +216,7 @@ impl Verdict {
 }
 
 impl Expected {
-    /// What is to be remembered of a quiet moment in which all is as it should be.
+    /// The observations to keep of a quiet moment in which everything is as it should be.
     pub(crate) fn remember(truth: &Truth, intent: &Intent, memory: &mut Memory, news: &News) {
         let known =
             truth.guests.iter().filter(|(index, guest)| is_known(intent, **index, guest, memory, news));

@@ -1,4 +1,4 @@
-//! A quiet moment: the time until everything is as it should be, or the sentences that say what is not.
+//! A quiet moment: the time until everything is as it should be, or the sentences about what is not.
 
 use std::time::{Duration, Instant};
 
@@ -10,25 +10,26 @@ use crate::model::{Expected, Memory, News, expect};
 use crate::site::{ROLES, Site};
 use crate::truth::Truth;
 
-/// After what the daemon was told of. It looks at everything each 24 to 36 s, and once it has looked the world may be
-/// right without an event having been heard; nobody can say here when it last did. So in one burst of three or so no
-/// look comes to the help of what was not heard within this time, and it shows. It shows for sure where the daemon is
-/// so young that it cannot have looked again ([`FIRST_LOOK`]): the account says how often that was so.
+/// After events that the daemon was told of. It looks at everything every 24 to 36 s, and such a look may
+/// repair the state even if no event was heard. Nobody can say here when it last looked. So in about one
+/// burst of three no look comes to the aid of a missed event within this time, and the fault shows. It shows
+/// for certain where the daemon is so young that it cannot have looked again ([`FIRST_LOOK`]). The account
+/// says how often that was so.
 const TOLD: Duration = Duration::from_secs(20);
 
-/// After what nobody tells of: above one look at everything, and above the longest pause before a server is connected
-/// to again.
+/// After events that nobody reports. Longer than the interval of looks at everything, and longer than the
+/// longest pause before a server is connected to again.
 const UNTOLD: Duration = Duration::from_secs(60);
 
-/// A daemon reads everything when it is started, and looks again after so long at the earliest.
+/// A daemon reads everything when it is started. This is the earliest time at which it looks again.
 const FIRST_LOOK: Duration = Duration::from_secs(24);
 
-/// How long it took.
+/// The time that it took.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Converged {
-    /// The daemon was told of all that had happened.
+    /// The daemon was told of all events.
     pub(crate) told: bool,
-    /// It had not looked again since its start: what was mended, events mended.
+    /// It had not looked again since its start, so every repair was due to an event.
     pub(crate) by_events: bool,
     /// Until the kernel's state and the status were right.
     pub(crate) state: Duration,
@@ -36,8 +37,8 @@ pub(crate) struct Converged {
     pub(crate) reach: Duration,
 }
 
-/// Waits until everything is as it should be, and remembers what there is to remember. The inner error is the
-/// list of what is not so after the time that it may take.
+/// Waits until everything is as it should be, and keeps the observations. The inner error lists what is still
+/// wrong when the time is over.
 pub(crate) fn wait(
     site: &Site,
     intent: &Intent,
@@ -99,23 +100,24 @@ fn look(
     }
 }
 
-/// Guests know their host by the shim's MAC: a new one cuts them off for as long as they remember the old one.
+/// Guests know their host by the shim's MAC. A new MAC cuts them off for as long as they remember the old
+/// one.
 fn check_mac(truth: &Truth, memory: &Memory, news: &News) -> Option<String> {
     let mac = truth.shim().map(|shim| shim.mac.clone()).filter(|mac| !memory.expects(mac, news))?;
     let (was, drawn) = (memory.shim_mac.as_deref().unwrap_or("unknown"), &memory.drawn_macs);
     Some(format!("the shim's MAC is {mac}, it was {was}, and those of new ones are {drawn:?}"))
 }
 
-/// A shim that was made anew on a renamed parent, or whose MAC somebody changed, has another MAC, and where a guest
-/// pretended to be the host the others have learnt a wrong one. What they have learnt ages out within a minute; that
-/// long we do not wait.
+/// A shim has another MAC if it was made again on a renamed parent, or if somebody changed the MAC. Where a
+/// guest pretended to be the host, the others have learnt a wrong one. Those entries age out within a minute,
+/// and we do not wait that long.
 fn forget_old_macs(site: &Site, truth: &Truth, memory: &mut Memory, news: &News) -> Result<()> {
     let mac = truth.shim().map(|shim| shim.mac.clone());
     if mac.is_none() || (mac == memory.shim_mac && !memory.impostor && !news.impostor) {
         return Ok(());
     }
     for guest in (0..ROLES.len()).filter(|guest| truth.guests.contains_key(guest)) {
-        // One that is just ending has nothing to forget.
+        // A guest that is just ending has nothing to forget.
         let _ = site.in_guest(guest, "ip neigh flush dev eth0; ip -6 neigh flush dev eth0");
     }
     for machine in &site.others {

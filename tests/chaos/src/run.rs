@@ -17,37 +17,37 @@ use crate::quiet;
 use crate::site::Site;
 use crate::truth::Truth;
 
-/// So many operations are shown when something does not hold.
+/// The number of operations that are shown with a violation.
 const SHOWN: usize = 40;
 
-/// What a run is to be.
+/// The options of a run.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The path of the daemon.
     pub binary: String,
-    /// How long it goes on.
+    /// How long it lasts.
     pub length: Length,
     /// How much happens in a burst.
     pub pace: Pace,
-    /// Decides what is done.
+    /// Decides which operations are done.
     pub seed: u64,
-    /// Goes on when something does not hold.
+    /// Continues after a violation.
     pub go_on: bool,
 }
 
 /// How long a run is.
 #[derive(Clone, Copy, Debug)]
 pub enum Length {
-    /// New bursts begin for so long.
+    /// New bursts begin within this time.
     Time(Duration),
-    /// So many bursts: with the same seed the same operations, however fast the machine is.
+    /// This many bursts. The same seed then gives the same operations, however fast the machine is.
     Bursts(usize),
 }
 
-/// Runs, and tells each burst by `tell` in a line.
+/// Runs, and passes `tell` a line about each burst.
 ///
 /// # Errors
-/// If the site cannot be set up or read, or the daemon ends by itself. What does not hold is no error: it is in
+/// If the site cannot be set up or read, or the daemon ends by itself. A violation is no error: it is in
 /// [`Account::violations`].
 pub fn run(options: &Options, mut tell: impl FnMut(&str)) -> Result<Account> {
     let site = Site::new(&options.binary)?;
@@ -101,7 +101,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// One burst and the quiet moment after it, told in a line. `parent` is what the uplink was called before.
+    /// One burst and the quiet moment after it, as one line. `parent` is the former name of the uplink.
     fn burst(&mut self, burst: &Burst, parent: &'static str) -> Result<String> {
         let mut told = Vec::new();
         for stage in &burst.stages {
@@ -137,7 +137,7 @@ impl Run<'_> {
         Ok(format!("{} → {outcome}", if told.is_empty() { "nothing".to_owned() } else { told.join("; ") }))
     }
 
-    /// Performs operations at once; says which, and which were not possible.
+    /// Performs operations at once. Returns their sentences, and those that were not possible.
     fn perform(&mut self, acts: &[Act]) -> Vec<String> {
         let site = self.site;
         let results: Vec<Result<()>> = std::thread::scope(|scope| {
@@ -162,20 +162,21 @@ impl Run<'_> {
         told
     }
 
-    /// Enters what does not hold, and paints the picture of it.
+    /// Enters the violations, and records the state of everything.
     fn violated(&mut self, found: Vec<String>) -> String {
         let picture = self.picture(&found);
         self.account.violations.extend(found);
         picture
     }
 
-    /// What the kernel took away together with something else is put back, and what failed to start is started.
+    /// Objects that the kernel took away together with others are put back, and guests that failed to start
+    /// are started.
     fn put_back(&self) -> Result<()> {
-        self.site.host.sh(&restore(&self.intent)).context("putting back what is foreign")?;
+        self.site.host.sh(&restore(&self.intent)).context("putting back foreign objects")?;
         Ok(())
     }
 
-    /// All that matters when something does not hold.
+    /// Everything that matters about a violation.
     fn picture(&self, found: &[String]) -> String {
         let network = self.site.host.sh(
             "ip -d addr; ip route show table all; ip -6 route show table all; ip rule; ip -6 rule; ip neigh; \
@@ -188,8 +189,8 @@ impl Run<'_> {
         let log = log[log.len().saturating_sub(80)..].join("\n");
         let section = |title: &str, text: &str| format!("\n── {title}\n{text}");
         [
-            section("what does not hold", &found.join("\n")),
-            section("what is meant", &format!("{:?}", self.intent)),
+            section("violations", &found.join("\n")),
+            section("intent", &format!("{:?}", self.intent)),
             section("the last operations", &self.last.iter().cloned().collect::<Vec<_>>().join("\n")),
             section("status", &status.unwrap_or_else(|error| format!("{error:#}"))),
             section("the host", &network.unwrap_or_else(|error| format!("{error:#}"))),

@@ -1,5 +1,5 @@
-//! The scene: a LAN with DHCP and router advertisements, a host with a real LXD and a real Incus and guests of
-//! both, the daemon under test on it, and two other machines of the LAN.
+//! The scene: a LAN with DHCP and router advertisements, a host with a real LXD and a real Incus and guests
+//! of both, the daemon under test on it, and two other machines of the LAN.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,11 +17,11 @@ pub(crate) struct Role {
     pub(crate) name: &'static str,
     /// The index of its server.
     pub(crate) server: usize,
-    /// Its addresses come by DHCP and SLAAC; else they are [`v4`] and [`v6`] of its number.
+    /// Its addresses come by DHCP and SLAAC. Otherwise they are [`v4`] and [`v6`] of its number.
     pub(crate) dynamic: bool,
     /// The last part of its own static addresses.
     pub(crate) number: u8,
-    /// It has opted out: it must never be routed.
+    /// It has opted out, so it must never be routed.
     pub(crate) out: bool,
 }
 
@@ -39,7 +39,7 @@ pub(crate) const GATEWAY: u8 = 1;
 pub(crate) const PEER: u8 = 12;
 /// Another machine of the LAN, whose addresses guests claim.
 pub(crate) const STRANGER: u8 = 13;
-/// A link of the host that nobody but a bug touches.
+/// A link of the host that only a bug would touch.
 pub(crate) const WITNESS: &str = "witness0";
 
 /// An address of the LAN.
@@ -64,7 +64,7 @@ pub(crate) struct Site {
     /// Where the host's uplink is plugged in.
     pub(crate) port: Port,
     pub(crate) servers: [Server; 2],
-    /// Between the daemon and each of them.
+    /// The lines between the daemon and each of them.
     pub(crate) lines: [Line; 2],
     pub(crate) under_test: UnderTest,
     pub(crate) wire: Wire,
@@ -72,17 +72,17 @@ pub(crate) struct Site {
     complaints: Mutex<Vec<String>>,
 }
 
-/// What is known of a guest, though its server may be away.
+/// The facts about a guest, even if its server is away.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Known {
     /// The process id of its init as the host sees it; none if it does not run.
     pub(crate) pid: Option<u64>,
-    /// The MAC that its server has given it.
+    /// The MAC from its server.
     pub(crate) mac: Option<String>,
 }
 
 impl Site {
-    /// Sets the scene: all guests run, the daemon has been started.
+    /// Sets the scene: all guests run, and the daemon has been started.
     pub(crate) fn new(binary: &str) -> Result<Site> {
         let lab = Lab::with(Share::Half)?;
         let lan: Lan = lab.lan("192.168.90.0/24", "fd90::/64")?;
@@ -147,7 +147,7 @@ impl Site {
         self.started(guest)
     }
 
-    /// To be called when a guest has been started: gives it its static addresses.
+    /// Gives a guest its static addresses. Call this after each start of the guest.
     pub(crate) fn started(&self, guest: usize) -> Result<()> {
         let role = &ROLES[guest];
         let (pid, mac) = (self.guest(guest).pid()?, self.guest(guest).mac("eth0")?);
@@ -159,7 +159,7 @@ impl Site {
         Ok(())
     }
 
-    /// Runs a script of the host's shell in a guest's network namespace; its server need not run.
+    /// Runs a script of the host's shell in a guest's network namespace. Its server need not run.
     pub(crate) fn in_guest(&self, guest: usize, script: &str) -> Result<String> {
         let pid = self.pid(guest)?.to_string();
         self.host.run(&["nsenter", "-t", &pid, "-n", "--", "sh", "-euc", script])
@@ -170,23 +170,23 @@ impl Site {
         self.known()[guest].pid.with_context(|| format!("{} does not run", ROLES[guest].name))
     }
 
-    /// Takes up what an operation found that must not be.
+    /// Records a violation that an operation has found.
     pub(crate) fn complain(&self, complaint: impl IntoIterator<Item = String>) {
         lock(&self.complaints).extend(complaint);
     }
 
-    /// What was found since the last time.
+    /// The violations since the last call.
     pub(crate) fn complaints(&self) -> Vec<String> {
         std::mem::take(&mut *lock(&self.complaints))
     }
 
-    /// What is known of the guests.
+    /// The known facts about the guests.
     pub(crate) fn known(&self) -> MutexGuard<'_, [Known; ROLES.len()]> {
         lock(&self.known)
     }
 }
 
-/// A panic of another thread while it held the lock leaves nothing half done here.
+/// A panic of another thread with the lock leaves nothing half done here.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! What really is: the host's and the guests' network as `ip -j` shows it, and what the servers say.
+//! The real state: the host's and the guests' network as `ip -j` shows it, and the servers' answers.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::intent::Intent;
 use crate::site::{Known, ROLES, SERVERS, Site};
 
-/// The mark of all that is the daemon's.
+/// The mark of all objects of the daemon.
 pub(crate) const PROTOCOL: &str = "77";
 /// The mark of its links.
 pub(crate) const GROUP: &str = "7173";
@@ -29,7 +29,7 @@ pub(crate) struct Truth {
     pub(crate) sysctls: BTreeMap<String, String>,
     /// The guests that run, by their indices in [`ROLES`].
     pub(crate) guests: BTreeMap<usize, Guest>,
-    /// What `status --json` prints.
+    /// The output of `status --json`.
     pub(crate) status: Value,
     /// Our filters, as `nft` lists them.
     pub(crate) filter: String,
@@ -39,7 +39,7 @@ pub(crate) struct Truth {
 #[derive(Debug)]
 pub(crate) struct Guest {
     pub(crate) pid: u64,
-    /// The MAC that its server has given it.
+    /// The MAC from its server.
     pub(crate) given_mac: Option<String>,
     /// Its macvlan link.
     pub(crate) nic: Link,
@@ -93,7 +93,7 @@ pub(crate) struct Route {
     pub(crate) source: Option<IpAddr>,
     #[serde(default)]
     pub(crate) metric: u32,
-    /// Set here: the two families are dumped apart.
+    /// Set here, because the two families are dumped separately.
     #[serde(default)]
     pub(crate) v6: bool,
 }
@@ -103,7 +103,7 @@ pub(crate) struct Route {
 pub(crate) struct Rule {
     pub(crate) priority: u32,
     pub(crate) protocol: Option<String>,
-    /// Set here: the two families are dumped apart.
+    /// Set here, because the two families are dumped separately.
     #[serde(default)]
     pub(crate) v6: bool,
 }
@@ -137,8 +137,8 @@ cd /proc/sys/net; grep -s . ipv[46]/conf/*/* ipv[46]/neigh/*/* || :
 ";
 
 impl Truth {
-    /// Reads everything. A server that is meant to answer is asked for its guests; of one that is not, those count
-    /// that were known to run and whose processes still do.
+    /// Reads everything. A server that should answer is asked for its guests. For another server, the guests
+    /// count that were known to run and whose processes still do.
     pub(crate) fn read(site: &Site, intent: &Intent) -> Result<Truth> {
         for (index, server) in SERVERS.iter().enumerate().filter(|(index, _)| answers(intent, *index)) {
             ask(site, index).with_context(|| format!("asking {server}"))?;
@@ -270,7 +270,7 @@ fn answers(intent: &Intent, server: usize) -> bool {
     intent.servers[server] == crate::intent::ServerIntent::Up
 }
 
-/// Asks a server which of its guests run.
+/// Asks a server for those of its guests that run.
 fn ask(site: &Site, server: usize) -> Result<()> {
     let instances = site.servers[server].get("/1.0/instances?recursion=2")?;
     let instances = instances.as_array().context("no list of instances")?;

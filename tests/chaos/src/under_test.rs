@@ -1,4 +1,4 @@
-//! The daemon under test: started, killed, asked, and what it has said so far.
+//! The daemon under test: it is started, killed and asked, and its output so far is kept.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,27 +10,28 @@ use serde_json::Value;
 
 use crate::site::lock;
 
-/// Where the copy is.
+/// The path of the copy.
 const NEXT: &str = "/run/lab/macvlan-shim-next";
 
 /// How long a daemon may take to answer, and a second one to end, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// So many lines of daemons that are gone are kept.
+/// Maximum number of lines that are kept of former daemons.
 const KEPT: usize = 2000;
 
 /// The daemon under test on its host.
 #[derive(Debug)]
 pub(crate) struct UnderTest {
     host: Machine,
-    /// As it was given, and a copy that stands for the next version; the one to be started comes first. Both say the same
-    /// version: a release build has that in its code, where no patch of the file reaches it.
+    /// The binary as it was given, and a copy that stands for the next version. The one to be started comes
+    /// first. Both report the same version: a release build has it in its code, where the file cannot be
+    /// patched.
     binaries: Mutex<[String; 2]>,
     version: String,
-    /// Where the servers are.
+    /// The paths of the servers.
     environment: [String; 2],
     daemon: Mutex<Option<Running>>,
-    /// What former daemons said.
+    /// The output of former daemons.
     past: Mutex<Vec<String>>,
     /// Goes up with each start.
     generation: AtomicU64,
@@ -64,7 +65,7 @@ impl UnderTest {
         lock(&self.binaries).rotate_left(1);
     }
 
-    /// The version that every one of them says.
+    /// The version that all of them report.
     pub(crate) fn version(&self) -> &str {
         &self.version
     }
@@ -110,7 +111,7 @@ impl UnderTest {
         Ok(())
     }
 
-    /// Has it take up its configuration file again.
+    /// Makes it read its configuration file again.
     pub(crate) fn reload(&self) -> Result<()> {
         self.signal("HUP")
     }
@@ -125,10 +126,11 @@ impl UnderTest {
         lock(&self.daemon).as_ref().map(|running| running.since.elapsed()).unwrap_or_default()
     }
 
-    /// Starts a second one beside it, which must say who is there, and end. What it does instead is returned.
+    /// Starts a second daemon beside it, which must name the first one, and end. Any other behaviour is
+    /// returned.
     pub(crate) fn meet_a_rival(&self) -> Result<Option<String>> {
         let running = || lock(&self.daemon).as_ref().and_then(|running| running.daemon.pid());
-        // Before it has the lock, the second one may be the first.
+        // Before the first has the lock, the second one may be the first.
         let first = lab::eventually(PATIENCE, || {
             self.status()?;
             running().context("it does not run")
@@ -156,18 +158,18 @@ impl UnderTest {
         lock(&self.daemon).as_mut().is_some_and(|running| !running.daemon.is_running())
     }
 
-    /// What `status --json` prints.
+    /// The output of `status --json`.
     pub(crate) fn status(&self) -> Result<Value> {
         let text = self.host.run(&[&self.binary(), "status", "--json"])?;
         serde_json::from_str(&text).context("status --json")
     }
 
-    /// What `status` prints for people.
+    /// The output of `status` for people.
     pub(crate) fn status_table(&self) -> Result<String> {
         self.host.run(&[&self.binary(), "status"])
     }
 
-    /// What it, and those before it, have said.
+    /// The output of it and its predecessors.
     pub(crate) fn log(&self) -> Vec<String> {
         let mut log = lock(&self.past).clone();
         log.extend(lock(&self.daemon).iter().flat_map(|running| running.daemon.output()));

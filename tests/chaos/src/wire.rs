@@ -1,4 +1,4 @@
-//! What is seen on the wire of the LAN: nobody but its machines and the guests, and never a shim.
+//! The wire of the LAN: only its machines and the guests are seen on it, and never a shim.
 
 use std::sync::Mutex;
 
@@ -11,11 +11,11 @@ use crate::site::lock;
 const GUESTS: [&str; 3] =
     ["& 0xffffff00 = 0x00163e00", "& 0xffffff00 = 0x10666a00", "& 0xffff0000 = 0x02550000"];
 
-/// A capture of all frames on the LAN from or to a MAC that none of those has who belong there.
+/// A capture of all frames on the LAN from or to a MAC that belongs to nobody there.
 #[derive(Debug)]
 pub(crate) struct Wire {
     capture: Capture,
-    /// So many frames were told of.
+    /// The number of frames that were already reported.
     told: Mutex<usize>,
 }
 

@@ -1,4 +1,4 @@
-//! Nothing foreign has changed: what chaos put into the host's network is there, and nothing else.
+//! Nothing foreign has changed: everything that chaos put into the host's network is there, and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use crate::intent::Intent;
 use crate::site::{WITNESS, v4, v6};
 use crate::truth::{GROUP, Link, Truth};
 
-/// How the host was before anything happened.
+/// The state of the host before anything happened.
 #[derive(Debug)]
 pub(crate) struct Before {
     macs: BTreeMap<String, String>,
@@ -135,7 +135,8 @@ fn check_neighbours(found: &mut Vec<String>, truth: &Truth, intent: &Intent) {
     });
 }
 
-/// Those of the host and of foreign links, but for what chaos and the kernel change. The uplink is called `uplink`.
+/// The sysctls of the host and of foreign links, without those that chaos and the kernel change. The uplink
+/// is called `uplink`.
 fn sysctls(truth: &Truth, uplink: &str) -> BTreeMap<String, String> {
     let mut sysctls = BTreeMap::new();
     for (path, value) in &truth.sysctls {

@@ -1,4 +1,4 @@
-//! What stands in the kernel with the daemon's mark is exactly what should.
+//! The objects in the kernel that bear the daemon's mark are exactly those that should exist.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -13,10 +13,10 @@ pub(crate) fn check(truth: &Truth, intent: &Intent, expected: &Expected) -> Vec<
     let mut found = Vec::new();
     let ground = Ground::new(truth, intent);
     let (shims, shim) = (truth.shims().count(), truth.shim());
-    must(&mut found, shims < 2 || expected.twins_allowed, || format!("{shims} shims stand"));
+    must(&mut found, shims < 2 || expected.twins_allowed, || format!("there are {shims} shims"));
     must(&mut found, !expected.shim_required || shim.is_some(), || "there is no shim".to_owned());
     must(&mut found, expected.shim_allowed || shim.is_none(), || {
-        "a shim stands though no guest needs it".to_owned()
+        "there is a shim although no guest needs it".to_owned()
     });
     if let Some(shim) = shim {
         check_shim(&mut found, truth, intent, shim);
@@ -75,7 +75,8 @@ fn check_proxies(found: &mut Vec<String>, truth: &Truth, intent: &Intent, ground
     must(found, stand == wanted, || format!("the proxy entries are {stand:?}, not {wanted:?}"));
 }
 
-/// Exactly one for each route of ours. Those on another link are questions to the LAN, and what was answered.
+/// There is exactly one for each route of ours. Those on another link are questions to the LAN, and their
+/// answers.
 fn check_neighbours(found: &mut Vec<String>, truth: &Truth, shim: &Link) {
     let question = |entry: &Neighbour| entry.dev != shim.ifname && !entry.is("PERMANENT");
     let entries = truth.neighbours.iter().filter(|entry| entry.is_ours() && !question(entry));
@@ -118,7 +119,7 @@ fn check_route(
     must(found, right, || format!("the neighbour {address} is {mac:?}, not one of {:?}", wanted.macs));
 }
 
-/// Where foreign rules precede main and something is routed, ours precedes them.
+/// Where foreign rules precede main and something is routed, our rule precedes them.
 fn check_rules(found: &mut Vec<String>, truth: &Truth) {
     for v6 in [false, true] {
         let of_family = || truth.rules.iter().filter(move |rule| rule.v6 == v6);
@@ -135,7 +136,7 @@ fn check_rules(found: &mut Vec<String>, truth: &Truth) {
     }
 }
 
-/// The shim has a filter at both hooks, and nothing else has.
+/// The shim has a filter at both hooks, and no other link has one.
 fn check_filter(found: &mut Vec<String>, truth: &Truth, expected: &Expected, shim: Option<&Link>) {
     let hooks: Vec<&str> =
         truth.filter.lines().map(str::trim).filter(|line| line.contains(" hook ")).collect();

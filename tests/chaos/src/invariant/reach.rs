@@ -1,4 +1,4 @@
-//! Packets arrive: between the host and its guests, and on the LAN, which notices nothing.
+//! Packets arrive between the host and its guests, and on the LAN, which notices nothing.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -12,7 +12,7 @@ use crate::model::{Claim, Expected, near};
 use crate::site::{GATEWAY, PEER, ROLES, STRANGER, Site, v4, v6};
 use crate::truth::{Address, Guest, Truth};
 
-/// Pings all that should answer. Without a LAN below the uplink nobody can be reached.
+/// Pings everybody who should answer. Without a LAN below the uplink nobody can be reached.
 pub(crate) fn check(site: &Site, truth: &Truth, intent: &Intent, expected: &Expected) -> Result<Vec<String>> {
     if !intent.has_lan() {
         return Ok(Vec::new());
@@ -29,12 +29,12 @@ pub(crate) fn check(site: &Site, truth: &Truth, intent: &Intent, expected: &Expe
     Ok(found)
 }
 
-/// `p WHAT COMMAND…` tells of a ping that is not answered, `n WHAT COMMAND…` of one that is.
+/// `p WHAT COMMAND…` reports a ping that is not answered, `n WHAT COMMAND…` one that is.
 const PING: &str = "p() { w=$1; shift; \"$@\" >/dev/null 2>&1 || echo \"no answer: $w\"; }
 n() { w=$1; shift; ! \"$@\" >/dev/null 2>&1 || echo \"an answer: $w\"; }\n";
 
-/// Between the host and the guests, both ways, and from the host to the LAN. Where a guest has an address of the
-/// host, the others find either of the two.
+/// Between the host and the guests, both ways, and from the host to the LAN. Where a guest has an address of
+/// the host, the others find either of the two.
 fn hosts_pings(truth: &Truth, intent: &Intent, expected: &Expected) -> String {
     let mut script = String::new();
     for route in truth.our_routes() {
@@ -62,8 +62,8 @@ fn hosts_pings(truth: &Truth, intent: &Intent, expected: &Expected) -> String {
     script
 }
 
-/// Between the host and addresses of guests that it must not reach, and that nobody else has. An answer would come
-/// at once.
+/// Between the host and addresses of guests that it must not reach, and that nobody else has. An answer would
+/// come at once.
 fn vain_pings(truth: &Truth, intent: &Intent, expected: &Expected) -> String {
     let mut script = String::new();
     let refused = expected.claims.iter().filter(|claim| !claim.verdict.may_be_routed());
@@ -85,8 +85,8 @@ fn vain_pings(truth: &Truth, intent: &Intent, expected: &Expected) -> String {
     script
 }
 
-/// From another machine of the LAN to the host and to the guests. Where two machines have an address, that is their
-/// own affair.
+/// From another machine of the LAN to the host and to the guests. Where two machines have the same address,
+/// the outcome is up to them.
 fn peers_pings(truth: &Truth, intent: &Intent) -> String {
     let mut addresses: BTreeSet<IpAddr> = hosts_own(truth, intent).collect();
     for guest in truth.guests.values() {
@@ -108,8 +108,8 @@ fn peers_pings(truth: &Truth, intent: &Intent) -> String {
     script
 }
 
-/// Nobody on the LAN has learnt the shim's MAC for an IPv4 address. (For IPv6 a proxied advertisement may name it:
-/// FACTS 21.)
+/// Nobody on the LAN has learnt the shim's MAC for an IPv4 address. (For IPv6 a proxied advertisement may
+/// name it: FACTS 21.)
 fn check_peers_neighbours(found: &mut Vec<String>, site: &Site, truth: &Truth) -> Result<()> {
     let neighbours = site.peer.sh("ip -4 neigh show dev eth0")?;
     for shim in truth.shims() {
@@ -120,7 +120,7 @@ fn check_peers_neighbours(found: &mut Vec<String>, site: &Site, truth: &Truth) -
     Ok(())
 }
 
-/// The peer, which has just asked anew, has the host's own MAC for the host's addresses.
+/// The peer has just asked again, and has the host's own MAC for the host's addresses.
 fn check_hosts_mac(found: &mut Vec<String>, site: &Site, truth: &Truth, intent: &Intent) -> Result<()> {
     let Some(uplink) = truth.link(intent.uplink.name) else { return Ok(()) };
     let neighbours = site.peer.sh("ip neigh show dev eth0")?;
@@ -155,7 +155,7 @@ fn hosts_own(truth: &Truth, intent: &Intent) -> impl Iterator<Item = IpAddr> {
     addresses.filter(|a| a.is_usable() && !a.dynamic).map(|a| a.local)
 }
 
-/// How many have an address, of the host and the guests.
+/// How many of the host and the guests have an address.
 fn owners(truth: &Truth, intent: &Intent, address: IpAddr) -> usize {
     let guests = truth.guests.values().filter(|guest| guest.nic.addresses.iter().any(|a| a.local == address));
     guests.count() + usize::from(hosts_own(truth, intent).any(|own| own == address))

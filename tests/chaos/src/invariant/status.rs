@@ -1,4 +1,4 @@
-//! What the daemon says is what is: its status, its log, its process.
+//! The daemon tells the truth in its status and its log, and its process is well.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -66,7 +66,7 @@ fn check_claim(found: &mut Vec<String>, truth: &Truth, expected: &Expected, clai
     must(found, good, || format!("status: {name} {address} is {state} ({reason}), not {:?}", claim.verdict));
 }
 
-/// What it says is routed is what the kernel routes.
+/// The addresses that it reports as routed are those that the kernel routes.
 fn check_routed(found: &mut Vec<String>, truth: &Truth) {
     let nics = list(&truth.status["guests"]).flat_map(|guest| list(&guest["nics"]));
     let addresses = nics.flat_map(|nic| list(&nic["addresses"]));
@@ -78,7 +78,7 @@ fn check_routed(found: &mut Vec<String>, truth: &Truth) {
     must(found, said == stand, || format!("status says that {said:?} are routed, {stand:?} are"));
 }
 
-/// Problems are told where there are some, and only there.
+/// Problems are reported where there are some, and only there.
 fn check_problems(found: &mut Vec<String>, intent: &Intent, memory: &Memory, status: &Value) {
     let all_up = all_up(intent);
     for problem in list(&status["problems"]) {

@@ -1,5 +1,5 @@
-//! The parent of all guests' NICs is gone for a while, or too small for IPv6: what stood on it goes too, and the
-//! kernel forgets what it knew.
+//! The parent of all guests' NICs is gone for a while, or its MTU is too small for IPv6. Everything on it
+//! goes too, and the kernel forgets what it knew.
 
 use std::fmt;
 use std::fmt::Write;
@@ -15,13 +15,13 @@ use crate::site::{ROLES, SERVERS, Site, v6};
 #[derive(Clone, Copy, Debug)]
 struct Absence {
     of: Of,
-    /// For so long, in seconds.
+    /// How long, in seconds.
     seconds: f64,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Of {
-    /// Its MTU is below 1280, so the kernel takes IPv6 from it and from all that is on it.
+    /// Its MTU is below 1280, so the kernel takes IPv6 from it and from every link on it.
     Ipv6,
     /// It is in another namespace.
     Here,
@@ -82,7 +82,8 @@ impl Operation for Absence {
                     settle(up),
                     restore(intent)
                 ))?;
-                // The kernel has forgotten which multicast the guests on it listen to, and learns it when they come up.
+                // The kernel has forgotten the multicast groups that the guests on it listen to, and learns
+                // them when they come up.
                 let join = "ip link set eth0 down; ip link set eth0 up\n";
                 (0..ROLES.len()).try_for_each(|guest| give_ipv6_back(site, guest, join))
             }
@@ -102,7 +103,7 @@ impl fmt::Display for Absence {
     }
 }
 
-/// Does `first` in the guest, and gives it what it had of IPv6 when it was started.
+/// Runs `first` in the guest, then gives it back the IPv6 state that it had when it was started.
 fn give_ipv6_back(site: &Site, guest: usize, first: &str) -> Result<()> {
     if site.pid(guest).is_err() {
         return Ok(());
@@ -114,12 +115,12 @@ fn give_ipv6_back(site: &Site, guest: usize, first: &str) -> Result<()> {
         let _ =
             writeln!(script, "echo 0 >eth0/accept_ra; ip addr replace {}/64 dev eth0 nodad", v6(role.number));
     }
-    // One that has just ended, or has lost its NIC, needs nothing.
+    // A guest that has just ended, or has lost its NIC, needs nothing.
     let _ = site.in_guest(guest, &script);
     Ok(())
 }
 
-/// Those that are meant to run and whose server answers, each server's one after the other.
+/// The guests that should run and whose server answers; those of each server one after the other.
 fn start_again(site: &Site, intent: &Intent) -> Result<()> {
     let again = |guest: usize| -> Result<()> {
         // It may have ended with its NIC.

@@ -1,4 +1,4 @@
-//! What happens to the daemon under test itself.
+//! Events of the daemon under test itself.
 
 use std::fmt;
 
@@ -39,12 +39,12 @@ pub(super) fn draw(dice: &mut Dice, intent: &Intent) -> Option<Box<dyn Operation
     Some(Box::new(act))
 }
 
-/// What has it run again: in a quiet moment it always does.
+/// The operation that has it run again. In a quiet moment it always runs.
 pub(super) fn start(intent: &Intent) -> Option<Box<dyn Operation>> {
     if intent.daemon.running { None } else { Some(Box::new(Act::Start)) }
 }
 
-/// What puts its configuration in order again.
+/// The operation that restores its configuration.
 pub(super) fn cures(intent: &Intent) -> Option<Box<dyn Operation>> {
     let DaemonIntent { running, configuration, rejected } = intent.daemon;
     let strange = running && (rejected || configuration != Configuration::Default);

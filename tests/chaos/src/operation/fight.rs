@@ -1,4 +1,4 @@
-//! Another program undoes what the daemon does, again and again, and then leaves off.
+//! Another program undoes the daemon's work again and again, and then stops.
 
 use std::fmt;
 
@@ -18,7 +18,7 @@ struct Fight {
     rounds: usize,
 }
 
-/// What they fight over, and how it is undone: scripts after [`PRELUDE`].
+/// The objects that they fight over, and how each is undone: scripts after [`PRELUDE`].
 #[derive(Debug)]
 struct Prize {
     kind: &'static str,
@@ -56,7 +56,8 @@ impl Operation for Fight {
 
     fn enter(&self, _: &mut Intent) {}
 
-    /// The other waits for what it undoes, though not for ever: the daemon may not run.
+    /// The other program waits for the objects that it undoes, but not for ever, because the daemon may not
+    /// run.
     fn perform(&self, site: &Site, _: &Intent) -> Result<()> {
         let Fight { over: Prize { choose, undo, .. }, number, rounds } = self;
         site.host.sh(&format!(

@@ -1,4 +1,4 @@
-//! What guests do and what happens to them. Some of it is malice.
+//! Actions and events of guests. Some of them are malicious.
 
 use std::fmt;
 
@@ -58,7 +58,7 @@ enum Act {
     /// It has another address instead of its own.
     Swap,
     SwapBack,
-    /// Many addresses come and go; so many.
+    /// Many addresses come and go; the number of them.
     Flood(usize),
     OtherMac(usize),
     OwnMac,
@@ -107,7 +107,7 @@ impl Operation for Deed {
             Act::Stop => "a guest is stopped",
             Act::StopHard => "a guest is stopped by force",
             Act::Restart => "a guest is restarted",
-            Act::Relaunch => "a guest is deleted and launched anew",
+            Act::Relaunch => "a guest is deleted and launched again",
             Act::PowerOff => "a guest powers off",
             Act::Renew => "a guest renews its lease",
             Act::Claim(3..=9) => "a guest claims an address of others",
@@ -219,7 +219,7 @@ fn power_off(site: &Site, guest: usize) -> Result<()> {
 fn renew(site: &Site, guest: usize) -> Result<()> {
     let pid = site.pid(guest)?;
     let client = site.host.sh(&format!("cat /proc/{pid}/root/run/udhcpc.eth0.pid"))?;
-    // The client's pid is the guest's own; only from within is it the right one.
+    // The client's pid is that of its own namespace, so it is right only from within.
     let script = format!("kill -USR1 {}", client.trim());
     site.host.run(&["nsenter", "-t", &pid.to_string(), "-p", "--", "sh", "-c", &script])?;
     Ok(())

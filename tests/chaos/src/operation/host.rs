@@ -1,4 +1,4 @@
-//! What else happens to the host's network: forwarding, and what other programs put there and take away.
+//! Other changes of the host's network: forwarding, and objects that other programs add and remove.
 
 use std::fmt;
 
@@ -32,7 +32,7 @@ pub(super) fn draw(dice: &mut Dice, intent: &Intent) -> Option<Box<dyn Operation
     Some(Box::new(change))
 }
 
-/// What puts it in order again.
+/// The operation that restores it.
 pub(super) fn cures(intent: &Intent) -> Vec<Box<dyn Operation>> {
     let mut cures: Vec<Change> = Vec::new();
     cures.extend(intent.rules.iter().map(|rule| Change::Rule(*rule, false)));

@@ -1,4 +1,4 @@
-//! What happens between the daemon and a server that is well itself.
+//! Faults between the daemon and a server that is itself well.
 
 use std::fmt;
 use std::time::Duration;
@@ -20,7 +20,7 @@ struct Fault {
 #[derive(Clone, Copy, Debug)]
 enum What {
     Cut,
-    /// It is over after so many milliseconds.
+    /// It ends after this many milliseconds.
     Trouble(Trouble, u64),
 }
 
@@ -56,13 +56,13 @@ impl Operation for Fault {
 
     fn enter(&self, _: &mut Intent) {}
 
-    /// Trouble outlasts this: what happens next happens in it.
+    /// Trouble outlasts this call. The next operations happen in it.
     fn perform(&self, site: &Site, _: &Intent) -> Result<()> {
         site.lines[self.server].with(|relay| {
             if let What::Trouble(trouble, millis) = self.what {
                 relay.trouble(trouble, Duration::from_millis(millis));
             }
-            // What connects anew asks for everything.
+            // A new connection asks for everything.
             if let What::Cut | What::Trouble(Trouble::Errors, _) = self.what {
                 relay.cut();
             }

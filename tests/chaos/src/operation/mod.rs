@@ -1,5 +1,5 @@
-//! What chaos does. Each operation is drawn with nothing but the dice and the [`Intent`], and entered there, before
-//! it is performed: a seed always gives the same sequence.
+//! The operations of chaos. Each is drawn with nothing but the dice and the [`Intent`], and entered there
+//! before it is performed. So a seed always gives the same sequence.
 
 pub(crate) mod absence;
 pub(crate) mod daemon;
@@ -23,42 +23,43 @@ use crate::dice::Dice;
 use crate::intent::Intent;
 use crate::site::{ROLES, Site};
 
-/// Something that chaos does.
+/// An operation of chaos.
 pub(crate) trait Operation: fmt::Display + fmt::Debug + Send + Sync {
-    /// What it is about: two operations at once are about different things.
+    /// Its subject. Two operations at once have different subjects.
     fn subject(&self) -> Subject;
 
     /// Its kind, for the account of the run.
     fn kind(&self) -> &'static str;
 
-    /// Whether the kernel or the server tells of it. What nobody tells of, the daemon finds when it next looks.
+    /// Whether the kernel or the server reports it. The daemon finds everything else when it next looks.
     fn is_told(&self) -> bool {
         true
     }
 
-    /// Whether the shim may have another MAC afterwards: a standing shim keeps the one that a new daemon finds.
+    /// Whether the shim may have another MAC afterwards, because an existing shim keeps the MAC that a new
+    /// daemon finds.
     fn brings_a_mac(&self) -> bool {
         false
     }
 
-    /// Whether frames of the shim may be on the wire until the daemon has put right what this does.
+    /// Whether frames of the shim may be on the wire until the daemon has repaired this.
     fn opens_the_wire(&self) -> bool {
         false
     }
 
-    /// Enters what it changes for good.
+    /// Enters its lasting changes.
     fn enter(&self, intent: &mut Intent);
 
-    /// Does it. `intent` is what was meant when it had been entered.
+    /// Performs it. `intent` is the intent once it had been entered.
     ///
-    /// An error means that it was not possible just now, which other operations may well bring about.
+    /// An error means that it was not possible just now. Other operations may well cause that.
     fn perform(&self, site: &Site, intent: &Intent) -> Result<()>;
 }
 
-/// What an operation is about.
+/// The subject of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Subject {
-    /// What the daemon has made in the kernel.
+    /// The daemon's objects in the kernel.
     Ours,
     /// The host's uplink.
     Uplink,
@@ -87,13 +88,13 @@ impl Subject {
     }
 }
 
-/// Of so many operations that fall, the one is done whose kind was done least: so all kinds have their turn soon.
+/// Of this many draws, the kind that was done least is taken, so that all kinds soon have their turn.
 const CHOICE: usize = 6;
 
 /// How often each kind was drawn.
 pub(crate) type Drawn = BTreeMap<&'static str, usize>;
 
-/// Draws an operation that is possible, as far as one can know, and enters it.
+/// Draws an operation that should be possible, and enters it.
 pub(crate) fn draw(
     pace: Pace,
     dice: &mut Dice,
@@ -132,14 +133,14 @@ fn fall(pace: Pace, dice: &mut Dice, intent: &Intent) -> Box<dyn Operation> {
             92..93 => overrun::draw(dice, intent),
             _ => daemon::draw(dice, intent),
         };
-        // Who hurries does not wait until the daemon looks at everything.
+        // A run in a hurry does not wait until the daemon looks at everything.
         if let Some(operation) = drawn.filter(|operation| pace == Pace::Steady || operation.is_told()) {
             return operation;
         }
     }
 }
 
-/// Most of what would stay broken is mended at the end of a burst; some of it stays for the quiet moment, or longer.
+/// Most faults that would last are repaired at the end of a burst. Some stay for the quiet moment, or longer.
 pub(crate) fn mend(
     dice: &mut Dice,
     drawn: &mut Drawn,

@@ -1,5 +1,5 @@
-//! Namespaces of others come and go: their ids are those of guests before and after, and for a while there are more
-//! than the kernel lists.
+//! Namespaces of others come and go. Their ids are those of guests before and after, and for a while there
+//! are more namespaces than the kernel lists.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ enum Change {
     /// More than the 134 that Linux 6.18 lists.
     Crowd,
     Dispersed,
-    /// So many with a link on the uplink, one after the other.
+    /// This many, each with a link on the uplink, one after the other.
     Passing(usize),
 }
 
@@ -28,7 +28,7 @@ pub(super) fn draw(dice: &mut Dice, intent: &Intent) -> Option<Box<dyn Operation
     Some(Box::new(change))
 }
 
-/// What puts it in order again.
+/// The operation that restores it.
 pub(super) fn cures(intent: &Intent) -> Option<Box<dyn Operation>> {
     if intent.crowd { Some(Box::new(Change::Dispersed)) } else { None }
 }

@@ -1,4 +1,4 @@
-//! Somebody tampers with what the daemon has made.
+//! Somebody tampers with the daemon's objects.
 
 use std::fmt;
 
@@ -9,22 +9,22 @@ use crate::dice::Dice;
 use crate::intent::Intent;
 use crate::site::Site;
 
-/// One fault, and a number that chooses among what it can hit.
+/// A fault, and a number that chooses one of its targets.
 #[derive(Debug)]
 struct Tamper {
     fault: &'static Fault,
     number: usize,
 }
 
-/// What happens, and the script that does it: `$shim` is our shim, `$n` the number, and `one` prints one of the
-/// lines that it reads.
+/// The event, and the script that causes it: `$shim` is our shim, `$n` the number, and `one` prints one of
+/// the lines that it reads.
 #[derive(Debug)]
 struct Fault {
     name: &'static str,
     script: &'static str,
 }
 
-/// What a script begins with; see [`Fault`].
+/// The beginning of every script; see [`Fault`].
 pub(super) const PRELUDE: &str = r#"
 shims=$(ip -o link show group 7173)
 shim=$(sed -n 's/^[0-9]*: \([^:@]*\).*/\1/p' <<<"$shims" | head -n 1)
@@ -37,13 +37,14 @@ one() {
 }
 "#;
 
-/// The one of [`FAULTS`] that the kernel tells nobody.
+/// The one of [`FAULTS`] that causes no event.
 const UNTOLD: &str = "a sysctl of the shim is changed that sends no event";
 
-/// The ones that let frames of the shim onto the wire. As of Linux 6.16 a filter goes by the name of its link.
+/// The ones that let frames of the shim onto the wire. As of Linux 6.16 a filter is bound to the name of its
+/// link.
 const OPENERS: [&str; 3] = ["the filter is deleted", "the filter is emptied", "the shim is renamed"];
 
-/// The one that can only be where a foreign rule stands.
+/// The one that is possible only beside a foreign rule.
 const RULES_DELETED: &str = "our rules are deleted";
 
 /// The ones that bring another MAC.

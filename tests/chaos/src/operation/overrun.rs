@@ -1,4 +1,5 @@
-//! A guest changes its addresses faster than the daemon, which just then gets no turn, is told: events are lost.
+//! A guest changes its addresses faster than the daemon, which gets no turn meanwhile, can be told. So events
+//! are lost.
 
 use std::fmt;
 use std::fs::File;
@@ -12,10 +13,11 @@ use crate::dice::Dice;
 use crate::intent::Intent;
 use crate::site::{ROLES, Site};
 
-/// So many changes of addresses a second.
+/// The number of changes of addresses in a second.
 const CHANGES: u32 = 20_000;
 
-/// Long before the kernel can queue no more: some 20,000 are enough, and a busy machine makes few a second.
+/// More than enough for the kernel's queue to overflow. Some 20,000 changes fill it, and a busy machine makes
+/// few in a second.
 const SOON: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +46,7 @@ impl Operation for Overrun {
         let netns = File::open(site.host.path(&format!("/proc/{}/ns/net", site.pid(self.guest)?)))?;
         site.under_test.signal("STOP")?;
         let lost = lose_events(site, netns);
-        // Of this nobody tells any more.
+        // No later event tells of this.
         let another = (0..ROLES.len()).find(|guest| *guest != self.guest && site.pid(*guest).is_ok());
         let changed = another.map(|guest| {
             let address = format!("fd90::{}:5/64 dev eth0", ROLES[guest].number);
@@ -67,7 +69,7 @@ fn lose_events(site: &Site, netns: File) -> Result<()> {
     lost
 }
 
-/// How many events the kernel could not queue for those who listen on the host.
+/// The number of events that the kernel could not queue for listeners on the host.
 fn dropped(site: &Site) -> Result<u64> {
     let sum = site.host.sh("awk 'NR > 1 { sum += $9 } END { print sum }' /proc/net/netlink")?;
     sum.trim().parse().context("/proc/net/netlink")

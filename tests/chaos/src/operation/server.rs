@@ -1,4 +1,4 @@
-//! What happens to LXD and Incus.
+//! Events of LXD and Incus.
 
 use std::fmt;
 
@@ -34,7 +34,7 @@ pub(super) fn draw(dice: &mut Dice, intent: &Intent) -> Option<Box<dyn Operation
     Some(Box::new(Change { server, act: dice.pick(acts)? }))
 }
 
-/// What puts them in order again.
+/// The operation that restores them.
 pub(super) fn cures(intent: &Intent) -> Vec<Box<dyn Operation>> {
     let cure = |(server, state): (usize, &ServerIntent)| -> Option<Box<dyn Operation>> {
         let act = match state {
@@ -62,7 +62,7 @@ impl Operation for Change {
         }
     }
 
-    /// One that hung for long is asked again at intervals.
+    /// A server that hung for long is asked again at intervals.
     fn is_told(&self) -> bool {
         self.act != Act::GoOn
     }

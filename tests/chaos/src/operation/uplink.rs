@@ -1,4 +1,4 @@
-//! What happens to the host's uplink.
+//! Events of the host's uplink.
 
 use std::fmt;
 
@@ -10,18 +10,18 @@ use crate::foreign::restore;
 use crate::intent::Intent;
 use crate::site::{Site, v4, v6};
 
-/// What happens to the uplink; as ever, whoever cares for the host's network puts back afterwards what should be.
+/// Events of the uplink. As always, the manager of the host's network restores it afterwards.
 #[derive(Clone, Copy, Debug)]
 enum Change {
     Down,
     Up,
     CarrierLost,
     CarrierBack,
-    /// The last part of the IPv4 address and the length of its prefix; `None` takes it away.
+    /// The last part of the IPv4 address and its prefix length; `None` takes it away.
     V4(Option<(u8, u8)>),
     V6(u8, bool),
-    /// It moves to this number in both families, as DHCP and router advertisements do it: the new addresses come, the old
-    /// ones are deprecated, and go.
+    /// It moves to this number in both families, as with DHCP and router advertisements: the new addresses
+    /// come, and the old ones are deprecated and go.
     Renumbered(u8),
     Mtu(u32),
     Renamed(&'static str),
@@ -52,7 +52,7 @@ pub(super) fn draw(dice: &mut Dice, intent: &Intent) -> Option<Box<dyn Operation
     Some(Box::new(change))
 }
 
-/// What puts it in order again.
+/// The operation that restores it.
 pub(super) fn cures(intent: &Intent) -> Vec<Box<dyn Operation>> {
     let uplink = &intent.uplink;
     let mut cures: Vec<Change> = Vec::new();
@@ -123,8 +123,9 @@ impl Operation for Change {
     }
 }
 
-/// Deletes all lasting addresses but those of a number, once those are there. Without `promote_secondaries`, which is on
-/// wherever somebody renumbers hosts so, the kernel would take the new IPv4 address together with the old one.
+/// Deletes all lasting addresses except those of this number, once those exist. Without
+/// `promote_secondaries`, which is on wherever hosts are renumbered like this, the kernel would take the new
+/// IPv4 address together with the old one.
 fn renumber(up: &str, number: u8) -> String {
     let (v4, v6) = (v4(number), v6(number));
     format!(
