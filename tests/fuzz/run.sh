@@ -1,7 +1,8 @@
 #!/bin/bash
-# libFuzzer on each target (or on those named) for so many seconds: run.sh SECONDS [TARGET…]. It begins with the corpus
-# of the target; what it finds on the way it keeps in target/fuzz/corpus for the next run, and words that break something
-# in target/fuzz/found. The compiler is the ordinary one: to count what code is reached takes no other.
+# libFuzzer on each target (or on those named) for this many seconds: run.sh SECONDS [TARGET…]. It begins with
+# the corpus of the target. It keeps interesting words in target/fuzz/corpus for the next run, and words that
+# break something in target/fuzz/found. The compiler is the ordinary one, because that can count the code that
+# is reached.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -16,7 +17,7 @@ for option in level=4 inline-8bit-counters pc-table trace-compares; do
 done
 host=$(rustc -vV | sed -n 's/^host: //p')
 out=${CARGO_TARGET_DIR:-target}/fuzz
-# With --target the flags are for the program alone, not for what only builds it.
+# With --target the flags are only for the program itself, not for build scripts.
 RUSTFLAGS=$flags cargo build --locked --quiet --profile fuzz --target "$host" --target-dir "$out" \
   -p macvlan-shim-fuzz --features guided --bin fuzz
 

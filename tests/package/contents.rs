@@ -1,4 +1,4 @@
-//! What is in the packages, without installing them.
+//! The contents of the packages, without installing them.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 
 use crate::packages::{self, Copy, run};
 
-/// In both packages, wherever the distribution wants it.
+/// In both packages, at the distribution's places.
 const FILES: &[&str] = &[
     "/usr/bin/macvlan-shim",
     "/etc/macvlan-shim/config.toml",
@@ -43,7 +43,7 @@ fn ensure_has(listing: &str, files: &[&str]) -> Result<()> {
 }
 
 #[test]
-fn the_deb_has_everything_and_lintian_has_nothing_to_say() -> Result<()> {
+fn the_deb_has_everything_and_lintian_is_content() -> Result<()> {
     let deb = packages::deb()?;
     let listing = run(Command::new("dpkg-deb").arg("-c").arg(deb))?;
     ensure_has(&listing, FILES)?;
@@ -58,7 +58,7 @@ fn the_deb_has_everything_and_lintian_has_nothing_to_say() -> Result<()> {
 }
 
 #[test]
-fn the_rpm_has_everything_and_rpmlint_has_nothing_to_say() -> Result<()> {
+fn the_rpm_has_everything_and_rpmlint_is_content() -> Result<()> {
     let rpm = packages::rpm()?;
     let query = |what: &str| run(Command::new("rpm").arg(what).arg(rpm));
     ensure_has(&query("-qlp")?, FILES)?;
@@ -66,7 +66,7 @@ fn the_rpm_has_everything_and_rpmlint_has_nothing_to_say() -> Result<()> {
         &query("-qlp")?,
         &["50-macvlan-shim.preset", "/LICENSE-MIT", "/LICENSE-APACHE", "/CHANGELOG.md"],
     )?;
-    ensure!(query("-qcp")?.lines().count() == 3, "what is in /etc is configuration: {}", query("-qcp")?);
+    ensure!(query("-qcp")?.lines().count() == 3, "the files in /etc are configuration: {}", query("-qcp")?);
     let requires = run(Command::new("rpm").args(["-qp", "--requires", "--recommends"]).arg(rpm))?;
     ensure!(requires.contains("systemd") && requires.contains("nftables"), "{requires}");
     let filters = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/rpm/rpmlint.toml");

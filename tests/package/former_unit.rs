@@ -1,4 +1,5 @@
-//! The unit was once called `macvlan-shim.service`, as many people's own unit is: a recipe that the package replaces.
+//! The unit was once called `macvlan-shim.service`, like the unit of many people: a recipe that the package
+//! replaces.
 
 use anyhow::{Result, ensure};
 use lab::Kind;
@@ -11,13 +12,13 @@ const FORMER: &str = "macvlan-shim.service";
 const ETC: &str = "/etc/systemd/system";
 const WANTS: &str = "/etc/systemd/system/multi-user.target.wants";
 
-/// Somebody's recipe, which makes a link of its own, as a unit that is enabled and up.
+/// Somebody's recipe, which makes its own link, as a unit that is enabled and up.
 const RECIPE: &str = "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/usr/sbin/ip link add mynet type bridge\n\
      ExecStop=/usr/sbin/ip link delete mynet\n[Install]\nWantedBy=multi-user.target\n";
 
 impl Node {
-    /// The former unit is gone without a trace, but for what is somebody else's.
-    fn has_left_the_former_unit(&self) -> Result<()> {
+    /// The former unit is gone without a trace, except for objects of somebody else.
+    fn ensure_former_unit_is_gone(&self) -> Result<()> {
         let state = self.host.sh(&format!("systemctl is-active {FORMER} || true"))?;
         ensure!(state == "inactive\n", "the former unit is {state}{}", self.picture());
         let links = format!("find {ETC} /run/systemd /var/lib/systemd -name '{FORMER}*'");
@@ -60,9 +61,9 @@ fn an_upgrade_leaves_it_and_nobody_notices() -> Result<()> {
 
     replaced_without_a_loss(&node, &guest, || node.install())?;
     node.host.wait_unit(UNIT, "active")?;
-    node.has_left_the_former_unit()?;
+    node.ensure_former_unit_is_gone()?;
     ensure!(node.is_enabled()? == "enabled", "{}", node.picture());
-    // What the administrator has changed holds for the new one.
+    // The administrator's changes hold for the new one.
     ensure!(node.unit("Environment")?.contains("RUST_LOG=debug"), "{}", node.picture());
     ensure!(node.unit("NRestarts")? == "0", "{}", node.picture());
     node.meets(&guest)?;
@@ -73,14 +74,14 @@ fn an_upgrade_leaves_it_and_nobody_notices() -> Result<()> {
 }
 
 #[test]
-fn one_that_was_disabled_stays_so() -> Result<()> {
+fn a_disabled_former_unit_stays_disabled() -> Result<()> {
     let node = Node::new(None)?;
     let folder = tempfile::tempdir()?;
     let former = packages::deb_of_former_unit(folder.path())?;
     node.install_file(&former)?;
     node.host.sh(&format!("systemctl disable --quiet --now {FORMER}"))?;
     node.install()?;
-    node.has_left_the_former_unit()?;
+    node.ensure_former_unit_is_gone()?;
     ensure!(
         node.is_enabled()? == "disabled" && node.unit("ActiveState")? == "inactive",
         "{}",
@@ -91,26 +92,26 @@ fn one_that_was_disabled_stays_so() -> Result<()> {
     node.install_file(&former)?;
     node.host.sh(&format!("systemctl mask --quiet --now {FORMER}"))?;
     node.install()?;
-    node.has_left_the_former_unit()?;
+    node.ensure_former_unit_is_gone()?;
     ensure!(node.is_enabled()? == "masked" && node.unit("ActiveState")? == "inactive", "{}", node.picture());
     Ok(())
 }
 
 #[test]
-fn one_that_was_removed_comes_back_under_its_new_name() -> Result<()> {
+fn a_removed_former_unit_comes_back_under_its_new_name() -> Result<()> {
     let node = Node::new(None)?;
     let folder = tempfile::tempdir()?;
     node.install_file(&packages::deb_of_former_unit(folder.path())?)?;
     node.host.apt("remove macvlan-shim")?;
     node.install()?;
-    node.has_left_the_former_unit()?;
+    node.ensure_former_unit_is_gone()?;
     node.host.wait_unit(UNIT, "active")?;
     ensure!(node.is_enabled()? == "enabled", "{}", node.picture());
     Ok(())
 }
 
 #[test]
-fn a_recipe_of_that_name_is_told_and_left_alone() -> Result<()> {
+fn a_recipe_of_that_name_is_reported_and_left_alone() -> Result<()> {
     let node = Node::new(None)?;
     node.has_recipe()?;
     let folder = tempfile::tempdir()?;
@@ -133,7 +134,7 @@ fn a_recipe_of_that_name_is_told_and_left_alone() -> Result<()> {
 }
 
 #[test]
-fn the_rpm_leaves_it_too() -> Result<()> {
+fn the_rpm_leaves_the_former_unit_too() -> Result<()> {
     let node = Node::new(Some(Kind::Lxd))?;
     let guest = node.launch(Kind::Lxd)?;
     node.host.install_rpm()?;
@@ -146,7 +147,7 @@ fn the_rpm_leaves_it_too() -> Result<()> {
     ensure!(node.host.ok(&format!("systemctl is-active {FORMER}")), "{}", node.picture());
     replaced_without_a_loss(&node, &guest, || rpm("-U /tmp/present.rpm").map(drop))?;
     node.host.wait_unit(UNIT, "active")?;
-    node.has_left_the_former_unit()?;
+    node.ensure_former_unit_is_gone()?;
     ensure!(node.is_enabled()? == "enabled" && node.unit("NRestarts")? == "0", "{}", node.picture());
     rpm("-e macvlan-shim")?;
 

@@ -21,7 +21,7 @@ fn the_package_is_installed_and_a_guest_is_reached(kind: Kind) -> Result<()> {
     ensure!(node.host.sh(&format!("systemctl is-enabled {UNIT}"))? == "enabled\n");
     let status = node.wait("it is ready", |status| status["ready"] == true)?;
     ensure!(status["problems"].as_array().is_some_and(Vec::is_empty), "{status:#}");
-    // Who manages links leaves ours alone, and people are told whose the routes are.
+    // Managers of links leave ours alone, and people can see whose the routes are.
     ensure!(node.host.sh("networkctl list mvs-eth0")?.contains("unmanaged"), "{}", node.picture());
     ensure!(node.host.sh("ip route")?.contains("proto macvlan-shim"), "{}", node.picture());
     Ok(())
@@ -41,11 +41,11 @@ fn a_reboot_brings_everything_back(kind: Kind) -> Result<()> {
     Ok(())
 }
 
-/// The lab's Debian had LXD, which has given root ids; here somebody else has the only ones.
+/// The lab's Debian had LXD, which has given root ids. Here somebody else has the only ones.
 const NEVER_HAD_A_SERVER: &str = "userdel _lxd; getent group lxd && groupdel lxd
     for file in /etc/subuid /etc/subgid; do echo someone:2000000:65536 > $file; done
     ! getent group lxd incus incus-admin";
-/// What Incus's own package would give.
+/// The ids that Incus's own package would give.
 const ROOT_IDS: &str = "root:2065537:1000000000\n";
 
 #[test]
@@ -70,7 +70,7 @@ fn without_a_server_it_waits_and_says_so_and_finds_one_that_is_installed_later()
     ensure!(node.host.sh("grep -h ^root: /etc/subuid /etc/subgid")? == ids, "Incus has given others");
     let map = node.host.sh(&format!("cat /proc/{}/uid_map", guest.pid()?))?;
     ensure!(map.split_whitespace().collect::<Vec<_>>() == ["0", "2065537", "1000000000"], "{map}");
-    until(PATIENCE, "it says what it serves", || {
+    until(PATIENCE, "it names the servers that it serves", || {
         node.unit("StatusText").is_ok_and(|text| text == "2 addresses of guests of incus routed")
     })?;
     ensure!(node.unit("MainPID")? == process, "it was restarted");

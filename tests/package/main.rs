@@ -1,5 +1,6 @@
-//! The packages, as `make deb` and `make rpm` build them, and the unit in them: installed, upgraded, removed and booted on
-//! machines with a real systemd. Needs root and `tests/lab/setup.sh debian packages`, and fails where it has them not.
+//! The packages, as `make deb` and `make rpm` build them, and the unit in them: installed, upgraded, removed
+//! and booted on machines with a real systemd. Needs root and `tests/lab/setup.sh debian packages`, and fails
+//! without them.
 
 /// Runs each story on a real LXD and on a real Incus.
 macro_rules! on_lxd_and_incus {

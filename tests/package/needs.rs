@@ -1,4 +1,4 @@
-//! What the unit and the packages' scripts run is there on every node that can have the package.
+//! The programs of the unit and of the packages' scripts exist on every node that can have the package.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -8,11 +8,11 @@ use anyhow::{Result, ensure};
 use crate::packages::{self, run};
 
 const UNIT: &str = "packaging/files/usr/lib/systemd/system/macvlan-shimd.service";
-/// What the scripts of both packages run.
+/// The programs that the scripts of both packages run.
 const SCRIPT: &str = "packaging/files/usr/share/macvlan-shim/former-unit.sh";
 
-/// Prints of each word that is a program on this machine, and no part of the shell, its package and whether that is
-/// essential to Debian.
+/// For each word that is a program on this machine and not part of the shell: prints its package and whether
+/// that is essential to Debian.
 const OWNERS: &str = r#"for word; do
       case $(type "$word" 2>/dev/null) in "$word is /"*) ;; *) continue ;; esac
       program=$(command -v "$word"); [ -f "$program" ] || continue; program=${program#/usr}
@@ -35,7 +35,7 @@ fn the_deb_depends_on_what_it_runs() -> Result<()> {
         scripts += &std::fs::read_to_string(folder.path().join(script))?;
     }
     let owners = owners(&scripts)?;
-    // Else it looks for the wrong thing.
+    // Otherwise it looks for the wrong thing.
     for program in ["systemctl", "systemd-sysusers", "usermod", "rm", "/bin/sh"] {
         ensure!(owners.contains_key(program), "{program} is not among {owners:?}");
     }
@@ -46,7 +46,8 @@ fn the_deb_depends_on_what_it_runs() -> Result<()> {
     Ok(())
 }
 
-/// No rpm distribution is at hand to tell what is in which of its packages; these have the names that they have on Debian.
+/// No rpm distribution is at hand to show which of its packages has which program. These have the names that
+/// they have on Debian.
 #[test]
 fn the_rpm_requires_what_it_runs() -> Result<()> {
     let query = |what: &str| run(Command::new("rpm").args(["-qp", what]).arg(packages::rpm()?));
@@ -70,7 +71,8 @@ fn commands_of_unit() -> Result<String> {
     Ok(commands.map(|(_, command)| format!("{command}\n")).chain([script]).collect())
 }
 
-/// The programs among the words of scripts, without what they say, and their packages, with whether those are essential.
+/// The programs among the words of scripts, without quoted messages, and their packages, with whether those
+/// are essential.
 fn owners(scripts: &str) -> Result<BTreeMap<String, (String, bool)>> {
     let code = scripts.lines().map(|line| line.split("echo ").next().unwrap_or_default());
     let code = code.map(|line| if line.trim_start().starts_with('#') { "" } else { line });

@@ -18,7 +18,7 @@ pub(crate) const UNIT: &str = "macvlan-shimd";
 /// Prints everything in the kernel that is ours; nothing if there is nothing.
 pub(crate) const OURS: &str = "ip -o link show group 7173; ip route show table all proto 77
      ip -6 route show table all proto 77; ip rule show table 77; ip neigh show proto 77; nft list ruleset netdev";
-/// Prints what is ours in the file system.
+/// Prints everything of ours in the file system.
 pub(crate) const FILES: &str = "find / -xdev \\( -name '*macvlan-shim*' -o -path '*/macvlan?shim/*' \\) \
      -not -path '/proc/*' -not -path '/tmp/*' -not -path '/var/log/journal/*' | sort";
 
@@ -32,9 +32,10 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// A node that is on, with this server on it or none. Debian's LXD is there, and stopped, or not installed.
+    /// A node that is on, with this server on it or none. Debian's LXD is there, and stopped, or not
+    /// installed.
     pub(crate) fn new(server: Option<Kind>) -> Result<Node> {
-        // While it is built, others may have the place.
+        // Other stories may have the place while it is built.
         packages::deb()?;
         let lab = Lab::new()?;
         let lan = lab.lan("192.168.77.0/24", "fd77::/64")?;
@@ -58,7 +59,7 @@ impl Node {
         Node { _lab: lab, lan, host }
     }
 
-    /// Puts another NIC in, on the same LAN.
+    /// Adds another NIC, on the same LAN.
     pub(crate) fn plug(&mut self, link: &str) -> Result<()> {
         self.host.nic(link, &self.lan)
     }

@@ -26,7 +26,7 @@ pub(crate) fn rpm() -> Result<&'static Path> {
         .map_err(|error| anyhow!("{error}"))
 }
 
-/// Builds a package, and says where it is.
+/// Builds a package, and returns its path.
 fn make(format: &str) -> Result<PathBuf> {
     /// Two at once would build into each other's files.
     static TURN: Mutex<()> = Mutex::new(());
@@ -48,11 +48,11 @@ fn made_in(tree: &Path, format: &str) -> Result<PathBuf> {
     package.with_context(|| format!("make {format} left no package"))
 }
 
-/// This tree once more, built: what its packages are made of can be changed there.
+/// A built copy of this tree, where the ingredients of its packages can be changed.
 pub(crate) struct Copy(TempDir);
 
 impl Copy {
-    /// All files bear this time, in the words of touch(1).
+    /// All files have this time, in the words of touch(1).
     pub(crate) fn of_time(time: &str) -> Result<Copy> {
         rpm()?;
         let copy = Copy(tempfile::tempdir()?);
@@ -71,7 +71,7 @@ impl Copy {
         self.0.path().join(path)
     }
 
-    /// Makes a package of what is there, as of the commit that this tree is.
+    /// Makes a package of the present files, as of this tree's commit.
     pub(crate) fn package(&self, format: &str) -> Result<PathBuf> {
         let print = ["-s", "--eval", "epoch: ; @echo $(SOURCE_DATE_EPOCH)", "epoch"];
         let epoch = run(make_at(Path::new(REPOSITORY)).args(print))?;
@@ -125,7 +125,7 @@ pub(crate) fn rpm_of_former_unit(folder: &Path) -> Result<PathBuf> {
     Ok(package)
 }
 
-/// Gives the unit its former name wherever it is named. There was no `former-unit.sh` then.
+/// Gives the unit its former name wherever it occurs. There was no `former-unit.sh` then.
 fn with_former_unit(tree: &Path, scripts: &[&str], units: &str, former_unit: &str) -> Result<()> {
     let units = tree.join(units);
     std::fs::rename(units.join("macvlan-shimd.service"), units.join("macvlan-shim.service"))?;
@@ -146,9 +146,9 @@ pub(crate) fn rpm_of_release(release: &str, folder: &Path) -> Result<PathBuf> {
     Ok(package)
 }
 
-/// Of the sample configuration of this tree.
+/// Text of the sample configuration in this tree.
 const SAMPLE_HEAD: &str = "# The configuration of macvlan-shim.";
-/// Of that in packages of another version.
+/// Text of the sample configuration in packages of another version.
 pub(crate) const OTHER_HEAD: &str = "# The configuration of another macvlan-shim.";
 
 fn replace(file: &Path, from: &str, to: &str) -> Result<()> {
@@ -157,7 +157,7 @@ fn replace(file: &Path, from: &str, to: &str) -> Result<()> {
     Ok(std::fs::write(file, text.replace(from, to))?)
 }
 
-/// Runs a command to its end and returns what it printed.
+/// Runs a command to its end and returns its output.
 pub(crate) fn run(command: &mut Command) -> Result<String> {
     let output = command.output().with_context(|| format!("{command:?}"))?;
     let out = String::from_utf8_lossy(&output.stdout).into_owned();

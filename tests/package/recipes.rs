@@ -1,4 +1,5 @@
-//! packaging/docs/retiring-a-recipe.md: after its commands, host and guest still reach each other, and the recipe is gone.
+//! packaging/docs/retiring-a-recipe.md: after its commands, host and guest still reach each other, and the
+//! recipe is gone.
 
 use std::time::SystemTime;
 
@@ -12,12 +13,12 @@ const DOCUMENT: &str = include_str!("../../packaging/docs/retiring-a-recipe.md")
 
 /// A host as the recipe leaves it, with the recipe's own addresses.
 struct Recipe {
-    /// What follows `console` in the document.
+    /// The text that follows `console` in the document.
     name: &'static str,
     parent: &'static str,
     network: &'static str,
     host: &'static str,
-    /// The commands of the recipe, after which its link stands.
+    /// The commands of the recipe, which make its link.
     made_by: &'static str,
     link: &'static str,
     guest: &'static str,
@@ -170,7 +171,7 @@ fn retired(recipe: &Recipe) -> Result<()> {
     Ok(())
 }
 
-/// The commands of one section, as they stand there.
+/// The commands of one section, unchanged.
 fn commands(name: &str) -> Result<String> {
     let fence = format!("```console {name}\n");
     let block = DOCUMENT.split_once(&fence).with_context(|| format!("no commands for {name}"))?.1;

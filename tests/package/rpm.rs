@@ -1,5 +1,5 @@
-//! The rpm, with its scripts. No rpm distribution is at hand: its tool installs it beside Debian's packages, on Debian's
-//! systemd; dependencies are not seen to.
+//! The rpm, with its scripts. No rpm distribution is at hand, so its tool installs it beside Debian's
+//! packages, on Debian's systemd. Dependencies are not checked.
 
 use anyhow::{Result, ensure};
 use lab::Kind;

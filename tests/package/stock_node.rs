@@ -1,5 +1,5 @@
-//! The package on a machine that lacks nothing: Debian's own kernel, cgroup v2, a virtio NIC, its addresses by DHCP and
-//! router advertisements, and real reboots. All the rest of the LAN is outside of it.
+//! The package on a complete machine: Debian's own kernel, cgroup v2, a virtio NIC, its addresses by DHCP and
+//! router advertisements, and real reboots. The rest of the LAN is outside of it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
@@ -17,10 +17,10 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Sorts after the present version.
 const NEXT: &str = "9.9.9";
 const HOST_V4: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 11);
-/// That of SLAAC, from [`Vm::MAC`].
+/// The address by SLAAC, from [`Vm::MAC`].
 const HOST_V6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0x77, 0x6dff, 0xfe00, 1);
 const UPLINK: &str = "[Match]\nName=eth0\n[Network]\nDHCP=ipv4\nIPv6AcceptRA=yes\n";
-/// What the administrator has for the VLAN that LXD makes: the host's addresses there.
+/// The administrator's configuration for the VLAN that LXD makes: the host's addresses there.
 const VLAN: &str = "[Match]\nName=eth0.100\n[Network]\nAddress=10.100.0.11/24\nAddress=fd64::11/64\n\
                     IPv6AcceptRA=no\n";
 const VLAN_PROFILE: &str = "lxc profile create vlan
@@ -77,8 +77,8 @@ fn installed_rebooted_upgraded_removed_and_purged() -> Result<()> {
     step("the package is installed: guest and host reach each other");
     let shim = node.vm.sh("cat /sys/class/net/mvs-eth0/address")?.trim().to_owned();
     let wire = node.lan.capture(&format!("ether host {shim}"))?;
-    node.is_as_it_should_be()?;
-    step(&format!("the unit is what it should be; {}", node.unit("StatusText")?));
+    node.ensure_installation_is_right()?;
+    step(&format!("the unit is as it should be; {}", node.unit("StatusText")?));
 
     node.vm.reboot()?;
     step("rebooted, and not touched");
@@ -87,7 +87,7 @@ fn installed_rebooted_upgraded_removed_and_purged() -> Result<()> {
     node.meets(&guest)?;
     runs(&node.vm)?;
     ensure!(node.vm.sh("cat /sys/class/net/mvs-eth0/address")?.trim() == shim, "the shim has another MAC");
-    node.is_as_it_should_be()?;
+    node.ensure_installation_is_right()?;
     step("guest and host reach each other again");
 
     node.vlan_comes_and_goes()?;
@@ -108,7 +108,7 @@ fn installed_rebooted_upgraded_removed_and_purged() -> Result<()> {
 
     node.apt("remove macvlan-shim")?;
     ensure!(node.vm.sh(OURS)?.is_empty(), "left: {}", node.vm.sh(OURS)?);
-    ensure!(!node.vm.sh(ROUTES_GONE)?.is_empty(), "who was to tell of routes that go did not");
+    ensure!(!node.vm.sh(ROUTES_GONE)?.is_empty(), "the watcher of routes that go saw nothing");
     ensure!(!node.vm.pings(guest.v4) && node.lan.pings(guest.v4), "as it was before");
     step("removed: nothing of ours is left in the kernel");
     node.apt("purge macvlan-shim")?;
@@ -183,17 +183,17 @@ impl Node {
             ensure!(!links.contains("eth0.100"), "left: {links}{}", self.picture());
             Ok(())
         })?;
-        // The next first guest has it all made again.
+        // The next first guest makes everything again.
         self.joins_vlan("c2", 101)?;
         self.vm.sh("lxc delete -f c2; lxc profile delete vlan")?;
         let seen = tagged.stop()?;
         ensure!(!seen.is_empty(), "not one tagged frame was seen, not even of the guests");
         let of_shim: Vec<_> = seen.iter().filter(|frame| frame.contains(&shim)).collect();
         ensure!(of_shim.is_empty(), "the VLAN has seen the shim: {of_shim:#?}");
-        self.is_as_it_should_be()
+        self.ensure_installation_is_right()
     }
 
-    /// Starts a guest on the VLAN; it and its host reach each other over IPv4 and IPv6.
+    /// Starts a guest on the VLAN. It and its host reach each other over IPv4 and IPv6.
     fn joins_vlan(&self, name: &str, last: u8) -> Result<()> {
         self.vm.sh(&format!(
             "lxc launch bb {name} -p vlan -c environment.LAB_DHCP=none -c environment.LAB_RA=none
@@ -210,7 +210,7 @@ impl Node {
         Ok(())
     }
 
-    fn is_as_it_should_be(&self) -> Result<()> {
+    fn ensure_installation_is_right(&self) -> Result<()> {
         let status: Value = eventually(PATIENCE, || {
             let status: Value = serde_json::from_str(&self.vm.sh("macvlan-shim status --json")?)?;
             ensure!(status["ready"] == true, "{status:#}");
@@ -234,7 +234,7 @@ impl Node {
         Ok(())
     }
 
-    /// Pings a guest, and looks at the routes, from now on.
+    /// Starts to ping a guest and to watch the routes.
     fn watch(&self, guest: &Guest) -> Result<()> {
         let start = "systemd-run --quiet --property=StandardOutput=file:/run/";
         self.vm.sh(&format!(
@@ -271,7 +271,7 @@ impl Node {
     }
 }
 
-/// Waits until all units that are to be started are, and none has failed.
+/// Waits until all units that should start have started, and none has failed.
 fn runs(vm: &Vm) -> Result<()> {
     let state = vm.sh("systemctl is-system-running --wait || true")?;
     ensure!(state == "running\n", "it is {state}{}", vm.sh("systemctl --no-pager --failed")?);

@@ -1,4 +1,4 @@
-//! The unit: what it may do, and that this is enough.
+//! The unit: its rights, and the proof that they are enough.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,14 +8,14 @@ use lab::{Kind, eventually, stays, until};
 
 use crate::node::{Node, PATIENCE, UNIT};
 
-/// As `systemd-analyze security` rates exposure, 0 to 10.
+/// The rating of its exposure by `systemd-analyze security`, from 0 to 10.
 pub(crate) const EXPOSURE: f64 = 1.8;
 
 const CONFIG: &str = "/etc/macvlan-shim/config.toml";
 const ADDED: &str = "/etc/macvlan-shim/conf.d/site.toml";
 
 #[test]
-fn it_is_exposed_to_little_and_that_is_enough() -> Result<()> {
+fn it_has_few_rights_and_they_are_enough() -> Result<()> {
     let node = Node::new(Some(Kind::Lxd))?;
     let guest = node.launch(Kind::Lxd)?;
     node.install()?;
@@ -44,7 +44,7 @@ fn it_is_exposed_to_little_and_that_is_enough() -> Result<()> {
 }
 
 #[test]
-fn one_that_hangs_is_replaced_and_one_with_a_faulty_configuration_is_not() -> Result<()> {
+fn a_hung_daemon_is_replaced_and_one_with_a_faulty_configuration_is_not() -> Result<()> {
     let node = Node::new(None)?;
     node.host
         .write(&format!("/etc/systemd/system/{UNIT}.service.d/soon.conf"), "[Service]\nWatchdogSec=4s\n")?;
@@ -69,7 +69,7 @@ fn one_that_hangs_is_replaced_and_one_with_a_faulty_configuration_is_not() -> Re
 }
 
 #[test]
-fn a_reload_fails_where_the_configuration_is_faulty() -> Result<()> {
+fn a_reload_fails_if_the_configuration_is_faulty() -> Result<()> {
     let node = Node::new(None)?;
     node.install()?;
     node.wait("it is ready", |status| status["ready"] == true)?;
@@ -79,14 +79,14 @@ fn a_reload_fails_where_the_configuration_is_faulty() -> Result<()> {
     until(PATIENCE, "it is taken up", || reloads(&node) == 1)?;
     let process = node.unit("MainPID")?;
 
-    // Whoever reloads is told, and the daemon goes on as it is.
+    // The caller of the reload gets the error, and the daemon goes on unchanged.
     node.host.sh(&format!("echo nonsense > {CONFIG}"))?;
     ensure!(!node.host.ok(&reload), "the reload of a faulty file succeeds");
     ensure!(node.host.journal(&[UNIT]).contains(CONFIG), "{}", node.picture());
     ensure!(node.unit("ActiveState")? == "active" && node.unit("MainPID")? == process, "{}", node.picture());
     let status = node.wait("it answers", |status| status["ready"] == true)?;
     ensure!(status["problems"].as_array().is_some_and(Vec::is_empty), "{status:#}");
-    // A signal goes to the daemon, which can only tell in its status.
+    // A signal goes to the daemon, which can report the error only in its status.
     node.host.sh(&format!("kill -HUP {process}"))?;
     node.wait("the old configuration stays", |status| {
         status["problems"].to_string().contains("config-rejected")
@@ -107,7 +107,7 @@ fn neither_a_user_nor_a_full_run_keeps_it_from_starting() -> Result<()> {
     node.wait("it is ready", |status| status["ready"] == true)?;
     let locks = node.host.sh("stat -c '%a %U' /run/macvlan-shim/*.lock")?;
     ensure!(locks == "600 macvlan-shim\n", "{locks}");
-    // One of an earlier version, and a user who holds it.
+    // A lock file of an earlier version, and a user who holds it.
     node.host.sh(&format!("systemctl stop {UNIT}; chmod 644 /run/macvlan-shim/*.lock"))?;
     node.host.sh(
         "systemd-run --quiet --unit=holder --uid=nobody sh -c 'flock /run/macvlan-shim/*.lock sleep 1000'
@@ -128,7 +128,7 @@ fn neither_a_user_nor_a_full_run_keeps_it_from_starting() -> Result<()> {
 }
 
 #[test]
-fn beside_one_that_is_run_by_hand_it_does_not_run() -> Result<()> {
+fn it_does_not_run_beside_a_daemon_that_was_started_by_hand() -> Result<()> {
     let node = Node::new(None)?;
     node.install()?;
     node.host.sh(&format!("systemctl stop {UNIT}; systemd-run --quiet --unit=by-hand macvlan-shim run"))?;
@@ -143,7 +143,7 @@ fn beside_one_that_is_run_by_hand_it_does_not_run() -> Result<()> {
     };
     refused("1")?;
     ensure!(node.host.journal(&[UNIT]).contains("already running in this network namespace (pid "));
-    // A unit that fails for good leaves the lock where it is.
+    // A unit that fails for good leaves the lock in place.
     node.host.sh("cd /etc/macvlan-shim; cp config.toml good; echo nonsense > config.toml")?;
     refused("2")?;
     node.host.sh("cd /etc/macvlan-shim; mv good config.toml")?;
@@ -160,7 +160,7 @@ fn a_server_that_somebody_stopped_is_not_started() -> Result<()> {
     node.meets(&guest)?;
     let verdict = format!("systemd-analyze verify --man=no --recursive-errors=no {UNIT}.service 2>&1");
     ensure!(node.host.sh(&verdict)?.is_empty(), "{}", node.host.sh(&verdict)?);
-    // Neither it starts a server, nor does it wait for one: that has its guests to start.
+    // It neither starts a server nor waits for one, because the server has its guests to start.
     let others = node.host.sh(&format!("systemctl show -p After -p Requires -p Wants {UNIT}"))?;
     let names: BTreeSet<&str> = others.split([' ', '=', '\n']).collect();
     ensure!(["lxd.socket", "incus.socket", "network-pre.target"].iter().all(|unit| names.contains(unit)));
@@ -174,7 +174,7 @@ fn a_server_that_somebody_stopped_is_not_started() -> Result<()> {
     stays(Duration::from_secs(10), "LXD stays stopped", || {
         !node.host.ok("systemctl is-active --quiet lxd.service")
     })?;
-    // What LXD has no say in now goes on.
+    // Everything that needs no LXD now goes on.
     eventually(PATIENCE, || {
         ensure!(node.host.pings(guest.ipv4("eth0")?), "{}", node.picture());
         Ok(())
@@ -203,7 +203,7 @@ fn it_reaches_the_socket_of_the_snap_and_that_of_incus_in_run() -> Result<()> {
 }
 
 #[test]
-fn without_nft_it_works_and_says_what_is_lost() -> Result<()> {
+fn without_nft_it_works_and_names_the_loss() -> Result<()> {
     let node = Node::new(Some(Kind::Lxd))?;
     node.host.apt("purge nftables")?;
     let guest = node.launch(Kind::Lxd)?;
@@ -215,7 +215,7 @@ fn without_nft_it_works_and_says_what_is_lost() -> Result<()> {
     Ok(())
 }
 
-/// What `systemd-analyze security` says in the end.
+/// The verdict of `systemd-analyze security`.
 pub(crate) fn exposure(rating: &str) -> Result<f64> {
     let exposure = rating.lines().rev().find_map(|line| line.split_once(": ")?.1.split(' ').next());
     exposure.context("no rating")?.parse().with_context(|| rating.to_owned())

@@ -1,4 +1,4 @@
-//! Limits to what a server may say, and to how much of it: names with control characters, and more than
+//! Limits to the answers of a server, and to their size: names with control characters, and more entries than
 //! anybody needs.
 
 use lab::stand_in::{Answer, StandIn, container, networked};
@@ -56,7 +56,7 @@ async fn if_there_are_too_many_guests_the_first_by_name_are_served() {
     assert_eq!(names, (0..20).map(name).collect::<Vec<_>>());
     assert_eq!(
         found.message.unwrap(),
-        "it has 30 guests more than are served at most; the first 20 by project and name are served, up to c00019 in \
+        "it has 30 guests more than the maximum; the first 20 by project and name are served, up to c00019 in \
          project default"
     );
 }

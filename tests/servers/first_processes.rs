@@ -41,7 +41,7 @@ impl Listener {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_process_of_a_guest_is_told_while_it_is_asked_for() {
+async fn the_first_process_of_a_guest_is_known_while_it_is_asked_for() {
     let (_folder, server, mut listener) = start().await;
     server.set_instances(json!([started("c1", 1), started("c2", 1)]));
     server.set_init("c1", 4711);
@@ -50,8 +50,8 @@ async fn the_first_process_of_a_guest_is_told_while_it_is_asked_for() {
     assert_eq!(server.states("c1"), 0, "nobody has asked");
 
     listener.questions.ask_first_processes(asked_for(["c1", "c2"]));
-    let told = listener.until("told", |server| first_process(server, "c1") == Some(4711)).await;
-    // A first process that the server does not tell is not an error.
+    let told = listener.until("it is known", |server| first_process(server, "c1") == Some(4711)).await;
+    // A first process that the server does not name is not an error.
     assert_eq!(
         (first_process(&told, "c2"), told.state, &told.message),
         (None, ServerState::Connected, &None)
@@ -59,7 +59,7 @@ async fn the_first_process_of_a_guest_is_told_while_it_is_asked_for() {
 
     listener.questions.ask_first_processes([].into());
     listener.questions.look();
-    listener.until("no longer told", |server| first_process(server, "c1").is_none()).await;
+    listener.until("it is no longer known", |server| first_process(server, "c1").is_none()).await;
     let states = server.states("c2");
     listener.listed_again(&server).await;
     assert_eq!((server.states("c1"), server.states("c2")), (1, states), "nobody questions any more");
@@ -73,22 +73,24 @@ async fn a_first_process_stays_known_until_its_guest_stops_or_starts_again() {
     server.set_init("c2", 4712);
     listener.questions.ask_first_processes(asked_for(["c1", "c2"]));
     listener
-        .until("told", |s| (first_process(s, "c1"), first_process(s, "c2")) == (Some(4711), Some(4712)))
+        .until("it is known", |s| {
+            (first_process(s, "c1"), first_process(s, "c2")) == (Some(4711), Some(4712))
+        })
         .await;
     for _ in 0..3 {
         listener.listed_again(&server).await;
     }
-    assert_eq!((server.states("c1"), server.states("c2")), (1, 1), "what is known is not asked for again");
+    assert_eq!((server.states("c1"), server.states("c2")), (1, 1), "a known process is not asked for again");
 
-    // It starts again between two listings, and its server is slow to tell. The old process is forgotten at
-    // once.
+    // It starts again between two listings, and its server is slow to report that. The old process is
+    // forgotten at once.
     server.set_init("c1", 5001);
     server.answer("/1.0/instances/c1/state", Answer::Hang);
     server.set_instances(json!([started("c1", 30), started("c2", 1)]));
     server.happens("instance-restarted");
     listener.until("forgotten", |server| first_process(server, "c1").is_none()).await;
     server.answer_well();
-    let again = listener.until("told again", |server| first_process(server, "c1").is_some()).await;
+    let again = listener.until("it is known again", |server| first_process(server, "c1").is_some()).await;
     assert_eq!((first_process(&again, "c1"), first_process(&again, "c2")), (Some(5001), Some(4712)));
 
     // It stops.
@@ -119,7 +121,7 @@ async fn guests_that_make_their_server_wait_delay_neither_a_listing_nor_the_othe
     }
     server.set_init("c19", 4719);
     listener.questions.ask_first_processes(asked_for(names.iter().map(String::as_str)));
-    listener.until("the last one is told", |server| first_process(server, "c19") == Some(4719)).await;
+    listener.until("the last one is known", |server| first_process(server, "c19") == Some(4719)).await;
     until("each has had its turn", || names.iter().all(|name| server.states(name) > 0)).await;
     assert!(server.listings() <= 2, "the first and the one for the question are enough");
 
@@ -133,7 +135,7 @@ async fn guests_that_make_their_server_wait_delay_neither_a_listing_nor_the_othe
     let listed = listener.guests(&all).await;
     assert_eq!((first_process(&listed, "c19"), first_process(&listed, "new")), (Some(4719), None));
     server.answer_well();
-    listener.until("it is told", |server| first_process(server, "new") == Some(4720)).await;
+    listener.until("it is known", |server| first_process(server, "new") == Some(4720)).await;
     assert_eq!(server.complaints(), Vec::<String>::new());
 }
 
@@ -164,7 +166,7 @@ async fn a_lost_server_is_asked_again_only_after_it_was_listed() {
     server.set_init("c2", 4712);
     server.answer("/1.0/instances/c1/state", Answer::Hang);
     listener.questions.ask_first_processes(asked_for(["c1", "c2"]));
-    listener.until("the other is told", |server| first_process(server, "c2") == Some(4712)).await;
+    listener.until("the other is known", |server| first_process(server, "c2") == Some(4712)).await;
     server.answer("/1.0/instances", Answer::Hang);
     let listings = server.listings();
     server.cut();
@@ -174,6 +176,6 @@ async fn a_lost_server_is_asked_again_only_after_it_was_listed() {
     assert_eq!(server.states("c1"), 1);
     server.answer_well();
     server.cut();
-    listener.until("told", |server| first_process(server, "c1") == Some(4711)).await;
-    assert_eq!(server.states("c2"), 1, "it has not started anew");
+    listener.until("it is known", |server| first_process(server, "c1") == Some(4711)).await;
+    assert_eq!(server.states("c2"), 1, "it has not started again");
 }

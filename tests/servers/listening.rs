@@ -26,7 +26,7 @@ async fn it_lists_only_after_the_first_ping() {
 
 /// The daemon begins with this value.
 #[tokio::test(start_paused = true)]
-async fn the_first_value_is_that_of_a_server_of_which_nothing_was_heard() {
+async fn the_first_value_is_that_of_an_unknown_server() {
     let folder = tempfile::tempdir().unwrap();
     let server = StandIn::start(folder.path()).unwrap();
     server.greet(false);
@@ -104,7 +104,7 @@ async fn events_are_read_and_pings_answered_while_it_lists() {
     assert_eq!(server.listings(), 1);
     listener.connected().await;
     server.answer_well();
-    until("a listing for what happened meanwhile", || server.listings() > 1).await;
+    until("a listing for the events meanwhile", || server.listings() > 1).await;
     assert_eq!((server.complaints(), server.streams()), (vec![], 1));
 }
 
@@ -120,7 +120,7 @@ async fn it_lists_again_now_and_then() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_connection_is_kept_but_the_event_stream() {
+async fn only_the_event_stream_is_kept_open() {
     let (_folder, server, mut listener) = start().await;
     server.set_instances(json!([container("c1", MAC, "eth0")]));
     server.happens("instance-started");

@@ -31,7 +31,7 @@ use tokio::time::{sleep, timeout};
 const MAC: &str = "00:16:3e:00:00:01";
 const MS: Duration = Duration::from_millis(1);
 
-/// Longer than every pause of [`patience`], and shorter than a follower bears a silent event stream.
+/// Longer than every pause of [`patience`], and shorter than a follower tolerates a silent event stream.
 const A_WHILE: Duration = Duration::from_secs(5);
 
 /// The patience of a follower whose pauses are short.

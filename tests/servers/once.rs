@@ -27,7 +27,7 @@ async fn a_server_is_read_once_without_its_events() {
 
 /// Both are asked before either has answered.
 #[tokio::test]
-async fn plan_reads_all_servers_at_the_same_time_and_says_whom_it_waits_for() {
+async fn plan_reads_all_servers_at_the_same_time_and_names_those_that_it_waits_for() {
     let folder = tempfile::tempdir().unwrap();
     let servers = ["one", "two"].map(|name| {
         let home = folder.path().join(name);

@@ -1,5 +1,5 @@
-//! The floor: the least that any program must do that is to put in a route when a guest gets an address. One
-//! thread, two blocking sockets: it hears the address in all namespaces and asks for the route. No inventory, no
+//! The floor: the minimum work of any program that makes a route when a guest gets an address. One thread,
+//! two blocking sockets: it hears the address in all namespaces and asks for the route. No inventory, no
 //! admission, no neighbour entry, nothing read back.
 
 use std::net::IpAddr;
@@ -25,7 +25,7 @@ pub(crate) struct Floor {
 }
 
 impl Floor {
-    /// Starts it in the host's namespace, through the shim that stands there.
+    /// Starts it in the host's namespace, through the existing shim.
     pub(crate) fn start(world: &World) -> Result<Floor> {
         let shim = world.index(SHIM)?;
         let (heard, requests) = world
@@ -38,7 +38,7 @@ impl Floor {
             let mut buffer = vec![0; 64 << 10];
             while !told.load(Ordering::Relaxed) {
                 for event in heard.receive(&mut buffer).context("the floor's events")?.into_iter().flatten() {
-                    // The kernel says the same of the host's own links, which have lower numbers.
+                    // The kernel sends the same about the host's own links, which have lower numbers.
                     if let Event::Address { new, address: IpAddr::V4(address), link } = event
                         && link >= FIRST_INDEX
                     {
@@ -54,7 +54,7 @@ impl Floor {
         Ok(Floor { ends, thread })
     }
 
-    /// Ends it, once it has dealt with all that has happened.
+    /// Ends it, once it has handled all events.
     pub(crate) fn stop(self) -> Result<()> {
         self.ends.store(true, Ordering::Relaxed);
         self.thread.join().map_err(|_| anyhow!("the floor panicked"))?

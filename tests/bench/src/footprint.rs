@@ -10,7 +10,7 @@ use crate::process::{Usage, usage};
 use crate::report::{Report, Row};
 use crate::world::World;
 
-/// Between two changes under load.
+/// The time between two changes under load.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Measures the daemon while nothing happens, and while a hundred addresses change in a second.
@@ -30,7 +30,7 @@ pub(crate) fn measure(world: &mut World, options: &Options, report: &mut Report)
     world.settle()
 }
 
-/// Gives guests in turn an address, and takes the one before from them.
+/// Gives guests in turn an address, and takes the previous one from them.
 fn load(world: &mut World, time: Duration) -> Result<()> {
     let start = Instant::now();
     let mut before: Option<(usize, Ipv4Addr)> = None;

@@ -1,8 +1,8 @@
-//! Guests by the thousand: each a network namespace of its own with a real macvlan child on the host's `eth0`.
+//! Guests by the thousand: each is its own network namespace with a real macvlan child on the host's `eth0`.
 //!
-//! A namespace is held by a socket in it and by nothing else, so however this program ends all of them end with it.
-//! The child is not moved there, which costs a grace period of the kernel each (17 ms), but made there by a
-//! request of the host; before that the host's namespace gives the new one an id, as a move would have done.
+//! Only a socket holds each namespace, so all of them end with this program, however it ends. The child is
+//! not moved there, which costs a grace period of the kernel each (17 ms), but made there by a request of the
+//! host. Before that the host's namespace gives the new one an id, as a move would have done.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -14,7 +14,7 @@ use nix::sched::{CloneFlags, unshare};
 
 use crate::netlink::{Request, Socket};
 
-/// The prefix of the LAN, on which all guests have their addresses.
+/// The prefix of the LAN, which all guests have their addresses in.
 pub(crate) const PREFIX: u8 = 16;
 
 /// The ifindex of the first guest's child.
@@ -25,12 +25,12 @@ pub(crate) struct Guest {
     number: u32,
     /// In its namespace.
     socket: Socket,
-    /// In its namespace too. The first guest alone has one.
+    /// In its namespace too. Only the first guest has one.
     frames: Option<UdpSocket>,
 }
 
 impl Guest {
-    /// As the server calls it.
+    /// The server's name for it.
     pub(crate) fn name(&self) -> String {
         format!("guest{}", self.number)
     }
@@ -58,7 +58,7 @@ impl Guest {
         self.socket.order(request).with_context(|| format!("{}: deleting {address}", self.name()))
     }
 
-    /// Where it hears what is sent to it. Only the first guest can.
+    /// The socket where it hears frames to it. Only the first guest can.
     pub(crate) fn listen(&self) -> Result<&UdpSocket> {
         self.frames.as_ref().with_context(|| format!("{} hears nothing", self.name()))
     }
@@ -68,7 +68,8 @@ impl Guest {
     }
 }
 
-/// The address for the change of this number; they do not repeat for long, nor meet those that guests always have.
+/// The address for the change of this number. They do not repeat for long, and are never those that guests
+/// always have.
 pub(crate) fn passing_address(number: u32) -> Ipv4Addr {
     address(128, number % 30_000)
 }

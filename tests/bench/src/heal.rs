@@ -12,7 +12,7 @@ use crate::statistics::{Sample, millis};
 use crate::watch::{EVERYTHING, Watch};
 use crate::world::{HOST, PARENT, PATIENCE, PROTOCOL, SHIM, World, all_routed};
 
-/// A fault: does it, and returns when it was done (or could begin to be cured) and when it was cured.
+/// A fault: causes it, and returns when it was caused (or could begin to be cured) and when it was cured.
 type Fault = fn(&World, &Watch) -> Result<(Instant, Instant)>;
 
 const FAULTS: [(&str, Fault); 5] = [
@@ -92,7 +92,7 @@ fn parent_down(world: &World, watch: &Watch) -> Result<(Instant, Instant)> {
     bail!("not within {PATIENCE:?}: a frame from the host gets to the guest")
 }
 
-/// It goes for long enough that the daemon has taken note.
+/// It lasts long enough for the daemon to notice.
 fn address_back(world: &World, watch: &Watch) -> Result<(Instant, Instant)> {
     let parent = world.index(PARENT)?;
     world.socket.order(Request::delete_address(parent, HOST, crate::guests::PREFIX))?;

@@ -25,8 +25,8 @@ struct Pace {
     changes: u32,
 }
 
-/// Measures the daemon and the floor, block by block in turns. Where it is the daemon's turn there is no floor;
-/// where it is the floor's, the daemon is halted.
+/// Measures the daemon and the floor, block by block in turns. During the daemon's turn there is no floor,
+/// and during the floor's the daemon is halted.
 pub(crate) fn measure(world: &mut World, options: &Options, report: &mut Report) -> Result<()> {
     world.start()?;
     let size = world.guests.len() as u32;
@@ -60,8 +60,8 @@ pub(crate) fn measure(world: &mut World, options: &Options, report: &mut Report)
     Ok(())
 }
 
-/// One block of changes, in microseconds. Each change is a new address for the next guest in turn; the one of the change
-/// before goes when the new one has been measured, so that nobody has many.
+/// One block of changes, in microseconds. Each change is a new address for the next guest in turn. The
+/// previous one goes when the new one has been measured, so that nobody has many.
 fn block(world: &mut World, watch: &Watch, pace: &Pace, by: u8) -> Result<Vec<f64>> {
     let count = pace.changes.div_ceil(pace.blocks);
     let mut times = Vec::new();

@@ -1,12 +1,12 @@
-//! `make bench`: how fast macvlan-shim is and what it costs, beside what else one could do, in one run. It prints a
-//! table and writes the same as JSON, and says of each figure with an aim whether it is met.
+//! `make bench`: the speed and the cost of macvlan-shim, beside the alternatives, in one run. It prints a
+//! table and writes the same as JSON. For each figure with an aim it says whether the aim is met.
 //!
-//! All happens in namespaces of the `lab`, which end with this program, however it ends. The host has a real parent
-//! (veth on a bridge), a real shim, and up to thousands of guests: network namespaces, each with a real macvlan child
-//! and an id in the host's namespace, as LXD leaves them. Only their server is a stand-in, which lists them in
-//! the words of a real LXD 5.0.2. `recipes` has a real LXD and a real guest.
+//! Everything happens in namespaces of the `lab`, which end with this program, however it ends. The host has
+//! a real parent (veth on a bridge), a real shim, and up to thousands of guests: network namespaces, each
+//! with a real macvlan child and an id in the host's namespace, as LXD leaves them. Only their server is a
+//! stand-in, which lists them in the words of a real LXD 5.0.2. `recipes` has a real LXD and a real guest.
 //!
-//! | section | how it is measured |
+//! | section | measurement |
 //! | --- | --- |
 //! | `latency` | A thread adds an address in a guest's namespace by netlink, the time being taken before; another thread that listens in the host's namespace takes the time when RTM_NEWROUTE arrives. The *floor* is the least that any program must do (`floor.rs`), measured in the same way. The two take turns in blocks, the daemon being halted where it is the floor's turn; the spread is that of the blocks' medians. |
 //! | `restore` | From the order RTM_DELLINK for the shim to the last RTM_NEWROUTE seen. Beside it, with the daemon halted: the same deletion, and at once `ip -batch` with an equal link and the same routes, also with the neighbour entries. All contain the deletion itself, which is given too. The daemon also sets sysctls, and moves nothing to make the figure better. |
@@ -15,7 +15,7 @@
 //! | `heal` | From a fault, made by netlink, to the event that shows the cure. Where the cure cannot begin at once (the parent, the host's address), from when it can; for the parent to the first frame from the host that reaches a guest. |
 //! | `recipes` | On a real guest, to the RTM_NEWROUTE seen on the host. See `recipes`. |
 //!
-//! All times are of one machine with everything else on it; compare only what one run printed.
+//! All times are of one machine with everything else on it. Compare only figures of the same run.
 
 mod floor;
 mod footprint;

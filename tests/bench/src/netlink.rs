@@ -12,7 +12,7 @@ use nix::sys::time::{TimeVal, TimeValLike};
 /// Length of `struct nlmsghdr`.
 const HEADER: usize = 16;
 
-/// What the kernel may hold back for a listener, in bytes.
+/// Maximum size of the kernel's queue for a listener, in bytes.
 const QUEUE: usize = 32 << 20;
 
 const CREATE: u16 = (libc::NLM_F_CREATE | libc::NLM_F_EXCL) as u16;
@@ -21,7 +21,8 @@ const CREATE: u16 = (libc::NLM_F_CREATE | libc::NLM_F_EXCL) as u16;
 pub(crate) struct Request(Vec<u8>);
 
 impl Request {
-    /// `header` is what all messages of this kind have before their attributes, such as `struct ifaddrmsg`.
+    /// `header` is the part that all messages of this kind have before their attributes, such as `struct
+    /// ifaddrmsg`.
     fn new(kind: u16, flags: u16, header: &[u8]) -> Request {
         let flags = flags | (libc::NLM_F_REQUEST | libc::NLM_F_ACK) as u16;
         let mut bytes = vec![0; HEADER];
@@ -90,7 +91,7 @@ impl Request {
         Request::new(libc::RTM_DELLINK, 0, &link_header(index, 0, 0))
     }
 
-    /// Gives a namespace the next free id among those that the host's namespace has given.
+    /// Gives a namespace the next free id among the ids of the host's namespace.
     pub(crate) fn name_namespace(netns: i32) -> Request {
         const NETNSA_NSID: u16 = 1;
         const NETNSA_FD: u16 = 3;
@@ -154,7 +155,7 @@ fn link_header(index: u32, flags: u32, change: u32) -> [u8; 16] {
     header
 }
 
-/// A socket in the network namespace of the thread that opened it, also when the thread has moved on.
+/// A socket in the network namespace of the thread that opened it, even when the thread has moved on.
 pub(crate) struct Socket(netlink_sys::Socket);
 
 impl Socket {
@@ -208,14 +209,14 @@ impl Socket {
     }
 }
 
-/// What has changed. `new`: it is there now; else it is gone.
+/// A change. `new`: it is there now; otherwise it is gone.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Event {
     /// A route to one address.
     Route { new: bool, to: IpAddr, link: u32, protocol: u8 },
-    /// A neighbour entry. The kernel tells of one that it is about to delete once more, as failed.
+    /// A neighbour entry. Before the kernel deletes one, it sends it once more, as failed.
     Neighbour { new: bool, address: IpAddr, link: u32, protocol: u8, permanent: bool },
-    /// A link. `works`: it is up and so is what is below it.
+    /// A link. `works`: it is up and so is the link below it.
     Link { new: bool, index: u32, group: u32, works: bool },
     /// An address.
     Address { new: bool, address: IpAddr, link: u32 },

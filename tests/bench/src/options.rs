@@ -1,4 +1,4 @@
-//! What is to be measured, and how long.
+//! The subject of the measurement, and its length.
 
 use std::path::PathBuf;
 
@@ -6,9 +6,9 @@ use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
 use serde::Serialize;
 
-/// Measures macvlan-shim beside what else one could do, in namespaces that end with this program.
+/// Measures macvlan-shim beside the alternatives, in namespaces that end with this program.
 ///
-/// Prints a table and writes the same as JSON; progress goes to stderr. Needs root and the packages of
+/// Prints a table and writes the same as JSON. Progress goes to stderr. Needs root and the packages of
 /// tests/lab/setup.sh.
 #[derive(Debug, Parser)]
 #[command(name = "bench")]
@@ -86,7 +86,7 @@ impl Options {
         self.sections.is_empty() || self.sections.contains(&section)
     }
 
-    /// The sections that are wanted with guests by number, and with how many.
+    /// The sections that are wanted with guests by number, and their numbers.
     pub(crate) fn sizes(&self) -> Vec<(u32, Vec<Section>)> {
         let sections = Section::value_variants().iter().copied();
         let crowded = sections.filter(|section| self.wants(*section) && *section != Section::Recipes);
@@ -113,7 +113,7 @@ impl Options {
             .with_context(|| format!("{} is not there; run make build", binary.display()))
     }
 
-    /// Where the JSON goes.
+    /// The path of the JSON.
     pub(crate) fn json(&self) -> Result<PathBuf> {
         match &self.json {
             Some(file) => Ok(file.clone()),

@@ -1,4 +1,4 @@
-//! What a process has used, by /proc.
+//! The resources that a process has used, by /proc.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,10 +8,10 @@ use anyhow::{Context, Result};
 use nix::time::{clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
 
-/// What a process has used so far.
+/// The resources that a process has used so far.
 #[derive(Clone, Debug)]
 pub(crate) struct Usage {
-    /// Memory that is there, in kB.
+    /// Resident memory, in kB.
     pub(crate) resident: u64,
     /// The part of it that no file holds, in kB.
     pub(crate) anonymous: u64,

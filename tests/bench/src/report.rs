@@ -18,7 +18,7 @@ pub(crate) struct Report {
     rows: Vec<Row>,
 }
 
-/// What it was measured on.
+/// The machine that it was measured on.
 #[derive(Debug, Serialize)]
 struct Machine {
     kernel: String,
@@ -39,7 +39,7 @@ pub(crate) struct Row {
     value: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     p99: Option<f64>,
-    /// The smallest and the largest; of the blocks' medians where it was measured in blocks.
+    /// The smallest and the largest; if it was measured in blocks, those of the blocks' medians.
     #[serde(skip_serializing_if = "Option::is_none")]
     spread: Option<(f64, f64)>,
     /// How many values there are.
@@ -59,11 +59,11 @@ struct Beside {
     ratio: f64,
 }
 
-/// What is to be reached.
+/// The aim.
 #[derive(Clone, Debug, Serialize)]
 struct Aim {
     at_most: f64,
-    /// The ratio and not the value is to be.
+    /// The aim is about the ratio and not about the value.
     of_ratio: bool,
     met: bool,
 }
@@ -97,7 +97,7 @@ impl Row {
         Row { spread, count: sample.count(), ..Row::value(section, what, unit, sample.median()) }
     }
 
-    /// The median and the 99th percentile of all values in the blocks. Fails where there is none.
+    /// The median and the 99th percentile of all values in the blocks. Fails if there is none.
     pub(crate) fn blocks(
         section: Section,
         what: impl Into<String>,
@@ -114,30 +114,30 @@ impl Row {
         })
     }
 
-    /// With so many guests.
+    /// With this many guests.
     pub(crate) fn with(self, guests: u32) -> Row {
         Row { guests: Some(guests), ..self }
     }
 
-    /// Says how it compares.
+    /// Returns the comparison in words.
     pub(crate) fn beside(self, what: &str, other: f64) -> Row {
         Row { beside: Some(Beside { what: what.to_owned(), ratio: self.value / other }), ..self }
     }
 
-    /// Its value is to be no larger.
+    /// The value must be no larger than its aim.
     pub(crate) fn aim(self, at_most: f64) -> Row {
-        // As it is shown, so that nobody reads "0.0, to be at most 0.0: missed".
+        // In its printed form, so that nobody reads "0.0, to be at most 0.0: missed".
         let met = rounded(self.value) <= at_most;
         Row { aim: Some(Aim { at_most, of_ratio: false, met }), ..self }
     }
 
-    /// The ratio to what it is compared with is to be no larger.
+    /// The ratio to the other figure must be no larger than its aim.
     pub(crate) fn aim_of_ratio(self, at_most: f64) -> Row {
         let met = self.beside.as_ref().is_some_and(|beside| beside.ratio <= at_most);
         Row { aim: Some(Aim { at_most, of_ratio: true, met }), ..self }
     }
 
-    /// Something that has to be known.
+    /// Something that readers must know.
     pub(crate) fn remark(self, remark: impl Into<String>) -> Row {
         Row { remark: Some(remark.into()), ..self }
     }
@@ -164,7 +164,7 @@ impl Row {
 
 const HEADS: [&str; 8] = ["", "guests", "median", "p99", "spread", "compared", "aim", ""];
 
-/// Numbers are flush right.
+/// Numbers are aligned right.
 const RIGHT: [bool; 8] = [false, true, true, true, true, false, false, false];
 
 impl Report {
@@ -250,7 +250,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_row_says_how_it_compares_and_whether_the_aim_is_met() {
+    fn a_row_has_its_comparison_and_whether_the_aim_is_met() {
         let sample = Sample::new([150.0, 160.0, 170.0]).unwrap();
         let row = Row::sample(Section::Latency, "x", "µs", &sample).with(1).beside("floor", 100.0);
         let cells = row.clone().aim_of_ratio(1.5).cells();

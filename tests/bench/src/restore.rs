@@ -13,15 +13,16 @@ use crate::statistics::{Sample, millis};
 use crate::watch::{EVERYTHING, Watch};
 use crate::world::{self, HOST, PARENT, SHIM, World, all_routed};
 
-/// What `ip -batch` makes in place of the shim.
+/// The objects that `ip -batch` makes in place of the shim.
 const LINK: &str = "bench0";
 
-/// Who deletes the same thing more often than once in this time is at war with the daemon, which then takes its time.
+/// A program that deletes the same thing more than once in this time is at war with the daemon, which then
+/// takes its time.
 const NO_FIGHT: Duration = Duration::from_millis(1_200);
 
-/// Measures the daemon and `ip -batch` in turns, the daemon being halted where it is not its turn. The time is
-/// that from the order to delete the shim, for both: a person who is told of it, and has the batch at hand,
-/// could not be faster.
+/// Measures the daemon and `ip -batch` in turns, and halts the daemon outside its turn. The time counts from
+/// the order to delete the shim, for both. A person who learns of it and has the batch at hand could not be
+/// faster.
 pub(crate) fn measure(world: &mut World, options: &Options, report: &mut Report) -> Result<()> {
     world.start()?;
     let size = world.guests.len() as u32;
@@ -89,7 +90,7 @@ fn batch(world: &World, neighbours: bool) -> String {
     batch
 }
 
-/// Runs it from a file, started by a thread that is in the host's namespace already; returns when its last
+/// Runs it from a file, started by a thread that is already in the host's namespace. Returns when its last
 /// route was seen.
 fn by_batch(world: &World, watch: &Watch, batch: &str) -> Result<Instant> {
     let file = world.host.path("/run/bench.batch");

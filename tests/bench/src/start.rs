@@ -12,7 +12,7 @@ use crate::statistics::{Sample, millis};
 use crate::watch::{EVERYTHING, Watch};
 use crate::world::{self, LINK_GROUP, PATIENCE, SHIM, World, all_routed};
 
-/// What one start took, in milliseconds.
+/// The times of one start, in milliseconds.
 #[derive(Default)]
 struct Times {
     /// `READY=1` came.
@@ -64,8 +64,8 @@ pub(crate) fn measure(world: &mut World, options: &Options, report: &mut Report)
     Ok(())
 }
 
-/// Starts the daemon and waits until it is ready. Whoever asks for its status keeps it from its work, so there is a pause
-/// between two questions.
+/// Starts the daemon and waits until it is ready. Questions for its status keep it from its work, so there is
+/// a pause between two of them.
 fn one(world: &mut World, start: Instant, times: &mut Times) -> Result<()> {
     const NOTIFY: &str = "/run/bench.notify";
     const PAUSE: Duration = Duration::from_millis(5);
@@ -92,14 +92,14 @@ fn one(world: &mut World, start: Instant, times: &mut Times) -> Result<()> {
 fn ready(notify: &UnixDatagram) -> Result<Instant> {
     let mut buffer = [0; 4096];
     loop {
-        let length = notify.recv(&mut buffer).context("waiting for what systemd is told")?;
+        let length = notify.recv(&mut buffer).context("waiting for the message to systemd")?;
         if String::from_utf8_lossy(&buffer[..length]).contains("READY=1") {
             return Ok(Instant::now());
         }
     }
 }
 
-/// How many events told of something of ours. Entries of the parent are the answers to earlier questions.
+/// How many events were about something of ours. Entries of the parent are the answers to earlier questions.
 fn count_ours(watch: &Watch, shim: u32) -> u32 {
     let ours = |event: &Event| match *event {
         Event::Route { protocol, link, .. } => protocol == world::PROTOCOL || link == shim,

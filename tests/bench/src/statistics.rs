@@ -1,4 +1,4 @@
-//! What many measured values say.
+//! Statistics of many measured values.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 pub(crate) struct Sample(Vec<f64>);
 
 impl Sample {
-    /// None of no values.
+    /// None if there are no values.
     pub(crate) fn new(values: impl IntoIterator<Item = f64>) -> Option<Sample> {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
@@ -21,7 +21,7 @@ impl Sample {
         if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) }
     }
 
-    /// The smallest value that at least 99 of 100 do not exceed. The largest of less than 100.
+    /// The smallest value that at least 99 of 100 do not exceed. The largest of fewer than 100.
     pub(crate) fn p99(&self) -> f64 {
         let Sample(values) = self;
         values[(values.len() * 99).div_ceil(100) - 1]
@@ -43,8 +43,8 @@ impl Sample {
     }
 }
 
-/// Measured in blocks that took turns with others, so that noise hits all alike; how far the medians of
-/// the blocks are apart tells how much noise there was.
+/// Measured in blocks that took turns with others, so that noise hits all alike. The spread of the blocks'
+/// medians shows how much noise there was.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Blocks(Vec<Vec<f64>>);
 
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_tell_the_noise() {
+    fn blocks_show_the_noise() {
         let mut blocks = Blocks::default();
         for block in [[1, 2, 30], [4, 5, 6], [2, 3, 4]] {
             blocks.push(block.map(f64::from).to_vec());

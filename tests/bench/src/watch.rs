@@ -1,4 +1,4 @@
-//! What happens on the host, with the time at which it was seen.
+//! Events on the host, with the time at which they were seen.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,7 +50,8 @@ impl Watch {
         let thread = std::thread::spawn(move || {
             let mut buffer = vec![0; 64 << 10];
             while !told.load(Ordering::Relaxed) {
-                // An error means that events were lost: then who waits for one is told that nobody listens.
+                // An error means that events were lost. Whoever waits for one then learns that nobody
+                // listens.
                 let Ok(events) = socket.receive(&mut buffer) else { return };
                 let now = Instant::now();
                 for event in events.into_iter().flatten() {
@@ -63,7 +64,7 @@ impl Watch {
         Ok(Watch { events, ends, thread: Some(thread) })
     }
 
-    /// Forgets what was seen so far.
+    /// Forgets everything that was seen so far.
     pub(crate) fn forget(&self) {
         while self.events.try_recv().is_ok() {}
     }

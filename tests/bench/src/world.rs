@@ -1,4 +1,5 @@
-//! Where it is measured: a LAN, a host with guests by the number, a stand-in for their server, and the daemon.
+//! The place of the measurement: a LAN, a host with guests by the number, a stand-in for their server, and
+//! the daemon.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -73,7 +74,7 @@ impl World {
         })
     }
 
-    /// Has so many guests from now on, if there were less.
+    /// Makes guests until there are this many.
     pub(crate) fn grow(&mut self, size: u32) -> Result<()> {
         let numbers = self.guests.len() as u32..size;
         self.guests.extend(guests::make(&self.host, PARENT, numbers)?);
@@ -95,7 +96,7 @@ impl World {
         command
     }
 
-    /// Has this daemon from now on.
+    /// Uses this daemon from now on.
     pub(crate) fn adopt(&mut self, daemon: Daemon) {
         self.daemon = Some(daemon);
     }
@@ -109,7 +110,7 @@ impl World {
         self.settle()
     }
 
-    /// Ends the daemon if it runs. What it made stays.
+    /// Ends the daemon if it runs. Its objects stay.
     pub(crate) fn stop(&mut self) -> Result<()> {
         match self.daemon.take() {
             Some(mut daemon) => daemon.stop().map(drop),
@@ -117,12 +118,12 @@ impl World {
         }
     }
 
-    /// Takes the shim away, and with it all that is ours. For where no daemon runs.
+    /// Takes the shim away, and with it everything of ours. For use while no daemon runs.
     pub(crate) fn wipe(&self) -> Result<()> {
         self.host.run(&[&self.binary, "cleanup"]).map(drop)
     }
 
-    /// Halts the daemon, as it stands.
+    /// Halts the daemon in its present state.
     pub(crate) fn pause(&mut self) -> Result<()> {
         let pid = self.pid()?;
         self.running()?.signal("STOP")?;
@@ -159,7 +160,7 @@ impl World {
         }
     }
 
-    /// What the daemon answers to `GET /1.0/status`; an error where it does not.
+    /// The daemon's answer to `GET /1.0/status`, or an error.
     pub(crate) fn status(&self) -> Result<Value> {
         let mut stream = UnixStream::connect(self.host.path("/run/macvlan-shim/control.sock"))?;
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -177,7 +178,7 @@ impl World {
         status["ready"] == true && nics.filter(|nic| nic["state"] == "reachable").count() == self.guests.len()
     }
 
-    /// Which address the next change is about: one that was not seen for long.
+    /// The address of the next change: one that was not seen for long.
     pub(crate) fn next_address(&mut self) -> Ipv4Addr {
         self.passed += 1;
         guests::passing_address(self.passed)
@@ -198,7 +199,7 @@ impl World {
         Watch::open(&self.host, groups)
     }
 
-    /// What the daemon has said so far.
+    /// The daemon's output so far.
     pub(crate) fn output(&self) -> String {
         self.daemon.as_ref().map(|daemon| daemon.output().join("\n")).unwrap_or_default()
     }
@@ -217,7 +218,7 @@ impl World {
     }
 }
 
-/// Waits until a route of this protocol to each of these addresses was seen; returns when the last was.
+/// Waits until a route of this protocol to each of these addresses was seen. Returns when the last was.
 pub(crate) fn all_routed(watch: &Watch, mut missing: BTreeSet<IpAddr>, by: u8) -> Result<Instant> {
     if missing.is_empty() {
         bail!("no routes to wait for");
@@ -232,7 +233,7 @@ pub(crate) fn all_routed(watch: &Watch, mut missing: BTreeSet<IpAddr>, by: u8) -
     })
 }
 
-/// A server that lists instances, served by a thread of its own.
+/// A server that lists instances, on its own thread.
 fn stand_in(folder: PathBuf) -> Result<StandIn> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let inside = runtime.enter();

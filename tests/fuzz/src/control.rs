@@ -1,4 +1,4 @@
-//! What a user sends to the control socket.
+//! The bytes that a user sends to the control socket.
 
 use std::time::{Duration, Instant};
 
@@ -8,10 +8,10 @@ use macvlan_shim::report::Report;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-/// So many bytes are all that a head may have, several times.
+/// Several times the maximum size of a head.
 const MOST: usize = 32 << 10;
 
-/// Whatever is said is answered, or the connection ends.
+/// Everything is answered, or the connection ends.
 pub(crate) fn requests(said: &[u8]) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let Ok(runtime) = runtime else { panic!("no runtime") };
@@ -27,7 +27,7 @@ pub(crate) fn requests(said: &[u8]) {
             }
         });
         let talk = async {
-            // It may hang up before all is said.
+            // It may hang up before everything is sent.
             let _ = ours.write_all(&said).await;
             let _ = ours.shutdown().await;
             let mut answer = Vec::new();

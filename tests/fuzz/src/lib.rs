@@ -1,6 +1,7 @@
-//! What reads the words of others is tried with anything: it may refuse them, and must not panic, hang or take memory
-//! that the words do not pay for. Each [`Target`] has a corpus, `corpus/<name>/`; `tests/replay.rs` reads it again, with
-//! some random changes; `run.sh` (`make fuzz`) has libFuzzer look for more, led by what code is reached.
+//! Readers of others' words are tried with anything. They may refuse the words, but must not panic, hang, or
+//! take more memory than the words justify. Each [`Target`] has a corpus, `corpus/<name>/`. `tests/replay.rs`
+//! reads it again, with some random changes. `run.sh` (`make fuzz`) has libFuzzer look for more, led by the
+//! code that is reached.
 
 mod control;
 
@@ -17,9 +18,9 @@ use macvlan_shim::servers::fuzzing;
 /// One reader.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
-    /// Its name, and its corpus's.
+    /// Its name, and that of its corpus.
     pub name: &'static str,
-    /// Has it read something. Panics where it does what it must not.
+    /// Has it read something. Panics if it breaks a rule.
     pub read: fn(&[u8]),
 }
 
@@ -43,7 +44,8 @@ fn instances(answer: &[u8]) {
     assert!(guests.iter().all(|guest| !guest.name.is_empty() && !guest.nics.told().is_empty()));
 }
 
-/// Datagrams of the kernel: of each the netns id, two bytes for its length, and its bytes. What they tell is decided on.
+/// Datagrams of the kernel: of each the netns id, two bytes for its length, and its bytes. A decision is made
+/// from their result.
 fn netlink(mut rest: &[u8]) {
     let mut datagrams = Vec::new();
     while let [netns, low, high, more @ ..] = rest {
@@ -75,7 +77,7 @@ fn served() -> Inventory {
     Inventory { servers: [(ServerId("lxd".to_owned()), server.into())].into() }
 }
 
-/// A configuration file. What is accepted is shown in words that mean the same.
+/// A configuration file. If it is accepted, the form in which it is shown means the same.
 fn config(text: &[u8]) {
     let Ok(text) = str::from_utf8(text) else { return };
     let file = Path::new("config.toml");

@@ -1,5 +1,5 @@
-//! Every corpus again, and random changes of it for some seconds: `FUZZ_SECONDS` for each target, 2 if that is not set.
-//! A panic names the words that led to it.
+//! Every corpus again, and random changes of it for some seconds: `FUZZ_SECONDS` for each target, 2 if that
+//! is not set. A panic names the words that led to it.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -52,7 +52,7 @@ fn change(words: &mut Vec<u8>, others: &[Vec<u8>], dice: &mut Dice) {
 
 fn read(target: &Target, words: &[u8]) {
     if catch_unwind(|| (target.read)(words)).is_err() {
-        panic!("{} cannot bear {:?}", target.name, String::from_utf8_lossy(words));
+        panic!("{} fails on {:?}", target.name, String::from_utf8_lossy(words));
     }
 }
 

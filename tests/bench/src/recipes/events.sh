@@ -1,5 +1,5 @@
-# What one writes who has heard of LXD's events: at each event ask for the addresses, until there are some, and put in
-# their routes.
+# A script as people write it who have heard of LXD's events: at each event ask for the addresses until there
+# are some, and make their routes.
 lxc monitor --type lifecycle -f json | while read -r event; do
     case $event in
     *instance-started* | *instance-restarted* | *instance-resumed*) tries=100 ;;

@@ -1,8 +1,9 @@
 //! The scripts that people use today, beside the daemon, on a real LXD with a real guest.
 //!
-//! Once for an address that a running guest takes, which LXD tells nobody: from the request in the guest's namespace
-//! to the RTM_NEWROUTE seen on the host. Once for the address that a starting guest gets by DHCP: from the event of it to
-//! that of the route. The watchdog looks every 5 s; a change comes at any moment between two looks.
+//! One measurement is about an address that a running guest takes, which LXD reports to nobody: from the
+//! request in the guest's namespace to the RTM_NEWROUTE seen on the host. The other is about the address that
+//! a starting guest gets by DHCP: from its event to that of the route. The watchdog checks every 5 s, and a
+//! change comes at any moment between two checks.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
@@ -26,9 +27,9 @@ const LINK: &str = "nic-macvlan";
 /// The watchdog's pause.
 const PERIOD: Duration = Duration::from_secs(5);
 
-/// What has not happened after this never will.
+/// A change that has not happened after this time never will.
 const NEVER: Duration = Duration::from_secs(5);
-/// So many changes show that it never does.
+/// This many changes show that it never does.
 const TRIES_OF_NEVER: u32 = 3;
 
 /// Long enough for everything that is not a failure.
@@ -111,12 +112,12 @@ impl Site {
         let mut command = self.host.command("bash");
         command.args(["-c", script]).env("MACVLAN_IF", LINK).env("GUEST", self.guest.name());
         let daemon = self.host.daemon(command)?;
-        // The event script says nothing when it has begun to listen.
+        // The event script does not say when it has begun to listen.
         std::thread::sleep(Duration::from_secs(1));
         Ok(daemon)
     }
 
-    /// Has the guest take so many new addresses, each at another moment of the period.
+    /// Has the guest take this many new addresses, each at another moment of the period.
     fn changes(&mut self, count: u32, period: Duration) -> Result<Sample> {
         let mut times = Vec::new();
         for number in 0..count {
@@ -138,19 +139,19 @@ impl Site {
         self.passed = (self.passed + 1) % 8;
         let address = Ipv4Addr::new(192, 168, 77, 12 + self.passed);
         let routes = Watch::open(&self.host, &[libc::RTNLGRP_IPV4_ROUTE])?;
-        // Not kept: it would keep the guest's namespace from ending with the guest.
+        // It is not kept, because it would keep the guest's namespace from ending with the guest.
         let (socket, index) =
             self.guest.within(|| Ok((Socket::open()?, nix::net::if_::if_nametoindex("eth0")?)))?;
         let start = Instant::now();
         socket.order(Request::add_address(index, address, 24))?;
         let time = routed(&routes, address.into(), within).map(|end| end - start);
         socket.order(Request::delete_address(index, address, 24))?;
-        // A script leaves the route; it is to be seen when it comes.
+        // A script leaves the route, and it is to be seen when it comes.
         self.host.sh(&format!("ip route del {address} dev {LINK} 2>/dev/null || true"))?;
         time
     }
 
-    /// Stops and starts the guest so many times, each at another moment of the period.
+    /// Stops and starts the guest this many times, each at another moment of the period.
     fn starts(&mut self, count: u32, period: Duration) -> Result<Sample> {
         let address = IpAddr::from(self.guest.ipv4("eth0")?);
         let mut times = Vec::new();

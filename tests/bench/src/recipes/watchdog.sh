@@ -1,5 +1,6 @@
-# The watchdog that goes around for Docker, as it is: every 5 s it looks whether the route is there and adds it if
-# not. Only that the original has one route, written down by its owner; to follow a guest, the addresses must be asked for.
+# The watchdog that is passed around for Docker, unchanged: every 5 s it checks whether the route is there and
+# adds it if not. But the original has one route, written down by its owner. To follow a guest, the addresses
+# must be asked for.
 echo "Macvlan watchdog started..."
 while true; do
     if /sbin/ip link show "${MACVLAN_IF}" >/dev/null; then

@@ -1,4 +1,4 @@
-//! libFuzzer on the target that `FUZZ_TARGET` names; its arguments are libFuzzer's. See `run.sh`.
+//! libFuzzer on the target that `FUZZ_TARGET` names. Its arguments are libFuzzer's. See `run.sh`.
 
 #![no_main]
 #![allow(
