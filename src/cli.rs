@@ -35,9 +35,10 @@ pub struct Files {
 pub enum Command {
     /// Run the daemon in the foreground
     ///
-    /// It works in the network namespace that it is started in: makes a shim on every parent where a guest
+    /// It works in the network namespace that it is started in. It makes a shim on every parent where a guest
     /// of this host needs one, and a route to every admitted address of the guests. SIGHUP reloads the
-    /// configuration; a bad file keeps the old one. SIGTERM ends the daemon and leaves everything in place.
+    /// configuration, and a bad file keeps the old one. SIGTERM ends the daemon and leaves everything in
+    /// place.
     Run,
     /// Show servers, shims, guests and problems
     ///
@@ -62,7 +63,7 @@ pub enum Command {
     Config(ConfigCommand),
 }
 
-/// How `status` shows.
+/// The form of `status`.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct StatusArgs {
     /// Print JSON, as the daemon sends it
@@ -76,7 +77,7 @@ pub struct StatusArgs {
 /// The commands about the configuration.
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Tell all faults of the configuration files
+    /// Report all faults of the configuration files
     Check,
     /// Print the effective configuration, every default spelt out
     Show,

@@ -1,4 +1,5 @@
-//! Imports go one way: `main → commands → {cli, daemon} → {kernel, servers, report → reconcile, config} → model`.
+//! Imports go one way: `main → commands → {cli, daemon} → {kernel, servers, report → reconcile, config} →
+//! model`.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot read the sources must fail")]
 
@@ -6,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A room, and the rooms that it may import from.
+/// The rooms, each with those that it may import from.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("config", &["model"]),
@@ -19,7 +20,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("commands", &["cli", "daemon", "report", "kernel", "servers", "reconcile", "config", "model"]),
 ];
 
-/// Crates, and the rooms that alone may use them.
+/// Crates, each with the only rooms that may use it.
 const CONFINED: &[(&str, &[&str])] = &[
     ("netlink_packet_route", &["kernel"]),
     ("netlink_packet_core", &["kernel"]),
@@ -41,7 +42,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("tracing_appender", &["commands"]),
 ];
 
-/// The rooms inside the kernel's room, and those that each may import from.
+/// The rooms inside the kernel's room, each with those that it may import from.
 const INSIDE_KERNEL: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("processor_time", &[]),
@@ -53,7 +54,7 @@ const INSIDE_KERNEL: &[(&str, &[&str])] = &[
     ("fuzzing", &["socket", "view"]),
 ];
 
-/// The steps of a decision, and what comes after them. Each imports only from those before it.
+/// The steps of a decision in their order. Each imports only from those before it.
 const LINE: &[&str] = &[
     "facts",
     "join",
@@ -76,7 +77,7 @@ const LINE: &[&str] = &[
 /// Maximum number of lines of a file, without its unit tests.
 const LINES: usize = 350;
 
-/// The files below a folder, save those that hold unit tests alone: `tests.rs`, and what is in `tests/`.
+/// The files below a folder, except those that hold only unit tests: `tests.rs`, and everything in `tests/`.
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -107,7 +108,7 @@ fn rooms_named(text: &str) -> BTreeSet<String> {
     names.filter(|name| MAY_IMPORT.iter().any(|(room, _)| room == name)).collect()
 }
 
-/// Without comments, and without the unit tests that stand last in a file.
+/// The text without comments, and without the unit tests at the end of the file.
 fn code_of(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap();
     let code = text
@@ -129,7 +130,7 @@ fn every_room_imports_only_from_the_rooms_below_it() {
         });
         for named in rooms_named(&code_of(&path)) {
             let fine = named == room || allowed.contains(&named.as_str());
-            assert!(fine, "{} imports from {named}, which {room} must not", path.display());
+            assert!(fine, "{} imports from {named}, and {room} must not", path.display());
         }
     }
 }
@@ -156,13 +157,14 @@ fn crates_stay_in_their_rooms() {
     assert_eq!(used, allowed.collect(), "a room is on the list of a crate that it does not use");
 }
 
-/// Whether a text has a path that begins with this crate.
+/// Whether a text has a path that begins with the name of this crate.
 fn names_crate(code: &str, name: &str) -> bool {
     let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
     code.match_indices(&format!("{name}::")).any(|(at, _)| !code[..at].ends_with(is_part))
 }
 
-/// A file of a room, as the path of its module below the room: `lxd::read`, or nothing for the room's own `mod.rs`.
+/// A file of a room as the path of its module below the room: `lxd::read`, or nothing for the room's own
+/// `mod.rs`.
 fn module_of(room: &Path, path: &Path) -> Vec<String> {
     let inside = path.strip_prefix(room).unwrap().with_extension("");
     let mut parts: Vec<String> = inside.iter().map(|part| part.to_str().unwrap().to_owned()).collect();
@@ -170,7 +172,7 @@ fn module_of(room: &Path, path: &Path) -> Vec<String> {
     parts
 }
 
-/// The paths that a text names after this prefix; of a list in braces each.
+/// The paths that follow this prefix in a text. A list in braces gives one path for each entry.
 fn paths_after<'a>(code: &'a str, prefix: &'a str) -> impl Iterator<Item = Vec<String>> + 'a {
     let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
     let starts = code.match_indices(prefix).filter(move |(at, _)| !code[..*at].ends_with(is_part));
@@ -191,7 +193,7 @@ fn imports_within(name: &str) -> BTreeMap<Vec<String>, BTreeSet<Vec<String>>> {
     let mut paths = Vec::new();
     sources(&room, &mut paths);
     let modules: BTreeSet<Vec<String>> = paths.iter().map(|path| module_of(&room, path)).collect();
-    // The module that an item's path leads into: the longest part of it that is one.
+    // The module that the path of an item leads into: the longest prefix of the path that is a module.
     let module_in = |path: Vec<String>| {
         (0..=path.len()).rev().map(|end| path[..end].to_vec()).find(|part| modules.contains(part))
     };
@@ -260,7 +262,7 @@ fn inside_the_kernel_imports_go_one_way() {
             .unwrap_or_else(|| panic!("kernel/{} is in no room that this test knows", module.join("/")));
         for other in imports.iter().filter_map(|import| import.first()) {
             let fine = other == room || allowed.contains(&other.as_str());
-            assert!(fine, "kernel/{} imports from {other}, which {room} must not", module.join("/"));
+            assert!(fine, "kernel/{} imports from {other}, and {room} must not", module.join("/"));
         }
     }
 }
@@ -309,7 +311,7 @@ fn every_dependency_has_a_line_that_says_why() {
     assert_eq!(told, used);
 }
 
-/// Every file below a folder with one of these extensions.
+/// Every file below a folder that has one of these extensions.
 fn files(folder: &Path, extensions: &[&str], found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -343,7 +345,7 @@ fn every_fact_that_is_cited_is_there() {
     assert!(cited > 0, "no citation was found");
 }
 
-/// Every file of the repository with one of these extensions, save what was built.
+/// Every file of the repository that has one of these extensions, except build output.
 fn repository(extensions: &[&str]) -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found: Vec<PathBuf> = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -356,7 +358,7 @@ fn repository(extensions: &[&str]) -> Vec<PathBuf> {
     found
 }
 
-/// The name by which a link calls a heading.
+/// The name by which a link refers to a heading.
 fn anchor(heading: &str) -> String {
     let kept = heading.trim().to_lowercase();
     kept.chars()
@@ -377,7 +379,7 @@ fn every_link_between_documents_leads_to_a_file_and_a_heading() {
                 "" => document.clone(),
                 file => document.parent().unwrap().join(file),
             };
-            assert!(file.exists(), "{} links to {target}, which is not there", document.display());
+            assert!(file.exists(), "{} links to {target}, which does not exist", document.display());
             let headings = || fs::read_to_string(&file).unwrap();
             let is_there = heading.is_empty()
                 || headings()
@@ -404,14 +406,14 @@ fn every_path_in_a_document_or_comment_is_there() {
                 .ancestors()
                 .take_while(|above| above.starts_with(root))
                 .any(|above| above.join(path).exists());
-            assert!(is_there, "{} names {path}, which is not there", file.display());
+            assert!(is_there, "{} names {path}, which does not exist", file.display());
             paths += 1;
         }
     }
     assert!(paths > 10, "no path was found");
 }
 
-/// What stands in the first column of the tables of a document whose first column has this title, each word once.
+/// The words in the first column of every table whose first column has this title, each word once.
 fn first_column(text: &str, title: &str) -> BTreeSet<String> {
     let mut words = BTreeSet::new();
     let mut is_in_table = false;
@@ -434,7 +436,7 @@ fn variants(texts: &[String], name: &str) -> Vec<String> {
     body.lines().filter_map(|line| line.trim().strip_suffix(',')).map(str::to_lowercase).collect()
 }
 
-/// `src/model/code` holds the same of the codes.
+/// `src/model/code` has the same test for the codes.
 #[test]
 fn states_and_codes_has_every_state() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -1,4 +1,4 @@
-//! The real binary, where it needs neither root nor a daemon: usage, configuration, output, exit status.
+//! The real binary where it needs neither root nor a daemon: usage, configuration, output, exit status.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall fail")]
 
 use std::io::{Read, Write};
@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
-/// What a run of the program left.
+/// The output and the exit status of one run of the program.
 #[derive(Debug)]
 struct Ran {
     code: Option<i32>,
@@ -28,7 +28,7 @@ fn run(arguments: &[&str]) -> Ran {
     Ran { code: status.code(), out: text(stdout), err: text(stderr) }
 }
 
-/// A configuration file in a folder of its own.
+/// A configuration file in its own folder.
 fn file(text: &str) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("c.toml");
@@ -36,7 +36,7 @@ fn file(text: &str) -> (TempDir, PathBuf) {
     (folder, path)
 }
 
-/// A daemon that answers one request with these words.
+/// A daemon that answers one request with this text.
 fn daemon(code: &str, body: &'static str) -> (TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("control.sock");
@@ -155,10 +155,10 @@ mod configuration {
 
         std::fs::write(beside.join("30-again.toml"), "[policy]\nmax_addresses = 7\n[polcy]\n").unwrap();
         let expected = format!(
-            r#"macvlan-shim: {again}, line 2: policy.max_addresses stands in {first}, line 2, already
+            r#"macvlan-shim: {again}, line 2: policy.max_addresses is already in {first}, line 2
   2 | max_addresses = 7
     | ^^^^^^^^^^^^^
-  hint: a key may stand in one file only
+  hint: a key may be in only one file
 {again}, line 3: there is no section "polcy"
   3 | [polcy]
     |  ^^^^^
@@ -179,7 +179,7 @@ mod configuration {
     }
 
     #[test]
-    fn what_is_shown_is_a_file_that_shows_the_same() {
+    fn the_output_of_config_show_is_a_file_that_shows_the_same() {
         let (folder, path) = file("[[parent]]\nname = 'eth1'\nroutes = ['192.168.124.160/27']\n");
         let shown_once = run(&["config", "show", "--config", shown(&path)]);
         assert_eq!(shown_once.code, Some(0));
@@ -224,7 +224,7 @@ mod status {
         );
         let ran = run(&["status", "--socket", shown(&socket)]);
         assert_eq!((ran.code, ran.err, ran.out.as_str()), (Some(3), expected.clone(), ""));
-        // A dead daemon leaves its socket.
+        // A dead daemon leaves its socket behind.
         drop(UnixListener::bind(&socket).unwrap());
         let ran = run(&["status", "--json", "--socket", shown(&socket)]);
         assert_eq!((ran.code, ran.err, ran.out.as_str()), (Some(3), expected, ""));
@@ -260,8 +260,7 @@ mod status {
         let (_folder, socket) = daemon("200 OK", r#"{"version": "9.0.0", "ready": "perhaps"}"#);
         let ran = run(&["status", "--socket", &socket]);
         assert_eq!(ran.code, Some(1));
-        let expected =
-            "macvlan-shim: the daemon (version 9.0.0) answers what this version does not understand\n";
+        let expected = "macvlan-shim: the daemon (version 9.0.0) gives an answer that this version does not understand\n";
         assert!(ran.err.starts_with(expected), "{}", ran.err);
         assert!(ran.err.contains("  hint: this is version "), "{}", ran.err);
     }

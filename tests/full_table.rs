@@ -1,6 +1,6 @@
-//! A guest fills the neighbour tables that all network namespaces of the machine share. Nothing else may run meanwhile:
-//! each of these stories takes the whole lab. They are in a program of their own, which runs before all that would have to
-//! wait for them. The real binary with a real LXD; needs root.
+//! A guest fills the neighbour tables that all network namespaces of the machine share. Nothing else may run
+//! meanwhile, so each of these stories takes the whole lab. They are a program of their own, which runs
+//! before everything that would have to wait for them. The real binary with a real LXD; needs root.
 
 #[path = "live/node.rs"]
 #[expect(dead_code, reason = "other stories need more of it")]
@@ -14,13 +14,14 @@ use lab::{Crowd, Guest, Kind, Share, eventually};
 
 use node::{BINARY, HOST, HOST_V6, Node, PATIENCE, Site, ours, routes, stood};
 
-/// The LAN machine's, of which the host knows nothing.
+/// The addresses of the LAN machine, which the host has never met.
 const PEER: [&str; 2] = ["192.168.77.12", "fd77::12"];
 
-/// How long the tables stay full after the crowd has left, at most. It takes less than a second where nothing else runs.
+/// How long the tables may stay full after the crowd has left. It takes less than a second where nothing else
+/// runs.
 const EMPTIED: Duration = Duration::from_secs(10);
 
-/// A site whose tables are full. They are emptied first when it ends.
+/// A site whose tables are full. They are emptied before it ends.
 struct Story {
     crowd: Crowd,
     node: Node,
@@ -30,10 +31,10 @@ struct Story {
 }
 
 impl Story {
-    /// `at_first` is run before the daemon starts.
+    /// `at_first` runs before the daemon starts.
     fn new(config: &str, at_first: impl FnOnce(&Site) -> Result<()>) -> Result<Story> {
         let site = Site::with(Kind::Lxd, Share::All)?;
-        // Nobody would know an address that comes with a router's next advertisement.
+        // An address that comes with a router's next advertisement would be known to nobody.
         site.host.sh(
             "echo 0 > /proc/sys/net/ipv6/conf/eth0/autoconf; ip -6 addr flush dev eth0 scope global dynamic",
         )?;
@@ -54,21 +55,22 @@ impl Story {
         Ok(Story { crowd, node, guest, full: Instant::now(), site })
     }
 
-    /// What the host can still do with a neighbour that it does not know: nothing.
+    /// The host can no longer reach a neighbour that it does not know.
     fn is_full(&self) -> Result<()> {
         (0..2).try_for_each(|family| refused(&self.site, family))
     }
 
-    /// The problem with the table of a family. It is told after the next reading of the host, of which a reload is one.
+    /// The problem with the table of a family. It appears after the next reading of the host. A reload causes
+    /// one.
     fn problem(&mut self, family: &str) -> Result<serde_json::Value> {
         self.node.daemon.signal("HUP")?;
         eventually(PATIENCE, || {
             let mut problems = all_problems(&self.node)?.into_iter();
-            problems.find(|problem| problem["object"] == family).context("no problem is told")
+            problems.find(|problem| problem["object"] == family).context("there is no problem")
         })
     }
 
-    /// The crowd leaves: the tables are as before, and so is the daemon.
+    /// The crowd leaves. Then the tables are as before, and so is the daemon.
     fn empty(mut self) -> Result<(Site, Node, Guest)> {
         self.is_full()?;
         let (full, refusals, end) = (self.full.elapsed(), self.crowd.refusals(), Instant::now());
@@ -90,8 +92,8 @@ impl Story {
     }
 }
 
-/// Every namespace of this machine has a share of the tables. On a machine of its own the peer would know the host all
-/// the same, and in its own namespace a guest that the host talks to.
+/// Every namespace of this machine has a share of the tables. If the peer were a machine of its own, its own
+/// table would still know the host. The same holds for a guest that the host talks to.
 fn know_the_host(site: &Site, guest: &Guest) -> Result<()> {
     let mac = |link: &str| site.host.sh(&format!("cat /sys/class/net/{link}/address"));
     let (eth0, shim) = (mac("eth0")?, mac("mvs-eth0")?);
@@ -111,8 +113,8 @@ fn fill(site: &Site, hostile: &Guest) -> Result<Crowd> {
     Ok(crowd)
 }
 
-/// What the host is told when it asks for an address for which nobody has asked before.
-/// Without `nud none` it means an entry that is permanent, and so exempt.
+/// The answer to the host when it asks for an address that nobody asked for before. Without `nud none` it
+/// would mean a permanent entry, which is exempt.
 fn ask(site: &Site, family: usize) -> Result<String> {
     use std::sync::atomic::{AtomicU8, Ordering};
     static NEXT: AtomicU8 = AtomicU8::new(0);
@@ -123,7 +125,7 @@ fn ask(site: &Site, family: usize) -> Result<String> {
 
 fn refused(site: &Site, family: usize) -> Result<()> {
     let said = ask(site, family)?;
-    ensure!(said.contains("No buffer space"), "the table takes one more: {said}");
+    ensure!(said.contains("No buffer space"), "the table takes one more entry: {said}");
     Ok(())
 }
 
@@ -133,13 +135,13 @@ fn all_problems(node: &Node) -> Result<Vec<serde_json::Value>> {
     Ok(problems.filter(|problem| problem["code"] == "neighbour-table-full").cloned().collect())
 }
 
-/// What questions have made on the parent: it bears our mark, or the kernel never collects it.
+/// The entries that questions have made on the parent. Each bears our mark, or the kernel never collects it.
 fn questions(site: &Site) -> Result<String> {
     site.host.sh("ip neigh show dev eth0 nud all | grep -e 'proto 77' -e extern_learn || true")
 }
 
 #[test]
-fn a_full_table_does_not_make_a_lan_machines_address_a_guests() -> Result<()> {
+fn a_full_table_does_not_give_a_lan_machines_address_to_a_guest() -> Result<()> {
     let mut story = Story::new("", |_| Ok(()))?;
     let Story { site, node, guest, .. } = &story;
     let watch = site.host.spawn(&["ip", "-ts", "monitor", "route"])?;
@@ -152,8 +154,8 @@ fn a_full_table_does_not_make_a_lan_machines_address_a_guests() -> Result<()> {
             Ok(())
         })?;
         let way = site.host.sh(&format!("ip route get {address}"))?;
-        ensure!(way.contains("dev eth0"), "the host's traffic for {address} is led astray: {way}");
-        // The question has made the host's own way to that machine.
+        ensure!(way.contains("dev eth0"), "the host's traffic for {address} goes the wrong way: {way}");
+        // The question has made the entry for the host's own way to that machine.
         let reached = site.host.reaches(address.parse::<IpAddr>()?, PATIENCE);
         ensure!(
             reached,
@@ -164,7 +166,7 @@ fn a_full_table_does_not_make_a_lan_machines_address_a_guests() -> Result<()> {
     }
     let stood = stood(&watch, PEER[0])?;
     println!("the host had a route to the guest for {stood:.1} ms");
-    // From then on the NIC was not trusted.
+    // From then on the NIC was distrusted.
     ensure!(!watch.output().iter().any(|line| line.contains(PEER[1])), "{:#?}", watch.output());
     for (family, folder) in [("IPv4", "ipv4"), ("IPv6", "ipv6")] {
         let text = story.problem(family)?.to_string();
@@ -174,7 +176,7 @@ fn a_full_table_does_not_make_a_lan_machines_address_a_guests() -> Result<()> {
     }
     let (site, node, guest) = story.empty()?;
     ensure!(!routes(&site.host)?.iter().any(|route| PEER.iter().any(|address| route.starts_with(address))));
-    // What the questions have made is the kernel's in the end.
+    // The entries that questions have made belong to the kernel in the end.
     ensure!(questions(&site)?.contains(PEER[0]), "{}", node.picture()?);
     guest.sh("ip addr flush dev eth0 || true")?;
     eventually(PATIENCE, || {
@@ -189,7 +191,7 @@ fn a_full_table_does_not_make_a_lan_machines_address_a_guests() -> Result<()> {
 }
 
 #[test]
-fn strictly_an_honest_guest_gets_its_address_in_a_full_table_too() -> Result<()> {
+fn an_honest_guest_gets_its_address_in_a_full_table_under_a_strict_probe() -> Result<()> {
     let story = Story::new("[policy]\nprobe = \"strict\"\n", |_| Ok(()))?;
     let Story { site, node, guest, .. } = &story;
     for (address, length) in [("192.168.77.102", 24), ("fd77::102", 64)] {
@@ -200,7 +202,7 @@ fn strictly_an_honest_guest_gets_its_address_in_a_full_table_too() -> Result<()>
         println!("{address} is routed after {:?}", start.elapsed());
         ensure!(site.host.reaches(address.parse::<IpAddr>()?, PATIENCE), "the host does not reach {address}");
     }
-    // A question that is under way and one that was answered: `cleanup` leaves neither.
+    // One question is under way and another was answered. `cleanup` leaves neither behind.
     for (address, length) in [(PEER[0], 24), (PEER[1], 64), ("192.168.77.103", 24), ("fd77::103", 64)] {
         guest.sh(&format!("ip addr add {address}/{length} dev eth0"))?;
     }
@@ -222,8 +224,8 @@ fn strictly_an_honest_guest_gets_its_address_in_a_full_table_too() -> Result<()>
 }
 
 #[test]
-fn as_many_entries_as_for_a_thousand_guests_do_not_count() -> Result<()> {
-    // They are exempt: the problem is told only once the tables are full without them.
+fn the_entries_for_a_thousand_guests_do_not_count() -> Result<()> {
+    // They are exempt. The problem appears only once the tables are full without them.
     let many = |site: &Site| {
         let entry = |n: u32| {
             let [_, _, high, low] = n.to_be_bytes();

@@ -1,5 +1,5 @@
-//! The kernel layer in neighbour tables that are full, with no server. All network namespaces have a share of the
-//! tables, so this is a program of its own. Needs root; without it the test fails. `make test-stock-kernel` runs it too.
+//! The kernel layer with full neighbour tables, and no server. All network namespaces share the tables, so
+//! this is a program of its own. Needs root; without it the test fails. `make test-stock-kernel` runs it too.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails says so by a panic")]
 
@@ -20,16 +20,16 @@ use macvlan_shim::model::{LinkRef, Op};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How long the tables stay full after the crowd has left, at most. The kernel counts an entry until nobody uses it any
-/// more: 1.5 s were seen on an emulated machine.
+/// How long the tables may stay full after the crowd has left. The kernel counts an entry until nobody uses
+/// it any more. This took 1.5 s on an emulated machine.
 const EMPTIED: Duration = Duration::from_secs(10);
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-/// What `ip` says when the kernel is to ask for an address in the ordinary way.
-/// Without `nud none` it means an entry that is permanent, and so exempt.
+/// The answer of `ip` when the kernel is to ask for an address in the ordinary way. Without `nud none` it
+/// would mean a permanent entry, which is exempt.
 fn ask(address: &str) -> String {
     let output = Command::new("ip")
         .args(["neigh", "replace", address, "dev", "eth0", "nud", "none", "use"])
@@ -55,7 +55,7 @@ fn no_question_is_refused_in_a_full_table() {
     let mut kernel = Kernel::open().unwrap();
     let link = host.parent(&kernel);
     host.ip("addr add fe80::1/64 dev eth0 nodad");
-    // A machine that knows the host, as one with tables of its own would.
+    // A machine that knows the host, as one with its own tables would.
     let machine = host.guest();
     host.ip(&format!("link set lan netns {}", machine.pid()));
     for command in [
@@ -91,7 +91,7 @@ fn no_question_is_refused_in_a_full_table() {
                 true => wait_for(&mut kernel, address, |entry| entry.state == NeighbourState::Failed),
             }
         }
-        // The kernel takes over what has answered, full or not.
+        // The kernel takes over entries that were answered, full table or not.
         let (address, link) = (ip(there), LinkRef::standing("eth0", link));
         kernel.apply(&Op::ReleaseNeighbour { link, address }).unwrap();
         wait_for(&mut kernel, address, |entry| !entry.ours && entry.mac.is_some());

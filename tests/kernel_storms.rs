@@ -1,5 +1,5 @@
-//! The kernel layer where events come faster than they can be taken in, and where namespaces change while they are
-//! read. On a machine of the lab, with no server. Needs root; without it the tests fail.
+//! The kernel layer where events come faster than it can take them in, and where namespaces change while it
+//! reads them. On a machine of the lab, with no server. Needs root; without it the tests fail.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -12,14 +12,14 @@ use macvlan_shim::kernel::Kernel;
 use macvlan_shim::model::snapshot::{ChildKey, Netns};
 use nix::time::ClockId;
 
-/// So long one look at the kernel may take of a processor, in a build that is not optimised, on an emulated machine: 0.2 s
-/// were seen there, and less than half of that elsewhere.
+/// How long one look at the kernel may take a processor, in a build that is not optimised, on an emulated
+/// machine. There it took 0.2 s, and elsewhere less than half of that.
 const TURN: Duration = Duration::from_secs(1);
 
-/// How long a storm may take to fill a queue. It takes seconds, and a minute or two on a machine that is busy with other things.
+/// How long a storm may take to fill a queue. It takes seconds, and a minute or two on a busy machine.
 const FILLED: Duration = Duration::from_secs(300);
 
-/// So many addresses no guest needs.
+/// More addresses than any guest needs.
 const ADDRESSES: u32 = 10_000;
 
 /// A host on a LAN.
@@ -62,7 +62,8 @@ fn last_change(host: &Machine) -> Result<SystemTime> {
     Ok(host.path("/run/netns").metadata()?.modified()?)
 }
 
-/// Takes in what has happened; says how long it had a processor for that, whoever else wants one.
+/// Takes in everything that has happened. Returns how long it had a processor for that, however many others
+/// want one.
 fn turn(kernel: &mut Kernel) -> Duration {
     let time = || ClockId::CLOCK_THREAD_CPUTIME_ID.now().map(Duration::from).unwrap_or_default();
     let start = time();
@@ -75,9 +76,10 @@ fn drops(host: &Machine) -> u64 {
     sum.ok().and_then(|sum| sum.trim().parse().ok()).unwrap_or(0)
 }
 
-/// What was lost is found only by reading every namespace, and that goes on while events take all of each turn.
+/// Lost events are only found by reading every namespace, and the reading goes on while events take all of
+/// each turn.
 #[test]
-fn a_guest_that_never_ceases_does_not_keep_the_others_from_being_read() -> Result<()> {
+fn a_guest_that_never_stops_does_not_keep_the_others_from_being_read() -> Result<()> {
     let lab = Lab::with(Share::Half)?;
     let host = host(&lab)?;
     host.sh(&(1..30).map(|n| appear(&format!("g{n}"), &format!("10.77.1.{n}"))).collect::<String>())?;
@@ -92,7 +94,7 @@ fn a_guest_that_never_ceases_does_not_keep_the_others_from_being_read() -> Resul
         while holders(&kernel, "10.77.2.29").is_empty() {
             ensure!(turns < 100, "not read in {:?} and {turns} turns", start.elapsed());
             turns += 1;
-            // Its caller has other things to do, so that there is always more to take in than a turn is long.
+            // Its caller has other things to do, so more events always wait than a turn can take in.
             std::thread::sleep(Duration::from_millis(200));
             longest = longest.max(turn(&mut kernel));
         }
@@ -102,9 +104,9 @@ fn a_guest_that_never_ceases_does_not_keep_the_others_from_being_read() -> Resul
     })
 }
 
-/// The kernel says so once, and not again before its queue was empty: what is lost in the meantime is lost in silence.
+/// The kernel says so once, and not again before its queue was empty. Until then it drops events silently.
 #[test]
-fn what_is_lost_after_the_kernel_said_so_is_not_forgotten() -> Result<()> {
+fn events_that_are_lost_after_the_kernel_said_so_are_not_forgotten() -> Result<()> {
     let lab = Lab::with(Share::Half)?;
     let host = host(&lab)?;
     host.sh(&(1..3).map(|n| appear(&format!("g{n}"), &format!("10.77.1.{n}"))).collect::<String>())?;
@@ -129,7 +131,7 @@ fn namespaces_that_change_hands_while_they_are_read_end_up_as_they_are() -> Resu
     let lab = Lab::new()?;
     let host = host(&lab)?;
     host.sh(&(1..10).map(|n| appear(&format!("g{n}"), &format!("10.77.1.{n}"))).collect::<String>())?;
-    // The id that one gives up is the next one's.
+    // Each namespace gets the id that the one before gave up.
     let changes: String = (0..60)
         .map(|n| {
             format!(
@@ -159,11 +161,11 @@ fn namespaces_that_change_hands_while_they_are_read_end_up_as_they_are() -> Resu
             // No two namespaces had the same address.
             let reused = known.values().filter(|addresses| addresses.len() > 1).count();
             println!(
-                "read anew {readings} times, {overtaken} while one came or went; {reused} ids were reused"
+                "read again {readings} times, {overtaken} while one came or went; {reused} ids were reused"
             );
             ensure!(overtaken > 0, "none came or went while they were read");
             ensure!(reused > 0, "no id was seen to be reused: {known:?}");
-            until(Duration::from_secs(10), "it knows what is there", || {
+            until(Duration::from_secs(10), "it knows every guest", || {
                 kernel.drain();
                 Kernel::open().is_ok_and(|fresh| {
                     fresh.snapshot().children == kernel.snapshot().children
@@ -176,7 +178,7 @@ fn namespaces_that_change_hands_while_they_are_read_end_up_as_they_are() -> Resu
     })
 }
 
-/// Its addresses are more than anybody keeps, and change faster than a list of them is long.
+/// It has more addresses than anybody keeps, and they change faster than a list of them can be read.
 #[test]
 fn a_guest_with_10000_addresses_that_change_delays_no_other() -> Result<()> {
     let lab = Lab::with(Share::Half)?;
@@ -210,7 +212,7 @@ fn a_guest_with_10000_addresses_that_change_delays_no_other() -> Result<()> {
                 adding.join().map_err(|_| anyhow!("panicked"))?
             })?;
             delays.push(added.elapsed());
-            // As many turns as come, meanwhile.
+            // The turns that come meanwhile.
             let start = Instant::now();
             while start.elapsed() < Duration::from_millis(50) {
                 turns.push(turn(&mut kernel));

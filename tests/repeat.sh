@@ -1,5 +1,6 @@
 #!/bin/bash
-# Runs every test so many times, and tells in a line of each run how long it took and what failed. Fails if anything did.
+# Runs every test this many times. One line for each run says how long it took and what failed. Fails if
+# anything did.
 #
 # usage: tests/repeat.sh TIMES
 set -uo pipefail

@@ -1,10 +1,11 @@
 #!/bin/bash
-# Runs every test, on a machine that tests/lab/setup.sh has prepared: what `make test` does. Every suite runs, whatever
-# failed before; then it fails.
+# Runs every test, on a machine that tests/lab/setup.sh has prepared. This is `make test`. Every suite runs
+# even if one before failed; in that case the script fails at the end.
 #
-# Suites that need the machine for themselves come first. Then the others run side by side, because the stories of `live` and
-# `package` wait for most of their time; how many run at a time is the lab's to say (tests/lab/src/place.rs). The output of
-# each comes in one piece, in the same order each time, and is also in target/tests.
+# Suites that need the machine for themselves come first. Then the others run side by side, because the
+# stories of `live` and `package` spend most of their time waiting. The lab decides how many run at a time
+# (tests/lab/src/place.rs). The output of each suite comes in one piece, always in the same order, and is also
+# in target/tests.
 set -euo pipefail
 shopt -s inherit_errexit
 cd "$(dirname "$0")/.."
@@ -14,7 +15,7 @@ logs=target/tests
 alone=(full_table kernel_full_table)
 stories=(live package)
 
-# Everything runs in process groups of its own, which end with this script: nothing is left after Ctrl-C.
+# Everything runs in its own process groups, which end with this script. Nothing is left after Ctrl-C.
 set -m
 jobs=()
 end() {
@@ -25,7 +26,7 @@ end() {
 }
 trap end INT TERM HUP
 
-# All suites, without those that are named.
+# All suites except the named ones.
 suites() {
   local all suite
   all=$(cargo metadata --no-deps --format-version 1 --locked |
@@ -48,7 +49,7 @@ start() {
   jobs+=($!)
 }
 
-# Shows what the first of the jobs says, until it ends: NAME
+# Shows the output of the first of the jobs until it ends: NAME
 status=0
 show() {
   local job=${jobs[0]}

@@ -1,4 +1,4 @@
-//! `macvlan-shim cleanup`: removes all that is ours from the kernel, with no config and no daemon.
+//! `macvlan-shim cleanup`: removes everything of ours from the kernel, with no config and no daemon.
 
 use super::Failure;
 use crate::daemon::lock;
@@ -11,7 +11,7 @@ pub fn cleanup(dry_run: bool) -> Result<u8, Failure> {
     let mut kernel = Kernel::open()?;
     let unread = kernel.problems_of_host();
     for why in &unread {
-        super::complain(format_args!("{why}\n  hint: what is ours there may be left; run cleanup again"));
+        super::complain(format_args!("{why}\n  hint: objects of ours may be left there; run cleanup again"));
     }
     let plan = diff(&Desired::nothing(kernel.snapshot()), kernel.snapshot());
     if plan.is_empty() && unread.is_empty() {

@@ -8,7 +8,7 @@ use crate::cli::ConfigCommand;
 use crate::config::{Config, Loaded};
 use crate::model::{names, text};
 
-/// Checks or shows the file that is named, else the default file, with the files of `conf.d` beside it.
+/// Checks or shows the named file, or else the default file, with the files of `conf.d` beside it.
 pub fn config(file: Option<&Path>, command: ConfigCommand) -> Result<u8, Failure> {
     let loaded = Config::load(file)?;
     match command {

@@ -1,4 +1,4 @@
-//! Failures of commands, and how people are told.
+//! Failures of commands, and how they are shown.
 
 use std::fmt;
 use std::io;
@@ -23,9 +23,9 @@ pub struct Failure {
     pub exit: u8,
     /// The operation that failed. It may have several lines, and is empty if nobody is left to tell.
     pub message: String,
-    /// Why, the nearest cause first.
+    /// The causes, the nearest first.
     pub causes: Vec<String>,
-    /// What to do.
+    /// The cure.
     pub hint: Option<String>,
 }
 
@@ -58,7 +58,7 @@ impl Failure {
         self
     }
 
-    /// Says what to do.
+    /// Adds a hint.
     pub fn hint(mut self, hint: impl Into<String>) -> Failure {
         self.hint = Some(hint.into());
         self
@@ -70,17 +70,17 @@ impl Failure {
         self
     }
 
-    /// Tells it on stderr.
+    /// Prints it on stderr.
     pub fn print(&self) {
         use io::Write;
         if !self.message.is_empty() {
-            // Nobody is left to tell that stderr is closed.
+            // If stderr is closed, nobody is left to tell.
             let _ = writeln!(io::stderr(), "{}: {}", names::PROGRAM, printable(&self.to_string()));
         }
     }
 
-    /// Stdout could not be written. A reader that went away (`status | head`) has what it wanted, so that is
-    /// no failure.
+    /// Stdout could not be written. A reader that went away (`status | head`) has everything that it wanted,
+    /// so that is no failure.
     pub(super) fn output(error: &io::Error) -> Failure {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Failure::new("").exit(GOOD),
@@ -89,7 +89,7 @@ impl Failure {
     }
 }
 
-/// Causes have lines of their own.
+/// Causes have their own lines.
 fn printable(text: &str) -> String {
     text.lines().map(text::visible).collect::<Vec<_>>().join("\n")
 }
@@ -141,7 +141,7 @@ impl From<LockError> for Failure {
         let failure = Failure::from_error(&error);
         match error {
             LockError::Held(_) => failure.hint(
-                "\"macvlan-shim status\" shows what it does; \"systemctl stop macvlan-shimd\", or SIGTERM, ends it, \
+                "\"macvlan-shim status\" shows its state; \"systemctl stop macvlan-shimd\", or SIGTERM, ends it, \
                  and everything it made stays",
             ),
             LockError::Io { source, .. } => failure.hint_for_file(&source),
@@ -198,7 +198,7 @@ cannot make the control socket /run/x/control.sock
     }
 
     #[test]
-    fn a_chain_is_told_once_each() {
+    fn every_cause_of_a_chain_is_shown_once() {
         let error =
             Err::<(), _>(denied()).context("cannot read the links").context("cannot plan").unwrap_err();
         let expected = "cannot plan\n  cannot read the links\n  Permission denied (os error 13)";
@@ -209,7 +209,7 @@ cannot make the control socket /run/x/control.sock
     fn a_known_error_is_known_in_a_chain() {
         let error: anyhow::Error = BindError::NoSocket("/x".into()).into();
         let failure = Failure::from(error);
-        assert_eq!(failure.message, "/x is there and is no socket");
+        assert_eq!(failure.message, "/x is there and is not a socket");
         assert_eq!(failure.hint.as_deref(), Some("remove it, or name another path with --socket"));
     }
 

@@ -4,9 +4,9 @@
 //! | module | verb |
 //! | --- | --- |
 //! | [`run`] | the daemon |
-//! | [`status`] | what the daemon sees; `table` is how it looks |
-//! | [`plan`] | what the daemon would change |
-//! | [`cleanup`] | takes away all that is ours |
+//! | [`status`] | the daemon's view; `table` prints it |
+//! | [`plan`] | the changes that the daemon would make |
+//! | [`cleanup`] | removes everything of ours |
 //! | [`config`] | checks or shows the configuration |
 
 pub mod cleanup;
@@ -36,7 +36,7 @@ pub const WRONG_USAGE: u8 = 2;
 /// `status` found no daemon.
 pub const NO_DAEMON: u8 = 3;
 
-/// Does what the command line says; the exit status is one of this module's constants.
+/// Runs the command of the command line. The exit status is one of this module's constants.
 pub fn execute(cli: Cli) -> Result<u8, Failure> {
     let Files { config, socket } = cli.files;
     match cli.command {

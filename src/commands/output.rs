@@ -11,7 +11,7 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
     written.map_err(|error| Failure::output(&error))
 }
 
-/// How a text for people may look.
+/// The form of a text for people.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Look {
     /// With colours.
@@ -24,7 +24,7 @@ impl Look {
     /// Neither colours nor line ends: for files and pipes.
     pub(super) const PLAIN: Look = Look { colour: false, width: None };
 
-    /// As standard output and `NO_COLOR` demand.
+    /// The form for standard output and `NO_COLOR`.
     pub(super) fn of_stdout() -> Look {
         let stdout = io::stdout();
         if !stdout.is_terminal() {
@@ -33,7 +33,7 @@ impl Look {
         let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
         let width = rustix::termios::tcgetwinsize(&stdout).map_or(0, |size| usize::from(size.ws_col));
-        // A terminal that does not know its width (a serial console) says 0.
+        // A terminal that does not know its width (a serial console) reports 0.
         Look { colour: !no_colour && !dumb, width: Some(if width == 0 { 80 } else { width }) }
     }
 }

@@ -17,7 +17,7 @@ use crate::model::inventory::{Server, ServerState};
 use crate::reconcile::{Inputs, Memory, desire, diff};
 use crate::servers;
 
-/// How long the servers may take before the user is told which of them are waited for.
+/// How long the servers may take before the user sees which of them are waited for.
 const SLOW: Duration = Duration::from_secs(2);
 
 /// One step, as `--json` shows it.
@@ -67,7 +67,7 @@ pub fn plan(config_file: Option<PathBuf>, json: bool) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// Reads all servers at the same time. If that takes long, says whom it waits for.
+/// Reads all servers at the same time. If that takes long, says which of them it waits for.
 async fn read_servers(config: &Config) -> Inventory {
     let targets = servers::targets(&config.sockets(), |name| std::env::var_os(name));
     let mut readings: FuturesUnordered<_> =

@@ -1,4 +1,4 @@
-//! `status`: asks the daemon and shows what it answers.
+//! `status`: asks the daemon and shows its answer.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -30,7 +30,7 @@ pub fn status(socket: &Path, arguments: StatusArgs) -> Result<u8, Failure> {
     })?
 }
 
-/// Shows the status whenever it changes, also over restarts of the daemon.
+/// Shows the status whenever it changes, even over restarts of the daemon.
 async fn watch(socket: &Path) -> Result<(), Failure> {
     let mut shown = String::new();
     loop {
@@ -61,7 +61,7 @@ async fn table(socket: &Path, look: Look) -> Result<String, Failure> {
         let version = serde_json::from_str::<serde_json::Value>(&body).ok();
         let version = version.and_then(|body| Some(format!(" (version {})", body["version"].as_str()?)));
         let version = version.unwrap_or_default();
-        Failure::new(format!("the daemon{version} answers what this version does not understand"))
+        Failure::new(format!("the daemon{version} gives an answer that this version does not understand"))
             .because(&error)
             .hint(format!(
                 "this is version {}; restart the daemon, \
@@ -72,7 +72,7 @@ async fn table(socket: &Path, look: Look) -> Result<String, Failure> {
     Ok(table::render(&status, look))
 }
 
-/// The daemon's answer as it came.
+/// The daemon's answer, unchanged.
 async fn ask(socket: &Path) -> Result<String, Failure> {
     let cannot = |error: reqwest::Error| unreachable(socket, &error);
     let client =
@@ -105,7 +105,7 @@ fn unreachable(socket: &Path, error: &reqwest::Error) -> Failure {
             Failure::new(format!("you may not ask the daemon at {path}")).hint(who_may(socket))
         }
         _ if error.is_timeout() => Failure::new(format!("the daemon at {path} does not answer in time"))
-            .hint("its log may tell why: journalctl -u macvlan-shimd"),
+            .hint("its log may say why: journalctl -u macvlan-shimd"),
         _ => Failure::new(format!("cannot ask the daemon at {path}")).because(error),
     }
 }

@@ -8,7 +8,7 @@ use std::str::Utf8Error;
 
 use crate::model::text;
 
-/// Files that cannot be used. `Display` gives all that is wrong, on several lines.
+/// Files that cannot be used. `Display` lists every fault, on several lines.
 #[derive(Debug)]
 pub struct ConfigError {
     faults: Vec<Fault>,
@@ -26,14 +26,14 @@ pub(super) struct Fault {
     hint: Option<String>,
 }
 
-/// A place in a text as people are shown it.
+/// A place in a text as people see it.
 #[derive(Clone, Debug, PartialEq)]
 struct Marked {
     /// From 1.
     line: usize,
     /// The text of the line.
     text: String,
-    /// The part of the line that is meant, in characters.
+    /// The marked part of the line, in characters.
     part: Range<usize>,
 }
 
@@ -84,7 +84,7 @@ impl Fault {
         Fault { file: file.to_owned(), place: None, message: in_words(error), hint }
     }
 
-    /// A file that is no text.
+    /// A file that is not text.
     pub(super) fn not_text(file: &Path, bytes: &[u8], error: Utf8Error) -> Fault {
         let text = String::from_utf8_lossy(bytes);
         let at = error.valid_up_to();
@@ -108,7 +108,7 @@ impl Fault {
 
 impl Marked {
     fn new(text: &str, bytes: Range<usize>) -> Marked {
-        // A parser that misses something points behind the end of a line: that line is meant.
+        // A parser that misses something points behind the end of a line. It means that line.
         let at = boundary(text, bytes.start);
         let start = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
         let line = text[start..].lines().next().unwrap_or_default();
@@ -145,7 +145,7 @@ fn boundary(text: &str, byte: usize) -> usize {
     (0..=byte.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0)
 }
 
-/// How to let the daemon of the unit, which is not root, read a file or folder.
+/// The way to let the daemon of the unit, which is not root, read a file or folder.
 fn how_to_let_it_be_read(file: &Path) -> String {
     let rights = if file.is_dir() { "g+rx" } else { "g+r" };
     let file = file.display();
@@ -155,7 +155,7 @@ fn how_to_let_it_be_read(file: &Path) -> String {
     )
 }
 
-/// The operating system's word, without the number that it also has for it.
+/// The message of the operating system, without its number.
 fn in_words(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "there is no such file".to_owned(),

@@ -1,4 +1,4 @@
-//! Which files are read: the one that is named, or the default one, and those in the folder `conf.d` beside it.
+//! The files that are read: the named one, or the default one, and those in the folder `conf.d` beside it.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -17,7 +17,8 @@ pub(super) struct Source {
     pub(super) text: String,
 }
 
-/// The files in the order in which they are read, and what could not be read. `file` need not exist if it is `optional`.
+/// The files in the order in which they are read, and those that could not be read. `file` need not exist if
+/// it is `optional`.
 pub(super) fn read(file: &Path, optional: bool) -> (Vec<Source>, Vec<Fault>) {
     let (mut sources, mut faults) = (Vec::new(), Vec::new());
     let missing = fs::metadata(file).is_err_and(|error| error.kind() == ErrorKind::NotFound);

@@ -1,21 +1,21 @@
 //! The configuration files: TOML → [`Config`]. Nothing after this module is unchecked.
 //!
-//! | module | what |
+//! | module | contents |
 //! | --- | --- |
-//! | `files` | which files there are, and their texts |
+//! | `files` | the files that are read, and their texts |
 //! | `tables` | the texts → one table for each section; unknown sections and keys, keys in two files |
-//! | `sections` | the five sections: one struct each, one field a key |
-//! | `section` | what makes a struct a section, and what the section then says about itself |
+//! | `sections` | the five sections: a struct for each, with a field for each key |
+//! | `section` | makes a struct a section, which then describes itself |
 //! | `read` | one value → a checked value |
 //! | `reader` | values with their places, faults so far |
 //! | `values` | one text → an address, a prefix, an interface name, a socket |
 //! | `error` | a fault with its line, and what to write instead |
 //!
-//! Why not serde's `Deserialize`: it stops at the first fault, so a file with three would be corrected in three runs. It
-//! also needs each key twice (as it is written, and checked), and does not see documentation. So the tree of values and
-//! spans that `toml` has is read directly, and a macro of 50 lines makes each field a key: name, type, default, check and
-//! explanation stand in one place. The sample file and the manual page are made of it. `config show`
-//! prints it with serde's `Serialize`.
+//! serde's `Deserialize` does not serve here. It stops at the first fault, so a file with three would be
+//! corrected in three runs. It also needs each key twice (as it is written, and checked), and does not see
+//! documentation. So the tree of values and spans that `toml` has is read directly. A macro of 50 lines makes
+//! each field a key, so that name, type, default, check and explanation are in one place. The sample file and
+//! the manual page are made from it. `config show` prints it with serde's `Serialize`.
 
 mod error;
 mod files;
@@ -47,14 +47,14 @@ pub struct Config {
     /// The servers to follow; empty: every known server of this host.
     #[serde(rename = "server", skip_serializing_if = "Vec::is_empty")]
     pub servers: Vec<Server>,
-    /// Which guests take part.
+    /// The guests that take part.
     pub select: Select,
     /// The keys for every shim.
     pub shim: Shim,
     /// The keys for the shim on one parent, by the parent's name.
     #[serde(rename = "parent", skip_serializing_if = "BTreeMap::is_empty", serialize_with = "as_list")]
     pub parents: BTreeMap<String, Parent>,
-    /// Which addresses are admitted.
+    /// The addresses that are admitted.
     pub policy: Policy,
 }
 
@@ -68,8 +68,8 @@ pub struct Loaded {
 }
 
 impl Config {
-    /// Reads the file that `explicit` names, which must exist, or else the default file, which need not, and the files
-    /// in `conf.d` beside it.
+    /// Reads the file that `explicit` names, which must exist, or else the default file, which need not, and
+    /// the files in `conf.d` beside it.
     ///
     /// # Errors
     ///
@@ -84,7 +84,7 @@ impl Config {
         Ok(Loaded { config, files: sources.into_iter().map(|source| source.file).collect() })
     }
 
-    /// Reads the text of a file; the file's name only serves the errors.
+    /// Reads the text of a file. The file's name only serves the errors.
     ///
     /// # Errors
     ///
@@ -98,7 +98,7 @@ impl Config {
         let mut reader = Reader::new(sources);
         let trees = reader.parse();
         let tables = Tables::new(&trees, &mut reader);
-        // Whether an address of any section is good depends on this one key, so it is read ahead.
+        // The check of addresses in every section depends on this one key, so it is read ahead.
         reader.ipv6 = tables.one::<Shim>(&mut Reader::new(sources)).ipv6;
         let parents = tables.all::<Parent>(&mut reader).into_iter();
         let config = Config {

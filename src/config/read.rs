@@ -1,5 +1,5 @@
-//! One value of a table → a checked value, or `None` and a fault. The fields of a section name these functions; what a
-//! text means is in `values`.
+//! One value of a table → a checked value, or `None` and a fault. The fields of a section name these
+//! functions. The meaning of a text is in `values`.
 
 use std::fmt::Debug;
 use std::ops::RangeInclusive;
@@ -111,7 +111,7 @@ pub(super) fn list<T: Debug>(read: impl Read<T>) -> impl Read<Vec<T>> {
     }
 }
 
-/// A value whose absence means something else than a default: the general value holds.
+/// A value without a default of its own: if it is absent, the general value holds.
 pub(super) fn optional<T>(read: impl Read<T>) -> impl Read<Option<T>> {
     move |value: &Value<'_>, reader: &mut Reader<'_>| read(value, reader).map(Some)
 }

@@ -11,7 +11,7 @@ use toml::de::{DeTable, DeValue};
 use super::error::Fault;
 use super::files::Source;
 
-/// Where something stands: the number of the file, and the bytes in it.
+/// The place of something: the number of the file, and the bytes in it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Place {
     pub(super) source: usize,
@@ -28,8 +28,8 @@ pub(super) struct Value<'d> {
     pub(super) found: &'d DeValue<'d>,
 }
 
-/// The values of one table of a section, by their keys, which the section has. If it comes once, they may be of several
-/// files.
+/// The values of one table of a section, by their keys, which the section has. If the section comes once,
+/// they may be from several files.
 pub(super) type Table<'d> = BTreeMap<&'d str, Value<'d>>;
 
 /// The state while the tables are read: the texts, the faults so far, and the values that may come only once.
@@ -53,7 +53,7 @@ impl<'d> Value<'d> {
         Value { item: true, at, found: item.get_ref(), ..self.clone() }
     }
 
-    /// A text with its key, to begin a message with.
+    /// A text with its key, for the beginning of a message.
     pub(super) fn quoted(&self) -> String {
         format!("{}: {:?}", self.key, self.found.as_str().unwrap_or_default())
     }
@@ -64,7 +64,7 @@ impl<'t> Reader<'t> {
         Reader { sources, ipv6: true, faults: Vec::new(), seen: BTreeMap::new() }
     }
 
-    /// The TOML of each file. A text that is not TOML has all its faults told, and no values.
+    /// The TOML of each file. A text that is not TOML gets all its faults reported, and has no values.
     pub(super) fn parse(&mut self) -> Vec<DeTable<'t>> {
         let mut trees = Vec::new();
         for (source, Source { text, .. }) in self.sources.iter().enumerate() {
@@ -115,21 +115,20 @@ impl<'t> Reader<'t> {
             }
             Entry::Occupied(entry) => {
                 let first = entry.get().clone();
-                let message =
-                    format!("{} stands in {} already", value.quoted(), self.spot(&first, &value.at));
+                let message = format!("{} is already in {}", value.quoted(), self.spot(&first, &value.at));
                 self.fault(&value.at, message, None);
                 None
             }
         }
     }
 
-    /// A place as another place speaks of it: the file is named only if it is another one.
+    /// A place as seen from another place: the file is named only if it is a different one.
     pub(super) fn spot(&self, at: &Place, from: &Place) -> String {
         let Some(Source { file, text }) = self.sources.get(at.source) else { return String::new() };
         let line = text[..at.bytes.start].matches('\n').count() + 1;
         match at.source == from.source {
             true => format!("line {line}"),
-            false => format!("{}, line {line},", file.display()),
+            false => format!("{}, line {line}", file.display()),
         }
     }
 

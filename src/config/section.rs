@@ -5,13 +5,13 @@ use super::reader::{Reader, Table};
 /// A section of the file.
 #[derive(Debug)]
 pub struct Schema {
-    /// As it is written: `[shim]`, or `[[parent]]` if it may come several times.
+    /// Its written form: `[shim]`, or `[[parent]]` if it may come several times.
     pub header: &'static str,
     /// Its purpose.
     pub about: &'static str,
     /// Its keys.
     pub keys: &'static [Key],
-    /// The section with nothing set.
+    /// The section with no key set.
     pub(super) defaults: fn() -> Result<toml::Table, toml::ser::Error>,
 }
 

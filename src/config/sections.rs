@@ -1,4 +1,5 @@
-//! The sections of the file and their keys. A new key is a field here, and nothing anywhere else but where it is used.
+//! The sections of the file and their keys. A new key is a field here, and otherwise appears only where it is
+//! used.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -15,7 +16,7 @@ pub const SECTIONS: [&Schema; 5] =
     [Server::SCHEMA, Select::SCHEMA, Shim::SCHEMA, Parent::SCHEMA, Policy::SCHEMA];
 
 section! {
-    /// A server to follow; repeat it for each.
+    /// A server to follow; repeat the section for each.
     pub struct Server = "[[server]]" {
         /// The unix socket of a server to follow. Without any `[[server]]`, every LXD and Incus server of this host is
         /// followed.
@@ -24,7 +25,7 @@ section! {
 }
 
 section! {
-    /// Which guests take part.
+    /// The guests that take part.
     pub struct Select = "[select]" {
         /// Only guests with one of these profiles; empty: any.
         pub profiles: Vec<String> = list(text(name));
@@ -34,7 +35,7 @@ section! {
 }
 
 section! {
-    /// What holds for every shim.
+    /// The keys for every shim.
     pub struct Shim = "[shim]" {
         /// Own addresses of every shim, without prefix length. They are needed only where the host has no address on
         /// the parent (then `allow` of `[policy]` must also admit the guests' network), where NAT of bridged guests must
@@ -48,7 +49,7 @@ section! {
 }
 
 section! {
-    /// What holds for the shim on one parent; repeat it for each.
+    /// The keys for the shim on one parent; repeat the section for each.
     pub struct Parent = "[[parent]]" {
         /// The host's interface below the guests' NICs. The keys below hold for its shim.
         pub name: String = unique(text(parent)), example r#""eth1""#;
@@ -63,7 +64,7 @@ section! {
 }
 
 section! {
-    /// Which addresses are admitted.
+    /// The addresses that are admitted.
     pub struct Policy = "[policy]" {
         /// Admit addresses of these ranges besides the parent's own networks, and gateways in them. An address that the
         /// host routes elsewhere is admitted only by a range at least as long as the prefix of that route.
@@ -89,8 +90,7 @@ pub enum Probe {
     Optimistic,
     /// Before: the route waits until nobody has answered, which takes three seconds.
     Strict,
-    /// Never, but for what the host's neighbour table knows: that counts all the same, and is checked where it
-    /// is stale.
+    /// Never. Entries that the host's neighbour table has anyway still count, and are checked if they are stale.
     Off,
 }
 

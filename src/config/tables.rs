@@ -1,4 +1,4 @@
-//! The TOML of all files → one table for each section, or several; sections and keys that there are not.
+//! The TOML of all files → one table for each section, or several. Reports unknown sections and keys.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -68,11 +68,11 @@ impl<'d> Tables<'d> {
                     let at = Place { source: at.source, bytes: value.span() };
                     entry.insert(Value::new(full_name, at, value.get_ref()));
                 }
-                // Two of one file are no TOML.
+                // Two in one file are not TOML.
                 Entry::Occupied(first) => {
                     let first = reader.spot(&first.get().at, &key_at);
-                    let hint = "a key may stand in one file only".to_owned();
-                    reader.fault(&key_at, format!("{full_name} stands in {first} already"), Some(hint));
+                    let hint = "a key may be in only one file".to_owned();
+                    reader.fault(&key_at, format!("{full_name} is already in {first}"), Some(hint));
                 }
             }
         }
@@ -106,7 +106,7 @@ fn refuse_unknown_section(reader: &mut Reader<'_>, at: &Place, name: &str, found
         let meant = meant.map(|schema| format!("did you mean {}? ", schema.header)).unwrap_or_default();
         (format!("there is no section {name:?}"), format!("{meant}{}", all_sections()))
     } else {
-        (format!("the key {name:?} stands outside of any section"), elsewhere(name))
+        (format!("the key {name:?} is outside of any section"), elsewhere(name))
     };
     reader.fault(at, message, Some(hint));
 }
@@ -122,7 +122,7 @@ fn refuse_unknown_key(reader: &mut Reader<'_>, at: &Place, schema: &Schema, name
     reader.fault(at, format!("there is no key {name:?} in {}", schema.header), Some(hint));
 }
 
-/// Which sections have that key.
+/// The sections that have this key.
 fn elsewhere(key: &str) -> String {
     let owners = |key: &str| {
         let owners = SECTIONS.iter().filter(|schema| schema.has(key)).map(|schema| schema.header);

@@ -1,5 +1,5 @@
-//! One text → an address, a prefix, an interface name, a socket. An error says what was expected and,
-//! where that can be told, what to write instead.
+//! One text → an address, a prefix, an interface name, a socket. An error says what was expected and, if
+//! possible, what to write instead.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use crate::model::names;
 
-/// Why a text is not what it should be.
+/// The fault of a text.
 #[derive(Debug, PartialEq)]
 pub(super) struct Wrong {
     /// Follows the quoted text: `"…" has a prefix length`.
@@ -35,7 +35,10 @@ pub(super) fn own_address(text: &str) -> Checked<IpAddr> {
         );
     }
     let Ok(address) = text.parse::<IpAddr>() else {
-        return wrong("is no IP address", Some("write it like \"192.168.1.5\" or \"fd00::5\"".to_owned()));
+        return wrong(
+            "is not an IP address",
+            Some("write it like \"192.168.1.5\" or \"fd00::5\"".to_owned()),
+        );
     };
     match unfit(address) {
         Some(what) => wrong(
@@ -53,7 +56,10 @@ pub(super) fn prefix(text: &str) -> Checked<IpNet> {
         return wrong("has no prefix length", Some(format!("for this one address, write \"{host}\"")));
     }
     let Ok(net) = text.parse::<IpNet>() else {
-        return wrong("is no network", Some("write it like \"192.168.1.0/24\" or \"fd00::/64\"".to_owned()));
+        return wrong(
+            "is not a network",
+            Some("write it like \"192.168.1.0/24\" or \"fd00::/64\"".to_owned()),
+        );
     };
     if net != net.trunc() {
         let network = net.trunc();
@@ -83,7 +89,10 @@ pub(super) fn range(text: &str) -> Checked<IpNet> {
 /// The name of a parent.
 pub(super) fn parent(text: &str) -> Checked<String> {
     if let Some(what) = no_interface_name(text) {
-        return wrong(what, Some("write it as \"ip link\" shows it, without what follows an @".to_owned()));
+        return wrong(
+            what,
+            Some("write it as \"ip link\" shows it, without the @ and everything after it".to_owned()),
+        );
     }
     if text.starts_with("mvs-") {
         return wrong(
@@ -102,7 +111,7 @@ pub(super) fn socket(text: &str) -> Checked<PathBuf> {
     }
     if !text.starts_with('/') {
         let hint = Some("write it like \"/var/lib/lxd/unix.socket\"".to_owned());
-        return wrong("is no absolute path; expected one that starts with /", hint);
+        return wrong("is not an absolute path; expected one that starts with /", hint);
     }
     if text.len() > MAX_SOCKET_PATH {
         let what = format!("has {} bytes; a socket's path has at most {MAX_SOCKET_PATH}", text.len());
@@ -111,14 +120,14 @@ pub(super) fn socket(text: &str) -> Checked<PathBuf> {
     if text.contains('\0') {
         return wrong("contains a zero byte", None);
     }
-    // `components` takes away doubled and trailing slashes, so that equal paths are equal.
+    // `components` removes doubled and trailing slashes, so that equal paths are equal.
     Ok(PathBuf::from(text).components().collect())
 }
 
 /// The name of a profile or project.
 pub(super) fn name(text: &str) -> Checked<String> {
     match text.trim() {
-        "" => wrong("is no name", None),
+        "" => wrong("is not a name", None),
         trimmed if trimmed != text => wrong("has white space around it", Some(format!("write {trimmed:?}"))),
         _ => Ok(text.to_owned()),
     }
@@ -128,14 +137,14 @@ pub(super) fn name(text: &str) -> Checked<String> {
 fn no_interface_name(text: &str) -> Option<String> {
     let max = names::MAX_LINK_NAME;
     match text {
-        "" => Some("is no interface name".to_owned()),
-        "." | ".." => Some("is no interface name".to_owned()),
+        "" => Some("is not an interface name".to_owned()),
+        "." | ".." => Some("is not an interface name".to_owned()),
         _ if text.len() > max => {
             Some(format!("has {} bytes; an interface name has at most {max}", text.len()))
         }
         _ => {
             let bad = text.chars().find(|&c| c == '/' || c == ':' || c == '\0' || c.is_ascii_whitespace())?;
-            Some(format!("contains {bad:?}, which no interface name can"))
+            Some(format!("contains {bad:?}, which an interface name cannot contain"))
         }
     }
 }

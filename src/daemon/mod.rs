@@ -24,7 +24,7 @@ use crate::model::status::Problem;
 use crate::model::{Changes, Code, Inventory, Plan, Step};
 use crate::reconcile::schedule::{Error, Outcome, Walked};
 use crate::reconcile::{Desired, Inputs, LanQuestions, Memory, Schedule, decide, servers_to_ask};
-use crate::report::{Findings, Report, summary};
+use crate::report::{Material, Report, summary};
 use crate::servers::jittered;
 
 /// How often the host is read again, because some changes send no event. The period varies by a fifth, so
@@ -90,7 +90,7 @@ pub async fn run(config_file: Option<PathBuf>, socket: &Path) -> anyhow::Result<
                 } else {
                     // Decisions follow only for objects that have changed.
                     daemon.kernel.resync_host();
-                    daemon.schedule.forget_what_is_over(Instant::now());
+                    daemon.schedule.forget_finished_ops(Instant::now());
                 }
                 resyncs = (resyncs + 1) % (RESYNCS_OF_HOST + 1);
             }
@@ -103,7 +103,7 @@ pub async fn run(config_file: Option<PathBuf>, socket: &Path) -> anyhow::Result<
     Ok(())
 }
 
-/// Everything that the loop knows.
+/// The whole state of the loop.
 struct Daemon {
     config: Config,
     config_file: Option<PathBuf>,
@@ -199,7 +199,7 @@ impl Daemon {
                 return;
             }
         }
-        // A storm: the control socket and the servers get their turn, then this goes on. A storm may have no
+        // A storm. The control socket and the servers get their turn, then this goes on. A storm may have no
         // end, and everything that was due before it is done.
         self.ready |= self.inventory.settled();
         self.again = true;
@@ -236,7 +236,8 @@ impl Daemon {
         let apply = |step: &Step| kernel.begin(&step.op).map_err(Error::from);
         let walked = self.schedule.walk(plan, scope, Instant::now, apply);
         self.dirty |= self.memory.take_in(&self.desired, &walked);
-        // The log comes last, because a line takes as long to write as a route. A known error is told once.
+        // The log comes last, because a line takes as long to write as a route. A known error is reported
+        // once.
         for Walked { step, outcome } in &walked {
             if let Outcome::Ran { result, is_known: false } = outcome {
                 op_log::tell(step, result);
@@ -245,10 +246,10 @@ impl Daemon {
         walked.iter().filter(|one| one.has_run()).count()
     }
 
-    /// Remembers what became of the steps that were begun earlier.
+    /// Remembers the outcome of the steps that had begun earlier.
     fn take_in_ends(&mut self) {
         for (op, result) in self.kernel.ended() {
-            // Steps may have waited for it, also if it failed.
+            // Steps may have waited for it, even if it failed.
             self.dirty = true;
             let result = result.map_err(Error::from);
             let is_known = self.schedule.is_known(&op, &result);
@@ -290,7 +291,7 @@ impl Daemon {
     fn report(&self) -> Report {
         let read = unread::problems(&self.kernel, &self.memory);
         let problems: Vec<Problem> = self.config_problem.iter().cloned().chain(read).collect();
-        Report::of(&Findings {
+        Report::of(&Material {
             inventory: &self.inventory,
             snapshot: self.kernel.snapshot(),
             desired: &self.desired,

@@ -1,4 +1,4 @@
-//! Tells systemd how the daemon is. Does nothing if nobody listens (no `NOTIFY_SOCKET`).
+//! Reports the daemon's state to systemd. Does nothing if nobody listens (no `NOTIFY_SOCKET`).
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ pub(super) struct Notifier {
 /// The unit has a watchdog, which replaces a daemon that is silent.
 #[derive(Debug)]
 struct Watchdog {
-    /// Half of what it allows.
+    /// Half of its interval.
     every: Duration,
     /// When it must hear from the daemon.
     next: Instant,
@@ -36,7 +36,7 @@ struct Due {
 }
 
 impl Notifier {
-    /// Has told nothing yet. The environment says whether there is a watchdog.
+    /// Nothing has been reported yet. The environment says whether there is a watchdog.
     pub(super) fn new() -> Notifier {
         Notifier::watched(sd_notify::watchdog_enabled(), Instant::now())
     }
@@ -54,8 +54,8 @@ impl Notifier {
         send(&[NotifyState::Ready]);
     }
 
-    /// To be called in each turn of the loop, with the line that `systemctl status` will show: that the loop
-    /// turns is what the watchdog is told.
+    /// To be called in each turn of the loop, with the line that `systemctl status` will show. The watchdog
+    /// learns from it that the loop turns.
     pub(super) fn turn(&mut self, status: String, now: Instant) {
         let due = self.due(status, now);
         if let Some(status) = &due.status {
@@ -67,7 +67,7 @@ impl Notifier {
         }
     }
 
-    /// When there must be a turn though nothing happens.
+    /// When a turn is needed although nothing happens.
     pub(super) fn wake(&self) -> Option<Instant> {
         let status = self.told.as_ref().filter(|_| self.news.is_some()).map(|(_, since)| *since + PACE);
         status.into_iter().chain(self.watchdog.as_ref().map(|watchdog| watchdog.next)).min()
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_is_told_when_it_changes_and_at_most_once_a_second() {
+    fn a_status_is_sent_when_it_changes_and_at_most_once_a_second() {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
         let mut notifier = Notifier::watched(None, start);
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_as_it_was_told_is_no_news() {
+    fn an_unchanged_status_is_no_news() {
         let start = Instant::now();
         let mut notifier = Notifier::watched(None, start);
         notifier.due("one".into(), start);

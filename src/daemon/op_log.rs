@@ -3,7 +3,7 @@
 use crate::model::{Op, Step};
 use crate::reconcile::schedule::Error;
 
-/// Tells of a step that ran.
+/// Logs a step that ran.
 pub(super) fn tell(step: &Step, result: &Result<(), Error>) {
     let detail = matches!(
         step.op,

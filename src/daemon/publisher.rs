@@ -11,7 +11,7 @@ use crate::report::Report;
 /// Minimum time between two reports, whatever changes.
 const PACE: Duration = Duration::from_millis(100);
 
-/// The last report, and how many questions it answers.
+/// The last report, and the number of questions that it answers.
 #[derive(Clone, Debug, Default)]
 struct Published {
     report: Arc<Report>,
@@ -62,8 +62,9 @@ impl Publisher {
         self.made.filter(|_| self.is_awaited()).map(|made| made + PACE)
     }
 
-    /// Answers all questions: with the last report if that is fresh and nothing has changed since, else with a
-    /// new one, as soon as the pace allows. A report does not keep, because some things end by the clock alone.
+    /// Answers all questions: with the last report if that is fresh and nothing has changed since, else with
+    /// a new one, as soon as the pace allows. A report becomes outdated, because some things end by the clock
+    /// alone.
     pub fn answer(&mut self, now: Instant, make: impl FnOnce() -> Report) {
         let is_fresh = self.made.is_some_and(|made| now < made + PACE);
         if !self.is_awaited() || self.is_stale && is_fresh {
@@ -112,7 +113,7 @@ mod tests {
         tokio::spawn(async move { reader.report().await })
     }
 
-    /// Asks, has the publisher answer at that time, and returns what came.
+    /// Asks, has the publisher answer at that time, and returns the answer.
     async fn answered(
         publisher: &mut Publisher,
         reader: &Reader,
@@ -135,12 +136,12 @@ mod tests {
         let start = Instant::now();
         assert_eq!(answered(&mut publisher, &reader, start, "1").await.as_deref(), Some("1"));
         assert_eq!(answered(&mut publisher, &reader, start + PACE / 2, "2").await.as_deref(), Some("1"));
-        // Something that is in it may have ended meanwhile, though nothing has happened.
+        // Something in it may have ended meanwhile, although nothing has happened.
         assert_eq!(answered(&mut publisher, &reader, start + PACE, "3").await.as_deref(), Some("3"));
     }
 
     #[tokio::test]
-    async fn a_change_waits_for_the_pace_and_so_does_who_asks() {
+    async fn a_change_and_a_question_wait_for_the_pace() {
         let (mut publisher, reader) = channel();
         let start = Instant::now();
         answered(&mut publisher, &reader, start, "1").await;
@@ -154,13 +155,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_is_made_for_nobody() {
+    async fn no_report_is_made_if_nobody_asks() {
         let (mut publisher, _reader) = channel();
         publisher.answer(Instant::now(), || panic!("nobody asks"));
     }
 
     #[tokio::test]
-    async fn who_asks_a_loop_that_has_ended_hears_so() {
+    async fn a_question_to_a_loop_that_has_ended_gets_no_report() {
         let (publisher, reader) = channel();
         let asker = ask(&reader);
         tokio::task::yield_now().await;

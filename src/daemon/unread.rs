@@ -6,7 +6,7 @@ use crate::model::snapshot::Netns;
 use crate::model::status::Problem;
 use crate::reconcile::Memory;
 
-/// The problems. A namespace is called by the name of its guest where that is known.
+/// The problems. A namespace is called by the name of its guest if that is known.
 pub(super) fn problems(kernel: &Kernel, memory: &Memory) -> Vec<Problem> {
     let failed = kernel.problems().into_iter().map(|message| {
         let hint = "existing routes stay in place; it is read again within seconds";
@@ -24,7 +24,7 @@ pub(super) fn problems(kernel: &Kernel, memory: &Memory) -> Vec<Problem> {
             Code::GuestLeftOut,
             owner(memory, netns).unwrap_or_else(|| format!("network namespace {id}")),
             message,
-            "take away what the guest does not need (ip link, ip address), or stop it; all others are served",
+            "take away objects that the guest does not need (ip link, ip address), or stop it; all others are served",
         ),
     });
     failed.chain(left_out).collect()

@@ -1,25 +1,26 @@
 //! The kernel: the objects that exist according to it, kept current by its events, and the writes that change
 //! them.
 //!
-//! [`Kernel`] is all that the rest of the program sees; no netlink type leaves this module.
+//! [`Kernel`] is all that the rest of the program sees. No netlink type leaves this module.
 //!
-//! | room | what |
+//! | room | contents |
 //! | --- | --- |
 //! | `socket` | messages in a buffer, sockets that ask and sockets that hear |
-//! | `object` | one kind of object a file: how messages show it, how it is listed and written |
+//! | `object` | a file for each kind of object: how messages show it, how it is listed and written |
 //! | `filter` | the filters of the shims: their rules, and `nft`, which reads and writes them |
-//! | `view` | the snapshot: how events and readings change it, what is to be read again, and when |
-//! | `apply` | an operation of a plan as orders to the kernel, and why it failed |
+//! | `view` | the snapshot: how events and readings change it, which slices are to be read again, and when |
+//! | `apply` | an operation of a plan as requests to the kernel, and the reason if it failed |
 //!
-//! Imports go one way: `apply → view → filter → object → socket`. What leaves this room is in `error`.
+//! Imports go one way: `apply → view → filter → object → socket`. The errors that leave this room are in
+//! `error`.
 //!
-//! Kernels differ in what they tell (`packaging/docs/limits.md`, "Which systems"). An event that only a newer
-//! one sends makes us faster; what an older one does not tell is found by a resync. FACTS.md has what the
+//! Kernels differ in their events (`packaging/docs/limits.md`, "Which systems"). An event that only newer
+//! kernels send makes us faster. On older ones a resync finds the change. FACTS.md has the facts that the
 //! code relies on.
 //!
 //! A dump that fails changes nothing in the snapshot. Its slice is read again soon, and [`Kernel::problems`]
-//! says so until then. But filters that could not be read cannot be written either: until they are read, the
-//! snapshot keeps the last known ones and calls them not usable.
+//! says so until then. But filters that could not be read cannot be written either. Until they are read, the
+//! snapshot keeps the last known ones and marks them as not usable.
 
 mod apply;
 mod error;
@@ -59,8 +60,8 @@ const ROUNDS: usize = 8;
 /// … and the maximum time, because a guest waits for its route.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// How long a resync of guests' namespaces may go on before its caller gets a turn. Slices that an event asks
-/// for are read first, and at once.
+/// How long a resync of guests' namespaces may go on before its caller gets a turn. Slices that an event
+/// marks as stale are read first, and at once.
 const TURN: Duration = Duration::from_millis(2);
 
 /// How long a caller waits for `nft`, which may have to run several times.
@@ -93,7 +94,7 @@ impl Kernel {
         let needed = |slice: &Slice| !matches!(slice, Slice::Filter | Slice::Tables);
         let unread = kernel.state.stale.unread().problems_of_host().find(|(slice, _)| needed(slice));
         match unread.map(|(_, why)| why.clone()) {
-            // It is not for lack of privileges, or there would have been no answer before.
+            // Privileges are not the reason, or there would have been no answer before.
             Some(message) => Err(KernelError {
                 message,
                 hint: "try again; if it stays so, look at these objects with ip (iproute2): which of them the kernel \
@@ -117,12 +118,12 @@ impl Kernel {
         &self.state.tables
     }
 
-    /// The slices that could not be read, and why. The snapshot keeps what was known of them before.
+    /// The slices that could not be read, with the errors. The snapshot keeps their former state.
     pub fn problems(&self) -> Vec<String> {
         self.state.stale.unread().problems().cloned().collect()
     }
 
-    /// The slices of the host itself that could not be read, and why.
+    /// The slices of the host itself that could not be read, with the errors.
     pub fn problems_of_host(&self) -> Vec<String> {
         self.state.stale.unread().problems_of_host().map(|(_, why)| why.clone()).collect()
     }
@@ -137,14 +138,14 @@ impl Kernel {
     }
 
     /// The next [`Kernel::drain`]s read everything again: the host at once, the namespaces of guests bit by
-    /// bit. Abilities that nftables lacked are looked for again.
+    /// bit. Missing abilities of nftables are checked again.
     pub fn resync(&mut self) {
         self.state.filters.doubt();
         self.state.stale.add_everything();
     }
 
-    /// Deciding and writing took this long because of changes in these namespaces. A guest that takes too
-    /// much of our time is looked at less often for a while.
+    /// Charges these namespaces for the time that their changes have cost in deciding and writing. A guest
+    /// that takes too much of our time is looked at less often for a while.
     pub fn charge(&mut self, namespaces: &BTreeSet<NetnsId>, time: Duration) {
         let share = time / u32::try_from(namespaces.len()).unwrap_or(u32::MAX).max(1);
         namespaces.iter().for_each(|id| self.state.stale.spent(*id, share));
@@ -189,12 +190,12 @@ impl Kernel {
         }
     }
 
-    /// Does one write, or begins it. What it changed is in the snapshot after the next [`Kernel::drain`].
+    /// Does one write, or begins it. Its change is in the snapshot after the next [`Kernel::drain`].
     pub fn begin(&mut self, op: &Op) -> Result<Progress, OpError> {
         self.writer.begin(&mut self.requests, &mut self.state, op)
     }
 
-    /// The writes that were begun and have ended, each with what became of it.
+    /// The writes that were begun and have ended, each with its outcome.
     pub fn ended(&mut self) -> Vec<(Op, Result<(), OpError>)> {
         let ended = self.state.filters.ended().into_iter();
         let explained = |(op, result): (Op, Result<(), _>)| {
@@ -238,8 +239,8 @@ impl Kernel {
         }
     }
 
-    /// Takes in all events that are queued and reads the slices that they touch, until nothing is queued. If
-    /// that has no end, or if a resync takes long, it stops in between, and [`Kernel::changed`] is ready at
+    /// Takes in all queued events and reads the slices that they make stale, until nothing is queued. If that
+    /// does not end, or if a resync takes long, it stops in between, and [`Kernel::changed`] is ready at
     /// once. Does not wait.
     pub fn drain(&mut self) -> Changes {
         self.writer.forget_what_was_made();
@@ -247,7 +248,7 @@ impl Kernel {
         std::mem::take(&mut self.state.changes)
     }
 
-    /// True if a slice remains to be read at once.
+    /// Returns true if a slice remains to be read at once.
     fn take_in_and_read(&mut self) -> bool {
         let start = Instant::now();
         self.state.tick(start);
@@ -287,7 +288,7 @@ impl Kernel {
         }
         self.state.tick(Instant::now());
         match result {
-            // It is only asked for: the answer tells.
+            // This only asks for it. The result is in the answer.
             Ok(()) if slice == Slice::Filter => {}
             Ok(()) => self.state.stale.succeeded(slice),
             Err(error) => {

@@ -1,5 +1,5 @@
-//! How much of a processor our own work takes. Time that others had in between does not count, because no
-//! guest can help it.
+//! The processor time that our own work takes. The time of others in between does not count, because it is no
+//! guest's fault.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ mod tests {
 
     /// One test, because the programs of another would count.
     #[test]
-    fn waiting_costs_a_guest_nothing_and_a_program_what_it_used() {
+    fn waiting_is_free_and_a_program_costs_the_time_that_it_used() {
         let start = processor_time();
         std::thread::sleep(Duration::from_millis(50));
         assert!(processor_time() - start < Duration::from_millis(20));

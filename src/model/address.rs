@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-/// An address that one machine of the world, or of a site, may have for itself.
+/// An address that a single machine of the world, or of a site, may have.
 pub fn is_global_unicast(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => {
@@ -19,7 +19,7 @@ pub fn is_global_unicast(ip: IpAddr) -> bool {
     }
 }
 
-/// A range that means something on one link only: link-local or multicast.
+/// A range that is meaningful on one link only: link-local or multicast.
 pub fn is_link_local(range: &IpNet) -> bool {
     match range {
         IpNet::V4(range) => range.addr().is_link_local(),

@@ -1,4 +1,4 @@
-//! The changes in a snapshot since the last look, which tell the decisions that have to be taken again.
+//! The changes in a snapshot since the last look, which show the decisions that have to be made again.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -16,19 +16,19 @@ const DESTINATIONS: usize = 4096;
 /// The objects whose values have changed. Events that repeat known values change nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Something that any decision may stand on: links, addresses, the networks that links reach, rules,
-    /// sysctls and the filter of the host, or which children there are and what they are.
+    /// Something that any decision may depend on: links, addresses, the networks that links reach, rules,
+    /// sysctls and the filter of the host, or the existence and properties of children.
     pub all: bool,
     /// The addresses with another neighbour entry, on any link of the host, or another host route of ours;
     /// and the gateways of routes that have changed.
     pub addresses: BTreeSet<IpAddr>,
-    /// The destinations to which the host has other routes, ours aside.
+    /// The destinations to which the host has other routes, without ours.
     pub destinations: BTreeSet<IpNet>,
     /// The children with other addresses. Other changes of children are in `all`.
     pub children: BTreeSet<ChildKey>,
     /// The children that are new. A server may be worth asking about them.
     pub new_children: BTreeSet<ChildKey>,
-    /// The guests' namespaces in which something has changed. The time that it costs is charged to them.
+    /// The guests' namespaces in which something has changed. They are charged for the time that it costs.
     pub causes: BTreeSet<NetnsId>,
 }
 
@@ -38,7 +38,7 @@ impl Changes {
         !self.all && self.addresses.is_empty() && self.destinations.is_empty() && self.children.is_empty()
     }
 
-    /// Adds what another look has changed.
+    /// Adds the changes of another look.
     pub fn merge(&mut self, other: Changes) {
         self.all |= other.all;
         self.addresses.extend(other.addresses);

@@ -36,7 +36,7 @@ impl ChildKey {
 pub enum Netns {
     /// The host's own.
     Host,
-    /// Another, by its netns id.
+    /// Another one, by its netns id.
     Id(NetnsId),
 }
 
@@ -58,17 +58,17 @@ pub struct Child {
     pub mac: Mac,
     /// Its mode.
     pub mode: Mode,
-    /// Its name where it is.
+    /// Its name in its namespace.
     pub name: String,
     /// macvtap: a VM's NIC.
     pub tap: bool,
-    /// Administratively up. Of the children of a parent that are up no two have the same MAC.
+    /// Administratively up. No two children of a parent that are up have the same MAC.
     pub up: bool,
-    /// The bridge or bond that it is a port of, where it is.
+    /// The bridge or bond that it is a port of, in its namespace.
     pub master: Option<Master>,
-    /// Whom it overhears, in mode source.
+    /// The MACs that it overhears, in mode source.
     pub sources: Sources,
-    /// Its addresses and its master's, each with the length of its prefix, with what hinders its use.
+    /// Its addresses and its master's, each with the length of its prefix, and with any hindrance to its use.
     pub addresses: BTreeMap<IpNet, GuestAddress>,
 }
 
@@ -83,19 +83,19 @@ pub struct Sources {
     pub only: bool,
 }
 
-/// A bridge or bond of a guest that takes in what comes for its ports.
+/// A bridge or bond of a guest that takes in the frames of its ports.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Master {
     /// Its ifindex in the guest's namespace.
     pub index: LinkIndex,
-    /// Its name there.
+    /// Its name in the guest's namespace.
     pub name: String,
-    /// Its MAC, from which it sends.
+    /// Its MAC, which it sends from.
     pub mac: Option<Mac>,
 }
 
 impl Child {
-    /// A link with these properties, of which the addresses are not known yet; `None` if it is of another kind.
+    /// A link with these properties, whose addresses are not known yet; `None` if it is of another kind.
     pub fn of_link(kind: &LinkKind, parent: LinkIndex, mac: Mac, name: &str, up: bool) -> Option<Child> {
         let (mode, tap) = match kind {
             LinkKind::Macvlan(mode) => (*mode, false),
@@ -107,7 +107,7 @@ impl Child {
         Some(Child { parent, mac, mode, name, tap, up, master: None, sources, addresses })
     }
 
-    /// The two differ in nothing but their addresses.
+    /// Whether the two differ only in their addresses.
     pub fn is_same_but_for_addresses(&self, other: &Child) -> bool {
         let Child { parent, mac, mode, name, tap, up, master, sources, addresses: _ } = self;
         (parent, mac, mode, name) == (&other.parent, &other.mac, &other.mode, &other.name)

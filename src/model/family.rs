@@ -33,7 +33,7 @@ impl Family {
         }
     }
 
-    /// The address that means none.
+    /// The unspecified address.
     pub fn unspecified(self) -> IpAddr {
         match self {
             Family::V4 => Ipv4Addr::UNSPECIFIED.into(),

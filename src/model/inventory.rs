@@ -48,8 +48,8 @@ impl fmt::Display for GuestKey {
 pub struct NicKey {
     /// The guest.
     pub guest: GuestKey,
-    /// The name of the device in the guest's configuration, such as `eth0`; where no server tells a guest's NICs,
-    /// the name of the link in the guest.
+    /// The name of the device in the guest's configuration, such as `eth0`. For a guest whose NICs no server
+    /// lists, the name of the link in the guest.
     pub nic: String,
 }
 
@@ -170,7 +170,7 @@ pub enum Home {
     Pid(u32),
     /// This file holds it, as those in `/run/netns` do.
     File(PathBuf),
-    /// Nobody has told, or nobody was asked.
+    /// It is not known, or nobody was asked.
     Unknown,
 }
 
@@ -205,22 +205,22 @@ pub enum OptOut {
     Invalid(String),
 }
 
-/// Who says which NICs a guest has.
+/// The source of a guest's NICs.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Nics {
     /// Its server: these, sorted by name.
     Told(Vec<Nic>),
     /// The kernel: every macvlan child in bridge mode in the namespace of the guest's home is one, and its name
     /// is the link's name there.
-    WhatItsNamespaceHas,
+    AllInItsNamespace,
 }
 
 impl Nics {
-    /// Those that the server tells.
+    /// The NICs that the server lists.
     pub fn told(&self) -> &[Nic] {
         match self {
             Nics::Told(nics) => nics,
-            Nics::WhatItsNamespaceHas => &[],
+            Nics::AllInItsNamespace => &[],
         }
     }
 }

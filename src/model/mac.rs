@@ -11,7 +11,7 @@ pub struct Mac(pub [u8; 6]);
 
 /// A text that is not a MAC address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no MAC address; expected six hex bytes such as 00:16:3e:00:00:01")]
+#[error("{0:?} is not a MAC address; expected six hex bytes such as 00:16:3e:00:00:01")]
 pub struct NoMac(pub String);
 
 impl Mac {
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_mac_is_refused_with_the_text() {
+    fn a_text_that_is_no_mac_is_refused_and_quoted() {
         for text in ["", "00:16:3e:ab:00", "00:16:3e:ab:00:ff:01", "00:16:3e:ab:0:ff", "+0:16:3e:ab:00:ff"] {
             assert_eq!(text.parse::<Mac>(), Err(NoMac(text.to_owned())));
         }

@@ -1,22 +1,22 @@
 //! The data that the rest of the program speaks about. Plain values: no I/O, no netlink, no REST.
 //!
-//! | module | what |
+//! | module | contents |
 //! | --- | --- |
 //! | [`names`] | every name and number that marks an object as ours |
 //! | [`mac`] | a MAC address |
 //! | [`family`] | IPv4 and IPv6 |
 //! | [`id`] | the numbers of links and namespaces |
-//! | [`inventory`] | what the servers say exists: servers, guests, NICs |
-//! | [`address`] | what kinds of addresses there are |
+//! | [`inventory`] | the servers, guests and NICs, according to the servers |
+//! | [`address`] | kinds of addresses |
 //! | [`code`] | every code that `status` can show, with its meaning and cure |
-//! | [`changes`] | what a look at the kernel has changed in it |
+//! | [`changes`] | the changes in the kernel's state since the last look |
 //! | [`setting`] | the sysctls of a shim |
-//! | [`routing`] | where the host's own routing leads: its routes and rules |
+//! | [`routing`] | the host's own routes and rules, and where they lead |
 //! | [`link`], [`child`] | links of the host; macvlan children, and the namespaces they are in |
-//! | [`snapshot`] | what the kernel says exists: links, addresses, routes, …, the guests' children |
-//! | [`plan`] | the operations that turn a snapshot into what is desired |
+//! | [`snapshot`] | the kernel's state: links, addresses, routes, …, the guests' children |
+//! | [`plan`] | the operations that turn a snapshot into the desired state |
 //! | [`status`] | the contract of `status --json` |
-//! | [`text`] | what others say, made printable |
+//! | [`text`] | the words of others, made printable |
 
 pub mod address;
 pub mod changes;

@@ -1,4 +1,4 @@
-//! Every name and number by which an object in the kernel or a file is known to be ours.
+//! Every name and number that marks an object in the kernel or a file as ours.
 
 use super::{Family, LinkIndex, Mac};
 
@@ -23,7 +23,7 @@ pub fn metric(family: Family) -> u32 {
 pub const LINK_GROUP: u32 = 7173;
 
 /// `IFLA_IFALIAS` of our shims: the second mark, which the kernel takes only after the link is made. A link
-/// that lost one mark is known by the other. It also tells with which MAC the shim was made.
+/// that lost one mark is known by the other. It also names the MAC that the shim was made with.
 pub fn shim_alias(mac: Mac) -> String {
     format!("{PROGRAM} {mac}")
 }
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guests_nic_is_not_marked_whatever_its_root_did_to_it() {
+    fn a_guests_nic_is_not_marked_whatever_its_root_did() {
         let mac = Some(Mac([2, 0, 0, 0, 0, 7]));
         for name in ["mac0e54ab14", "lxd163e0b948d", "inc163e0b948d"] {
             assert!(!is_marked(name, LINK_GROUP, mac), "{name}");

@@ -23,14 +23,14 @@ pub fn is_solicited_node(address: IpAddr) -> bool {
 /// A neighbour table of the kernel. All network namespaces share it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NeighbourTable {
-    /// Whose neighbours it has.
+    /// The family of its neighbours.
     pub family: Family,
-    /// Number of entries, of all namespaces.
+    /// Number of entries, in all namespaces.
     pub entries: u32,
-    /// Number of those in the host's namespace that do not count towards the limit: permanent ones, and those
-    /// that their makers delete themselves.
+    /// Number of entries in the host's namespace that do not count towards the limit: permanent ones, and
+    /// those that their makers delete themselves.
     pub exempt: u32,
-    /// `gc_thresh3`: the number of entries at which the kernel makes no further ones.
+    /// `gc_thresh3`: the number of entries at which the kernel makes no more.
     pub limit: u32,
     /// Number of entries that the kernel has refused to make since it started.
     pub refusals: u64,
@@ -42,13 +42,13 @@ impl NeighbourTable {
     /// Part of the limit from which on a table counts as nearly full, in percent.
     const NEARLY: u32 = 80;
 
-    /// Number of entries that count towards the limit, at most, because the exempt ones of other namespaces
+    /// Maximum number of entries that count towards the limit, because the exempt ones of other namespaces
     /// cannot be told apart.
     pub fn counted(&self) -> u32 {
         self.entries.saturating_sub(self.exempt)
     }
 
-    /// It is full or nearly so, as far as can be told.
+    /// Whether it is full or nearly so, as far as can be seen.
     pub fn is_nearly_full(&self) -> bool {
         self.refuses || is_near(self.counted(), self.limit)
     }

@@ -1,4 +1,4 @@
-//! The operations that turn a snapshot into what is desired.
+//! The operations that turn a snapshot into the desired state.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -27,9 +27,9 @@ pub enum Scope {
 pub struct Step {
     /// The change.
     pub op: Op,
-    /// When.
+    /// The time.
     pub when: When,
-    /// Why, for people.
+    /// The reason, for people.
     pub why: String,
 }
 
@@ -92,7 +92,8 @@ pub enum Op {
     Rename { link: LinkRef, name: String },
     /// Puts both marks on a shim: the link group, and the alias with the MAC that it was made with.
     Mark { shim: LinkRef, mac: Mac },
-    /// Gives a shim back the MAC that it was made with: guests remember it. Its neighbour entries stay.
+    /// Gives a shim back the MAC that it was made with, because guests remember it. Its neighbour entries
+    /// stay.
     SetMac { shim: LinkRef, mac: Mac },
     /// Changes a shim's MTU, in bytes.
     SetMtu { shim: LinkRef, mtu: u32 },
@@ -118,7 +119,7 @@ pub enum Op {
     /// Makes the rule that looks up our own table.
     AddRule { family: Family, priority: u32 },
     /// Asks everybody on the LAN who has an address, whatever is known. `disputed`: another machine is known
-    /// to have it, which holds until nobody has answered.
+    /// to have it, and counts as the owner until nobody has answered.
     Ask { link: LinkRef, address: IpAddr, disputed: bool },
     /// Deletes our rule.
     DeleteRule { family: Family, priority: u32 },
@@ -134,12 +135,12 @@ pub enum Op {
     DeleteAddress { link: LinkRef, address: IpNet },
     /// Deletes a shim.
     DeleteShim { link: LinkRef },
-    /// Deletes the filter of a shim; with the `last` one the table.
+    /// Deletes the filter of a shim. With the `last` one the table goes too.
     DeleteFilter { link: LinkRef, last: bool },
 }
 
 impl Op {
-    /// The link that it is about; rules are about none.
+    /// Its link. Rules have none.
     pub fn link(&self) -> Option<&LinkRef> {
         match self {
             Op::CreateShim { shim: link, .. }
@@ -167,7 +168,7 @@ impl Op {
         }
     }
 
-    /// The destination that it is about, if it is about one: an address is one of its length.
+    /// Its destination, if it has one. An address is a destination of full length.
     pub fn destination(&self) -> Option<IpNet> {
         match self {
             Op::AddAddress { address, .. } | Op::DeleteAddress { address, .. } => {
@@ -181,8 +182,7 @@ impl Op {
         }
     }
 
-    /// The link that it is about, by the name that it has afterwards, and the destination upon it if it is
-    /// about one.
+    /// Its link, by the name that it has afterwards, and its destination on that link if it has one.
     pub fn object(&self) -> (&str, Option<IpNet>) {
         let name = match self {
             Op::Rename { name, .. } => name,
@@ -191,7 +191,7 @@ impl Op {
         (name, self.destination())
     }
 
-    /// The guest's address that it is about, if it is about one alone.
+    /// The guest's address, if it is about one alone.
     pub fn address(&self) -> Option<IpAddr> {
         match self {
             Op::SetNeighbour { address, .. }
@@ -205,7 +205,7 @@ impl Op {
         }
     }
 
-    /// It takes something away.
+    /// Whether it takes something away.
     pub fn deletes(&self) -> bool {
         matches!(
             self,
@@ -246,7 +246,7 @@ impl fmt::Display for Op {
             Op::SetNeighbour { shim, address, mac } => {
                 write!(f, "set neighbour {address} at {mac} on {shim}")
             }
-            Op::SetFilter { shim, macs: None, .. } => write!(f, "filter what guests send to {shim}"),
+            Op::SetFilter { shim, macs: None, .. } => write!(f, "filter the frames of guests to {shim}"),
             Op::SetFilter { shim, macs: Some(macs), .. } => {
                 let all: Vec<String> = macs.iter().map(Mac::to_string).collect();
                 let some = match all.len() {
@@ -293,7 +293,7 @@ impl fmt::Display for Op {
             }
             Op::DeleteShim { link, .. } => write!(f, "delete shim {link}"),
             Op::DeleteFilter { link: LinkRef { index: Some(LinkIndex::NONE), .. }, .. } => {
-                write!(f, "delete what belongs to no shim from the table {FILTER_TABLE}")
+                write!(f, "delete everything without a shim from the table {FILTER_TABLE}")
             }
             Op::DeleteFilter { link, .. } => write!(f, "delete the filter of {link}"),
         }
@@ -304,11 +304,11 @@ fn show_table(f: &mut fmt::Formatter<'_>, table: u32) -> fmt::Result {
     if table == TABLE_MAIN { Ok(()) } else { write!(f, " in table {table}") }
 }
 
-/// How far an operation is.
+/// The progress of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
     /// It is done.
     Done,
-    /// It is begun: [`crate::kernel::Kernel::ended`] tells of its end.
+    /// It has begun. [`crate::kernel::Kernel::ended`] reports its end.
     Begun,
 }

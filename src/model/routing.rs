@@ -1,4 +1,4 @@
-//! Where the host's own routing leads: its routes, ours aside, and its policy rules.
+//! The host's own routing: its routes, without ours, and its policy rules.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -10,7 +10,8 @@ use ipnet::IpNet;
 use super::names::{TABLE, TABLE_MAIN};
 use super::{Family, LinkIndex};
 
-/// The key of a route: what the kernel takes two routes for the same by. IPv6 treats the link as part of it.
+/// The key of a route, by which the kernel tells whether two routes are the same. IPv6 treats the link as
+/// part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RouteKey {
     /// The routing table.
@@ -74,7 +75,7 @@ pub struct Hop {
     pub gateway: Option<IpAddr>,
 }
 
-/// Where a route leads. A route has several hops if it is a multipath route or names a group of next-hop
+/// The way of a route. A route has several hops if it is a multipath route or names a group of next-hop
 /// objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Way {
@@ -97,14 +98,14 @@ impl Way {
     }
 }
 
-/// The routes of the host, ours aside. A router may have hundreds of thousands of them, of which most lead
-/// the same way: each way is kept once.
+/// The routes of the host, without ours. A router may have hundreds of thousands of them, of which most lead
+/// the same way, so each way is kept once.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Routing {
     routes: BTreeMap<RouteKey, Arc<Way>>,
-    /// Every way that a route takes, and how many take it.
+    /// Every way that a route takes, and the number of routes that take it.
     ways: BTreeMap<Arc<Way>, usize>,
-    /// The gateways and links of all ways, and how many ways use each pair.
+    /// The gateways and links of all ways, with the number of ways that use each pair.
     gateways: BTreeMap<(IpAddr, LinkIndex), usize>,
     /// The networks that each link reaches without a gateway: link, network, table, metric.
     networks: BTreeSet<(LinkIndex, IpNet, u32, u32)>,
@@ -126,7 +127,7 @@ impl Routing {
         old
     }
 
-    /// Removes a route, and returns where it led.
+    /// Removes a route, and returns its way.
     pub fn take(&mut self, key: &RouteKey) -> Option<Arc<Way>> {
         let way = self.routes.remove(key)?;
         self.drop_networks(key, &way);
@@ -143,7 +144,7 @@ impl Routing {
         }
     }
 
-    /// Another route of the same place may lead to the same link.
+    /// Another route to the same destination may lead to the same link.
     fn restore_networks(&mut self, key: &RouteKey) {
         let ways = self.at(key.table, key.destination).filter(|(other, _)| other.metric == key.metric);
         let networks = ways.flat_map(|(other, way)| {
@@ -187,7 +188,7 @@ impl Routing {
         }
     }
 
-    /// Removes the routes through that link alone to destinations of that kind.
+    /// Removes the routes through only that link to destinations of that kind.
     pub fn take_link(&mut self, link: LinkIndex, which: impl Fn(&IpNet) -> bool) {
         if !self.leads_through(link) {
             return;
@@ -203,7 +204,7 @@ impl Routing {
         self.ways.keys().any(|way| way.hops.iter().any(|hop| hop.link == link))
     }
 
-    /// Where the route with that key leads.
+    /// The way of the route with that key.
     pub fn get(&self, key: &RouteKey) -> Option<&Way> {
         self.routes.get(key).map(|way| &**way)
     }
@@ -223,9 +224,10 @@ impl Routing {
 
     /// The longest destination in a table that contains an address.
     ///
-    /// Destinations are in the order of their first address, then of their length. So the last one before the
-    /// address either contains it, and is then the longest that does, or differs from it at some bit: then
-    /// none that is longer than what the two have in common can contain the address.
+    /// Destinations are in the order of their first address, then of their length. Take the last one before
+    /// the address. Either it contains the address, and is then the longest that does. Or it differs from the
+    /// address at some bit. Then no destination that is longer than their common prefix can contain the
+    /// address.
     pub fn longest(&self, table: u32, address: IpAddr) -> Option<IpNet> {
         let mut up_to = IpNet::from(address);
         loop {
@@ -257,8 +259,8 @@ impl Routing {
             .map(|((_, link), _)| *link)
     }
 
-    /// The networks that a link reaches without a gateway, in any table; neither a default route nor a single
-    /// host.
+    /// The networks that a link reaches without a gateway, in any table. Neither a default route nor a single
+    /// host counts.
     pub fn networks(&self, link: LinkIndex) -> impl Iterator<Item = IpNet> {
         let first = (link, Family::V4.everything(), 0, 0);
         let networks = self.networks.range(first..).take_while(move |(its, ..)| *its == link);
@@ -282,11 +284,11 @@ fn common_bits(a: IpAddr, b: IpAddr) -> u8 {
     u8::try_from(bits).unwrap_or(u8::MAX)
 }
 
-/// A policy rule, as far as it concerns an unmarked packet of an unbound socket of the host: its source is
-/// not chosen yet, and nothing is known of its protocol.
+/// A policy rule, as far as it concerns an unmarked packet of an unbound socket of the host. The packet's
+/// source is not chosen yet, and nothing is known of its protocol.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rule {
-    /// The family of packets that it is for.
+    /// The family of its packets.
     pub family: Family,
     /// Its place in the order, lowest first …
     pub priority: u32,
@@ -296,12 +298,12 @@ pub struct Rule {
     pub action: Action,
     /// Its protocol is ours.
     pub ours: bool,
-    /// The destinations that it is for, if not all.
+    /// Its destinations, if not all.
     pub to: Option<IpNet>,
     /// A selector other than the destination keeps such a packet out: source, mark, device, user, service,
     /// protocol, port.
     pub narrow: bool,
-    /// It is for the packets that its selectors do not fit.
+    /// It applies to the packets that its selectors do not fit.
     pub inverted: bool,
     /// Routes to destinations of this length or shorter do not count.
     pub suppressed_length: Option<u8>,
@@ -334,7 +336,7 @@ impl Rule {
         Rule { family, priority, action: Action::LookUp(0), ..Rule::default() }
     }
 
-    /// Such a packet to that address is for this rule.
+    /// Whether such a packet to that address is for this rule.
     pub fn fits(&self, address: IpAddr) -> bool {
         let fits = !self.narrow && self.to.is_none_or(|to| to.contains(&address));
         fits != self.inverted
@@ -412,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_leaves_nothing_behind() {
+    fn a_removed_route_leaves_nothing_behind() {
         let mut routing = Routing::default();
         let gateway: IpAddr = "10.0.0.254".parse().unwrap();
         let of = |metric| RouteKey { metric, ..key(254, "10.9.0.0/16") };

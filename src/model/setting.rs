@@ -1,5 +1,5 @@
-//! The sysctls of one link that make a shim what it is. `src/reconcile/shims/SYSCTLS.md` says of every sysctl of the kernel
-//! why it is among them or not.
+//! The sysctls of one link that make a shim what it is. `src/reconcile/shims/SYSCTLS.md` has every sysctl of
+//! the kernel, with the reason why it is among them or not.
 
 use super::Family;
 

@@ -22,17 +22,17 @@ pub struct Snapshot {
     pub links: BTreeMap<LinkIndex, Link>,
     /// The addresses of the host's namespace.
     pub addresses: BTreeMap<AddressKey, HostAddress>,
-    /// The unicast routes of the host that have no gateway or lead to a single host, and all of ours; and those of any
-    /// kind that stand where ours to a host would.
+    /// The unicast routes of the host that have no gateway or lead to a single host, and all of ours. Also
+    /// routes of any kind in the places of our host routes.
     pub routes: BTreeMap<RouteKey, Route>,
-    /// Where the host's own routes lead, ours aside. Routes to addresses that mean something on one link only are
-    /// left out.
+    /// The ways of the host's own routes, without ours. Routes to addresses that are meaningful on one link
+    /// only are left out.
     pub routing: Routing,
     /// The policy rules of both families.
     pub rules: BTreeSet<Rule>,
     /// The neighbour tables of the host's links: by the neighbour's address and the link's ifindex.
     pub neighbours: BTreeMap<(IpAddr, LinkIndex), Neighbour>,
-    /// The proxy neighbour entries of the host's links; the value tells whether they bear our mark.
+    /// The proxy neighbour entries of the host's links. The value says whether they bear our mark.
     pub proxies: BTreeMap<(LinkIndex, Ipv6Addr), bool>,
     /// The sysctls of our shims, by ifindex. A setting that the kernel does not have is not in the map.
     pub settings: BTreeMap<LinkIndex, BTreeMap<Setting, i64>>,
@@ -40,7 +40,7 @@ pub struct Snapshot {
     pub filter: Filter,
     /// The namespaces of the homes that were asked for ([`crate::kernel::Kernel::locate`]).
     pub homes: BTreeMap<Home, Netns>,
-    /// The macvlan children of the host's links: those in the host's own namespace (ours not) and those
+    /// The macvlan children of the host's links: those in the host's own namespace, without ours, and those
     /// in the namespaces of guests.
     pub children: BTreeMap<ChildKey, Child>,
 }
@@ -60,12 +60,12 @@ impl Snapshot {
 /// Facts of the host that are no objects.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Host {
-    /// `/etc/machine-id`, from which the shims' MACs are derived; empty where there is none.
+    /// `/etc/machine-id`, which the shims' MACs are derived from; empty if there is none.
     pub machine_id: String,
-    /// False where IPv6 is off for the whole kernel (`ipv6.disable=1`).
+    /// False if IPv6 is off for the whole kernel (`ipv6.disable=1`).
     pub ipv6: bool,
-    /// `net.ipv4.conf.all.arp_ignore`. Of this and of the next three the kernel takes the larger of `all` and the
-    /// link, so no value on a shim undoes them.
+    /// `net.ipv4.conf.all.arp_ignore`. For this and the next three the kernel takes the larger value of `all`
+    /// and the link, so no value on a shim undoes them.
     pub arp_ignore: i64,
     /// `net.ipv4.conf.all.rp_filter`.
     pub rp_filter: i64,
@@ -87,7 +87,7 @@ pub enum Sysctls {
     Usable,
     /// It can only be read: `/proc/sys` is mounted read-only.
     ReadOnly,
-    /// It is not there: `/proc` is not mounted, or something hides it.
+    /// It does not exist: `/proc` is not mounted, or something hides it.
     Missing,
 }
 
@@ -118,7 +118,7 @@ pub struct HostAddress {
     pub secondary: bool,
     /// `IFA_PROTO` is ours.
     pub ours: bool,
-    /// The peer, if it has one: then that one's network is on the link, and not the address's own.
+    /// The peer, if it has one. Then the peer's network is on the link, and not the address's own.
     pub peer: Option<IpNet>,
 }
 
@@ -147,8 +147,9 @@ pub struct Neighbour {
 }
 
 impl Neighbour {
-    /// Everybody was asked, by us, and nobody has answered. That one machine has not answered to the kernel, which asks it
-    /// alone, says less: whoever sends with its MAC has the switch deliver the question elsewhere.
+    /// Everybody was asked, by us, and nobody has answered. It means less if one machine has not answered to
+    /// the kernel, which asks it alone, because anybody who sends with its MAC makes the switch deliver the
+    /// question elsewhere.
     pub fn is_nobodys(&self) -> bool {
         self.ours && self.state == NeighbourState::Failed
     }
@@ -186,28 +187,29 @@ impl NeighbourState {
     }
 }
 
-/// The nftables table `netdev macvlan_shim`, which decides what frames pass our shims.
+/// The nftables table `netdev macvlan_shim`, which decides which frames pass our shims.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter {
-    /// There can be one, and the existing ones are known.
+    /// Filters are possible, and the existing ones are known.
     pub usable: bool,
-    /// Why there can be none, or what it cannot do, in a sentence.
+    /// Why no filter is possible, or which part of it, in a sentence.
     pub lacks: Option<String>,
-    /// The filter of each shim, by the ifindex that it was made for. [`LinkIndex::NONE`] has the objects of our table
-    /// that belong to no shim. Where they are no longer known, those that were seen last.
+    /// The filter of each shim, by the ifindex that it was made for. [`LinkIndex::NONE`] has the objects of
+    /// our table that belong to no shim. If they are no longer known, those that were last seen.
     pub shims: BTreeMap<LinkIndex, ShimFilter>,
-    /// The chains of others in the family netdev that can take frames away.
+    /// The foreign chains in the family netdev that can drop frames.
     pub foreign: Vec<ForeignChain>,
 }
 
-/// A chain of somebody else at a hook of links, in whose table something drops, forwards or queues frames.
+/// A foreign chain at a hook of links, whose table has a rule or policy that drops, forwards or queues
+/// frames.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ForeignChain {
     /// Its table.
     pub table: String,
     /// Its name.
     pub name: String,
-    /// The links at whose hook it is, by name.
+    /// The links whose hook it is at, by name.
     pub devices: BTreeSet<String>,
 }
 
@@ -220,6 +222,6 @@ pub struct ShimFilter {
     pub macs: Option<BTreeSet<Mac>>,
     /// The IPv4 addresses that guests may ask for with ARP.
     pub answers: BTreeSet<Ipv4Net>,
-    /// Nothing of it is missing, and nothing was added or changed.
+    /// Whether nothing of it is missing, and nothing was added or changed.
     pub whole: bool,
 }

@@ -91,13 +91,13 @@ pub struct GuestStatus {
 pub struct NicStatus {
     /// The device's name.
     pub name: String,
-    /// Its parent: the kernel's where the kernel shows the NIC, else the server's.
+    /// Its parent: the kernel's if the kernel shows the NIC, else the server's.
     pub parent: String,
-    /// Its MAC, likewise.
+    /// Its MAC, from the same source.
     pub mac: Option<Mac>,
-    /// The first state that holds.
+    /// The first state that applies.
     pub state: NicState,
-    /// A stable code, where the state needs a reason.
+    /// A stable code, if the state needs a reason.
     pub reason: Option<String>,
     /// The same for people.
     pub message: Option<String>,
@@ -105,7 +105,7 @@ pub struct NicStatus {
     pub addresses: Vec<AddressStatus>,
 }
 
-/// The states of a NIC; the first that holds.
+/// The states of a NIC, of which the first that applies is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NicState {
@@ -130,7 +130,7 @@ pub enum NicState {
 pub struct AddressStatus {
     /// The address.
     pub address: IpAddr,
-    /// The verdict and what became of it.
+    /// The verdict and its outcome.
     pub state: AddressState,
     /// The host's address that talks to it, if it is routed.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,7 +1,7 @@
 //! Text from servers, guests, the kernel and programs, made printable for the log, a terminal and systemd. It
 //! is done once, where such text is read, so that status, its JSON, the log, `plan` and errors show the same.
 //!
-//! Characters that control a terminal, end a line, turn the direction of writing or cannot be seen are
+//! Characters that control a terminal, end a line, reverse the direction of writing or cannot be seen are
 //! written as `\n` or `\u{202e}`.
 
 /// Maximum number of characters of a sentence or a value.
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_steers_or_hides_is_written_out() {
+    fn controls_and_invisible_characters_are_written_out() {
         for (text, expected) in [
             ("READY\nMAINPID=1\r\t\0", r"READY\nMAINPID=1\r\t\0"),
             ("\x1b[2J\x7f\u{9b}1m", r"\u{1b}[2J\u{7f}\u{9b}1m"),

@@ -1,10 +1,10 @@
-//! Decides again only what a change of some addresses concerns, so that its cost does not grow with the
-//! number of guests.
+//! Decides again only the addresses that a change concerns, so that its cost does not grow with the number of
+//! guests.
 //!
-//! A verdict stands on the host's facts, its own child, and the neighbour entries and routes of its own
-//! address; who holds an address, on the claims to it. So a guest's new address, an entry of the neighbour
-//! table and the echo of our own route dirty no more than a few addresses. The result is the same as if all
-//! had been decided again: a law (`tests/laws`).
+//! A verdict depends on the host's facts, its own child, and the neighbour entries and routes of its own
+//! address. The holder of an address depends on the claims to it. So a guest's new address, an entry of the
+//! neighbour table and the echo of our own route make no more than a few addresses stale. The result is the
+//! same as that of a full decision: a law (`tests/laws`).
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -20,9 +20,9 @@ use crate::model::neighbours::solicited_node;
 use crate::model::snapshot::ChildKey;
 use crate::model::{Changes, LinkIndex, Snapshot};
 
-/// Decides on what has changed since `desired` was decided, and returns the addresses that have to be
-/// compared with the kernel again ([`super::diff_at()`]). `None` if it takes a full decision: `desired` must
-/// then be decided again before it is used.
+/// Decides on the changes since `desired` was decided, and returns the addresses that have to be compared
+/// with the kernel again ([`super::diff_at()`]). `None` if that takes a full decision: `desired` must then be
+/// decided again before it is used.
 pub(super) fn amend(
     desired: &mut Desired,
     inputs: &Inputs<'_>,
@@ -33,7 +33,7 @@ pub(super) fn amend(
     if changes.all {
         return None;
     }
-    // They stand until everything is decided again.
+    // They stay until everything is decided again.
     let host = std::mem::take(&mut desired.host);
     let facts = Facts { snapshot: inputs.snapshot, config: inputs.config, host: &host, trust };
     let addresses = amend_upon(&facts, desired, tenure, changes, inputs.now);
@@ -64,12 +64,12 @@ fn amend_upon(
             return None;
         }
     }
-    // A child that no server vouches for keeps only the addresses that it had without a break.
+    // An unclaimed child keeps only the addresses that it has had without a break.
     if facts.trust.unclaimed.iter().any(|it| addresses.contains(&it.address)) {
         return None;
     }
-    // A configured range of one address makes way for a guest, and any of them for a route that stands in its
-    // place.
+    // A configured range of one address makes way for a guest, and any range makes way for a foreign route in
+    // its place.
     let mut ranges = facts.config.parents.values().flat_map(|parent| &parent.routes);
     if ranges.any(|range| addresses.contains(&range.addr()) || changes.destinations.contains(range)) {
         return None;
@@ -78,7 +78,7 @@ fn amend_upon(
     for address in &addresses {
         let before = settle(facts, &mut desired.held, tenure, *address, now);
         let holder = desired.held.holders.get(address);
-        // A shim may stand for what no server vouches for alone.
+        // A shim may exist for unclaimed children alone.
         let both = [before.as_ref(), holder];
         let unclaimed = both.into_iter().flatten().any(|holder| holder.nic.is_none());
         if unclaimed && before.as_ref() != holder {

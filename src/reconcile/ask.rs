@@ -1,11 +1,11 @@
 //! The questions to the LAN: whether a machine there has an address that a guest claims. Nothing else asks.
 //!
-//! The kernel itself asks, on the parent, with the host's own address and MAC (`NTF_USE`), so the guests of
-//! this host do not hear it, and nobody on the LAN learns anything that is not true. What it hears comes back
-//! as a neighbour entry of the parent, and the admission rules decide: this only chooses when to ask. The
+//! The kernel itself asks, on the parent, with the host's own address and MAC (`NTF_USE`). So the guests of
+//! this host do not hear it, and nobody on the LAN learns anything that is not true. The answer comes back as
+//! a neighbour entry of the parent, and the admission rules decide. This module only chooses when to ask. The
 //! time is passed in.
 //!
-//! `policy.probe` says whether the LAN is asked for what is not known. If the kernel's entry for a claimed
+//! `policy.probe` says whether the LAN is asked about unknown addresses. If the kernel's entry for a claimed
 //! address names another machine and is stale, that machine is asked for in any case, because only an answer
 //! or silence can settle the claim.
 
@@ -22,49 +22,50 @@ use crate::model::plan::Scope;
 use crate::model::snapshot::{ChildKey, NeighbourState};
 use crate::model::{Code, LinkIndex, Op, Snapshot};
 
-/// A standing address is asked for again after this time: a service may have moved to another machine.
+/// The time after which an existing address is asked about again, because a service may have moved to another
+/// machine.
 const AGAIN: Duration = Duration::from_secs(600);
-/// The kernel asks three times, a second apart. While a claim waits for the answer, or is refused for it, the
-/// question is put again: the holder may just have gone.
+/// The kernel asks three times, a second apart. While a claim waits for the answer, or is refused because of
+/// it, the question is repeated, because the holder may just have gone.
 const ANSWERED: Duration = Duration::from_secs(5);
 /// How long after a virtual router's MAC came to a guest the LAN is asked. The former master gives the
 /// address up when it hears of the new one, and may answer until then.
 const HANDED_OVER: Duration = Duration::from_millis(500);
-/// Maximum number of addresses that are asked for in the time that the kernel takes for one. It keeps an
+/// Maximum number of addresses that are asked about in the time that the kernel takes for one. It keeps an
 /// entry for each, and the host's neighbour table holds a thousand.
 const AT_ONCE: usize = 64;
 const SPAN: Duration = Duration::from_secs(3);
 
-/// When which address is asked for.
+/// When each address is asked about.
 #[derive(Debug, Default)]
 pub struct LanQuestions {
     subjects: BTreeMap<IpAddr, Subject>,
     /// The same, by their turn.
     agenda: BTreeMap<Turn, BTreeSet<(Instant, IpAddr)>>,
-    /// Those that could not be asked for at the last try, and why. In [`Trust::unasked`] are those of them
-    /// that were never asked for with success.
+    /// Those that could not be asked about at the last try, with the errors. [`Trust::unasked`] has those of
+    /// them that were never asked about with success.
     ///
     /// [`Trust::unasked`]: super::facts::Trust::unasked
     failed: BTreeMap<IpAddr, (Op, Error)>,
-    /// When the last ones were asked for, [`AT_ONCE`] at most.
+    /// The times of the last questions, [`AT_ONCE`] at most.
     lately: VecDeque<Instant>,
 }
 
-/// Of whom an address is claimed.
+/// The claimants of an address.
 #[derive(Clone, Debug, PartialEq)]
 struct Subject {
     child: ChildKey,
     parent: LinkIndex,
-    /// Its route waits for nobody to answer.
+    /// Its route waits until nobody has answered.
     waits: bool,
     /// Another machine is known to have it.
     disputed: bool,
-    /// What the kernel knows has to be checked now. It is waited for, and the entry of the machine that
-    /// disputes it is stale. Or it has a holder, and the kernel knows it on the LAN with the holder's MAC: of
-    /// old, or from another machine that has the same.
+    /// An entry of the kernel has to be checked now. Either a claim waits for it, and the entry of the
+    /// machine that disputes the claim is stale. Or the address has a holder, and the kernel knows it on the
+    /// LAN with the holder's MAC. Such an entry is old, or comes from another machine with the same MAC.
     pressing: bool,
     asked: bool,
-    /// It was asked for with success.
+    /// It was asked about with success.
     put: bool,
     due: Instant,
 }
@@ -77,7 +78,7 @@ enum Turn {
     Routed,
     /// It waits for its route.
     Waits,
-    /// It was asked for before.
+    /// It was asked about before.
     Again,
 }
 
@@ -92,7 +93,7 @@ impl Subject {
 }
 
 impl LanQuestions {
-    /// Takes in what has been decided on the addresses of `scope`.
+    /// Takes in the decisions on the addresses of `scope`.
     pub fn look(
         &mut self,
         config: &Config,
@@ -124,14 +125,14 @@ impl LanQuestions {
         }
         let failed = self.failed.contains_key(&address);
         let subject = match &known {
-            // It could not be asked for, which is why it waits; the next try comes in its time.
+            // It could not be asked about, which is why it waits. The next try comes in its time.
             Some(known) if failed => Subject { asked: known.asked, put: known.put, due: known.due, ..new },
             Some(known) if known.waits == new.waits => {
                 let turned = new.pressing && !known.pressing;
                 let due = if turned { new.due.min(known.due) } else { known.due };
                 Subject { asked: known.asked, put: known.put, due, ..new }
             }
-            // Everybody is being asked, or nobody has answered: this is what its route has waited for.
+            // Everybody is being asked, or nobody has answered, and its route has waited for exactly that.
             Some(known) if known.waits && is_settled(snapshot, new.parent, address) => {
                 Subject { asked: true, put: true, due: now + AGAIN, ..new }
             }
@@ -182,7 +183,7 @@ impl LanQuestions {
         }
     }
 
-    /// Remembers what became of a question. One that could not be put is put again soon.
+    /// Remembers the outcome of a question. A question that could not be sent is repeated soon.
     pub fn asked(&mut self, question: Op, now: Instant, result: Result<(), Error>) {
         let Some(address) = question.address() else { return };
         let Some(subject) = self.leave(address) else { return };
@@ -198,8 +199,8 @@ impl LanQuestions {
         }
     }
 
-    /// The addresses that nobody may have because the LAN could never be asked who has them, each with the
-    /// reason. What was asked for once with success keeps its route.
+    /// The addresses that nobody may have because the LAN could never be asked about them, each with the
+    /// reason. An address that was once asked about with success keeps its route.
     pub fn unasked(&self) -> BTreeMap<IpAddr, String> {
         let never = self
             .failed
@@ -208,7 +209,7 @@ impl LanQuestions {
         never.map(|(address, (_, error))| (*address, error.message.clone())).collect()
     }
 
-    /// The questions that could not be put at the last try, each with its error.
+    /// The questions that could not be sent at the last try, each with its error.
     pub fn failures(&self) -> impl Iterator<Item = (&Op, &Error)> {
         self.failed.values().map(|(question, error)| (question, error))
     }
@@ -221,8 +222,8 @@ impl LanQuestions {
     }
 }
 
-/// Whether an address has to be asked for, and who claims it. Of the addresses that a child waits for, only
-/// the first are asked for, as many as a NIC may have.
+/// Whether an address has to be asked about, and its claimant. Of the addresses that a child waits for, only
+/// the first are asked about, as many as a NIC may have.
 fn subject(
     config: &Config,
     desired: &Desired,
@@ -279,7 +280,7 @@ fn subject(
     Some(Subject { child, parent, waits, disputed, pressing, asked: false, put: stands, due })
 }
 
-/// The question to everybody is under way, or was put in vain.
+/// The question to everybody is under way, or was asked in vain.
 fn is_settled(snapshot: &Snapshot, parent: LinkIndex, address: IpAddr) -> bool {
     let entry = snapshot.neighbours.get(&(address, parent));
     entry.is_some_and(|entry| entry.is_nobodys() || entry.is_asked_for())
@@ -301,7 +302,7 @@ mod tests {
 
     const PARENT: LinkIndex = LinkIndex(2);
 
-    /// A parent on which so many guests hold an address each.
+    /// A parent with this many guests, each of which holds an address.
     fn guests(count: u8) -> (Desired, Snapshot) {
         let mac = Mac([0, 0x16, 0x3e, 0, 0, 1]);
         let eth0 = Link {
@@ -315,7 +316,7 @@ mod tests {
         };
         let snapshot = Snapshot { links: [(PARENT, eth0)].into(), ..Snapshot::default() };
         let shim = DesiredShim {
-            shim: LinkRef { name: "mvs-eth0".to_owned(), index: Some(LinkIndex(3)) },
+            link: LinkRef { name: "mvs-eth0".to_owned(), index: Some(LinkIndex(3)) },
             parent: "eth0".to_owned(),
             mac,
             mtu: 1500,
@@ -345,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn many_are_asked_for_a_few_at_a_time_and_each_again_later() {
+    fn many_addresses_are_asked_about_a_few_at_a_time_and_each_again_later() {
         let (desired, snapshot) = guests(200);
         let start = Instant::now();
         let (mut questions, mut now, mut asked) = (LanQuestions::default(), start, Vec::new());
@@ -364,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_new_comes_before_all_that_was_asked_for_in_vain() {
+    fn a_new_claim_comes_before_those_that_were_asked_about_in_vain() {
         let (desired, mut snapshot) = guests(150);
         let (mut questions, start) = (LanQuestions::default(), Instant::now());
         for last in 1..=149 {
@@ -391,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_asked_is_told_and_asked_soon_again() {
+    fn a_question_that_cannot_be_sent_is_reported_and_soon_repeated() {
         let (desired, snapshot) = guests(1);
         let (mut questions, now) = (LanQuestions::default(), Instant::now());
         look(&mut questions, &desired, &snapshot, now);
@@ -405,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_never_be_asked_for_holds_back_its_route_until_it_can() {
+    fn a_route_waits_until_its_address_can_be_asked_about() {
         let (desired, snapshot) = guests(2);
         let (mut questions, now) = (LanQuestions::default(), Instant::now());
         let error = || Error { code: Code::KernelRefused, message: "full".to_owned(), hint: None };
@@ -415,7 +416,7 @@ mod tests {
         let second = questions.next(&snapshot, now).unwrap();
         questions.asked(second, now, Err(error()));
         assert_eq!(questions.unasked(), BTreeMap::from([(IpAddr::from([192, 0, 2, 2]), "full".to_owned())]));
-        // Both fail later: the first was asked for once.
+        // Both fail later, but the first was once asked about with success.
         let later = now + AGAIN;
         while let Some(question) = questions.next(&snapshot, later) {
             questions.asked(question, later, Err(error()));
@@ -424,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn who_no_longer_holds_an_address_is_not_asked_for() {
+    fn an_address_without_a_holder_is_not_asked_about() {
         let (mut desired, snapshot) = guests(3);
         let (mut questions, now) = (LanQuestions::default(), Instant::now());
         look(&mut questions, &desired, &snapshot, now);

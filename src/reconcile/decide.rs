@@ -1,4 +1,4 @@
-//! One decision and what follows from it.
+//! One decision and its consequences.
 
 use super::amend::amend;
 use super::desire::desire;
@@ -9,8 +9,8 @@ use super::memory::Memory;
 use crate::model::plan::Scope;
 use crate::model::{Changes, Plan};
 
-/// Brings `desired` up to date with what has changed. Returns what has to be done and what that is about:
-/// only what the changes concern where that is possible, else everything.
+/// Brings `desired` up to date with the changes. Returns the plan and its scope: only the changed addresses
+/// if possible, else everything.
 pub fn decide(
     desired: &mut Desired,
     memory: &mut Memory,

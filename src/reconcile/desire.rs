@@ -1,4 +1,4 @@
-//! Decides what should exist, each object with its reason.
+//! Decides which objects should exist, each with its reason.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ use crate::model::snapshot::ChildKey;
 use crate::model::status::Problem;
 use crate::model::{Code, NicKey};
 
-/// Decides everything. `memory` is what the last decision left. The answer has what the next one needs.
+/// Decides everything. `memory` is left by the last decision. The answer has the memory for the next one.
 pub fn desire(inputs: &Inputs<'_>, memory: &Memory) -> (Desired, Memory) {
     let Inputs { config, inventory, snapshot, now } = *inputs;
     let host = HostFacts::gather(config, inventory, snapshot, &memory.refused_macs);
@@ -41,7 +41,7 @@ pub fn desire(inputs: &Inputs<'_>, memory: &Memory) -> (Desired, Memory) {
             let decision = decision(&facts, guest, Some(nic), joins.child(&nic_key));
             decisions.insert(nic_key, decision);
         }
-        for (nic_key, child) in joins.nics_of(&key).filter(|_| guest.nics == Nics::WhatItsNamespaceHas) {
+        for (nic_key, child) in joins.nics_of(&key).filter(|_| guest.nics == Nics::AllInItsNamespace) {
             decisions.insert(nic_key.clone(), decision(&facts, guest, None, Some(child)));
         }
     }
@@ -71,8 +71,8 @@ pub fn desire(inputs: &Inputs<'_>, memory: &Memory) -> (Desired, Memory) {
     (desired, memory)
 }
 
-/// Weighs the claims of all children. A guest that is caught with another machine's address is not trusted
-/// from this very moment, so all that it claims is weighed again.
+/// Weighs the claims of all children. A guest that is caught with another machine's address is distrusted
+/// from this very moment, so all its claims are weighed again.
 fn weigh_all(facts: &Facts<'_>, trust: &mut Trust, claimants: &Claimants) -> Claims {
     let all = facts.snapshot.children.keys().copied();
     let nic_children: Vec<ChildKey> = all.filter(|child| claimants.nic_child(*child) == *child).collect();

@@ -1,18 +1,18 @@
-//! What a decision is made from.
+//! The inputs of a decision.
 
 use std::time::Instant;
 
 use crate::config::Config;
 use crate::model::{Inventory, Snapshot};
 
-/// Everything that a decision is made from, besides what is remembered ([`super::Memory`]).
+/// All inputs of a decision except the memory ([`super::Memory`]).
 #[derive(Clone, Copy, Debug)]
 pub struct Inputs<'a> {
     /// The configuration.
     pub config: &'a Config,
-    /// What the servers say exists.
+    /// The inventory.
     pub inventory: &'a Inventory,
-    /// What the kernel says exists.
+    /// The snapshot.
     pub snapshot: &'a Snapshot,
     /// The time.
     pub now: Instant,

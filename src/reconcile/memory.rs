@@ -12,20 +12,20 @@ use crate::model::{Code, Mac, Op};
 /// The memory of this process besides the kernel's state. Losing it costs time, never correctness.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Memory {
-    /// Which child is whose.
+    /// The owners of children, and the reasons.
     pub joins: Joins,
-    /// Which namespace is which guest's.
+    /// The namespaces of guests.
     pub homes: Homes,
-    /// MACs with which the kernel let no shim go up, because somebody that we cannot see has them.
+    /// MACs that kept a shim from going up, because a link that we cannot see has them.
     pub refused_macs: BTreeSet<Mac>,
-    /// Whom not to trust, and what is held without a server's word.
+    /// The memory of distrust, and of unclaimed addresses that are held.
     pub trust: Trust,
-    /// Who had which address, and who else claimed it.
+    /// The former holders and claimants of addresses.
     pub tenure: Tenure,
 }
 
 impl Memory {
-    /// Takes in the MACs that the kernel refused in a walk, because somebody that we cannot see has them.
+    /// Takes in the MACs that the kernel refused in a walk, because links that we cannot see have them.
     /// Returns whether everything must be decided again.
     pub fn take_in(&mut self, desired: &Desired, walked: &[Walked<'_>]) -> bool {
         let is_taken = |one: &&Walked<'_>| {
@@ -41,5 +41,5 @@ impl Memory {
 /// The MAC of the shim that an op makes or sets up. The kernel refuses it only when the shim goes up.
 fn mac_meant_by(desired: &Desired, op: &Op) -> Option<Mac> {
     let (Op::CreateShim { shim, .. } | Op::SetUp { shim }) = op else { return None };
-    desired.shims.values().find(|desired| desired.shim.name == shim.name).map(|desired| desired.mac)
+    desired.shims.values().find(|desired| desired.link.name == shim.name).map(|desired| desired.mac)
 }

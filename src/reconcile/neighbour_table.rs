@@ -1,4 +1,4 @@
-//! When a neighbour table of the kernel is so full that the host is about to lose its neighbours, guests or
+//! Neighbour tables of the kernel that are so full that the host is about to lose its neighbours, guests or
 //! not.
 
 use crate::model::neighbours::NeighbourTable;
@@ -22,7 +22,7 @@ pub fn table_full(table: &NeighbourTable) -> Option<Problem> {
         }
         false => "and beyond the limit the kernel refuses new ones",
     };
-    // Twice what is needed, and no less than what fleets of containers commonly set.
+    // Twice the needed number, and no less than fleets of containers commonly set.
     let wanted =
         counted.max(limit).max(4096).checked_next_power_of_two().unwrap_or(u32::MAX / 2).saturating_mul(2);
     Some(Problem::new(
@@ -70,13 +70,13 @@ mod tests {
     }
 
     #[test]
-    fn what_the_kernel_refuses_is_told_whatever_the_figures_say() {
+    fn a_refusal_by_the_kernel_is_reported_whatever_the_figures() {
         let problem = table_full(&table(2030, 2000, true)).unwrap();
         assert!(problem.message.contains("has just refused"));
     }
 
     #[test]
-    fn the_cure_is_more_than_there_is() {
+    fn the_cure_raises_the_limit() {
         let huge = NeighbourTable { limit: 1 << 20, ..table(1 << 20, 0, true) };
         assert!(table_full(&huge).unwrap().hint.contains("=2097152;"));
         let endless = NeighbourTable { limit: u32::MAX, ..table(u32::MAX, 0, true) };

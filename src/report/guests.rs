@@ -1,10 +1,10 @@
-//! The guests, and what became of each of their addresses.
+//! The guests, and the outcome for each of their addresses.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::findings::Findings;
+use super::material::Material;
 use crate::model::inventory::{Guest, Nics};
 use crate::model::names::metric;
 use crate::model::snapshot::{ChildKey, RouteKey};
@@ -14,14 +14,14 @@ use crate::reconcile::Decision;
 use crate::reconcile::admit::Verdict;
 use crate::reconcile::shims::DesiredShim;
 
-impl Findings<'_> {
+impl Material<'_> {
     /// A guest and its NICs.
     pub(super) fn guest(&self, key: &GuestKey, guest: &Guest) -> GuestStatus {
         let told = guest.nics.told().iter().map(|nic| {
             let key = NicKey { guest: key.clone(), nic: nic.name.clone() };
             self.nic(&key, nic.parent.to_string(), nic.mac)
         });
-        let found = self.joins.nics_of(key).filter(|_| guest.nics == Nics::WhatItsNamespaceHas);
+        let found = self.joins.nics_of(key).filter(|_| guest.nics == Nics::AllInItsNamespace);
         let found = found.filter_map(|(nic, child)| {
             let child = self.snapshot.children.get(child)?;
             let parent = self.snapshot.links.get(&child.parent);
@@ -137,7 +137,7 @@ impl Findings<'_> {
         if let Some(obstacle) = &shim.obstacle {
             return Some((obstacle.code, obstacle.message.clone()));
         }
-        let index = shim.shim.index.unwrap_or(LinkIndex::NONE);
+        let index = shim.link.index.unwrap_or(LinkIndex::NONE);
         let family = Family::of(address);
         let key = RouteKey {
             table: shim.tables[family],
@@ -151,10 +151,10 @@ impl Findings<'_> {
         let neighbour = neighbour.is_some_and(|entry| entry.ours && entry.mac == Some(mac));
         let up = self.snapshot.links.get(&index).is_some_and(|link| link.up);
         if route && neighbour && up {
-            return self.filtered(&shim.shim, mac);
+            return self.filtered(&shim.link, mac);
         }
-        let failure = self.failure_of_address(&shim.shim.name, address);
-        let failure = failure.or_else(|| self.failure_of_shim(&shim.shim.name));
+        let failure = self.failure_of_address(&shim.link.name, address);
+        let failure = failure.or_else(|| self.failure_of_shim(&shim.link.name));
         let pending = || (Code::Pending, "not applied yet".to_owned());
         Some(failure.map_or_else(pending, |error| (error.code, error.message.clone())))
     }

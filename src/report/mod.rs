@@ -1,21 +1,21 @@
-//! Reports about the daemon: pure views of one value. A report is made from what the daemon knows at one
-//! moment, and whoever asks gets the last one.
+//! Reports about the daemon: pure views of one value. A report is made from the daemon's knowledge at one
+//! moment, and everybody who asks gets the last one.
 //!
-//! | module | what |
+//! | module | contents |
 //! | --- | --- |
-//! | `findings` | the material of a report |
+//! | `material` | the material of a report |
 //! | `guests`, `shims`, `problems` | the parts of the status |
 //! | `summary` | the line of `systemctl status` |
 
-mod findings;
 mod guests;
+mod material;
 mod problems;
 mod shims;
 mod summary;
 
 use std::sync::Arc;
 
-pub use self::findings::Findings;
+pub use self::material::Material;
 pub use self::summary::summary;
 use crate::model::ServerId;
 use crate::model::inventory::{Inventory, Server};
@@ -30,17 +30,17 @@ pub struct Report {
 
 impl Report {
     /// Makes the report.
-    pub fn of(findings: &Findings<'_>) -> Report {
-        let Findings { inventory, desired, ready, .. } = findings;
+    pub fn of(material: &Material<'_>) -> Report {
+        let Material { inventory, desired, ready, .. } = material;
         Report {
             status: Status {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 ready: *ready,
                 servers: servers(inventory),
-                shims: desired.shims.iter().map(|(parent, shim)| findings.shim(*parent, shim)).collect(),
-                guests: inventory.guests().map(|(key, guest)| findings.guest(&key, guest)).collect(),
-                unclaimed: findings.unclaimed(),
-                problems: findings.all_problems(),
+                shims: desired.shims.iter().map(|(parent, shim)| material.shim(*parent, shim)).collect(),
+                guests: inventory.guests().map(|(key, guest)| material.guest(&key, guest)).collect(),
+                unclaimed: material.unclaimed(),
+                problems: material.all_problems(),
             },
         }
     }

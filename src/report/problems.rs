@@ -1,6 +1,6 @@
 //! Everything that needs somebody: of servers, of decisions, of the kernel.
 
-use super::findings::Findings;
+use super::material::Material;
 use crate::model::inventory::ServerState;
 use crate::model::status::Problem;
 use crate::model::{Code, Op};
@@ -9,7 +9,7 @@ use crate::reconcile::table_full;
 /// Maximum number of failed operations that are shown one by one.
 const MAX_FAILURES: usize = 20;
 
-impl Findings<'_> {
+impl Material<'_> {
     /// Every problem.
     pub(super) fn all_problems(&self) -> Vec<Problem> {
         let mut problems = self.problems.to_vec();
@@ -27,7 +27,7 @@ impl Findings<'_> {
                     Code::ServerIncomplete,
                     id.to_string(),
                     message.clone(),
-                    "all else of this server is served; look at the named instances and networks on it",
+                    "everything else of this server is served; look at the named instances and networks on it",
                 ));
             }
         }

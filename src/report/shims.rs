@@ -1,26 +1,26 @@
 //! The shims, and the routes through them that no server vouches for.
 
-use super::findings::Findings;
+use super::material::Material;
 use crate::model::LinkIndex;
 use crate::model::status::{ShimState, ShimStatus, UnclaimedStatus};
 use crate::reconcile::Decision;
 use crate::reconcile::shims::DesiredShim;
 
-impl Findings<'_> {
+impl Material<'_> {
     /// A shim that exists, or should.
     pub(super) fn shim(&self, parent: LinkIndex, shim: &DesiredShim) -> ShimStatus {
-        let link = shim.shim.index.and_then(|index| self.snapshot.links.get(&index));
-        let failure = self.failure_of_shim(&shim.shim.name);
+        let link = shim.link.index.and_then(|index| self.snapshot.links.get(&index));
+        let failure = self.failure_of_shim(&shim.link.name);
         let obstacle = shim.obstacle.as_ref().map(|obstacle| obstacle.message.clone());
         let message = obstacle.or_else(|| failure.map(|error| error.message.clone()));
         let served =
             |decision: &&Decision| matches!(decision, Decision::Served { parent: on, .. } if *on == parent);
-        let addresses = self.snapshot.addresses.keys().filter(|key| Some(key.link) == shim.shim.index);
+        let addresses = self.snapshot.addresses.keys().filter(|key| Some(key.link) == shim.link.index);
         let addresses = addresses
             .map(|key| key.address.addr())
             .filter(|own| shim.addresses.iter().any(|given| given.addr() == *own));
         ShimStatus {
-            name: shim.shim.name.clone(),
+            name: shim.link.name.clone(),
             parent: shim.parent.clone(),
             mac: link.and_then(|link| link.mac),
             state: match (link, &message) {
@@ -38,7 +38,7 @@ impl Findings<'_> {
     pub(super) fn unclaimed(&self) -> Vec<UnclaimedStatus> {
         let unclaimed = self.desired.held.holders.iter().filter(|(_, holder)| holder.nic.is_none());
         let shown = unclaimed.filter_map(|(address, holder)| {
-            let shim = self.desired.shims.get(&holder.parent)?.shim.name.clone();
+            let shim = self.desired.shims.get(&holder.parent)?.link.name.clone();
             Some(UnclaimedStatus { address: *address, shim, mac: holder.mac })
         });
         shown.collect()

@@ -1,4 +1,4 @@
-//! Why a server could not be read, in a sentence for the operator.
+//! The reason why a server could not be read, in a sentence for the operator.
 
 use std::fmt;
 use std::io;

@@ -77,8 +77,8 @@ impl Follower {
         read::read(client, self.patience.clone(), None, None, BTreeSet::new()).await
     }
 
-    /// Follows the server. The receiver always has its newest value, at first that of a server of which
-    /// nothing has been heard. The future does the work, and ends when no receiver is left.
+    /// Follows the server. The receiver always has its newest value, at first that of a server that has not
+    /// been heard. The future does the work, and ends when no receiver is left.
     pub fn follow(
         self,
         questions: Arc<Questions>,

@@ -1,4 +1,4 @@
-//! Everything known of one server, over all sessions with it.
+//! Everything that is known of one server, over all sessions with it.
 
 use std::sync::Arc;
 
@@ -11,8 +11,7 @@ use super::questions::Questions;
 pub(super) struct Known {
     pub(super) published: Published,
     pub(super) questions: Arc<Questions>,
-    /// The last reading, because the next one may not be able to tell everything again. A listing that is
-    /// under way shares it.
+    /// The last reading, because the next one may not be complete. A listing that is under way shares it.
     pub(super) reading: Option<Arc<Reading>>,
     pub(super) first_processes: FirstProcesses,
     /// It was read since we last connected.
@@ -33,7 +32,7 @@ impl Known {
         self.has_read = true;
     }
 
-    /// Enters what the server said of one guest.
+    /// Enters the server's answer about one guest.
     pub(super) fn answered(&mut self, answer: Answer) {
         let Known { first_processes, reading: Some(reading), published, .. } = self else { return };
         if let Some((guest, pid)) = first_processes.answered(answer) {

@@ -2,16 +2,16 @@
 //! [`Server`](crate::model::inventory::Server) values. No JSON leaves this room, and nothing of the kernel
 //! enters it.
 //!
-//! | module | what |
+//! | module | contents |
 //! | --- | --- |
-//! | `target` | where servers may be on this host |
+//! | `target` | the places of servers on this host |
 //! | `follow` | one session after the other, for ever |
 //! | `session` | one connection, from the opening of the event stream to its loss |
-//! | `known` | what is known of a server over all sessions |
-//! | `published` | the newest value for whoever listens, and the log of its changes |
-//! | `questions` | what the rest of the program asks of a server |
+//! | `known` | everything that is known of a server, over all sessions |
+//! | `published` | the newest value for all listeners, and the log of its changes |
+//! | `questions` | the questions of the rest of the program to a server |
 //! | `timetable` | when to read again: pure, the time is passed in |
-//! | `patience` | how long we wait, and how much we take |
+//! | `patience` | the times that we wait, and the limits to answers |
 //! | `socket_watch` | notices that a server is coming |
 //! | `http` | one request, one connection |
 //! | `elements` | cuts the elements of a list out of an answer |

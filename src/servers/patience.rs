@@ -1,4 +1,4 @@
-//! How long we wait for a server, and how much we take from it.
+//! The times that we wait for a server, and the limits to its answers.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The newest value of a server for whoever listens, and the log of its changes.
+//! The newest value of a server for all listeners, and the log of its changes.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub(super) struct Published {
 }
 
 impl Published {
-    /// Begins with a server of which nothing has been heard yet.
+    /// Begins with a server that has not been heard yet.
     pub(super) fn new(target: &Target) -> (Published, watch::Receiver<Arc<Server>>) {
         let (newest, listener) = watch::channel(Arc::new(target.unread()));
         (Published { id: target.id.clone(), newest }, listener)

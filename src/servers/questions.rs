@@ -1,4 +1,4 @@
-//! The questions that the rest of the program has for one server, besides its listings.
+//! The questions of the rest of the program to one server, besides its listings.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 /// A guest of one server: its project and its name.
 pub type GuestName = (String, String);
 
-/// Shared by a follower and whoever listens to it.
+/// Shared by a follower and its listeners.
 #[derive(Debug, Default)]
 pub struct Questions {
     pub(super) wake: Notify,
@@ -22,8 +22,8 @@ impl Questions {
         self.wake.notify_one();
     }
 
-    /// From now on, tell the first processes of these guests too. If one of them is new, the server is listed
-    /// at once.
+    /// From now on, report the first processes of these guests too. If one of them is new, the server is
+    /// listed at once.
     pub fn ask_first_processes(&self, guests: BTreeSet<GuestName>) {
         let mut asked = self.lock();
         let is_new = !guests.is_subset(&asked);

@@ -32,7 +32,7 @@ pub(super) struct Session<'a> {
     info: Option<Info>,
     /// … and whether that may have changed.
     outdated: bool,
-    /// The log has a warning of an event that was not understood. There is one a session.
+    /// The log has a warning of an event that was not understood. There is one in each session.
     warned: bool,
 }
 

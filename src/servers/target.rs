@@ -1,4 +1,4 @@
-//! Where servers may be on this host.
+//! The places of servers on this host.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -15,14 +15,14 @@ const INCUS: [&str; 2] = ["/run/incus/unix.socket", "/var/lib/incus/unix.socket"
 pub struct Target {
     /// Its name in output.
     pub id: ServerId,
-    /// The kind of server that it must be, if its place tells.
+    /// The kind of server that it must be, if its place shows it.
     pub kind: Option<ServerKind>,
-    /// Where its socket may be. The first that exists is taken. Never empty if made by [`targets`].
+    /// The possible places of its socket. The first that exists is taken. Never empty if made by [`targets`].
     pub candidates: Vec<PathBuf>,
 }
 
 impl Target {
-    /// The server as long as nothing has been heard of it.
+    /// The server as long as it has not been heard.
     pub fn unread(&self) -> Server {
         Server {
             place: self.candidates.first().map(|socket| socket.display().to_string()).unwrap_or_default(),

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::patience::{Patience, jittered};
 
-/// When the next readings are due.
+/// The times of the next readings.
 pub(super) struct Timetable {
     spacing: Duration,
     looks: Duration,
@@ -95,7 +95,7 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    /// Reads whenever it is due, each reading taking `cost`, until `end`; the starts in milliseconds.
+    /// Reads whenever it is due, each reading taking `cost`, until `end`. Returns the starts in milliseconds.
     fn starts(timetable: &mut Timetable, start: Instant, end: u32, cost: Duration) -> Vec<u128> {
         let mut starts = Vec::new();
         while timetable.due() <= start + end * MS {

@@ -1,27 +1,32 @@
-//! A kernel small enough to be read: a [`Snapshot`] that obeys the operations of a plan as Linux does, as far as it
-//! makes a difference to us. Each rule cites what it stands on (`src/kernel/FACTS.md`). A kernel test holds it against
-//! a real namespace by applying the same operations to both.
+//! A kernel that is small enough to read: a [`Snapshot`] that obeys the operations of a plan as Linux does,
+//! as far as we notice. Each rule cites its fact (`src/kernel/FACTS.md`). A kernel test holds it against a
+//! real namespace by applying the same operations to both.
 //!
 //! Its rules:
 //!
 //! * **Links.** A new link gets an ifindex that no link had before. It is down, with `IFF_MULTICAST` and the
-//!   kernel's default sysctls. A name that is taken is refused. A macvlan on a macvlan hangs on the real parent;
-//!   one on a bridge port or beside a passthru sibling is refused (FACTS 2), and so is an MTU above the parent's (FACTS 3).
-//! * **Up.** Two links of one parent with the same MAC cannot both be up: the second fails (FACTS 32), also
+//!   kernel's default sysctls. A name that is taken is refused. A macvlan on a macvlan hangs on the real
+//!   parent; one on a bridge port or beside a passthru sibling is refused (FACTS 2), and so is an MTU above
+//!   the parent's (FACTS 3).
+//! * **Up.** Two links of one parent with the same MAC cannot both be up. The second fails (FACTS 32), even
 //!   where the first is in a namespace that we cannot see ([`InMemoryKernel::hidden_macs`]).
-//! * **Down** takes a link's routes, its neighbours and proxies, and its IPv6 addresses; IPv4 addresses stay (FACTS 8).
-//! * **Deleting** a link takes everything on it, and the macvlans and children upon it (FACTS 10).
-//! * **Routes** need a link that is up if they lead anywhere, and a preferred source that is an address of the host. For IPv4 table,
-//!   destination and metric are the key, whatever the link. For IPv6 the link belongs to the key, but neither an
-//!   exclusive add nor a replace cares: the one fails on, the other takes away, a route through any link (FACTS 52).
-//! * **Addresses.** An address puts its network on a link that is up. When an address goes, IPv4 routes with it as
-//!   preferred source go, IPv6 ones lose it (FACTS 9). With the last IPv4 address of a link all its IPv4 routes and
-//!   neighbours go (FACTS 14).
-//! * **Neighbours** are taken by a link that is down, too. A question makes one that is unresolved and ours, where there
-//!   was one too (FACTS 34). Over IPv6 it makes one for the group that is asked as well.
+//! * **Down** takes a link's routes, its neighbours and proxies, and its IPv6 addresses; IPv4 addresses stay
+//!   (FACTS 8).
+//! * **Deleting** a link takes everything on it, and the macvlans and children on top of it (FACTS 10).
+//! * **Routes** need a link that is up if they lead anywhere, and a preferred source that is an address of
+//!   the host. For IPv4 the key is table, destination and metric, whatever the link. For IPv6 the link
+//!   belongs to the key, but neither an exclusive add nor a replace cares: the first fails on a route through
+//!   any link, the second takes it away (FACTS 52).
+//! * **Addresses.** An address puts its network on a link that is up. When an address goes, IPv4 routes with
+//!   it as their preferred source go too, and IPv6 routes lose it (FACTS 9). When the last IPv4 address of a
+//!   link goes, all its IPv4 routes and neighbours go too (FACTS 14).
+//! * **Neighbours** can also be added to a link that is down. A question makes an entry that is unresolved and
+//!   ours, even where there was one (FACTS 34). Over IPv6 it makes another one for the solicited multicast
+//!   group.
 //! * **Filters** outlive their link, as on newer kernels (FACTS 55).
-//! * **IPv6** switched off on a link takes all IPv6 from it, and none can be added.
-//! * "Exists already and is equal" and "gone already" are success; deletes touch nothing but what bears our mark.
+//! * **IPv6** that is switched off on a link takes everything of IPv6 from it, and nothing can be added.
+//! * "Exists already and is equal" and "gone already" are success. Deletes touch only objects that bear our
+//!   mark.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -38,10 +43,10 @@ use macvlan_shim::model::snapshot::{
 };
 use macvlan_shim::model::{Changes, Family, LinkIndex, LinkRef, Mac, Op};
 
-/// The kernel: what it shows, and what it hides.
+/// The kernel: its visible state, and what it hides.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct InMemoryKernel {
-    /// What it shows.
+    /// Its visible state.
     pub(crate) snapshot: Snapshot,
     /// MACs of links in namespaces that we cannot see.
     pub(crate) hidden_macs: BTreeSet<Mac>,
@@ -55,7 +60,7 @@ impl InMemoryKernel {
         InMemoryKernel { snapshot, hidden_macs: BTreeSet::new(), last_index }
     }
 
-    /// What has changed in what it shows, as [`macvlan_shim::kernel::Kernel::drain`] tells.
+    /// The changes in its visible state, as [`macvlan_shim::kernel::Kernel::drain`] reports them.
     pub(crate) fn changes_since(&self, old: &Snapshot) -> Changes {
         let new = &self.snapshot;
         let host = |it: &Snapshot| Snapshot {
@@ -85,7 +90,7 @@ impl InMemoryKernel {
         changes
     }
 
-    /// Obeys one operation, or says why not by the name of the error.
+    /// Obeys one operation, or refuses it with the name of the error.
     pub(crate) fn apply(&mut self, op: &Op) -> Result<(), String> {
         match op {
             Op::CreateShim { shim, parent, mac, mtu } => {
@@ -271,7 +276,7 @@ impl InMemoryKernel {
         Ok(())
     }
 
-    /// An ifindex that no link had before.
+    /// An ifindex that no link has had yet.
     pub(crate) fn next_index(&mut self) -> LinkIndex {
         let highest = self.snapshot.links.keys().next_back().copied().unwrap_or(LinkIndex::NONE);
         self.last_index = LinkIndex(self.last_index.max(highest).0 + 1);
@@ -325,7 +330,7 @@ impl InMemoryKernel {
         Ok(())
     }
 
-    /// A link goes up, and the networks of its addresses are on it.
+    /// A link goes up, and the networks of its addresses appear on it.
     pub(crate) fn set_link_up(&mut self, index: LinkIndex) {
         if let Some(link) = self.snapshot.links.get_mut(&index) {
             link.up = true;
@@ -336,7 +341,7 @@ impl InMemoryKernel {
         }
     }
 
-    /// Another link on the same parent has the MAC of this one.
+    /// Whether another link on the same parent has the MAC of this one.
     fn is_taken(&self, link: &Link) -> bool {
         let twin = |other: &&Link| {
             other.index != link.index && other.up && other.lower == link.lower && other.mac == link.mac
@@ -432,7 +437,7 @@ impl InMemoryKernel {
         }
     }
 
-    /// Somebody changes the flags of a link. With ARP the kernel forgets its neighbours.
+    /// Somebody changes the flags of a link. A change of ARP makes the kernel forget its neighbours.
     pub(crate) fn set_flags(&mut self, link: LinkIndex, multicast: bool, arp: bool) {
         let Some(standing) = self.snapshot.links.get_mut(&link) else { return };
         if standing.arp != arp {
@@ -453,7 +458,7 @@ impl InMemoryKernel {
         }
     }
 
-    /// A link goes: deleted by somebody, pulled out, or with the link below it.
+    /// A link goes. Somebody deletes it or pulls it out, or the link below it goes.
     pub(crate) fn remove_link(&mut self, index: LinkIndex) {
         self.last_index = self.last_index.max(index);
         self.set_down(index);
@@ -491,7 +496,7 @@ impl InMemoryKernel {
         }
     }
 
-    /// By ifindex where it stands, else by name.
+    /// By ifindex if the link exists, else by name.
     fn index(&self, shim: &LinkRef) -> Result<LinkIndex, String> {
         let found = match shim.index {
             Some(index) => self.snapshot.links.get(&index),
@@ -511,7 +516,7 @@ fn standing(link: &LinkRef) -> Result<LinkIndex, String> {
     link.index.ok_or_else(|| "ENODEV".to_owned())
 }
 
-/// What the kernel gives a new link.
+/// The sysctls that the kernel gives to a new link.
 pub(crate) fn default_settings(ipv6: bool) -> BTreeMap<Setting, i64> {
     let value = |setting| match setting {
         Setting::AcceptRedirects | Setting::SendRedirects => 1,

@@ -1,4 +1,4 @@
-//! What a shim answers for when guests ask with ARP.
+//! The addresses that a shim answers for when guests ask with ARP.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -25,7 +25,7 @@ fn answered(guest: &Guest) -> BTreeSet<String> {
 #[test]
 fn a_shim_answers_for_the_addresses_that_it_may_and_no_others() {
     let stage = Stage::new();
-    // Both ends of the wire are the host's here, and the other would answer too.
+    // Both ends of the wire belong to the host here, and the other end would answer too.
     stage.host.ip("link set lan arp off");
     stage.host.ip("addr add 192.0.2.50/32 dev lo");
     stage.host.ip("addr add 198.51.100.7/24 dev lo");

@@ -1,4 +1,4 @@
-//! The host's objects follow their events, and what sends none is found nevertheless.
+//! The host's objects follow their events, and changes without an event are found nevertheless.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -43,7 +43,7 @@ fn host_objects_follow_their_events_and_repeated_events_change_nothing() {
     assert!(kernel.drain().all);
     assert_truth(&mut kernel);
 
-    // Older kernels rename only what is down.
+    // Older kernels rename only links that are down.
     host.ip("link add spare type bridge");
     host.ip("link set spare name other");
     host.ip("link set other mtu 1400");
@@ -63,7 +63,8 @@ fn a_removed_gateway_is_forgotten_soon() {
     eventually(&mut kernel, |snapshot| snapshot.routing.gateways().next().is_none());
 }
 
-/// What only the kernel's list tells is read again: routes that have one place, and one hop of several.
+/// Changes that only the kernel's list shows are read again: routes that share one place, and one hop of
+/// several.
 #[test]
 fn routes_in_one_place_are_followed() {
     let host = Host::new();
@@ -139,9 +140,9 @@ fn routes_that_go_with_a_link_or_an_address_are_noticed() {
     assert_eq!((count(&kernel), kernel.snapshot().shims().count()), (0, 0));
 }
 
-/// What is as it was before we wrote is not as we wrote it.
+/// A state that is unchanged since before our write does not have our write in it.
 #[test]
-fn what_is_undone_before_it_is_read_again_is_noticed() {
+fn a_write_that_is_undone_before_it_is_read_again_is_noticed() {
     let (host, mut kernel, shim) = Host::with_shim();
     assert!(kernel.drain().all);
     assert_eq!(kernel.drain(), Changes::default());
@@ -154,7 +155,7 @@ fn what_is_undone_before_it_is_read_again_is_noticed() {
     assert_truth(&mut kernel);
 }
 
-/// Below 1280 IPv6 is taken from a link, and then begins anew with none of our settings.
+/// Below 1280 IPv6 is taken from a link, and then starts again with none of our settings.
 #[test]
 fn an_address_that_the_kernel_gives_a_shim_is_ours() {
     let (host, mut kernel, shim) = Host::with_shim();
@@ -186,7 +187,7 @@ fn a_setting_that_another_changes_is_noticed() {
     std::fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "0").unwrap();
     assert!(kernel.drain().all);
     assert_eq!(kernel.snapshot().settings[&index][&Setting::Ipv6Forwarding], 0);
-    // Of this one only the loss of the proxy entries tells, and on older kernels nothing does.
+    // Only the loss of the proxy entries shows this one, and on older kernels nothing does.
     std::fs::write("/proc/sys/net/ipv6/conf/mvs-eth0/disable_ipv6", "1").unwrap();
     kernel.drain();
     if kernel.snapshot().settings[&index][&Setting::Ipv6Disable] == 0 {
@@ -195,7 +196,7 @@ fn a_setting_that_another_changes_is_noticed() {
     }
     assert_eq!(kernel.snapshot().settings[&index][&Setting::Ipv6Disable], 1);
     assert_truth(&mut kernel);
-    // Of this one nothing does, but an op that fails.
+    // Nothing shows this one except an op that fails.
     std::fs::write("/proc/sys/net/ipv4/conf/mvs-eth0/arp_filter", "0").unwrap();
     let route = Op::SetRoute {
         shim: LinkRef { index: Some(index), ..shim },
@@ -210,7 +211,7 @@ fn a_setting_that_another_changes_is_noticed() {
 }
 
 #[test]
-fn a_resync_finds_what_no_event_tells() {
+fn a_resync_finds_changes_without_an_event() {
     let _host = Host::new();
     let mut kernel = Kernel::open().unwrap();
     std::fs::write("/proc/sys/net/ipv4/conf/all/arp_ignore", "1").unwrap();
@@ -231,7 +232,7 @@ fn a_proxy_entry_that_another_deletes_is_missed_at_the_next_resync_if_no_event_t
     assert_eq!(kernel.snapshot().proxies.len(), 1);
     host.ip("neigh del proxy 2001:db8::1 dev mvs-eth0");
     let told = kernel.drain().all;
-    println!("the kernel {} of a deleted proxy entry", if told { "tells" } else { "does not tell" });
+    println!("the kernel {} a deleted proxy entry", if told { "reports" } else { "does not report" });
     kernel.resync();
     kernel.drain();
     assert!(kernel.snapshot().proxies.is_empty());

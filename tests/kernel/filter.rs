@@ -15,7 +15,7 @@ use crate::shim::{GUEST_MAC, SHIM_MAC};
 
 pub(crate) const HOST_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
 
-/// More than have a limit of their own.
+/// More than the number that have a limit of their own.
 const MANY: u32 = 4500;
 
 /// The nth of the MACs that a guest goes through.
@@ -24,7 +24,7 @@ fn nth(n: u32) -> Mac {
     Mac([2, 0x66, 0, b, c, d])
 }
 
-/// A shim behind a filter that lets pass the guest and the first of the MACs that it goes through.
+/// A shim behind a filter that passes the guest and the first of the MACs that it goes through.
 pub(crate) fn filtered(host: &Host, kernel: &mut Kernel, first: u32) -> (LinkRef, BTreeSet<Mac>) {
     let shim = host.shim_ref();
     host.make(kernel, &shim);
@@ -33,7 +33,7 @@ pub(crate) fn filtered(host: &Host, kernel: &mut Kernel, first: u32) -> (LinkRef
     let shim = LinkRef { index, ..shim };
     let mut macs = BTreeSet::from([GUEST_MAC]);
     set(kernel, &shim, &macs);
-    // So many at once that nft is done with them in its time on an emulated machine, too.
+    // Few enough at once for nft to finish in its time on an emulated machine, too.
     for some in (0..first).map(nth).collect::<Vec<_>>().chunks(1500) {
         macs.extend(some);
         set(kernel, &shim, &macs);
@@ -46,7 +46,7 @@ fn answers() -> BTreeSet<Ipv4Net> {
     ["192.0.2.1/32", "192.0.2.72/32"].map(|address| address.parse().unwrap()).into()
 }
 
-/// On an emulated machine nft may take longer than it is given, and is tried again as the daemon does.
+/// On an emulated machine nft may take longer than its time, and is tried again as the daemon does.
 pub(crate) fn set(kernel: &mut Kernel, shim: &LinkRef, macs: &BTreeSet<Mac>) {
     let op = Op::SetFilter { shim: shim.clone(), macs: Some(macs.clone()), answers: answers() };
     lab::eventually(Duration::from_secs(60), || {
@@ -82,7 +82,7 @@ fn a_guest_that_goes_through_macs_cannot_fill_the_table_of_neighbours() {
         let source = |n: u32| Ipv6Addr::from((0xfe80 << 112) + 0x6600_0000 + u128::from(n));
         let question = |n| forge::solicitation(SHIM_MAC.0, nth(n).0, source(n), HOST_V6);
         let mut sent = 0;
-        // Each asks more than once: a second, but more on an emulated machine.
+        // Each asks more than once. It takes a second, but more on an emulated machine.
         while sent <= 2 * MANY {
             sent += forge.flood(Duration::from_secs(1), |n| question(sent + n)).unwrap();
         }
@@ -117,7 +117,7 @@ fn a_guest_that_asks_from_many_macs_does_not_keep_another_from_asking() {
                 forge.flood(FLOOD, question).unwrap()
             })
         });
-        // What it is let do at first is used up by then.
+        // Its initial allowance is used up by then.
         std::thread::sleep(Duration::from_secs(1));
         let ask = |_: &u32| {
             honest.ip("neigh flush dev eth0");
@@ -128,9 +128,9 @@ fn a_guest_that_asks_from_many_macs_does_not_keep_another_from_asking() {
     assert_eq!(answered, 5, "of five questions");
 }
 
-/// What stands after an upgrade.
+/// The state after an upgrade.
 #[test]
-fn a_filter_of_an_older_form_is_made_anew() {
+fn a_filter_of_an_older_form_is_made_again() {
     let host = Host::new();
     let mut kernel = Kernel::open().unwrap();
     let (shim, macs) = filtered(&host, &mut kernel, 100);
@@ -141,12 +141,12 @@ fn a_filter_of_an_older_form_is_made_anew() {
     let standing = &kernel.snapshot().filter.shims[&link];
     assert!(!standing.whole && standing.macs.as_ref() == Some(&macs), "{:?}", standing.whole);
     set(&mut kernel, &shim, &macs);
-    // As often as is wanted.
+    // As often as wanted.
     set(&mut kernel, &shim, &[GUEST_MAC].into());
     set(&mut kernel, &shim, &macs);
 }
 
-/// No chain of a table with the flag `dormant` is at its hook, though all of them are listed.
+/// No chain of a table with the flag `dormant` is at its hook, although all of them are listed.
 #[test]
 fn a_table_that_was_put_to_sleep_is_woken() {
     let host = Host::new();
@@ -170,9 +170,10 @@ fn nft(script: &str) {
     assert!(Command::new("nft").arg(script).status().unwrap().success(), "{script}");
 }
 
-/// The table is ours by its name, and so is everything in it: a chain at our hook might drop what the filter passes.
+/// The table is ours by its name, and so is everything in it, because a chain at our hook might drop frames
+/// that the filter passes.
 #[test]
-fn what_somebody_puts_into_our_table_is_found_and_deleted() {
+fn foreign_objects_in_our_table_are_found_and_deleted() {
     let host = Host::new();
     let mut kernel = Kernel::open().unwrap();
     let (shim, macs) = filtered(&host, &mut kernel, 1);
@@ -200,9 +201,9 @@ fn what_somebody_puts_into_our_table_is_found_and_deleted() {
     assert_eq!(filter.shims.keys().collect::<Vec<_>>(), [&link], "{filter:?}");
 }
 
-/// It is not ours, so it is told and left alone.
+/// It is not ours, so it is reported and left alone.
 #[test]
-fn a_chain_of_somebody_else_that_can_take_a_shims_frames_away_is_seen_at_once() {
+fn a_foreign_chain_that_can_drop_a_shims_frames_is_seen_at_once() {
     let host = Host::new();
     let mut kernel = Kernel::open().unwrap();
     filtered(&host, &mut kernel, 1);
@@ -234,7 +235,8 @@ fn a_chain_of_somebody_else_that_can_take_a_shims_frames_away_is_seen_at_once() 
     seen(&mut kernel, &["bars"]);
 }
 
-/// Gives a filter the form of version 0.1.0: it has the same sets but one, and its rules bear the link's name only.
+/// Gives a filter the form of version 0.1.0. It has the same sets but one, and the comments of its rules have
+/// only the link's name.
 pub(crate) fn make_old(link: LinkIndex) {
     let old = format!(
         "flush chain netdev macvlan_shim in-{link}
@@ -256,9 +258,9 @@ pub(crate) fn make_old(link: LinkIndex) {
     assert!(Command::new("nft").arg(old).status().unwrap().success());
 }
 
-/// `all.route_localnet`, which kube-proxy sets, opens the loopback to whoever the host hears.
+/// `all.route_localnet`, which kube-proxy sets, opens the loopback to everybody whom the host hears.
 #[test]
-fn what_listens_on_the_loopback_is_not_for_guests() {
+fn services_on_the_loopback_are_not_for_guests() {
     let host = Host::new();
     std::fs::write("/proc/sys/net/ipv4/conf/all/route_localnet", "1").unwrap();
     let guest = host.guest_with_child("eth0", &GUEST_MAC.to_string());
@@ -278,7 +280,7 @@ fn what_listens_on_the_loopback_is_not_for_guests() {
         });
         service.recv(&mut [0; 16]).is_ok()
     };
-    assert!(hears(), "without a filter the host takes it: the test shows nothing");
+    assert!(hears(), "without a filter the host takes it: the test proves nothing");
     set(&mut kernel, &LinkRef { index, ..shim }, &[GUEST_MAC].into());
     assert!(!hears(), "a guest reaches the host's loopback");
 }

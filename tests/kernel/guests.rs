@@ -84,7 +84,7 @@ fn other_links_of_a_guest_do_not_count() {
 }
 
 #[test]
-fn the_namespace_of_a_process_is_told_once_it_has_an_id() {
+fn the_namespace_of_a_process_is_known_once_it_has_an_id() {
     let host = Host::new();
     let guest = host.guest();
     let mut kernel = Kernel::open().unwrap();
@@ -109,7 +109,7 @@ fn the_namespace_of_a_process_is_told_once_it_has_an_id() {
 }
 
 #[test]
-fn the_namespace_that_a_file_holds_is_told() {
+fn the_namespace_that_a_file_holds_is_known() {
     let host = Host::new();
     let guest = host.guest();
     host.ip("link add mac0 link eth0 type macvlan mode bridge");
@@ -145,7 +145,7 @@ fn a_bridge_that_the_nic_is_a_port_of_has_its_addresses() {
     });
     assert_eq!(addresses(&kernel), [net("192.0.2.100/24"), net("192.0.2.101/24")]);
 
-    // By the events of its addresses alone.
+    // Only by the events of its addresses.
     guest.ip("addr del 192.0.2.101/24 dev br0");
     let changes = next_changes(&mut kernel);
     assert!(!changes.all && changes.children.contains(&key), "{changes:?}");
@@ -153,7 +153,7 @@ fn a_bridge_that_the_nic_is_a_port_of_has_its_addresses() {
     eventually(&mut kernel, |snapshot| snapshot.children.values().all(|child| child.addresses.len() == 2));
     assert_eq!(addresses(&kernel), [net("192.0.2.100/24"), net("2001:db8::7/64")]);
 
-    // Another port takes the bridge's MAC from the NIC's.
+    // Another port takes the bridge's MAC from the NIC's port.
     guest.ip("link set br0 address 02:00:00:00:00:77");
     eventually(&mut kernel, |snapshot| {
         let child = snapshot.children.values().next().unwrap();
@@ -168,7 +168,7 @@ fn a_bridge_that_the_nic_is_a_port_of_has_its_addresses() {
 }
 
 #[test]
-fn what_else_hangs_on_the_nics_bridge_does_not_count() {
+fn other_links_on_the_nics_bridge_do_not_count() {
     let host = Host::new();
     let guest = host.guest_with_child("eth0", "");
     guest.ip("link add br0 type bridge");
@@ -255,7 +255,7 @@ fn an_id_that_changes_hands_unnoticed_shows_the_new_namespace() {
     let host = Host::new();
     let guest = host.guest_with_child("eth0", "00:16:3e:00:00:01");
     let mut kernel = Kernel::open().unwrap();
-    // Another listener tells when the id is free, so that ours sees end and beginning in one go.
+    // Another listener shows when the id is free, so that ours sees the end and the beginning in one go.
     let mut other = Kernel::open().unwrap();
     drop(guest);
     eventually(&mut other, |snapshot| snapshot.children.is_empty());
@@ -291,7 +291,7 @@ fn guests_beyond_the_truncated_list_of_ids_are_found() {
 }
 
 #[test]
-fn a_guest_that_changes_without_end_cannot_keep_us_busy() {
+fn a_guest_that_keeps_changing_cannot_keep_us_busy() {
     let host = Host::new();
     let guest = host.guest_with_child("eth0", "");
     let mut kernel = Kernel::open().unwrap();

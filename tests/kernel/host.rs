@@ -9,7 +9,7 @@ use macvlan_shim::kernel::Kernel;
 use macvlan_shim::model::LinkIndex;
 
 thread_local! {
-    /// What the test has of the machine, until its thread ends.
+    /// The test's share of the machine, until its thread ends.
     static PLACE: Cell<Option<Place>> = const { Cell::new(None) };
 }
 
@@ -29,7 +29,7 @@ impl Host {
         let host = Host;
         host.ip("link set lo up");
         host.ip("link add eth0 address 02:00:00:00:00:01 type veth peer name lan");
-        // Link-local addresses of IPv6 come on their own, and late.
+        // Link-local addresses of IPv6 appear by themselves, and late.
         host.ip("link set lan addrgenmode none");
         host.ip("link set eth0 addrgenmode none");
         host.ip("link set lan up");
@@ -64,7 +64,7 @@ impl Host {
     }
 }
 
-/// A guest's network namespace, alive as long as this.
+/// A guest's network namespace, alive as long as this value.
 pub(crate) struct Guest {
     process: Process,
 }

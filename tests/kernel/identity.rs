@@ -1,4 +1,4 @@
-//! What a shim is known by, and what others change of it.
+//! The marks by which a shim is known, and changes that others make to it.
 
 use std::process::Command;
 
@@ -48,7 +48,7 @@ fn a_shim_gets_its_mac_back_and_keeps_its_neighbours() {
 }
 
 #[test]
-fn a_shim_is_renamed_and_keeps_all_that_is_on_it() {
+fn a_shim_is_renamed_and_keeps_everything_on_it() {
     let (host, mut kernel, _) = Host::with_shim();
     kernel.drain();
     let before = kernel.snapshot().clone();
@@ -58,7 +58,7 @@ fn a_shim_is_renamed_and_keeps_all_that_is_on_it() {
     for _ in 0..2 {
         kernel.apply(&rename(link, "mvs-lan0")).unwrap();
     }
-    // A plan names the shim as it shall be, and knows it by its index.
+    // A plan uses the shim's future name, and knows it by its index.
     let shim = LinkRef { name: "mvs-any".to_owned(), index: Some(link) };
     kernel.apply(&Op::Set { shim, setting: Setting::ArpFilter, value: 0 }).unwrap();
     kernel.drain();

@@ -1,4 +1,4 @@
-//! Objects that root in a guest makes so large that the kernel's own lists end early, or say what is not so. A guest's
+//! Objects that root in a guest makes so large that the kernel's own lists end early, or are wrong. A guest's
 //! NIC comes into the host's namespace when the guest stops.
 
 use std::collections::BTreeSet;
@@ -12,7 +12,8 @@ use macvlan_shim::model::snapshot::Netns;
 use crate::host::{Guest, Host};
 use crate::look::{assert_truth, eventually, net};
 
-/// As many alternative names as the kernel takes, each as long as it can be: 65 KiB in each message about the link.
+/// As many alternative names as the kernel takes, each as long as possible: 65 KiB in each message about the
+/// link.
 fn name_at_length(guest: &Guest, link: &str) {
     let mut lines = String::new();
     for number in 0..496 {
@@ -21,7 +22,8 @@ fn name_at_length(guest: &Guest, link: &str) {
     assert!(guest.ip_batch(&lines).wait().unwrap().success());
 }
 
-/// A macvlan link in mode source on the guest's NIC, with more MACs than an attribute's length can tell.
+/// A macvlan link in mode source on the guest's NIC, with more MACs than the length of an attribute can
+/// express.
 fn overhear_at_length(guest: &Guest) {
     guest.ip("link add src link eth0 type macvlan mode source");
     let mut lines = String::new();
@@ -43,7 +45,7 @@ fn a_nic_that_comes_home_with_many_names_hides_no_link_of_the_host() {
     let later = kernel.snapshot().link_named("later").unwrap().index;
     let home = nix::unistd::gettid();
     for _ in 0..10 {
-        // Read while it comes in, and while it stands there.
+        // Read while it comes in, and while it is there.
         let mut moving = guest.spawn(&format!("ip link set eth0 netns {home} name mac0"));
         while moving.try_wait().unwrap().is_none() {
             kernel.resync_host();
@@ -54,7 +56,7 @@ fn a_nic_that_comes_home_with_many_names_hides_no_link_of_the_host() {
         assert!(kernel.snapshot().links.contains_key(&later), "a link is lost from view");
         assert_eq!(kernel.problems(), [""; 0]);
         eventually(&mut kernel, |snapshot| snapshot.link_named("mac0").is_some());
-        // One that starts now sees all of them.
+        // A kernel layer that starts now sees all of them.
         let fresh = Kernel::open().unwrap();
         for link in ["mac0", "later", "last"] {
             assert!(fresh.snapshot().link_named(link).is_some(), "{link} is not seen");
@@ -99,7 +101,7 @@ fn a_nic_with_many_names_hides_nothing_in_its_guest() {
 
 /// The first link of a namespace is read into the smallest buffer that the kernel has.
 #[test]
-fn names_of_the_first_link_hide_nothing_from_who_has_just_begun() {
+fn names_of_the_first_link_hide_nothing_from_a_new_process() {
     let host = Host::new();
     let guest = host.guest_with_child("eth0", "");
     for number in 0..100 {
@@ -109,7 +111,7 @@ fn names_of_the_first_link_hide_nothing_from_who_has_just_begun() {
 }
 
 #[test]
-fn a_list_that_its_length_field_cannot_tell_is_not_read_and_costs_nothing_else() {
+fn a_list_that_is_too_long_for_its_length_field_is_not_read_and_harms_nothing_else() {
     let host = Host::new();
     let guest = host.guest_with_child("eth0", "00:16:3e:00:00:01");
     guest.ip("addr add 192.0.2.100/24 dev eth0");
@@ -129,7 +131,7 @@ fn a_list_that_its_length_field_cannot_tell_is_not_read_and_costs_nothing_else()
     kernel.resync();
     let start = Instant::now();
     while told(&kernel).is_empty() {
-        assert!(start.elapsed().as_secs() < 10, "nothing is told");
+        assert!(start.elapsed().as_secs() < 10, "nothing is reported");
         kernel.drain();
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -139,7 +141,7 @@ fn a_list_that_its_length_field_cannot_tell_is_not_read_and_costs_nothing_else()
     let children = &kernel.snapshot().children;
     assert!(children.values().all(|child| child.parent == host.parent(&kernel)), "{children:?}");
 
-    // It comes into the host's namespace, and one that starts then does so.
+    // It comes into the host's namespace while a kernel layer starts there.
     guest.ip(&format!("link set src netns {}", nix::unistd::gettid()));
     let fresh = Kernel::open().unwrap();
     assert!(fresh.snapshot().link_named("lan").is_some() && fresh.snapshot().link_named("src").is_none());
@@ -152,7 +154,7 @@ fn a_list_that_its_length_field_cannot_tell_is_not_read_and_costs_nothing_else()
 }
 
 #[test]
-fn a_guest_with_more_than_is_looked_at_is_told_of() {
+fn a_guest_with_more_addresses_than_are_read_is_reported() {
     let host = Host::new();
     let guest = host.guest_with_child("eth0", "");
     let mut lines = String::new();
@@ -168,7 +170,7 @@ fn a_guest_with_more_than_is_looked_at_is_told_of() {
     eventually(&mut kernel, |snapshot| snapshot.children.values().all(|child| child.addresses.is_empty()));
     let start = Instant::now();
     while kernel.shortfalls().next().is_some() {
-        assert!(start.elapsed().as_secs() < 10, "it is still told of");
+        assert!(start.elapsed().as_secs() < 10, "it is still reported");
         kernel.resync();
         kernel.drain();
         std::thread::sleep(Duration::from_millis(50));

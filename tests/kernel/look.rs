@@ -1,4 +1,4 @@
-//! Looking at what the kernel layer knows, until it knows what it must.
+//! Looking at the state of the kernel layer until it knows everything that it must.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -9,8 +9,8 @@ use macvlan_shim::model::Changes;
 use macvlan_shim::model::Snapshot;
 use macvlan_shim::model::snapshot::{Child, ChildKey};
 
-/// What events have made of the snapshot is what a new look shows; soon, for the kernel's events about
-/// IPv6 addresses come after the fact.
+/// The snapshot that events have made soon equals that of a new look. It may take a moment, because the
+/// kernel's events about IPv6 addresses come late.
 pub(crate) fn assert_truth(kernel: &mut Kernel) {
     let start = Instant::now();
     loop {
@@ -27,7 +27,7 @@ pub(crate) fn assert_truth(kernel: &mut Kernel) {
     }
 }
 
-/// What is told next. A guest that takes much of a slow machine's time is put off for a moment.
+/// The next changes. A guest that takes much of a slow machine's time is put off for a moment.
 pub(crate) fn next_changes(kernel: &mut Kernel) -> Changes {
     let start = Instant::now();
     loop {

@@ -1,5 +1,6 @@
-//! The kernel layer against the real kernel, with no server: each test in fresh network namespaces that
-//! end with it. Needs root; without it the tests fail. `make test-stock-kernel` runs them under Debian's own kernel.
+//! The kernel layer against the real kernel, with no server: each test in fresh network namespaces that end
+//! with it. Needs root; without it the tests fail. `make test-stock-kernel` runs them under Debian's own
+//! kernel.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails says so by a panic")]
 

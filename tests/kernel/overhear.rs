@@ -1,4 +1,4 @@
-//! Links in mode source: what they get, and that they are seen for what they are.
+//! Links in mode source: the frames that they get, and how they are recognised.
 
 use std::process::Command;
 
@@ -36,7 +36,7 @@ fn a_list_of_senders_is_seen_as_it_changes() {
             snapshot.children.values().any(|child| child.sources == one(false))
         });
         guest.ip("link del s");
-        // With a list of its own making from the start, and down: such a link takes away nevertheless.
+        // With a list from the start, and down. Such a link takes frames away nevertheless.
         guest.ip(&format!("link add s link eth0 type {kind} mode source nodst macaddr set {SHIM_MAC}"));
         eventually(&mut kernel, |snapshot| {
             snapshot.children.values().any(|child| child.sources == one(true))
@@ -68,9 +68,9 @@ fn a_long_list_of_senders_is_counted_and_not_kept() {
     assert_truth(&mut kernel);
 }
 
-/// The reason for it all: what is for others comes to it, and with `nodst` to nobody else.
+/// The reason for it all: frames for others come to it, and with `nodst` to nobody else.
 #[test]
-fn it_gets_what_the_host_sends_to_another_guest() {
+fn it_gets_the_hosts_frames_to_another_guest() {
     let host = Host::new();
     let honest = host.guest_with_child("eth0", "00:16:3e:00:00:01");
     honest.ip("link set eth0 up");
@@ -103,7 +103,7 @@ fn it_gets_what_the_host_sends_to_another_guest() {
         hostile.ip("link set s up");
         let before = heard();
         assert!(reaches());
-        // Some broadcasts of guests it may hear.
+        // It may hear some broadcasts of guests.
         assert!(heard() < before + 15, "in mode {mode}, promiscuous, it overhears");
         hostile.ip("link del s");
     }
@@ -111,7 +111,7 @@ fn it_gets_what_the_host_sends_to_another_guest() {
     hostile.ip("link set s up");
     let before = heard();
     assert!(reaches());
-    assert!(heard() >= before + 20, "it hears nothing: then there is nothing to tell");
+    assert!(heard() >= before + 20, "it hears nothing: then there is nothing to report");
     hostile.ip("link del s");
     hostile.ip(&format!("link add s link eth0 type macvlan mode source nodst macaddr set {SHIM_MAC}"));
     assert!(!reaches(), "it takes nothing away while it is down");

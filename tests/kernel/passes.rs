@@ -1,5 +1,5 @@
-//! What passes the filter in front of a shim: frames as root of a guest can make them, and what the host's own stack
-//! gets of them.
+//! The frames that pass the filter in front of a shim: root of a guest makes them, and the host's own stack
+//! gets them.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
@@ -77,13 +77,13 @@ pub(crate) fn elements(listing: &str) -> BTreeSet<String> {
     elements.split(',').map(|element| element.trim().to_owned()).filter(|it| !it.is_empty()).collect()
 }
 
-/// Ways to wrap an IPv6 packet, so that what it carries is not seen at first sight. The last word: the host takes it in
-/// if nothing is in the way.
+/// Ways to wrap an IPv6 packet so that its payload is not seen at first sight. The last word: whether the
+/// host accepts it if nothing is in the way.
 type Wrapping = (&'static str, fn(&[u8], u32) -> Vec<Vec<u8>>);
 
 const PLAIN: Wrapping = ("plain", |frame, _| vec![frame.to_vec()]);
 
-/// Whatever a rule is to see through.
+/// The wrappings that a rule must see through.
 const DISGUISES: [Wrapping; 13] = [
     ("one tag", |frame, _| vec![forge::tagged(frame, &[0x8100])]),
     ("two tags", |frame, _| vec![forge::tagged(frame, &[0x8100, 0x8100])]),
@@ -105,11 +105,11 @@ const DISGUISES: [Wrapping; 13] = [
     }),
 ];
 
-/// All that there is: tags, LLC, MPLS, PPPoE, EAPOL, LLDP, PROFINET, and what is yet to be invented.
+/// All protocols: tags, LLC, MPLS, PPPoE, EAPOL, LLDP, PROFINET, and those that are yet to be invented.
 #[test]
 fn of_all_protocols_only_ip_and_arp_pass() {
     let stage = Stage::new();
-    // Sees what comes to our chain, and what is left after it.
+    // Sees the frames that come to our chain, and those that are left after it.
     nft("add table netdev witness
          add set netdev witness came { typeof meta protocol; size 65536; flags dynamic; }
          add chain netdev witness before { type filter hook ingress device mvs-eth0 priority -500; }
@@ -137,12 +137,12 @@ fn of_all_protocols_only_ip_and_arp_pass() {
         stage.guest.can("ping -n -c 1 -W 2 192.0.2.1") && stage.guest.can("ping -6 -n -c 1 -W 2 2001:db8::1")
     );
     assert_eq!(seen("left"), ["ip", "ip6", "arp"].map(str::to_owned).into());
-    // And without it all do, so the witness sees them.
+    // Without the filter all of them pass, so the witness sees them.
     stage.unfilter();
     send_all("left");
 }
 
-/// The sources of the datagrams that come, by how they were wrapped.
+/// The sources of the datagrams that come, by their wrapping.
 fn datagrams(service: &UdpSocket) -> BTreeSet<String> {
     let mut came = BTreeSet::new();
     let mut buffer = [0; 100];
@@ -228,7 +228,7 @@ fn neighbour_discovery_comes_plainly_or_not_at_all() {
     }
     stage.unfilter();
     for disguise in DISGUISES {
-        // A raw socket has fragments before neighbour discovery throws them away (RFC 6980).
+        // A raw socket gets fragments before neighbour discovery throws them away (RFC 6980).
         assert_eq!(wrapped(disguise), (133..=137).collect(), "{} shows nothing", disguise.0);
     }
 }
@@ -239,7 +239,7 @@ fn entries(family: &str) -> usize {
     String::from_utf8_lossy(&shown.stdout).lines().count()
 }
 
-/// A count a moment later, or as soon as it is what is wanted.
+/// The count a moment later, or as soon as it is the wanted one.
 fn come_in(count: impl Fn() -> usize, wanted: usize) -> usize {
     std::thread::sleep(Duration::from_millis(20));
     let start = Instant::now();
@@ -249,15 +249,15 @@ fn come_in(count: impl Fn() -> usize, wanted: usize) -> usize {
     count()
 }
 
-/// More than a few would be felt by other tests: all namespaces share one table.
+/// Other tests would feel more than a few, because all namespaces share one table.
 #[test]
 fn no_disguise_fills_the_table_of_neighbours() {
     const EACH: u32 = 60;
     let stage = Stage::new();
     let source = |n: u32| Ipv6Addr::from((0xfe80 << 112) + 0x6600_0000 + u128::from(n));
     let mut next = 0;
-    // How many entries there are of a flood, which has time for as many as are wanted; and how many the limit for one MAC
-    // lets through meanwhile.
+    // The number of entries after a flood, which lasts until there are as many as wanted, and the number that
+    // the limit for one MAC passes meanwhile.
     let mut flood = |(name, wrap): Wrapping, routers: bool, wanted: usize| {
         let make = if routers { forge::router_solicitation } else { forge::solicitation };
         let range = next..next + EACH;
@@ -285,9 +285,10 @@ fn no_disguise_fills_the_table_of_neighbours() {
     assert_eq!(flood(DISGUISES[1], false, each).0, each, "two tags show nothing");
 }
 
-/// The larger of `all.arp_accept` and the shim's own counts: without a filter each forged answer makes an entry.
+/// The larger of `all.arp_accept` and the shim's own counts. Without a filter each forged answer makes an
+/// entry.
 #[test]
-fn answers_that_nobody_asked_for_leave_no_entry() {
+fn unsolicited_answers_leave_no_entry() {
     const EACH: u8 = 60;
     let stage = Stage::new();
     std::fs::write("/proc/sys/net/ipv4/conf/all/arp_accept", "1").unwrap();

@@ -14,7 +14,7 @@ use crate::shim::{GUEST_MAC, SHIM_MAC};
 const HOST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const GUEST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
 
-/// Says so when it goes, be it by a panic.
+/// Reports its end, even if it is a panic.
 struct Over<'a>(&'a AtomicBool);
 
 impl Drop for Over<'_> {
@@ -23,13 +23,14 @@ impl Drop for Over<'_> {
     }
 }
 
-/// Until the new one stands the old one does: nothing that was forbidden slips through, and nothing else is lost.
+/// The old filter stays until the new one is there: no forbidden frame slips through, and no other is lost.
 #[test]
 fn a_filter_of_an_older_form_is_replaced_without_a_gap() {
     let Stage { host: _host, mut kernel, shim, guest } = Stage::new();
     let service = UdpSocket::bind((HOST, 5000)).unwrap();
     service.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
-    // On a busy machine the reader may not get its turn for a while. What its buffer has no room for is not the filter's loss.
+    // On a busy machine the reader may have to wait for its turn. Frames that do not fit into its buffer are
+    // not lost by the filter.
     setsockopt(&service, RcvBufForce, &(64 << 20)).unwrap();
     let over = AtomicBool::new(false);
     let send = || {
@@ -72,11 +73,11 @@ fn a_filter_of_an_older_form_is_replaced_without_a_gap() {
         (sender.join().unwrap(), receiver.join().unwrap())
     });
     println!("{sent} sent of each: {good} that may pass came, and {evil} that may not");
-    assert!(sent > 200 && evil == 0, "{evil} came that may not pass");
-    assert_eq!(good, sent, "some were lost that may pass");
+    assert!(sent > 200 && evil == 0, "{evil} frames came that may not pass");
+    assert_eq!(good, sent, "frames were lost that may pass");
 }
 
-/// Somebody changes a rule and leaves its comment as it is.
+/// Somebody changes a rule and leaves its comment unchanged.
 #[test]
 fn a_rule_that_is_changed_in_place_is_noticed() {
     let Stage { host: _host, mut kernel, shim, guest: _guest } = Stage::new();

@@ -1,5 +1,5 @@
-//! The look-up in the host's routing, held against `ip route get`: random rules and routes in a real namespace. The seeds
-//! are fixed, so a failure comes again; `ROUTING_SEEDS=first..end` tries others.
+//! The look-up in the host's routing, compared with `ip route get`: random rules and routes in a real
+//! namespace. The seeds are fixed, so a failure can be repeated. `ROUTING_SEEDS=first..end` tries others.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -21,7 +21,7 @@ use macvlan_shim::reconcile::{Inputs, Memory, desire};
 use crate::host::Host;
 use crate::look::assert_truth;
 
-/// Where a packet goes, as far as a guest on eth0 is concerned.
+/// The destination of a packet, from the point of view of a guest on eth0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answer {
     OnLink,
@@ -51,7 +51,7 @@ fn the_look_up_in_random_rules_and_routes_is_the_kernels() {
     }
 }
 
-/// What a router's full table costs: `cargo test --test kernel -- --ignored --nocapture full_table`.
+/// The cost of a router's full table: `cargo test --test kernel -- --ignored --nocapture full_table`.
 #[test]
 #[ignore = "prints times and sizes"]
 fn a_full_table_of_a_router() {
@@ -117,7 +117,7 @@ fn one_world(seed: u64) -> Vec<Answer> {
         let mut taken = std::collections::BTreeSet::new();
         for _ in 0..dice.below(10) + 3 {
             let (table, to, rest) = route(&mut dice, ipv6);
-            // The kernel chooses by the metric among routes that are equally long, and we do not.
+            // The kernel chooses by the metric among routes of equal length, and we do not.
             if taken.insert((table, to)) {
                 let family = if ipv6 { "-6 " } else { "" };
                 done.push(format!("{family}route add {}{rest} table {table}", kind_first(&rest, to)));
@@ -127,7 +127,7 @@ fn one_world(seed: u64) -> Vec<Answer> {
             done.push(rule(&mut dice, ipv6));
         }
     }
-    // What the kernel refuses does not exist for either side.
+    // Objects that the kernel refuses exist for neither side.
     done.retain(|line| try_ip(line));
     if seed.is_multiple_of(2) {
         std::fs::write("/proc/sys/net/ipv4/nexthop_compat_mode", "0").unwrap();
@@ -140,7 +140,7 @@ fn one_world(seed: u64) -> Vec<Answer> {
     for address in addresses {
         let Some(theirs) = ask_kernel(address) else { continue };
         let (mine, why) = &ours[&address];
-        // A route may say that there is no way, which the kernel tells like no route at all.
+        // A route may say that there is no way. The kernel's answer is the same as without a route.
         let same = *mine == theirs
             || (theirs == Answer::Nowhere && *mine == Answer::Elsewhere && why.contains("drops"))
             || (theirs == Answer::Nowhere && why.contains("covers it"));
@@ -150,12 +150,12 @@ fn one_world(seed: u64) -> Vec<Answer> {
     answers
 }
 
-/// Where `ip route add` wants the kind: before the destination.
+/// The place of the kind in `ip route add`: before the destination.
 fn kind_first(rest: &str, to: IpNet) -> String {
     if rest.starts_with(' ') { to.to_string() } else { String::new() }
 }
 
-/// A route: the table, the destination, and all else; for kinds without a link that is all, with the destination.
+/// A route: the table, the destination, and the rest. Kinds without a link have only the destination.
 fn route(dice: &mut Dice, ipv6: bool) -> (u32, IpNet, String) {
     let to = net(dice, ipv6);
     let table = dice.of(&[254, 254, 254, 100, 100, 200]);
@@ -208,7 +208,7 @@ fn rule(dice: &mut Dice, ipv6: bool) -> String {
     line.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Nested networks, so that one is in the other.
+/// Nested networks, one inside the other.
 fn net(dice: &mut Dice, ipv6: bool) -> IpNet {
     let address = address(dice, ipv6);
     let length = match ipv6 {
@@ -238,7 +238,7 @@ fn address(dice: &mut Dice, ipv6: bool) -> IpAddr {
     }
 }
 
-/// What we say to a guest on eth0 that claims all these addresses, and why.
+/// Our answer to a guest on eth0 that claims all these addresses, and its reason.
 fn ours(snapshot: &Snapshot, addresses: &[IpAddr]) -> BTreeMap<IpAddr, (Answer, String)> {
     let mac = Mac([0, 0x16, 0x3e, 0, 0, 1]);
     let key = ChildKey { netns: Netns::Id(NetnsId(1)), index: LinkIndex(7) };
@@ -311,7 +311,7 @@ fn inventory(mac: Mac) -> Inventory {
     inventory
 }
 
-/// The route that the kernel takes; `None` for a broadcast or anycast address, which is nobody's.
+/// The route that the kernel takes; `None` for a broadcast or anycast address, which belongs to nobody.
 fn ask_kernel(address: IpAddr) -> Option<Answer> {
     let output =
         Command::new("ip").args(["route", "get", "fibmatch", &address.to_string()]).output().unwrap();
@@ -324,7 +324,7 @@ fn ask_kernel(address: IpAddr) -> Option<Answer> {
         false => vec![text.trim()],
     };
     let on_link = |hop: &&str| {
-        // All that is shown of a next-hop object may be its number.
+        // The number may be all that is shown of a next-hop object.
         if !hop.contains("dev ") {
             return hop.contains("nhid 1 ") || hop.ends_with("nhid 1");
         }

@@ -1,5 +1,5 @@
-//! The sysctls of a shim, and what those of the host do to it. All without a filter: where there can be none, the
-//! sysctls alone serve.
+//! The sysctls of a shim, and the effects of the host's on it. All without a filter, because the sysctls
+//! alone serve where no filter is possible.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -17,10 +17,11 @@ use crate::host::{Guest, Host};
 use crate::look::{ip, net};
 use crate::shim::GUEST_MAC;
 
-/// A shim that stands without a guest.
+/// A shim without a guest.
 const KEPT: &str = "[[parent]]\nname = \"eth0\"\nkeep = true\n";
 
-/// Decides and obeys until nothing is left to do, without a filter. Routes to guests are the tests' own.
+/// Decides and obeys until nothing is left to do, without a filter. The tests make the routes to guests
+/// themselves.
 fn settle(kernel: &mut Kernel, config: &str) -> Desired {
     let config = Config::parse(config, Path::new("test")).unwrap();
     let mut memory = Memory::default();
@@ -40,10 +41,10 @@ fn settle(kernel: &mut Kernel, config: &str) -> Desired {
         }
         plan.iter().for_each(|step| kernel.apply(&step.op).unwrap());
     }
-    panic!("no end of it");
+    panic!("it never ends");
 }
 
-/// Makes what a guest that is served has: its entry and its route.
+/// Makes the entry and the route of a guest that is served.
 fn serve(kernel: &mut Kernel, address: &str, source: &str) {
     let link = kernel.snapshot().link_named("mvs-eth0").unwrap();
     let shim = macvlan_shim::model::LinkRef { name: link.name.clone(), index: Some(link.index) };
@@ -73,7 +74,7 @@ fn guest_of(host: &Host) -> Guest {
     guest
 }
 
-/// The table's rows: for each of `net.ipv4.conf` and its like the keys, each with its verdict.
+/// The table's rows: the keys of `net.ipv4.conf` and its like, each with its verdict.
 fn table() -> BTreeMap<String, BTreeMap<String, String>> {
     let mut table: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
     let mut folder = String::new();
@@ -84,7 +85,7 @@ fn table() -> BTreeMap<String, BTreeMap<String, String>> {
             let (verdict, why) = rest.split_once(" | ").unwrap();
             assert!(why.len() > 5, "{key} has no reason");
             let twice = table.entry(folder.clone()).or_default().insert(key.to_owned(), verdict.to_owned());
-            assert_eq!(twice, None, "{key} stands twice");
+            assert_eq!(twice, None, "{key} is there twice");
         }
     }
     table
@@ -108,7 +109,7 @@ fn every_sysctl_of_this_kernel_has_a_verdict() {
 }
 
 #[test]
-fn what_the_table_calls_pinned_is_pinned_to_that_value_and_nothing_else_is() {
+fn exactly_the_keys_that_the_table_calls_pinned_are_pinned_to_its_values() {
     let _host = Host::new();
     let mut kernel = Kernel::open().unwrap();
     let desired = settle(&mut kernel, KEPT);
@@ -130,7 +131,7 @@ fn what_the_table_calls_pinned_is_pinned_to_that_value_and_nothing_else_is() {
     pinned.iter().for_each(|(path, value)| assert_eq!(read(path), *value, "{path}"));
 }
 
-/// Every key that a new link can inherit is at its worst, and comes to be again afterwards.
+/// Every key that a new link can inherit has its worst value, and gets it again afterwards.
 #[test]
 fn a_shim_has_its_sysctls_whatever_new_links_get() {
     let _host = Host::new();
@@ -146,7 +147,7 @@ fn a_shim_has_its_sysctls_whatever_new_links_get() {
         let is_there = move |it: &Setting| Path::new("/proc/sys/net").join(it.path(link)).exists();
         Setting::ALL.into_iter().filter(is_there)
     };
-    // A new link's settings of neighbours come from the first namespace.
+    // A new link's neighbour settings come from the first namespace.
     has("default").for_each(|setting| write(&setting.path("default"), worst(setting)));
     let settings: Vec<Setting> = has("lo").collect();
     let right: Vec<_> = settle(&mut kernel, KEPT).shims.into_values().next().unwrap().settings;
@@ -154,15 +155,16 @@ fn a_shim_has_its_sysctls_whatever_new_links_get() {
         || right.iter().for_each(|(it, value)| assert_eq!(read(&it.path("mvs-eth0")), *value, "{it:?}"));
     assert_eq!(right.len(), settings.len());
     check();
-    // IPv6 that is switched off takes its other sysctls' effects with it; it comes back first.
+    // IPv6 that is switched off takes the effects of its other sysctls with it, so it is switched on first.
     settings.iter().for_each(|setting| write(&setting.path("mvs-eth0"), worst(*setting)));
     settle(&mut kernel, KEPT);
     check();
 }
 
-/// With `all.proxy_arp` and forwarding a host answers ARP for every address that it has a route to by another link.
+/// With `all.proxy_arp` and forwarding a host answers ARP for every address that it has a route to by another
+/// link.
 #[test]
-fn a_shim_answers_for_no_address_that_is_not_the_hosts() {
+fn a_shim_answers_only_for_addresses_of_the_host() {
     let host = Host::new();
     write("ipv4/ip_forward", 1);
     write("ipv4/conf/all/proxy_arp", 1);
@@ -175,7 +177,7 @@ fn a_shim_answers_for_no_address_that_is_not_the_hosts() {
     machine.ip("link set lan up");
     let mut kernel = Kernel::open().unwrap();
     settle(&mut kernel, KEPT);
-    // Proxied answers come at random within 0.8 s otherwise.
+    // Otherwise proxied answers come at random within 0.8 s.
     write("ipv4/neigh/mvs-eth0/proxy_delay", 0);
     serve(&mut kernel, "192.0.2.100", "192.0.2.1");
     let asked: BTreeSet<String> = (150..200).map(|last| format!("192.0.2.{last}")).collect();
@@ -188,7 +190,7 @@ fn a_shim_answers_for_no_address_that_is_not_the_hosts() {
     let entries = guest.within(|| shown("neigh show dev eth0"));
     let answered: Vec<&str> = entries.lines().filter(|entry| entry.contains("lladdr")).collect();
     assert!(answered.is_empty(), "the shim answered for {answered:#?}");
-    // A machine that boots only now has its address, and the guest reaches it; and the host still.
+    // A machine that boots only now has its address. The guest reaches it, and still reaches the host.
     machine.ip("addr add 192.0.2.177/24 dev lan");
     for address in ["192.0.2.177", "192.0.2.1"] {
         lab::eventually(std::time::Duration::from_secs(10), || {
@@ -204,9 +206,10 @@ fn a_shim_answers_for_no_address_that_is_not_the_hosts() {
     assert!(ping.status.success(), "the host lost its guest");
 }
 
-/// What an own address is good for at each value of `all.arp_ignore`, and that no value on the shim undoes it.
+/// The use of an own address at each value of `all.arp_ignore`, and the proof that no value on the shim
+/// undoes it.
 #[test]
-fn what_arp_ignore_leaves_of_the_way_to_the_host() {
+fn the_ways_to_the_host_that_arp_ignore_leaves() {
     let host = Host::new();
     let guest = guest_of(&host);
     let mut kernel = Kernel::open().unwrap();
@@ -218,7 +221,8 @@ fn what_arp_ignore_leaves_of_the_way_to_the_host() {
         guest.can(&format!("ping -n -q -c 1 -W 1 {address}"))
     };
     let addresses = || shown("-o -4 addr show dev mvs-eth0").split_whitespace().nth(3).map(str::to_owned);
-    // The value, whether the host's ordinary address is reached, whether the own one is, and the latter's form.
+    // The value, whether the host's ordinary address is reached, whether the own one is, and the form of the
+    // own one.
     for (value, ordinary, special, form) in [
         (0, true, true, "192.0.2.72/32"),
         (1, false, true, "192.0.2.72/32"),
@@ -236,18 +240,19 @@ fn what_arp_ignore_leaves_of_the_way_to_the_host() {
         assert_eq!(reaches("192.0.2.72"), special, "the own address at {value}");
         let told = desired.problems.iter().any(|problem| problem.code == "arp-ignore");
         assert_eq!(told, !ordinary, "at {value}: {:?}", desired.problems);
-        // Its form makes no route but the one to itself.
+        // Its form makes no route except the one to itself.
         let local = shown("route show table local dev mvs-eth0");
         assert_eq!(local.lines().count(), 1, "{local}");
     }
-    // The cure that the problem tells: the value on the links that need it.
+    // The cure from the problem: the value on the links that need it.
     write("ipv4/conf/eth0/arp_ignore", 8);
     assert!(reaches("192.0.2.1"));
     let problems = settle(&mut kernel, &own).problems;
     assert!(problems.iter().all(|problem| problem.code != "arp-ignore"), "{problems:?}");
 }
 
-/// The same address with another length takes the place of the first, and no route that has it as its source notices.
+/// The same address with another length takes the place of the first, and no route that has it as its source
+/// is affected.
 #[test]
 fn an_own_address_changes_its_length_under_its_routes() {
     let _host = Host::new();
@@ -310,14 +315,14 @@ fn a_tree_of_sysctls_that_is_hidden_is_no_kernel_without_sysctls() {
     mount("-t tmpfs none /proc/sys/net");
     let (hidden, shims, problems) = look(&mut kernel);
     assert_eq!(hidden.host.sysctls, Sysctls::Missing);
-    // What was known stays, IPv6 among it.
+    // The known state stays, IPv6 included.
     assert_eq!((hidden.settings, hidden.host.ipv6, shims), (known.settings.clone(), true, right.shims));
     assert!(told(problems));
     let shim = macvlan_shim::model::LinkRef { name: "mvs-eth0".to_owned(), index: None };
     let set = Op::Set { shim, setting: Setting::ArpFilter, value: 0 };
     let error = kernel.apply(&set).unwrap_err();
     assert!(error.hint.unwrap().contains("/proc/sys/net"));
-    // A process that starts now knows no settings, and takes the shim for no better than that.
+    // A process that starts now knows no settings, and does not believe that the shim has the right ones.
     let fresh = Kernel::open().unwrap();
     assert_eq!((fresh.snapshot().host.sysctls, fresh.snapshot().host.ipv6), (Sysctls::Missing, true));
     assert_eq!(fresh.snapshot().settings, BTreeMap::new());
@@ -336,7 +341,7 @@ fn a_tree_of_sysctls_that_is_hidden_is_no_kernel_without_sysctls() {
     assert!(!told(problems));
 }
 
-/// Below the least MTU for IPv6 the kernel gives a link none of its sysctls.
+/// Below the minimum MTU for IPv6 the kernel gives a link none of its sysctls.
 #[test]
 fn a_shim_on_a_parent_with_a_small_mtu_goes_up() {
     let host = Host::new();

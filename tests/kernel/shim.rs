@@ -12,7 +12,7 @@ pub(crate) const SHIM_MAC: Mac = Mac([2, 0x4d, 0x53, 0, 0, 1]);
 pub(crate) const GUEST_MAC: Mac = Mac([0, 0x16, 0x3e, 0, 0, 1]);
 
 impl Host {
-    /// A host where a shim has just been made; what that changed is still to be taken in.
+    /// A host where a shim has just been made. The kernel layer has yet to take in the changes.
     pub(crate) fn with_shim() -> (Host, Kernel, LinkRef) {
         let host = Host::new();
         let mut kernel = Kernel::open().unwrap();
@@ -25,7 +25,7 @@ impl Host {
         LinkRef { name: "mvs-eth0".to_owned(), index: None }
     }
 
-    /// A shim with one guest, every kind of operation.
+    /// A shim with one guest, by every kind of operation.
     pub(crate) fn making(&self, shim: &LinkRef, parent: LinkIndex, table: u32) -> Vec<Op> {
         let shim = shim.clone();
         let set = |setting, value| Op::Set { shim: shim.clone(), setting, value };
@@ -68,7 +68,7 @@ impl Host {
         self.making(shim, parent, TABLE_MAIN).iter().for_each(|op| kernel.apply(op).unwrap());
     }
 
-    /// Everything of ours, away.
+    /// Removes everything of ours.
     pub(crate) fn breaking(&self, kernel: &Kernel) -> Vec<Op> {
         let snapshot = kernel.snapshot();
         let on = |link: LinkIndex| LinkRef::from(&snapshot.links[&link]);

@@ -1,4 +1,4 @@
-//! What the snapshot shows of the host.
+//! The snapshot of the host.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

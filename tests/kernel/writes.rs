@@ -1,4 +1,4 @@
-//! Operations: what they make, what they leave alone, and how they fail.
+//! Operations: the objects that they make, those that they leave alone, and their failures.
 
 use macvlan_shim::kernel::Kernel;
 use macvlan_shim::model::Changes;
@@ -74,7 +74,7 @@ fn every_operation_is_seen_once_applied_and_may_be_applied_twice() {
 }
 
 #[test]
-fn what_is_ours_is_replaced_and_what_is_not_is_left_alone() {
+fn our_objects_are_replaced_and_foreign_ones_are_left_alone() {
     let (host, mut kernel, shim) = Host::with_shim();
     let (name, route) = (&shim.name, |to: &str, source: &str, table, replace| Op::SetRoute {
         shim: shim.clone(),
@@ -83,7 +83,7 @@ fn what_is_ours_is_replaced_and_what_is_not_is_left_alone() {
         table,
         replace,
     });
-    // Another source, with and without being told that one is there.
+    // Another source, with and without the knowledge that one exists.
     host.ip("addr add 192.0.2.2/24 dev eth0");
     for replace in [true, false] {
         let source = if replace { "192.0.2.2" } else { "192.0.2.1" };
@@ -141,7 +141,8 @@ fn what_is_ours_is_replaced_and_what_is_not_is_left_alone() {
     assert!(snapshot.link_named("eth0").is_some());
 }
 
-/// Of any kind (fail2ban makes such), whether the snapshot has it or not; and only where ours would stand.
+/// Of any kind (fail2ban makes such routes), whether the snapshot has it or not, but only in the place of
+/// ours.
 #[test]
 fn a_foreign_route_in_our_place_is_seen_and_left_alone() {
     let (host, mut kernel, shim) = Host::with_shim();
@@ -173,7 +174,7 @@ fn a_foreign_route_in_our_place_is_seen_and_left_alone() {
                 host.ip(&format!("route del {to} table {table}"));
                 assert_truth(&mut kernel);
                 kernel.apply(&set(to, table)).unwrap();
-                // Another takes our place by force.
+                // Another route takes our place by force.
                 host.ip(&format!("route replace {kind} {to}{dev} table {table}"));
                 assert_truth(&mut kernel);
                 assert!(foreign(&kernel), "{kind} {to} in {table}");
@@ -184,7 +185,7 @@ fn a_foreign_route_in_our_place_is_seen_and_left_alone() {
     // A range that leads elsewhere is not in the snapshot.
     host.ip("route add 203.0.113.128/27 via 192.0.2.254");
     assert_eq!(kernel.apply(&set("203.0.113.128/27", TABLE_MAIN)).unwrap_err().code, Code::Exists);
-    // networkd gives routes of IPv4 the metric that the kernel gives those of IPv6.
+    // networkd gives IPv4 routes the metric that the kernel gives to IPv6 routes.
     host.ip("route add 192.0.2.141/32 dev eth0 metric 1024");
     host.ip("addr add 192.0.2.3/24 dev eth0");
     kernel.apply(&set("192.0.2.141/32", TABLE_MAIN)).unwrap();
@@ -202,7 +203,7 @@ fn a_foreign_route_in_our_place_is_seen_and_left_alone() {
 }
 
 #[test]
-fn a_shim_that_was_made_anew_is_taken_for_no_other() {
+fn a_shim_that_was_made_again_is_not_mistaken_for_another() {
     let (host, mut kernel, shim) = Host::with_shim();
     // Within one plan, and between two.
     host.ip("link del mvs-eth0");
@@ -219,7 +220,7 @@ fn a_shim_that_was_made_anew_is_taken_for_no_other() {
 }
 
 #[test]
-fn failures_say_what_is_wrong() {
+fn failures_name_their_cause() {
     let host = Host::new();
     let mut kernel = Kernel::open().unwrap();
     let (parent, shim) = (host.parent(&kernel), host.shim_ref());
@@ -244,7 +245,7 @@ fn failures_say_what_is_wrong() {
     host.ip("link set eth0 nomaster");
     assert!(kernel.apply(&create(LinkIndex(9999), SHIM_MAC, 1500)).unwrap_err().hint.is_some());
 
-    // A guest may take the shim's MAC: then the shim cannot go up.
+    // A guest may take the shim's MAC. Then the shim cannot go up.
     let guest = host.guest_with_child("eth0", "02:4d:53:00:00:01");
     guest.ip("link set eth0 up");
     kernel.apply(&create(parent, SHIM_MAC, 1500)).unwrap();
@@ -269,7 +270,7 @@ fn failures_say_what_is_wrong() {
 }
 
 #[test]
-fn nobody_answers_for_a_free_address() {
+fn a_free_address_gets_no_answer() {
     let host = Host::new();
     let mut kernel = Kernel::open().unwrap();
     let link = host.parent(&kernel);
@@ -296,7 +297,7 @@ fn an_old_holder_is_asked_whether_it_is_still_there() {
     host.ip("neigh add 192.0.2.50 lladdr 02:00:00:00:00:50 dev eth0 nud stale");
     kernel.apply(&question).unwrap();
     kernel.drain();
-    // Everybody is asked, and that it was known is not forgotten.
+    // Everybody is asked, and the knowledge that it was there is kept.
     let entry = kernel.snapshot().neighbours[&(address, link)];
     assert_eq!((entry.state, entry.ours), (NeighbourState::Disputed, true));
     eventually(&mut kernel, |snapshot| {
@@ -304,14 +305,14 @@ fn an_old_holder_is_asked_whether_it_is_still_there() {
     });
 }
 
-/// Even the machine that is known is asked along with everybody, and its answer is one to us.
+/// Even the known machine is asked along with everybody, and its answer counts as one to us.
 #[test]
-fn who_answers_has_an_entry_of_ours_until_it_is_left_to_the_kernel() {
+fn a_machine_that_answers_has_an_entry_of_ours_until_that_is_left_to_the_kernel() {
     let host = Host::new();
     let mut kernel = Kernel::open().unwrap();
     let link = host.parent(&kernel);
     let machine = host.guest();
-    // Without an address of its own kind the kernel sends no question of ours over IPv6.
+    // Without an address of its own family the kernel sends no question of ours over IPv6.
     host.ip("addr add fe80::1/64 dev eth0 nodad");
     host.ip(&format!("link set lan netns {}", machine.pid()));
     for command in
@@ -337,7 +338,7 @@ fn who_answers_has_an_entry_of_ours_until_it_is_left_to_the_kernel() {
         let entry = kernel.snapshot().neighbours[&(address, link)];
         assert_eq!((entry.state, entry.ours), (NeighbourState::Stale, false));
     }
-    // Over IPv6 the group is left, which the next decision takes away.
+    // Over IPv6 the entry of the group is left, which the next decision removes.
     let group = ip("ff02::1:ff00:60");
     assert!(kernel.snapshot().neighbours[&(group, link)].ours);
     kernel.apply(&Op::DeleteNeighbour { link: LinkRef::standing("eth0", link), address: group }).unwrap();

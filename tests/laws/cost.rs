@@ -1,4 +1,5 @@
-//! What a decision costs. Ignored, because a time is no law: `cargo test --test laws -- --ignored --nocapture cost`.
+//! The cost of a decision. Ignored, because a time is no law: `cargo test --test laws -- --ignored
+//! --nocapture cost`.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use macvlan_shim::reconcile::{Memory, desire, diff};
 
 use super::worlds::{World, cost_host};
 
-/// A host with so many guests, each with an address of both families.
+/// A host with this many guests, each with an address of both families.
 fn crowd(guests: u16) -> World {
     let mut kernel = cost_host();
     let mut list = Vec::new();

@@ -1,5 +1,5 @@
-//! A guest that was caught with another machine's address stays asked first for as long as it exists, whatever it does to
-//! shed that.
+//! A guest that was caught with another machine's address stays asked first as long as it exists, whatever it
+//! does to shed that.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -23,18 +23,18 @@ use super::in_memory_kernel::InMemoryKernel;
 use super::worlds::{Event, LAN_MACHINE, plain_host};
 
 const PARENT: LinkIndex = LinkIndex(2);
-/// Of a machine of the LAN that is always there.
+/// The address of a LAN machine that is always there.
 const MACHINES: &str = "10.0.0.50/24";
-/// Of nobody.
+/// An address that nobody has.
 const FREE: [&str; 2] = ["10.0.0.60/24", "10.0.0.61/24"];
 const NAMES: [&str; 2] = ["a", "b"];
 
 /// A guest as its server and this law know it.
 #[derive(Clone, Debug)]
 struct Known {
-    /// The MAC of each NIC, by the word of the server.
+    /// The MAC of each NIC according to the server.
     macs: Vec<Mac>,
-    /// Where it runs; nowhere while it is stopped.
+    /// The namespace that it runs in; none while it is stopped.
     netns: Option<NetnsId>,
 }
 
@@ -42,7 +42,7 @@ struct Tale {
     kernel: InMemoryKernel,
     inventory: Inventory,
     guests: [Known; NAMES.len()],
-    /// What the LAN answers for.
+    /// The addresses that the LAN answers for.
     machines: BTreeSet<IpAddr>,
     desired: Desired,
     memory: Memory,
@@ -50,31 +50,31 @@ struct Tale {
     seen: Snapshot,
     told: bool,
     now: Instant,
-    /// Those that were caught, by what was seen alone.
+    /// The guests that were caught, judged by observation alone.
     caught: BTreeSet<usize>,
-    /// Never given twice.
+    /// A number that is never given twice.
     last_netns: i32,
     last_mac: u8,
 }
 
-/// What happens to a guest, by its own doing or by that of who administers it.
+/// An event in the life of a guest, caused by itself or by its administrator.
 #[derive(Clone, Copy, Debug)]
 enum Deed {
     Gets(usize, IpNet),
     Loses(usize, IpNet),
-    /// It takes an address that a machine of the LAN has, and gives it up when it is refused.
+    /// It takes an address of a LAN machine, and gives it up when it is refused.
     Steals(usize),
-    /// A machine of the LAN comes to have an address, or has it no more.
+    /// A LAN machine gets or loses an address.
     Machine(IpNet, bool),
     OtherMac(usize),
     Stops,
-    /// With another MAC by the word of the server, or with the same.
+    /// The server gives it another MAC, or the same one.
     Starts(bool),
     NewNic,
     LosesNic,
     /// The server can be read, or not.
     Server(bool),
-    /// It is deleted, and another one of its name is made.
+    /// It is deleted, and another guest of the same name is made.
     Anew,
 }
 
@@ -141,7 +141,7 @@ impl Tale {
         self.guests[guest].netns.map(|id| ChildKey { netns: Netns::Id(id), index: LinkIndex(index) })
     }
 
-    /// The server lists the guest as it is now. One that is away lists nobody.
+    /// The server lists the guest as it is now. A server that is away lists nobody.
     fn tell(&mut self, guest: usize) {
         self.told = true;
         let lxd = self.inventory.servers.get(&ServerId("lxd".to_owned()));
@@ -279,7 +279,8 @@ impl Tale {
         self.guests.iter().position(|guest| guest.netns.map(Netns::Id) == Some(key.netns))
     }
 
-    /// Decides, asks and acts as the daemon does, on what has changed alone. Who is asked for and there answers.
+    /// Decides, asks and acts as the daemon does, only on the changes. A machine that is asked for and
+    /// is there answers.
     fn settle(&mut self) -> Result<(), TestCaseError> {
         for _ in 0..6 {
             let mut changes = self.kernel.changes_since(&self.seen);
@@ -316,7 +317,7 @@ impl Tale {
         Ok(())
     }
 
-    /// Who is caught just now.
+    /// Whether the guest is caught right now.
     fn look(&mut self) {
         for (key, child) in &self.seen.children {
             let Some(guest) =
@@ -336,7 +337,7 @@ impl Tale {
         }
     }
 
-    /// A new route to a guest that was caught: everybody was asked who has the address, and nobody answered.
+    /// A new route to a guest that was caught: everybody was asked for the address, and nobody answered.
     fn is_asked_first(&self, step: &Step) -> Result<(), TestCaseError> {
         let Op::SetRoute { .. } = step.op else { return Ok(()) };
         let Some(address) = step.op.address() else { return Ok(()) };
@@ -359,7 +360,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn who_was_caught_stays_asked_first(deeds in prop::collection::vec(deed(), 1..32)) {
+    fn a_guest_that_was_caught_stays_asked_first(deeds in prop::collection::vec(deed(), 1..32)) {
         let mut tale = Tale::new();
         tale.settle()?;
         for (guest, deed, pause) in deeds {
@@ -373,7 +374,7 @@ proptest! {
             tale.now += pause;
             tale.settle()?;
         }
-        // Whatever was done to shed it: what each of them gets now, it gets asked first.
+        // Whatever was done to shed it, each address that it gets now is asked for first.
         for (guest, free) in FREE.into_iter().enumerate() {
             for deed in [Deed::Server(true), Deed::Starts(true), Deed::Gets(0, free.parse().unwrap())] {
                 tale.happens(guest, deed)?;

@@ -1,4 +1,4 @@
-//! What no guest's root ever gets, whatever it does to its links, in whatever order.
+//! The addresses that no guest's root ever gets, whatever it does to its links, in whatever order.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -18,11 +18,12 @@ use super::worlds::{ADDRESSES, Event, LAN_MACHINE, World, good_net, wide_or_host
 use super::{apply, config, configured_ranges, is_host};
 use crate::in_memory_kernel::InMemoryKernel;
 
-/// Where an address leads to a guest: the parent, and the address.
+/// A route to a guest: the parent, and the address.
 type Place = (LinkIndex, IpAddr);
 
-/// Where the host's traffic must not go to a guest: its own addresses and its gateways' anywhere, and on each parent those
-/// of machines that it knows there; the policy's exceptions aside.
+/// The addresses whose traffic must not go to a guest. Those of the host and of its gateways count on every
+/// parent, and those of known machines on the parent where they are. The exceptions of the policy are left
+/// out.
 fn victims(world: &World, snapshot: &Snapshot) -> BTreeSet<Place> {
     let allowed = |ip: &IpAddr| world.config.policy.allow.iter().any(|range| range.contains(ip));
     let given: BTreeSet<Mac> = (world.inventory.guests())
@@ -48,12 +49,12 @@ fn routed(snapshot: &Snapshot) -> BTreeSet<Place> {
     ours.filter_map(|key| Some((parent(&key.link)?, key.destination.addr()))).collect()
 }
 
-/// A guest's, or that of a machine on the LAN.
+/// The address of a guest, or of a machine on the LAN.
 fn mac() -> impl Strategy<Value = Mac> {
     prop_oneof![2 => (1u8..6).prop_map(|last| Mac([0, 0x16, 0x3e, 0, 0, last])), 2 => Just(LAN_MACHINE)]
 }
 
-/// What root in a guest can do, one thing or two that belong together.
+/// A deed of root in a guest: one thing, or two that belong together.
 fn deed() -> impl Strategy<Value = Vec<Event>> {
     let key =
         |index: LinkIndex| (0i32..4).prop_map(move |id| ChildKey { netns: Netns::Id(NetnsId(id)), index });
@@ -71,14 +72,14 @@ fn deed() -> impl Strategy<Value = Vec<Event>> {
         1 => any_key().prop_map(|key| Event::NoChild { key }),
         1 => mac().prop_map(|mac| Event::ComesHome { mac }),
     ];
-    // Who takes a machine's MAC takes its address too.
+    // A guest that takes a machine's MAC takes its address too.
     let theft = (key(LinkIndex(10)), good_net()).prop_map(|(key, address)| {
         vec![Event::OtherMac { key, mac: LAN_MACHINE }, Event::Gets { key, address }]
     });
     prop_oneof![3 => one.prop_map(|one| vec![one]), 1 => theft]
 }
 
-/// Decides on what has changed as the daemon does, and does it.
+/// Decides on the changes as the daemon does, and acts.
 fn settle(world: &World, kernel: &mut InMemoryKernel, memory: &mut Memory) {
     let (desired, next) = desire(&world.inputs(&kernel.snapshot, Instant::now()), memory);
     *memory = next;
@@ -90,7 +91,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn no_deeds_of_guests_get_them_what_is_others(
+    fn no_deed_of_a_guest_gets_it_an_address_of_others(
         mut world in world(),
         machines in prop::collection::vec(((2u32..4).prop_map(LinkIndex), good_net()), 0..4),
         deeds in prop::collection::vec(deed(), 1..16)
@@ -119,10 +120,11 @@ proptest! {
     }
 }
 
-/// A machine on the LAN of a link, which answers whoever asks for its address.
+/// A machine on the LAN of a link, which answers everybody who asks for its address.
 type Machine = (LinkIndex, IpAddr, Mac);
 
-/// Decides, asks and acts as the daemon does. The machines that are asked for answer, and everybody else is silent.
+/// Decides, asks and acts as the daemon does. Machines answer when they are asked for, and everybody else is
+/// silent.
 fn ask_and_settle(
     world: &World,
     kernel: &mut InMemoryKernel,
@@ -162,7 +164,8 @@ fn ask_and_settle(
 proptest! {
     #![proptest_config(config())]
 
-    /// Whatever MAC a guest has, by its own doing or by its server's word: the machine that answers keeps its address.
+    /// Whatever MAC a guest has, by its own doing or by its server's word, the machine that answers keeps its
+    /// address.
     #[test]
     fn a_machine_that_answers_is_not_robbed(
         mut world in world(),
@@ -177,7 +180,7 @@ proptest! {
             machines.iter().map(|(link, address, mac, _)| (*link, address.addr(), *mac)).collect();
         let mut here: Vec<Machine> = known.into_iter().collect();
         here.dedup_by_key(|(link, address, _)| (*link, *address));
-        // Of some the host knows already.
+        // The host knows some of them already.
         for (link, address, mac) in here.iter().filter(|_| restarts % 2 == 0) {
             let known = Event::Neighbour {
                 link: *link, address: *address, mac: *mac, state: NeighbourState::Reachable, ours: false,
@@ -185,7 +188,7 @@ proptest! {
             known.happen(&mut world.kernel, &mut world.inventory);
         }
         ask_and_settle(&world, &mut kernel, &mut memory, &mut questions, &here, now);
-        // What stood before there was a daemon is asked for in ten minutes.
+        // Routes from before the daemon's start are asked about within ten minutes.
         now += Duration::from_secs(601);
         ask_and_settle(&world, &mut kernel, &mut memory, &mut questions, &here, now);
         let mut inventory = world.inventory.clone();
@@ -196,7 +199,7 @@ proptest! {
             }
             now += Duration::from_secs(4);
             ask_and_settle(&world, &mut kernel, &mut memory, &mut questions, &here, now);
-            // What the configuration leads through a shim is no guest's doing.
+            // A route that the configuration leads through a shim is no guest's doing.
             let configured = configured_ranges(&world.config);
             let robbed: Vec<_> = here
                 .iter()
@@ -207,7 +210,7 @@ proptest! {
         }
     }
 
-    /// The entries of questions are ours to take away. None is left that nothing here needs.
+    /// The entries of questions are ours to remove. None stays unless something here needs it.
     #[test]
     fn questions_leave_nothing_behind(
         world in world(),

@@ -1,8 +1,8 @@
-//! A kernel that begins to change a filter and tells of the end later, while everything else goes on.
+//! A kernel that begins to change a filter and reports the end later, while everything else goes on.
 //!
-//! * It ends where there is nothing left to do.
-//! * No shim goes up before its filter stands, unless the filter is impossible.
-//! * No standing shim loses its filter.
+//! * It ends when nothing is left to do.
+//! * No shim goes up before it has its filter, unless the filter is impossible.
+//! * No existing shim loses its filter.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -40,7 +40,7 @@ fn end(run: &mut Run, fails: bool, impossible: &mut BTreeSet<String>) {
     run.told = true;
 }
 
-/// Walks, and looks which shims go up.
+/// Walks, and checks which shims go up.
 fn settle(run: &mut Run, impossible: &BTreeSet<String>) {
     let before = filtered(&run.kernel.snapshot);
     run.settle(&|_| false);
@@ -56,7 +56,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn filters_that_come_late_keep_the_order_and_come_right(
+    fn late_filters_keep_the_order_and_come_right(
         world in world(),
         events in prop::collection::vec((prop::option::of(event()), 0u64..400, 0usize..3, any::<bool>()), 0..10),
     ) {

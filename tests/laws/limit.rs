@@ -1,4 +1,4 @@
-//! No NIC has more routes than it may, whatever its guest does to its addresses.
+//! No NIC has more routes than its limit, whatever its guest does to its addresses.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -31,7 +31,8 @@ fn routed(snapshot: &Snapshot) -> Vec<IpAddr> {
 proptest! {
     #![proptest_config(config())]
 
-    /// Each look of the daemon sees one step. In each the guest has what it has then, and no more than the limit at once.
+    /// The daemon looks once at each step. In each the guest has the addresses of that step, and never more
+    /// than the limit at once.
     #[test]
     fn routes_that_wait_for_their_deletion_count(
         steps in prop::collection::vec(
@@ -50,7 +51,7 @@ proptest! {
                 child.addresses.clear();
             }
             if restarts {
-                // Another MAC, and back: as after a restart everything is decided anew.
+                // It takes another MAC, and its own again. As after a restart everything is decided again.
                 seen = Snapshot::default();
             }
             for last in &addresses {
@@ -76,7 +77,7 @@ proptest! {
                 prop_assert!(failed.is_none(), "{failed:?}");
                 prop_assert!(most <= LIMIT, "{most} routes:\n{}", shown(&plan));
             }
-            // What it has and may have is routed.
+            // The addresses that it has and may have are routed.
             let routed = routed(&world.kernel.snapshot);
             let its = addresses.iter().filter(|last| routed.contains(&address(**last).addr())).count();
             prop_assert_eq!(its, addresses.len().min(LIMIT), "{:?}", routed);

@@ -1,4 +1,4 @@
-//! What must hold for every configuration, inventory and kernel state, by random ones against the in-memory
+//! Laws for every configuration, inventory and kernel state, shown by random ones against the in-memory
 //! kernel. The worlds are small and crowded, so that everything collides with everything.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
@@ -34,26 +34,26 @@ use proptest::prelude::*;
 use in_memory_kernel::InMemoryKernel;
 use worlds::{Event, World, address_event, event, good_net, world};
 
-/// 256 cases each; PROPTEST_CASES asks for more.
+/// 256 cases each. PROPTEST_CASES asks for more.
 fn config() -> ProptestConfig {
     ProptestConfig { failure_persistence: None, max_shrink_iters: 4000, ..ProptestConfig::default() }
 }
 
-/// How long nothing happens.
+/// A time in which nothing happens.
 fn pause() -> impl Strategy<Value = Duration> {
     let millis =
         prop_oneof![3 => 1u64..300, 2 => 300u64..3_000, 2 => 3_000u64..70_000, 1 => 70_000u64..700_000];
     millis.prop_map(Duration::from_millis)
 }
 
-/// Decides and plans, as a process does that has just started.
+/// Decides and plans like a process that has just started.
 fn plan(world: &World, kernel: &InMemoryKernel) -> (Desired, Plan) {
     let (desired, _) = desire(&world.inputs(&kernel.snapshot, Instant::now()), &Memory::default());
     let plan = diff(&desired, &kernel.snapshot);
     (desired, plan)
 }
 
-/// The same, as a process does that remembers.
+/// The same, like a process that remembers.
 fn plan_again(world: &World, kernel: &InMemoryKernel, memory: &mut Memory) -> Plan {
     plan_at(world, kernel, memory, Instant::now())
 }
@@ -64,7 +64,7 @@ fn plan_at(world: &World, kernel: &InMemoryKernel, memory: &mut Memory, now: Ins
     diff(&desired, &kernel.snapshot)
 }
 
-/// Runs all of a plan, breath or not. In a consistent world every op must succeed.
+/// Runs a whole plan, breath or not. In a consistent world every op must succeed.
 fn apply(kernel: &mut InMemoryKernel, plan: &Plan) {
     for step in plan {
         kernel
@@ -73,8 +73,8 @@ fn apply(kernel: &mut InMemoryKernel, plan: &Plan) {
     }
 }
 
-/// Plans and obeys, until there should be nothing left to do. That is once, but where a shim goes and takes routes of the
-/// host's own with it: then some address may be admitted that was not.
+/// Plans and obeys until nothing should be left to do. That takes one round, unless a shim goes and takes the
+/// host's own routes with it. Then an address may be admitted that was not before.
 fn settle(world: &World, kernel: &mut InMemoryKernel, memory: &mut Memory, now: Instant) -> Plan {
     let first = plan_at(world, kernel, memory, now);
     let takes_a_way = first.iter().any(
@@ -116,7 +116,7 @@ proptest! {
     }
 
     #[test]
-    fn where_nothing_is_desired_exactly_ours_goes(world in world()) {
+    fn if_nothing_is_desired_only_our_objects_are_deleted(world in world()) {
         let mut kernel = world.kernel.clone();
         let before = unmarked(&kernel.snapshot);
         let nothing = Desired { settled: true, ..Desired::default() };
@@ -127,10 +127,10 @@ proptest! {
     }
 
     #[test]
-    fn a_crash_anywhere_is_safe_and_mends(world in world(), cut in any::<prop::sample::Index>()) {
+    fn a_crash_at_any_point_is_safe_and_is_repaired(world in world(), cut in any::<prop::sample::Index>()) {
         let mut kernel = world.kernel.clone();
         let (_, whole) = plan(&world, &kernel);
-        // A leftover that was unsafe before we came is not our doing.
+        // A leftover that was unsafe before we came is not our fault.
         let unsafe_before = unsafe_hosts(&kernel.snapshot);
         for step in whole.iter().take(cut.index(whole.len() + 1)) {
             kernel.apply(&step.op).unwrap();
@@ -138,7 +138,7 @@ proptest! {
             prop_assert!(unsafe_now.is_empty(), "after {}: {unsafe_now:?} in\n{}", step.op, shown(&whole));
             if let Op::SetUp { shim } = &step.op {
                 let (desired, _) = desire(&world.inputs(&world.kernel.snapshot, Instant::now()), &Memory::default());
-                let wanted = desired.shims.values().find(|one| one.shim == *shim).unwrap();
+                let wanted = desired.shims.values().find(|one| one.link == *shim).unwrap();
                 let link = kernel.snapshot.link_named(&shim.name).unwrap();
                 prop_assert!(!link.multicast && link.arp && !link.protodown);
                 let filter = &kernel.snapshot.filter.shims[&link.index];
@@ -174,7 +174,7 @@ proptest! {
         let mut before = diff(&desired, &kernel.snapshot);
         for (event, pause, obeyed) in &events {
             let old = kernel.snapshot.clone();
-            // Sometimes what was planned has been done by then.
+            // Sometimes the plan has been carried out by then.
             if *obeyed {
                 before.iter().for_each(|step| drop(kernel.apply(&step.op)));
             }
@@ -195,12 +195,12 @@ proptest! {
             };
             let about = |step: &&Step| step.op.address().is_some_and(|address| addresses.contains(&address));
             prop_assert_eq!(sorted(part.iter()), sorted(whole.iter().filter(about)), "{:?}", changes);
-            // All else is planned as it was.
+            // Everything else is planned as before.
             let others = |plan: &Plan| sorted(plan.iter().filter(|step| !about(step)));
             if !obeyed {
                 prop_assert_eq!(others(&before), others(&whole), "{:?}", changes);
             }
-            // What the incremental way remembers serves as well.
+            // The memory of the incremental way serves as well.
             before = whole;
         }
     }
@@ -241,7 +241,7 @@ proptest! {
     }
 
     #[test]
-    fn no_route_that_admission_forbids(world in world()) {
+    fn no_route_stands_that_admission_forbids(world in world()) {
         let (desired, plan) = plan(&world, &world.kernel);
         let mut kernel = world.kernel.clone();
         apply(&mut kernel, &plan);
@@ -271,7 +271,7 @@ proptest! {
             let on_lan = snapshot.neighbours.get(&(ip, parent));
             let other = on_lan.filter(|entry| entry.mac.is_some_and(|holder| holder != mac));
             prop_assert!(other.is_none(), "{ip} is on the LAN");
-            // The kernel shows that very address on a child with that MAC there.
+            // The kernel shows this very address on a child with that MAC there.
             let shows = snapshot.children.iter().any(|(key, child)| {
                 let has = child.parent == parent && child.addresses.keys().any(|its| its.addr() == ip);
                 has && reached_at(snapshot, key, child).contains(&mac)
@@ -301,13 +301,13 @@ proptest! {
             let Some(shim) = desired.shims.get(parent).filter(|shim| shim.obstacle.is_none()) else { continue };
             for (ip, verdict) in desired.held.verdicts(child) {
                 let Some(source) = verdict.source() else { continue };
-                let link = kernel.snapshot.link_named(&shim.shim.name).unwrap();
+                let link = kernel.snapshot.link_named(&shim.link.name).unwrap();
                 let table = shim.tables[Family::of(ip)];
                 let mut routes = kernel.snapshot.routes.iter();
                 prop_assert!(link.up);
                 prop_assert!(routes.any(|(key, route)| key.link == link.index && key.destination == IpNet::from(ip)
                     && key.table == table && route.ours && route.source == Some(source)));
-                // Its own, or that of a child beside it.
+                // Its own child, or one beside it.
                 let at = kernel.snapshot.neighbours[&(ip, link.index)].mac;
                 prop_assert_eq!(at, Some(desired.held.holders[&ip].mac));
                 let beside = at != Some(*mac);
@@ -320,7 +320,7 @@ proptest! {
 
     #[test]
     fn a_silent_server_changes_no_route(world in world()) {
-        // Settle, then a new process that no server has answered.
+        // Settle, then start a new process that no server has answered.
         let mut kernel = world.kernel.clone();
         let (_, settling) = plan(&world, &kernel);
         apply(&mut kernel, &settling);
@@ -333,10 +333,10 @@ proptest! {
             }
             let (_, mut plan) = plan(&silent, &kernel);
             if state == ServerState::Absent {
-                // It may be gone for good, so what no guest's route needs is surplus.
+                // The server may be gone for good, so objects that no guest's route needs are surplus.
                 plan.retain(|step| match &step.op {
                     Op::DeleteRoute { destination, .. } => is_host(destination) && !ranges.contains(destination),
-                    // What the LAN has answered matters to no route, nor does an entry without one.
+                    // The LAN's answers matter to no route, and neither does an entry without a route.
                     Op::DeleteNeighbour { link, address } => kernel.snapshot.routes.iter().any(|(key, route)| {
                         route.ours && Some(key.link) == link.index && key.destination == IpNet::from(*address)
                     }),
@@ -349,7 +349,7 @@ proptest! {
 
     #[test]
     fn memory_only_helps(world in world(), events in prop::collection::vec(event(), 0..6)) {
-        // One process that lives through everything ends where it has nothing to do.
+        // One process that lives through everything ends with nothing to do.
         let mut kernel = world.kernel.clone();
         let mut memory = Memory::default();
         let mut world = world;
@@ -364,7 +364,7 @@ proptest! {
     }
 
     #[test]
-    fn the_schedule_is_patient_fair_and_ends(
+    fn the_schedule_is_patient_and_fair_and_comes_to_an_end(
         world in world(),
         events in prop::collection::vec((event(), 0u64..400), 0..6),
         failing in prop::collection::vec(any::<prop::sample::Index>(), 0..3),
@@ -380,7 +380,7 @@ proptest! {
                 failing.iter().filter(|_| !plan.is_empty()).map(|index| plan[index.index(plan.len())].op.clone()).collect();
             run.settle(&|op| fail.contains(op));
         }
-        // All comes right once nothing fails any more.
+        // Everything comes right once nothing fails any more.
         for _ in 0..20 {
             run.now += Duration::from_secs(5);
             run.settle(&|_| false);
@@ -401,14 +401,14 @@ struct Run {
     now: Instant,
     /// Something other than the kernel and the clock asks for a decision.
     told: bool,
-    /// What the last decision saw, and what it was.
+    /// The input of the last decision, and its outcome.
     seen: Snapshot,
     desired: Desired,
     /// Since when each delete was planned without a break.
     surplus: BTreeMap<Op, Instant>,
-    /// What the last whole plan had that is about no single address, and was not done.
+    /// The steps of the last whole plan that are about no single address and were not done.
     missing: Vec<Op>,
-    /// The changes of filters that are begun and have not ended; `None`: each ends at once.
+    /// The changes of filters that have begun and not ended; `None`: each ends at once.
     late: Option<VecDeque<Op>>,
 }
 
@@ -429,8 +429,8 @@ impl Run {
         }
     }
 
-    /// Walks until nothing more is due, as the daemon does: after the first walk, which takes in the events, only
-    /// what has changed is decided anew.
+    /// Walks until nothing more is due, as the daemon does. After the first walk, which takes in the events,
+    /// only changes are decided again.
     fn settle(&mut self, fails: &dyn Fn(&Op) -> bool) {
         let mut walks = String::new();
         loop {
@@ -490,7 +490,12 @@ impl Run {
                     });
                 }
                 let result = kernel.apply(&step.op);
-                assert!(result.is_ok(), "{result:?}: {} ran without what it needs\n{}", step.op, shown(plan));
+                assert!(
+                    result.is_ok(),
+                    "{result:?}: {} ran before the ops that it needs\n{}",
+                    step.op,
+                    shown(plan)
+                );
                 let unsafe_now = unsafe_hosts(&kernel.snapshot);
                 let is_safe = unsafe_now.is_subset(&unsafe_before);
                 assert!(is_safe, "{} is unsafe: {unsafe_now:?}\n{}", step.op, shown(plan));
@@ -501,7 +506,7 @@ impl Run {
             |one: &Walked<'_>| matches!(one.outcome, Outcome::Begun | Outcome::Ran { result: Ok(()), .. });
         let missing: Vec<&Op> = walked.iter().filter(|one| !is_done(one)).map(|one| &one.step.op).collect();
         assert!(missing.is_empty() || self.schedule.wake().is_some(), "nobody wakes us: {missing:#?}");
-        // What has nothing to do with what is missing was done.
+        // Everything that does not need the missing objects was done.
         for held in walked.iter().filter(|one| matches!(one.outcome, Outcome::Held)) {
             let op = &held.step.op;
             let mut others = missing.iter().copied().chain(&self.missing);
@@ -526,7 +531,8 @@ fn awaited(change: &Op, op: &Op) -> bool {
     is_filter(change) && (same || is_filter(op) && (is_last(change) || is_last(op)))
 }
 
-/// Whether one op may have to wait for another: they are about one shim or one address, or a rule and its routes.
+/// Whether one op may have to wait for another. They must be about one shim or one address, or about a rule
+/// and its routes.
 fn related(a: &Op, b: &Op) -> bool {
     let shim = |op: &Op| op.link().map(|link| link.name.clone());
     let address = |op: &Op| match op {
@@ -542,7 +548,7 @@ fn related(a: &Op, b: &Op) -> bool {
     let name = matches!((a, b),
         (Op::Rename { link, .. } | Op::DeleteShim { link }, Op::Rename { name, .. }) if link.name == *name);
     let same_address = address(a).is_some() && address(a) == address(b);
-    // On one shim, only what makes the shim holds back what concerns different addresses.
+    // On one shim, only the ops that make the shim hold back ops about different addresses.
     let makes = matches!(
         a,
         Op::Rename { .. }
@@ -578,7 +584,7 @@ fn a_guest_that_flips_through_addresses_does_not_fill_our_memory() {
 }
 
 #[test]
-fn a_guest_that_flips_through_addresses_does_not_fill_what_is_remembered_of_holders() {
+fn a_guest_that_flips_through_addresses_does_not_fill_the_memory_of_holders() {
     let mut world = tenure::world(Config::default(), 1);
     let (mut desired, mut memory, mut now) = (Desired::default(), Memory::default(), Instant::now());
     let key = ChildKey { netns: Netns::Id(NetnsId(0)), index: LinkIndex(10) };
@@ -616,7 +622,7 @@ fn shuffled(inventory: &Inventory, seed: u64) -> Inventory {
     inventory
 }
 
-/// Host routes of ours that lead to a shim without a permanent neighbour entry of ours: the host would ask for the
+/// Host routes of ours to a shim that have no permanent neighbour entry of ours. The host would ask for the
 /// guest on the wire with the shim's MAC.
 fn unsafe_hosts(snapshot: &Snapshot) -> BTreeSet<(IpAddr, LinkIndex)> {
     let ours = snapshot.routes.iter().filter(|(key, route)| route.ours && is_host(&key.destination));
@@ -639,7 +645,7 @@ fn configured_ranges(config: &Config) -> BTreeSet<IpNet> {
     config.parents.values().flat_map(|parent| parent.routes.iter().copied()).collect()
 }
 
-/// The MACs at which the kernel hands a child what the shim sends.
+/// The MACs at which the kernel hands a child the frames of the shim.
 fn reached_at(snapshot: &Snapshot, key: &ChildKey, child: &Child) -> Vec<Mac> {
     let takes = |other: &&Child| other.parent == child.parent && other.mode == Mode::Bridge;
     let in_its_namespace =
@@ -650,7 +656,7 @@ fn reached_at(snapshot: &Snapshot, key: &ChildKey, child: &Child) -> Vec<Mac> {
     }
 }
 
-/// Everything that does not bear our mark, and is not on one of our shims.
+/// Everything that does not bear our mark and is not on one of our shims.
 fn unmarked(snapshot: &Snapshot) -> Snapshot {
     let shims: BTreeSet<LinkIndex> = snapshot.shims().map(|(_, link)| link.index).collect();
     let mut rest = snapshot.clone();
@@ -666,12 +672,12 @@ fn unmarked(snapshot: &Snapshot) -> Snapshot {
     rest
 }
 
-/// The same, but for the entries that were ours at first and are the kernel's now.
+/// The same, without entries that were ours at first and are the kernel's now.
 fn unmarked_since(first: &Snapshot, now: &Snapshot) -> Snapshot {
     let mut rest = unmarked(now);
     let was_ours = |key: &(IpAddr, LinkIndex)| first.neighbours.get(key).is_some_and(|entry| entry.ours);
     rest.neighbours.retain(|key, entry| !was_ours(key) || entry.state != NeighbourState::Stale);
-    // What the LAN is asked about the kernel knows anew in a moment: asking is not touching.
+    // Asking is not touching: the kernel soon forgets and relearns the entries that it is asked about.
     let is_asked_for =
         |key: &(IpAddr, LinkIndex)| now.neighbours.get(key).is_some_and(|entry| entry.is_asked_for());
     for (key, entry) in first.neighbours.iter().filter(|(key, entry)| !entry.ours && is_asked_for(key)) {
@@ -701,7 +707,7 @@ fn marked(snapshot: &Snapshot) -> Vec<String> {
         .collect()
 }
 
-/// The steps in some order: that of a part and that of the whole differ where it does not matter.
+/// The steps in some order, because the order of a part and of the whole differ where it does not matter.
 fn sorted<'a>(steps: impl Iterator<Item = &'a Step>) -> Vec<String> {
     let mut steps: Vec<String> =
         steps.map(|step| format!("{:?} {:?} — {}", step.when, step.op, step.why)).collect();
@@ -709,7 +715,7 @@ fn sorted<'a>(steps: impl Iterator<Item = &'a Step>) -> Vec<String> {
     steps
 }
 
-/// What is to be done after these events, and about what it is.
+/// The steps that are to be done after these events, each with its subject.
 fn after(world: &World, events: &[Event]) -> (Plan, Scope) {
     let (mut kernel, now) = (world.kernel.clone(), Instant::now());
     let (first, memory) = desire(&world.inputs(&kernel.snapshot, now), &Memory::default());
@@ -722,7 +728,7 @@ fn after(world: &World, events: &[Event]) -> (Plan, Scope) {
     decide(&mut desired, &mut memory, &world.inputs(&kernel.snapshot, now), &changes)
 }
 
-/// A law over worlds in which nothing happens says nothing.
+/// A law over worlds in which nothing happens proves nothing.
 #[test]
 fn the_worlds_are_crowded() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
@@ -737,7 +743,7 @@ fn the_worlds_are_crowded() {
         see("our own table", !desired.rules.is_empty());
         see("something waits", plan.iter().any(|step| step.when == When::AfterBreath));
         see(
-            "a NIC that is known by its guest's first process alone",
+            "a NIC that is known only by its guest's init",
             desired.decisions.iter().any(|(key, decision)| {
                 let own = world.inventory.guests().find(|(guest, _)| *guest == key.guest);
                 let own =
@@ -746,10 +752,10 @@ fn the_worlds_are_crowded() {
             }),
         );
         see(
-            "a NIC that no server tells",
+            "a NIC that no server lists",
             desired.decisions.iter().any(|(key, decision)| {
                 let guest = world.inventory.guests().find(|(guest, _)| *guest == key.guest);
-                let is_found = guest.is_some_and(|(_, guest)| guest.nics == Nics::WhatItsNamespaceHas);
+                let is_found = guest.is_some_and(|(_, guest)| guest.nics == Nics::AllInItsNamespace);
                 is_found && decision.parent().is_some()
             }),
         );
@@ -761,13 +767,13 @@ fn the_worlds_are_crowded() {
             }),
         );
         see(
-            "one that is reached at the NIC's MAC",
+            "a child that is reached at the NIC's MAC",
             desired.held.holders.values().any(|holder| {
                 holder.nic.is_some() && world.kernel.snapshot.children[&holder.child].mac != holder.mac
             }),
         );
         see(
-            "an orphan that is reached at another's MAC",
+            "an unclaimed address that is reached at another's MAC",
             desired.held.holders.values().any(|holder| {
                 holder.nic.is_none() && world.kernel.snapshot.children[&holder.child].mac != holder.mac
             }),

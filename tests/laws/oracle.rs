@@ -1,4 +1,5 @@
-//! Where the host's routing leads, by going through everything: slow, and written apart from what it judges.
+//! The way of the host's routing, found by going through everything. It is slow, and written independently of
+//! the code that it judges.
 
 use std::net::IpAddr;
 
@@ -6,7 +7,8 @@ use macvlan_shim::model::routing::{Action, RouteKey, RouteKind, Rule, Way};
 use macvlan_shim::model::snapshot::LinkKind;
 use macvlan_shim::model::{Family, LinkIndex, Snapshot};
 
-/// `None`: nowhere. `Some(None)`: onto the link of the parent. `Some(Some(length))`: elsewhere, by a route of that length.
+/// `None`: nowhere. `Some(None)`: onto the link of the parent. `Some(Some(length))`: elsewhere, by a route of
+/// that length.
 pub(crate) fn leads(snapshot: &Snapshot, parent: LinkIndex, ip: IpAddr) -> Option<Option<u8>> {
     let rules: Vec<&Rule> = snapshot.rules.iter().filter(|rule| rule.family == Family::of(ip)).collect();
     let mut at = 0;

@@ -1,4 +1,4 @@
-//! Who has an address that several claim, as time goes by.
+//! The holder of an address that several guests claim, over time.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -68,7 +68,7 @@ fn comes(guest: usize) -> Event {
     }
 }
 
-/// What a guest does.
+/// An action of a guest.
 #[derive(Clone, Copy, Debug)]
 enum Deed {
     Claims,
@@ -87,24 +87,24 @@ fn deed() -> impl Strategy<Value = (usize, Deed, Duration)> {
     (0..GUESTS, deed, pause.prop_map(Duration::from_millis))
 }
 
-/// What this law knows of the address, by what was seen alone.
+/// Everything that this law knows about the address, judged by observation alone.
 #[derive(Debug, Default)]
 struct Seen {
-    /// Since when each guest claims it without a break.
+    /// Since when each guest has claimed it without a break.
     claims: BTreeMap<usize, Instant>,
-    /// Who has it by our neighbour entry and route, and since when.
+    /// The guest that has it by our neighbour entry and route, and since when.
     holder: Option<(usize, Instant)>,
-    /// When each guest had it last.
+    /// When each guest last had it.
     had: BTreeMap<usize, Instant>,
-    /// Who had it for at least a minute while no other could come back to it, and when it was lost; `None` while it is
-    /// not.
+    /// The guest that had it for at least a minute while nobody else could get it back, and when it lost it;
+    /// `None` while it has it.
     rightful: Option<(usize, Option<Instant>)>,
-    /// Until when each guest must not have it.
+    /// The time until which each guest must not have it.
     banned: BTreeMap<usize, Instant>,
 }
 
 impl Seen {
-    /// Looks at what stands now.
+    /// Looks at the present state.
     fn look(&mut self, run: &Run) -> Result<(), TestCaseError> {
         let now = run.now;
         let address: IpAddr = ADDRESS.parse::<IpNet>().unwrap().addr();
@@ -115,7 +115,7 @@ impl Seen {
             snapshot.neighbours.iter().filter(|((its, _), entry)| *its == address && entry.ours);
         let at = entries.next().and_then(|(_, entry)| entry.mac);
         let at = at.filter(|_| is_routed).and_then(|at| (0..GUESTS).find(|guest| mac(*guest) == at));
-        // A route that waits for its deletion, or for the next one's blink, is nobody's.
+        // A route that waits for its deletion, or for a takeover, belongs to nobody.
         let at = at.filter(|guest| self.claims.contains_key(guest));
         if let Some((before, _)) = self.holder {
             self.had.insert(before, now);
@@ -164,7 +164,7 @@ impl Seen {
     }
 }
 
-/// Lets time go by, and has the daemon do what is due.
+/// Lets time pass, and has the daemon do everything that is due.
 fn pass(run: &mut Run, seen: &mut Seen, pause: Duration) -> Result<(), TestCaseError> {
     let end = run.now + pause;
     loop {

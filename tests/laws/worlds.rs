@@ -25,7 +25,7 @@ use proptest::sample::select;
 
 use crate::in_memory_kernel::{InMemoryKernel, default_settings};
 
-/// Host addresses that a random configuration may route as ranges.
+/// Addresses of the host that a random configuration may route as ranges.
 pub(crate) const CONFIGURED_HOST_RANGES: [&str; 1] = ["10.0.0.4"];
 
 const PARENTS: [LinkIndex; 3] = [LinkIndex(2), LinkIndex(3), LinkIndex(4)];
@@ -50,7 +50,7 @@ pub(crate) const ADDRESSES: [&str; 14] = [
 /// A machine on the LAN that is no guest.
 pub(crate) const LAN_MACHINE: Mac = Mac([2, 0, 0x5e, 0, 0, 9]);
 
-/// Everything that the decision stands on.
+/// Everything that the decision is based on.
 #[derive(Clone, Debug)]
 pub(crate) struct World {
     pub(crate) config: Config,
@@ -58,7 +58,7 @@ pub(crate) struct World {
     pub(crate) kernel: InMemoryKernel,
 }
 
-/// A world: a plain host with guests, often served by an earlier process already, and what happened since.
+/// A world: a plain host with guests, often served by an earlier process already, and the events since then.
 pub(crate) fn world() -> impl Strategy<Value = World> {
     let untold = prop::bool::weighted(0.1);
     let guest = (guest(Just("")), untold, children(), prop::option::of(sibling()));
@@ -90,7 +90,7 @@ pub(crate) fn world() -> impl Strategy<Value = World> {
                     sibling.happen(&mut world.kernel, &mut world.inventory);
                 }
                 if untold {
-                    guest.nics = Nics::WhatItsNamespaceHas;
+                    guest.nics = Nics::AllInItsNamespace;
                 }
                 Event::Guest { server: "lxd", guest }.happen(&mut world.kernel, &mut world.inventory);
             }
@@ -109,7 +109,7 @@ fn children() -> impl Strategy<Value = Vec<Event>> {
     prop::collection::vec(child(prop_oneof![20 => Just(Mode::Bridge), 1 => Just(Mode::Private)]), 2)
 }
 
-/// What a guest makes beside its NIC.
+/// A link that a guest makes beside its NIC.
 fn sibling() -> impl Strategy<Value = Event> {
     let mode = prop_oneof![3 => Just(Mode::Bridge), 3 => Just(Mode::Private), 1 => Just(Mode::Source)];
     (child(mode), 6u8..9).prop_map(|(mut sibling, last)| {
@@ -121,7 +121,7 @@ fn sibling() -> impl Strategy<Value = Event> {
 }
 
 impl World {
-    /// What a decision is made from where the kernel shows this.
+    /// The input of a decision where the kernel shows this.
     pub(crate) fn inputs<'a>(&'a self, snapshot: &'a Snapshot, now: Instant) -> Inputs<'a> {
         Inputs { config: &self.config, inventory: &self.inventory, snapshot, now }
     }
@@ -305,7 +305,7 @@ pub(crate) enum Event {
         setting: usize,
     },
     ArpIgnore(i64),
-    /// Two links have each other's names.
+    /// Two links swap their names.
     SwapNames {
         link: LinkIndex,
         other: LinkIndex,
@@ -346,13 +346,13 @@ pub(crate) enum Event {
         key: ChildKey,
         address: IpNet,
     },
-    /// A guest makes it a port of a bridge, with that MAC or its own, or no port any more.
+    /// A guest makes it a port of a bridge with that MAC or with its own, or no port any more.
     Port {
         key: ChildKey,
         bridge: bool,
         mac: Option<Mac>,
     },
-    /// The address leaves whoever has it for this child.
+    /// The address moves from its owner to this child.
     Moves {
         key: ChildKey,
         address: IpNet,
@@ -361,13 +361,13 @@ pub(crate) enum Event {
         key: ChildKey,
         mac: Mac,
     },
-    /// A link that a guest makes beside its NIC; up only where nobody has its MAC.
+    /// A link that a guest makes beside its NIC. It is up only if nobody else has its MAC.
     Nested {
         key: ChildKey,
         mac: Mac,
         up: bool,
     },
-    /// A NIC that the server leaves with the host, with the marks of a shim that a guest's root gave it.
+    /// A NIC that the server leaves with the host, with the marks of a shim, which a guest's root gave it.
     ComesHome {
         mac: Mac,
     },
@@ -395,7 +395,7 @@ const NEIGHBOUR_STATES: [NeighbourState; 6] = [
     NeighbourState::Failed,
 ];
 
-/// What a guest can do to its addresses, and what the LAN may say of them.
+/// The things that a guest can do to its addresses, and that the LAN may say about them.
 pub(crate) fn address_event() -> impl Strategy<Value = Event> {
     let state = || select(NEIGHBOUR_STATES[1..].to_vec());
     prop_oneof![
@@ -416,7 +416,7 @@ fn links(indexes: std::ops::Range<u32>) -> impl Strategy<Value = LinkIndex> + Cl
     indexes.prop_map(LinkIndex)
 }
 
-/// A rule: ours, or what a host may have.
+/// A rule: ours, or one that a host may have.
 fn rule() -> impl Strategy<Value = Rule> {
     let action = prop_oneof![
         4 => select(vec![100u32, 254, 255]).prop_map(Action::LookUp),
@@ -503,7 +503,7 @@ fn net() -> impl Strategy<Value = IpNet> {
 
 pub(crate) fn event() -> impl Strategy<Value = Event> {
     let parent = || select(PARENTS.to_vec());
-    // Parents, and what may stand upon them.
+    // Parents, and the links that may stand on them.
     let any_link = || prop_oneof![2 => parent(), 3 => links(5..9)];
     let mac = || (1u8..6).prop_map(|last| Mac([0, 0x16, 0x3e, 0, 0, last]));
     let lan_mac = || prop_oneof![4 => mac(), 1 => Just(LAN_MACHINE)];
@@ -585,7 +585,7 @@ fn key() -> impl Strategy<Value = ChildKey> {
     (0i32..4, index).prop_map(|(id, index)| ChildKey { netns: Netns::Id(NetnsId(id)), index })
 }
 
-/// Addresses that may well be admitted.
+/// Addresses that have a good chance of being admitted.
 pub(crate) fn good_net() -> impl Strategy<Value = IpNet> {
     let good = vec!["10.0.0.2", "10.0.0.3", "10.0.0.4", "fd00::2", "fd00::3"];
     select(good).prop_map(|text| wide_or_host(text.parse().unwrap(), true))
@@ -639,12 +639,12 @@ impl Event {
         }
     }
 
-    /// What the kernel would refuse does not happen.
+    /// Events that the kernel would refuse do not happen.
     pub(crate) fn happen(&self, kernel: &mut InMemoryKernel, inventory: &mut Inventory) {
         let there = |link: &LinkIndex, kernel: &InMemoryKernel| kernel.snapshot.links.contains_key(link);
         match self {
             Event::Address { link, address, usable } if there(link, kernel) => {
-                // Nobody else gives our shims addresses, and ours are nowhere else.
+                // Nobody else gives addresses to our shims, and ours are nowhere else.
                 let ours = &is_marked(kernel, *link);
                 let (usable, deprecated) = (*usable, !usable);
                 let new = HostAddress { usable, deprecated, secondary: *ours, ours: *ours, peer: None };
@@ -666,7 +666,7 @@ impl Event {
                 let ours = &(*ours || is_marked(kernel, *link));
                 let source = source.filter(|_| *ours);
                 let metric = other.unwrap_or(metric(Family::of(*destination)));
-                // Those that lead nowhere have no link, and the snapshot has them for hosts.
+                // Routes that lead nowhere have no link, and the snapshot has them for hosts.
                 let kind = if *ours || !is_host(destination) { RouteKind::Unicast } else { *kind };
                 let link = if kind == RouteKind::Unicast { *link } else { LinkIndex::NONE };
                 let key = RouteKey { table: *table, destination: *destination, metric, link };
@@ -749,7 +749,7 @@ impl Event {
                 }
             }
             Event::ArpIgnore(value) => kernel.snapshot.host.arp_ignore = *value,
-            // An ifindex is never given twice.
+            // No ifindex is given twice.
             Event::Filter { link, mac, whole } if *link < kernel.clone().next_index() => {
                 let device = kernel.snapshot.links.get(link).map_or("mvs-gone", |link| link.name.as_str());
                 let macs = mac.map(|mac| BTreeSet::from([mac]));
@@ -900,7 +900,7 @@ fn make_shim(
 ) {
     let index = kernel.next_index();
     let mac = Mac([2, 0x77, 0, 0, 0, u8::try_from(index.0 % 251).unwrap()]);
-    // A new one has no second mark yet, an old one may have lost the first.
+    // A new shim has no second mark yet, and an old one may have lost the first.
     let grouped = marked && !(complete && index.0.is_multiple_of(2));
     let new = Link {
         mac: Some(mac),

@@ -1,14 +1,17 @@
-//! Stories as text: `tests/scenarios/*.txt`. Each says what there is, and after `=>` what is decided and done.
+//! Stories as text: `tests/scenarios/*.txt`. Each says what exists, and after `=>` what is decided and done.
 //!
-//! `UPDATE_SCENARIOS=1 cargo test --test scenarios` writes what the code does after every `=>`. Read it then: the
-//! expected part must be what an operator is owed (`packaging/docs`, `.github/SECURITY.md`), not what the code happens to do.
+//! `UPDATE_SCENARIOS=1 cargo test --test scenarios` writes the code's behaviour after every `=>`. Read it
+//! afterwards: the expected part must be what an operator may expect (`packaging/docs`,
+//! `.github/SECURITY.md`), not what the code happens to do.
 //!
-//! A story has a title, a blank line, and lines that say what exists (`scenarios/world.rs` has the syntax). After
-//! `=>` stands the plan, line by line, then the decisions. `then`, or `then after 200ms`, goes on: the plan has
-//! been obeyed by the in-memory kernel, so far as it was due, and something happens. Before an op may stand:
+//! A story has a title, a blank line, and lines that say what exists (`scenarios/world.rs` has the syntax).
+//! After `=>` comes the plan, line by line, then the decisions. `then`, or `then after 200ms`, continues the
+//! story: the in-memory kernel has obeyed everything in the plan that was due, and something happens. These
+//! marks may stand before an op:
 //!
-//! * `(after a breath)` it waits, for its object must have been surplus for 200 ms; `(a breath is over)` it runs now;
-//! * `(held)` something that it needs has not happened; `(backs off)` it failed before and waits;
+//! * `(after a breath)` it waits, because its object must have been surplus for 200 ms; `(a breath is over)`
+//!   it runs now;
+//! * `(held)` something that it needs has not happened yet; `(backs off)` it failed before and waits;
 //! * `(EBUSY)` it was tried, and the kernel refused it.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
@@ -53,10 +56,10 @@ fn every_story_goes_as_it_is_told() {
             write!(wrong, "\n{name}\n{}", show::difference(&told, &went)).unwrap();
         }
     }
-    assert!(wrong.is_empty(), "stories went otherwise (-: told, +: went):\n{wrong}");
+    assert!(wrong.is_empty(), "stories differ (-: expected, +: actual):\n{wrong}");
 }
 
-/// The same text with what really happens after every `=>`.
+/// The same text, with the actual outcome after every `=>`.
 fn retell(told: &str) -> Result<String, String> {
     let mut went = String::new();
     let mut world = World::new();
@@ -95,7 +98,8 @@ fn retell(told: &str) -> Result<String, String> {
     Ok(went)
 }
 
-/// Decides again. Where only the kernel has changed or a time is up, amending the last decision must come to the same.
+/// Decides again. If only the kernel has changed or a time is up, amending the last decision must give the
+/// same result.
 fn decide(world: &mut World, amends: bool) {
     let World { config, inventory, kernel, memory, now, .. } = world;
     let mut changes = kernel.changes_since(&world.seen);
@@ -112,11 +116,11 @@ fn decide(world: &mut World, amends: bool) {
     world.seen = kernel.snapshot.clone();
 }
 
-/// Plans and obeys what is due, until nothing more is; says how it went.
+/// Plans and obeys everything that is due until nothing more is, and returns the story of it.
 fn obey(world: &mut World) -> String {
     let mut went = String::new();
     for walk in 0.. {
-        assert!(walk < 8, "no end of it:\n{went}");
+        assert!(walk < 8, "it never ends:\n{went}");
         world.read_config();
         let told = std::mem::take(&mut world.told);
         decide(world, walk > 0 || !told);
@@ -149,7 +153,7 @@ fn obey(world: &mut World) -> String {
             };
             let has_run = matches!(outcome, Outcome::Ran { .. });
             ran |= has_run;
-            // What has not run is told once.
+            // Steps that have not run are shown once.
             if has_run || walk == 0 {
                 told.push((mark, *step));
             }
@@ -165,13 +169,13 @@ fn obey(world: &mut World) -> String {
     if went.is_empty() { "nothing to do\n".to_owned() } else { went }
 }
 
-/// The kernel's error in the words of the schedule.
+/// The kernel's error, in the words of the schedule.
 fn error(op: &Op, message: String) -> Error {
     let is_taken = matches!(op, Op::CreateShim { .. } | Op::SetUp { .. }) && message == "EADDRINUSE";
     Error { code: if is_taken { Code::MacTaken } else { Code::KernelRefused }, message, hint: None }
 }
 
-/// Asks the LAN what is due to be asked, and decides anew if it cannot be.
+/// Asks the LAN for the addresses that are due, and decides again if it cannot be asked.
 fn ask(world: &mut World) -> String {
     let mut asked = String::new();
     let mut questions = std::mem::take(&mut world.questions);

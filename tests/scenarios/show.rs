@@ -1,4 +1,4 @@
-//! How a story is told.
+//! The form of a story's outcome.
 
 use std::fmt::Write;
 
@@ -8,7 +8,8 @@ use macvlan_shim::reconcile::admit::Verdict;
 
 use crate::world::World;
 
-/// The steps of a plan, each with its mark. The sysctls of a new shim are one line, unless all is asked for.
+/// The steps of a plan, each with its mark. The sysctls of a new shim are one line, unless everything is
+/// asked for.
 pub(crate) fn steps(steps: &[(String, &Step)], in_full: bool) -> String {
     let mut text = String::new();
     let mut at = 0;
@@ -32,7 +33,7 @@ pub(crate) fn steps(steps: &[(String, &Step)], in_full: bool) -> String {
     text
 }
 
-/// Every decision, and what is wrong.
+/// Every decision, and every problem.
 pub(crate) fn decisions(world: &World) -> String {
     let mut text = String::new();
     let links = &world.kernel.snapshot.links;
@@ -71,7 +72,7 @@ pub(crate) fn decisions(world: &World) -> String {
     }
     for shim in world.desired.shims.values().filter(|_| world.kernel.snapshot.filter.usable) {
         let answers: Vec<String> = shim.answers.iter().map(ToString::to_string).collect();
-        writeln!(text, "{} answers for {}", shim.shim.name, answers.join(", ")).unwrap();
+        writeln!(text, "{} answers for {}", shim.link.name, answers.join(", ")).unwrap();
     }
     for problem in world.desired.all_problems() {
         writeln!(
@@ -84,7 +85,7 @@ pub(crate) fn decisions(world: &World) -> String {
     text
 }
 
-/// Both texts, line by line: what is in one only is marked.
+/// Both texts, line by line. Lines that are in only one of them are marked.
 pub(crate) fn difference(told: &str, went: &str) -> String {
     let told: Vec<&str> = told.lines().collect();
     let went: Vec<&str> = went.lines().collect();

@@ -1,4 +1,5 @@
-//! What a story may say. Each line is one thing; a later line about the same thing changes it, `no …` takes it away.
+//! The language of a story. Each line is about one thing. A later line about the same thing changes it, and
+//! `no …` takes it away.
 //!
 //! ```text
 //! config:                                        the lines below it, indented, are the file
@@ -19,20 +20,21 @@
 //! hidden 00:16:3e:00:00:01                       a MAC in a namespace that we cannot see
 //! server lxd [connected|connecting|absent|failed|unread] [member 192.168.100.63 named lxd2]
 //! guest lxd:web [vm] [stopped] [init 1234] [profiles a,b] [enabled X]: eth0 :01 on eth0 [vlan N] [private] [named X]; eth1 …
-//! guest docker:db init 1234: what its namespace has
+//! guest docker:db init 1234: all in its namespace
 //! child 1:7 :01 on eth0 [named vrrp] [private|passthru|source [from M,M] [nodst]] [tap] [down] [port of br0 [mac M]]: 192.168.100.9/24, 2001:db8::9/64 tentative
 //! process 1234 in 1                              the namespace of a guest's first process
 //! restart                                        a new process: it remembers nothing
 //! reload                                         SIGHUP: waiting is forgotten
 //! refuse set neighbour: EPERM                    the kernel fails every op that reads so; `refuse nothing`
-//! nftables                                       there is an nft, and the kernel has what it needs
+//! nftables                                       there is an nft, and the kernel has everything that it needs
 //! foreign chain bar foo at mvs-eth0              a chain of somebody else that can take frames away
 //! in full                                        show the sysctls of a new shim one by one
-//! with questions                                 ask the LAN who has what guests claim, and tell; else only old
+//! with questions                                 ask the LAN who has addresses that guests claim, and show it; else only old
 //!           knowledge of the kernel is checked
 //! ```
 //!
-//! A MAC may be short: `:01` is 00:16:3e:00:00:01, a guest's; `lan:09` is 02:00:5e:00:00:09, a machine's on the LAN.
+//! A MAC may be short: `:01` is a guest's 00:16:3e:00:00:01, and `lan:09` is 02:00:5e:00:00:09 of a machine
+//! on the LAN.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -66,14 +68,14 @@ pub(crate) struct World {
     pub(crate) memory: Memory,
     pub(crate) schedule: Schedule,
     pub(crate) desired: Desired,
-    /// What the kernel showed when that was decided.
+    /// The kernel's state when that was decided.
     pub(crate) seen: Snapshot,
     pub(crate) now: Instant,
     pub(crate) in_full: bool,
     /// Something other than the kernel and the clock asks for a new decision.
     pub(crate) told: bool,
     pub(crate) questions: LanQuestions,
-    /// The LAN is asked for all that `policy.probe` says.
+    /// The LAN is asked whenever `policy.probe` says so.
     pub(crate) asks_for_all: bool,
     config_text: String,
     in_config: bool,
@@ -88,7 +90,7 @@ impl World {
         let mut snapshot = Snapshot::default();
         snapshot.host.ipv6 = true;
         snapshot.host.machine_id = "a story".to_owned();
-        // The kernel's own.
+        // The kernel's own route.
         for family in Family::ALL {
             for (priority, table) in [(0, 255), (32766, 254)] {
                 snapshot.rules.insert(Rule::look_up(family, priority, table));
@@ -122,7 +124,7 @@ impl World {
         }
     }
 
-    /// Takes in the configuration that was told.
+    /// Takes in the configuration of the story.
     pub(crate) fn read_config(&mut self) {
         self.config =
             Config::parse(&self.config_text, Path::new("story")).unwrap_or_else(|error| panic!("{error}"));
@@ -143,7 +145,7 @@ impl World {
         Ok(())
     }
 
-    /// The in-memory kernel, or the refusal that was told.
+    /// The in-memory kernel, or the refusal that the story asks for.
     pub(crate) fn apply(&mut self, op: &Op) -> Result<(), String> {
         let shown = op.to_string();
         match self.refused.iter().find(|(prefix, _)| shown.starts_with(prefix)) {
@@ -581,7 +583,7 @@ impl World {
                 Some(other) => OptOut::Invalid(other.to_owned()),
             },
             nics: match nics.trim() {
-                "what its namespace has" => Nics::WhatItsNamespaceHas,
+                "all in its namespace" => Nics::AllInItsNamespace,
                 told => {
                     let told = told.split(';').filter(|nic| !nic.trim().is_empty());
                     Nics::Told(told.map(nic).collect::<Said<_>>()?)
@@ -719,7 +721,7 @@ impl<'a> Words<'a> {
         at.map(|at| self.0.remove(at)).is_some()
     }
 
-    /// The word behind a word.
+    /// The word that follows a word.
     fn after(&mut self, word: &str) -> Said<Option<&'a str>> {
         let Some(at) = self.0.iter().position(|other| *other == word) else { return Ok(None) };
         self.0.remove(at);

@@ -9,7 +9,7 @@ const MAINTAINER: &str = "The macvlan-shim authors <macvlan-shim@users.noreply.g
 
 const WIDTH: usize = 79;
 
-/// Every release, the newest first; all bear the date of the newest, for the source tells no other.
+/// Every release, the newest first. All have the date of the newest, because the source has no other.
 pub(crate) fn debian(changes: &str, date: &str) -> Result<String> {
     let mut releases = changes.split("\n## ");
     releases.next();

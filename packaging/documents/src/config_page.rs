@@ -52,7 +52,7 @@ fn prose(about: &str) -> String {
     parts.zip(fonts).fold(first, |text, (part, font)| text + font + part)
 }
 
-/// Text that roff prints as it is.
+/// Text that roff prints unchanged.
 fn plain(text: &str) -> String {
     let text = text.replace('\\', "\\e").replace('-', "\\-");
     if text.starts_with(['.', '\'']) { format!("\\&{text}") } else { text }
@@ -66,7 +66,7 @@ mod tests {
     fn every_key_is_there_with_its_default_or_an_example() {
         let page = page();
         for known in [
-            ".SS [shim]\nWhat holds for every shim.\n",
+            ".SS [shim]\nThe keys for every shim.\n",
             ".TP\n\\fBipv6\\fR = true\nReach guests over IPv6 too.\n",
             ".TP\n\\fBmax_addresses\\fR = 32\n",
             ".TP\n\\fBprobe\\fR = \"optimistic\"\n",

@@ -1,7 +1,7 @@
-//! The documents as they stand in a package, where what they link to lies elsewhere.
+//! The documents in the form for a package, where the targets of their links are elsewhere.
 
-/// Where the things that documents link to are found on a node: a file, or all that is in a folder. Everything else is
-/// in the repository only.
+/// The places on a node of the things that documents link to: a file, or everything in a folder. Everything
+/// else is in the repository only.
 const INSTALLED: [(&str, &str); 4] = [
     ("README.md", "README.md"),
     (".github/SECURITY.md", "SECURITY.md"),
@@ -9,8 +9,8 @@ const INSTALLED: [(&str, &str); 4] = [
     ("profiles/", "/usr/share/macvlan-shim/profiles/"),
 ];
 
-/// The text of a document with links that lead somewhere from `/usr/share/doc/macvlan-shim`. `folder` is the one that
-/// the document lies in, as a path in the repository.
+/// The text of a document with links that lead somewhere from `/usr/share/doc/macvlan-shim`. `folder` is the
+/// document's folder, as a path in the repository.
 pub(crate) fn installed(text: &str, folder: &str) -> String {
     let mut parts = text.split("](");
     let first = parts.next().unwrap_or_default().to_owned();
@@ -54,7 +54,7 @@ mod tests {
     const REPOSITORY: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/v", env!("CARGO_PKG_VERSION"));
 
     #[test]
-    fn links_lead_to_what_is_installed_or_to_the_repository() {
+    fn links_lead_to_installed_files_or_to_the_repository() {
         let text =
             "[a](https://x.org/y), [b](.github/SECURITY.md), [c](packaging/LICENSE-MIT) and [d](profiles/).";
         let expected = format!(

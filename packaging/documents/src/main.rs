@@ -1,6 +1,6 @@
-//! Writes what the packages contain besides the binary and has another source: man pages and shell completions from
-//! the command line's own definition, the notices of the crates in the binary, the documents with other links, Debian's
-//! changelog from CHANGELOG.md.
+//! Writes the parts of the packages, besides the binary, that have another source: man pages and shell
+//! completions from the command line's own definition, the notices of the crates in the binary, the documents
+//! with other links, Debian's changelog from CHANGELOG.md.
 //!
 //! usage: macvlan-shim-documents FOLDER DATE, where DATE is that of the release as `date -R` prints it
 
@@ -28,7 +28,7 @@ const SECTION: &str = "8";
 /// Exit status, environment, files.
 const SECTIONS: &[u8] = include_bytes!("page.roff");
 const CHANGES: &str = include_str!("../../../CHANGELOG.md");
-/// The documents that are installed, by their folders in the repository: one file, or all that is there.
+/// The documents that are installed, by their folders in the repository: one file, or everything there.
 const DOCUMENTS: [(&str, Option<&str>); 3] =
     [("", Some("README.md")), (".github", Some("SECURITY.md")), ("packaging/docs", None)];
 
@@ -37,7 +37,7 @@ fn main() -> Result<()> {
     let folder = arguments.next().context(USAGE)?;
     let date = arguments.next().context(USAGE)?;
     let folder = Path::new(&folder);
-    // What is there may be of a command that is no more.
+    // Existing files may belong to a command that no longer exists.
     if folder.exists() {
         fs::remove_dir_all(folder)?;
     }
@@ -86,7 +86,7 @@ fn page(man: &Man) -> Result<Vec<u8>> {
     Ok(page)
 }
 
-/// The page of the program, with sections that the command line's definition has not.
+/// The page of the program, with sections that the command line's definition does not have.
 fn first_page(man: &Man) -> Result<Vec<u8>> {
     let mut page = Vec::new();
     man.render_title(&mut page)?;
@@ -108,7 +108,7 @@ fn completions(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// As `gzip -9n` does: without a name and a time, for the same text must give the same bytes.
+/// As `gzip -9n` does: without a name and a time, because the same text must give the same bytes.
 fn compressed(path: &Path, text: &[u8]) -> Result<()> {
     let mut file = GzBuilder::new().mtime(0).write(File::create(path)?, Compression::best());
     file.write_all(text)?;

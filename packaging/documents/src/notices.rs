@@ -1,4 +1,4 @@
-//! What the licences of the crates in the binary want to go with every copy of it.
+//! The texts that the licences of the crates in the binary require with every copy of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -25,7 +25,8 @@ struct Linked {
     texts: Vec<String>,
 }
 
-/// The notices of all that is linked, for this kind of machine. It is the same wherever the crates are.
+/// The notices of all linked crates, for this kind of machine. The result is the same wherever the crates
+/// are.
 pub(crate) fn third_party() -> Result<String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let platform = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
@@ -58,7 +59,7 @@ fn notices(linked: &BTreeSet<Linked>) -> Result<String> {
     Ok(text)
 }
 
-/// What `cargo metadata` prints, as far as it matters here.
+/// The output of `cargo metadata`, as far as it matters here.
 #[derive(Deserialize)]
 struct Metadata {
     packages: Vec<Package>,
@@ -97,14 +98,14 @@ struct Dependency {
     dep_kinds: Vec<DependencyKind>,
 }
 
-/// `kind` is `dev` or `build` for what is not linked.
+/// `kind` is `dev` or `build` for crates that are not linked.
 #[derive(Deserialize)]
 struct DependencyKind {
     kind: Option<String>,
 }
 
 impl Metadata {
-    /// All that the program depends on at run time.
+    /// Everything that the program depends on at run time.
     fn linked(&self) -> Result<Vec<&Package>> {
         let packages: BTreeMap<_, _> = self.packages.iter().map(|package| (&package.id, package)).collect();
         let nodes: BTreeMap<_, _> = self.resolve.nodes.iter().map(|node| (&node.id, node)).collect();
@@ -144,7 +145,7 @@ impl Package {
     }
 }
 
-/// The licences and notices in a crate's folder, without those that an MIT licence is the alternative to.
+/// The licences and notices in a crate's folder, without those that have an MIT licence as an alternative.
 fn texts(folder: &Path) -> Result<Vec<String>> {
     let files: Result<BTreeSet<PathBuf>, _> =
         fs::read_dir(folder)?.map(|file| file.map(|file| file.path())).collect();
@@ -165,7 +166,7 @@ fn is_licence(name: &str) -> bool {
     ["LICENSE", "LICENCE", "UNLICENSE"].iter().any(|start| name.starts_with(start))
 }
 
-/// Without the differences that nobody sees.
+/// Without invisible differences.
 fn tidy(text: &str) -> String {
     text.trim().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn each_text_stands_there_once_with_all_that_it_is_of() {
+    fn each_text_is_there_once_with_all_its_crates() {
         let text =
             notices(&BTreeSet::from([linked("b 2", &["same"]), linked("a 1", &["own", "same"])])).unwrap();
         let expected =
@@ -195,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_linked_counts() {
+    fn only_linked_crates_count() {
         let package = |name: &str, kind: &str| {
             format!(
                 r#"{{"id": "{name}", "name": "{name}", "version": "1", "license": "MIT", "manifest_path": "/x",

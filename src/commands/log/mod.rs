@@ -1,5 +1,5 @@
-//! The log of `run`: one line an event on stderr, level by `RUST_LOG` (`debug`, or
-//! `macvlan_shim::kernel=debug`), `info` if that is not set.
+//! The log of `run`: one line for each event on stderr. `RUST_LOG` sets the level (`debug`, or
+//! `macvlan_shim::kernel=debug`), which is `info` by default.
 
 mod rate_limit;
 
@@ -22,8 +22,8 @@ use self::rate_limit::RateLimited;
 /// waits for nobody.
 const WAITING: usize = 1024;
 
-/// Starts the log. Under systemd's journal, lines carry their priority and no time of their own. A thread of
-/// its own writes them. Lines that still wait are written when the value is dropped.
+/// Starts the log. Under systemd's journal, lines carry their priority and no time. A thread of its own
+/// writes them. Lines that still wait are written when the value is dropped.
 pub(super) fn start() -> WorkerGuard {
     let (writer, guard) = NonBlockingBuilder::default().buffered_lines_limit(WAITING).finish(io::stderr());
     let (levels, complaint) = match levels(std::env::var("RUST_LOG").ok().as_deref()) {
@@ -32,7 +32,7 @@ pub(super) fn start() -> WorkerGuard {
     };
     let log = tracing_subscriber::fmt()
         .with_writer(writer)
-        // There is nobody to tell, because it is stderr that fails.
+        // There is nobody to tell, because stderr itself fails.
         .log_internal_errors(false)
         .with_max_level(LevelFilter::TRACE)
         .with_ansi(io::stderr().is_terminal());
@@ -65,7 +65,7 @@ fn by_default(levels: Targets) -> Targets {
     levels.with_default(LevelFilter::INFO)
 }
 
-/// Whether stderr is the stream that `JOURNAL_STREAM` names, as systemd.exec(5) tells it.
+/// Whether stderr is the stream that `JOURNAL_STREAM` names, as in systemd.exec(5).
 fn is_journal() -> bool {
     let Ok(named) = std::env::var("JOURNAL_STREAM") else { return false };
     let Ok(stderr) = std::fs::metadata("/proc/self/fd/2") else { return false };
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_asked_for_is_logged_from_info_on() {
+    fn other_parts_are_logged_from_info_on() {
         let logs = |asked, target, level| levels(asked).unwrap().would_enable(target, &level);
         let (kernel, daemon) = ("macvlan_shim::kernel", "macvlan_shim::daemon");
         for (asked, target, level, expected) in [

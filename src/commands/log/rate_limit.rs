@@ -1,4 +1,4 @@
-//! A limit on the rate of lines from each place in the code: a burst passes, then one line a second. A guest
+//! A limit on the rate of lines from each place in the code. A burst passes, then one line a second. A guest
 //! that flips its addresses must not fill the disk.
 
 use std::collections::HashMap;
@@ -61,7 +61,7 @@ where
     }
 }
 
-/// The lines that one place may still say.
+/// The lines that one place may still log.
 struct Bucket {
     tokens: u32,
     refilled: Instant,
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_is_logged_then_little_that_says_what_is_missing() {
+    fn a_burst_is_logged_then_few_lines_that_count_the_missing_ones() {
         let mut bucket = Bucket::new();
         let start = bucket.refilled;
         let passed: Vec<Option<u64>> = (0..1000).map(|_| bucket.pass(start)).collect();

@@ -43,7 +43,7 @@ impl Cell {
         if text.is_empty() { Cell::toned("-", Tone::Faint) } else { Cell::from(text) }
     }
 
-    /// Each on a line of its own.
+    /// Each on its own line.
     pub(super) fn lines<const M: usize>(lines: [Option<String>; M]) -> Cell {
         let lines: Vec<String> = lines.iter().flatten().map(|line| printable(line)).collect();
         Cell { text: lines.join("\n"), tone: Tone::Plain }
@@ -93,7 +93,7 @@ impl<const N: usize> Grid<N> {
             let Cell { text: last, tone } = &row[N - 1];
             for (n, part) in last.lines().flat_map(|line| wrap(line, right, 0)).enumerate() {
                 let part = Cell { text: part, tone: *tone };
-                // A word that is too long gets a line of its own, and moves to the left as far as it needs.
+                // A word that is too long gets its own line, and moves to the left as far as it needs.
                 let indent = look.width.map_or(left, |width| left.min(width.saturating_sub(part.width())));
                 if n > 0 || indent < left {
                     line = format!("{}\n{}", line.trim_end(), " ".repeat(indent));
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_steers_a_terminal_is_taken_away() {
+    fn terminal_controls_are_taken_away() {
         assert_eq!(Cell::from("a\x1b[2Jb\n").painted(Look::PLAIN), "a\\u{1b}[2Jb\\n");
     }
 

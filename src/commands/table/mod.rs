@@ -1,4 +1,4 @@
-//! A [`Status`] as text for people. Good news is short, and bad news says why.
+//! A [`Status`] as text for people. Good news is short, and bad news gives a reason.
 
 mod grid;
 

@@ -1,11 +1,11 @@
-//! How each state looks at a terminal of 80 columns.
+//! The look of each state at a terminal of 80 columns.
 
 use super::*;
 use serde_json::{Value, json};
 
 const TERMINAL: Look = Look { colour: false, width: Some(80) };
 
-/// The table of a status that is all well but for the keys that are given.
+/// The table of a status in which everything is well except for the given keys.
 fn table(differs: Value) -> String {
     let mut status = json!({
         "version": "0.1.0", "ready": true,
@@ -134,15 +134,15 @@ fn a_shim_failed() {
                         "nics": 2, "message": "eth0 has another kind of receiver"}]);
     let problems = json!([{"code": "parent-busy", "object": "eth0", "hint": "take eth0 out of the bridge br0, or \
                            let the guests use br0 as their parent instead",
-                           "message": "no shim can be made, for the interface is a port of the bridge br0"}]);
+                           "message": "no shim is possible, because the interface is a port of the bridge br0"}]);
     let expected = "
 SHIM      PARENT  MAC  STATE   NICS  OWN ADDRESSES
 mvs-eth0  eth0    -    failed  2     none
                                      eth0 has another kind of receiver";
     assert_eq!(section(json!({"shims": shims})), expected);
     let expected = "
-problem: eth0: no shim can be made, for the interface is a port of the bridge
-  br0 (parent-busy)
+problem: eth0: no shim is possible, because the interface is a port of the
+  bridge br0 (parent-busy)
   hint: take eth0 out of the bridge br0, or let the guests use br0 as their
         parent instead";
     assert_eq!(section(json!({"problems": problems})), expected);
@@ -170,7 +170,7 @@ SERVER  VERSION  NAME  STATE   SOCKET
 incus   -        -     absent  no socket at /var/lib/incus/unix.socket";
     assert_eq!(section(json!({"servers": [absent]})), expected);
 
-    // Beside one that is there, one that never was needs no row.
+    // A server that never was needs no row beside one that is there.
     let servers = json!([absent, server("lxd", "failed", Some("it may not be asked: permission denied"))]);
     let expected = "
 SERVER  VERSION  NAME  STATE   SOCKET
@@ -180,7 +180,7 @@ lxd     -        -     failed  /var/lib/lxd/unix.socket
 }
 
 #[test]
-fn what_is_empty_is_said_in_words() {
+fn empty_sections_are_said_in_words() {
     let expected = "\
 macvlan-shim 0.1.0, not ready yet
 

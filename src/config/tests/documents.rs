@@ -11,11 +11,11 @@ const SAMPLE: &str = "packaging/files/etc/macvlan-shim/config.toml";
 const HEAD: &str = "\
 # The configuration of macvlan-shim. It needs none: every key is shown with its default, or with an example.
 #
-#   macvlan-shim config check             tells what is wrong with it
+#   macvlan-shim config check             reports its faults
 #   systemctl reload macvlan-shimd        applies it; a faulty one is refused, and the old one stays
 #
-# Files in the folder conf.d beside it whose names end in .toml are read too, in the order of their names. A key may stand
-# in one file only; [[server]] and [[parent]] tables add up.
+# Files in the folder conf.d beside it whose names end in .toml are read too, in the order of their names. A key
+# may be in only one file; [[server]] and [[parent]] tables add up.
 #
 # The daemon runs as the user macvlan-shim, which must be able to read them.
 ";

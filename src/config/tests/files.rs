@@ -1,4 +1,4 @@
-//! Which file is read, and what is answered where it cannot be.
+//! The files that are read, and the answers where they cannot be read.
 
 use std::fs;
 use std::io::{Error, ErrorKind};
@@ -62,7 +62,7 @@ fn bytes_that_are_no_text_are_located() {
 }
 
 #[test]
-fn who_must_be_able_to_read_it_is_said() {
+fn the_user_that_must_be_able_to_read_it_is_named() {
     let denied = Error::from(ErrorKind::PermissionDenied);
     let error = ConfigError::new(vec![Fault::unreadable(Path::new("/etc/x.toml"), &denied)]);
     assert_eq!(error.summary(), "/etc/x.toml: it may not be read: permission denied");
@@ -121,10 +121,10 @@ fn the_default_file_may_be_missing_beside_others() {
 #[test]
 fn a_key_in_two_files_names_both() {
     let expected = r#"
-conf.d/b.toml, line 3: shim.keep stands in config.toml, line 2, already
+conf.d/b.toml, line 3: shim.keep is already in config.toml, line 2
   3 | keep = true
     | ^^^^
-  hint: a key may stand in one file only"#;
+  hint: a key may be in only one file"#;
     let files = [
         ("config.toml", "[shim]\nkeep = true\n"),
         ("conf.d/a.toml", "[shim]\nipv6 = true\n"),
@@ -134,12 +134,12 @@ conf.d/b.toml, line 3: shim.keep stands in config.toml, line 2, already
 }
 
 #[test]
-fn what_must_be_unique_is_so_over_all_files() {
+fn unique_values_are_unique_over_all_files() {
     let expected = r#"
-conf.d/a.toml, line 2: parent.name: "eth1" stands in config.toml, line 2, already
+conf.d/a.toml, line 2: parent.name: "eth1" is already in config.toml, line 2
   2 | name = "eth1"
     |        ^^^^^^
-conf.d/a.toml, line 3: parent.routes: "10.0.0.0/8" stands in config.toml, line 3, already
+conf.d/a.toml, line 3: parent.routes: "10.0.0.0/8" is already in config.toml, line 3
   3 | routes = ["10.0.0.0/8"]
     |           ^^^^^^^^^^^^"#;
     let parent = "[[parent]]\nname = \"eth1\"\nroutes = [\"10.0.0.0/8\"]\n";
@@ -156,7 +156,7 @@ fn a_key_of_one_file_bears_on_the_values_of_another() {
 }
 
 #[test]
-fn the_faults_of_all_files_are_told_at_once() {
+fn the_faults_of_all_files_are_reported_at_once() {
     let (folder, main) = folder(&[
         ("config.toml", "[shim]\nkeep = 1\n"),
         ("conf.d/a.toml", "[shim\n"),
@@ -178,7 +178,7 @@ fn the_faults_of_all_files_are_told_at_once() {
 }
 
 #[test]
-fn a_folder_that_is_none_is_told() {
+fn a_file_in_place_of_the_folder_is_reported() {
     let error = refused_in(&[("config.toml", ""), ("conf.d", "")]);
     assert_eq!(error, "conf.d: this is a file; expected a directory");
 }

@@ -1,4 +1,4 @@
-//! Keys and sections that are not there, or in the wrong place.
+//! Keys and sections that do not exist, or are in the wrong place.
 
 use super::*;
 
@@ -30,7 +30,7 @@ c.toml, line 5: there is no key "keep" in [policy]
 #[test]
 fn a_key_outside_of_any_section() {
     let expected = r#"
-c.toml, line 1: the key "keep" stands outside of any section
+c.toml, line 1: the key "keep" is outside of any section
   1 | keep = true
     | ^^^^
   hint: "keep" belongs to [shim] or [[parent]]"#;

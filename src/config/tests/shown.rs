@@ -96,7 +96,7 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn what_is_shown_reads_back_the_same(config in config()) {
+    fn a_shown_configuration_reads_back_the_same(config in config()) {
         prop_assert_eq!(read(&config.to_toml()), config);
     }
 

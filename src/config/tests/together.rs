@@ -3,27 +3,27 @@
 use super::*;
 
 #[test]
-fn what_is_there_twice() {
+fn values_that_are_there_twice() {
     for (text, expected) in [
         (
             "[[parent]]\nname = 'a'\n[[parent]]\nname = 'a'\n",
-            "c.toml, line 4: parent.name: \"a\" stands in line 2 already\n",
+            "c.toml, line 4: parent.name: \"a\" is already in line 2\n",
         ),
         (
             "[[server]]\nsocket = '/a/b'\n[[server]]\nsocket = '/a//b'\n",
-            "c.toml, line 4: server.socket: \"/a//b\" stands in line 2 already\n",
+            "c.toml, line 4: server.socket: \"/a//b\" is already in line 2\n",
         ),
         (
             "[shim]\naddresses = ['fd00::1',\n'fd00:0::1']\n",
-            "c.toml, line 3: shim.addresses: \"fd00:0::1\" stands in line 2 already\n",
+            "c.toml, line 3: shim.addresses: \"fd00:0::1\" is already in line 2\n",
         ),
         (
             "[[parent]]\nname='a'\nroutes=['10.0.0.0/8']\n[[parent]]\nname='b'\nroutes=['10.0.0.0/8']\n",
-            "c.toml, line 6: parent.routes: \"10.0.0.0/8\" stands in line 3 already\n",
+            "c.toml, line 6: parent.routes: \"10.0.0.0/8\" is already in line 3\n",
         ),
         (
             "[select]\nprofiles = ['a', 'a']\n",
-            "c.toml, line 2: select.profiles: \"a\" stands in line 2 already\n",
+            "c.toml, line 2: select.profiles: \"a\" is already in line 2\n",
         ),
     ] {
         let error = refused(text);
@@ -44,7 +44,7 @@ c.toml, line 2: shim.addresses: "fd00::1" is of IPv6, which shim.ipv6 = false sw
 }
 
 #[test]
-fn all_faults_are_told_at_once_in_the_order_of_the_file() {
+fn all_faults_are_reported_at_once_in_the_order_of_the_file() {
     let text = "[policy]\nmax_addresses = 0\n[shim]\nkep = true\n[[server]]\nsocket = 'x'\n";
     let error = Config::parse(text, Path::new("c.toml")).unwrap_err();
     let all = error.to_string();

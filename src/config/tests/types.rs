@@ -69,7 +69,7 @@ c.toml, line 2: string values must be quoted, expected literal string
 }
 
 #[test]
-fn all_places_that_are_not_toml_are_told_at_once() {
+fn all_places_that_are_not_toml_are_reported_at_once() {
     let error = refused("[shim]\nkeep = yes\n[policy]\nmax_addresses = 32\nprobe = strict\nallow = []]\n");
     let lines: Vec<&str> = error.lines().filter_map(|line| line.strip_prefix("c.toml, ")).collect();
     assert_eq!(lines.len(), 3, "{error}");

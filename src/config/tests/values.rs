@@ -1,4 +1,4 @@
-//! Values that mean nothing.
+//! Values that make no sense.
 
 use super::*;
 use crate::config::values::{parent, range, socket};
@@ -28,8 +28,8 @@ fn own_addresses_that_nobody_could_reach() {
         ("0.1.2.3", "is of \"this network\" (0.0.0.0/8)"),
         ("241.0.0.1", "is reserved (240.0.0.0/4)"),
         ("::ffff:10.0.0.1", "is an IPv4-mapped IPv6 address"),
-        ("192.168.1", "is no IP address"),
-        ("fe80::1%eth0", "is no IP address"),
+        ("192.168.1", "is not an IP address"),
+        ("fe80::1%eth0", "is not an IP address"),
     ] {
         let error = refused(&format!("[[parent]]\nname = 'eth0'\naddresses = ['{address}']\n"));
         let expected = format!("c.toml, line 3: parent.addresses: {address:?} {what}");
@@ -70,11 +70,11 @@ c.toml, line 3: parent.routes: "0.0.0.0/0" is the default route; a range through
 #[test]
 fn a_parent_that_no_interface_can_be() {
     for (name, what) in [
-        ("", "is no interface name"),
+        ("", "is not an interface name"),
         ("enx00163e001122a", "has 16 bytes; an interface name has at most 15"),
-        ("eth 0", "contains ' ', which no interface name can"),
-        ("eth0:1", "contains ':', which no interface name can"),
-        ("a/b", "contains '/', which no interface name can"),
+        ("eth 0", "contains ' ', which an interface name cannot contain"),
+        ("eth0:1", "contains ':', which an interface name cannot contain"),
+        ("a/b", "contains '/', which an interface name cannot contain"),
         ("mvs-eth0", "is named like a shim; expected the parent below it"),
     ] {
         let error = refused(&format!("[[parent]]\nname = '{name}'\n"));
@@ -86,7 +86,7 @@ fn a_parent_that_no_interface_can_be() {
 #[test]
 fn a_socket_is_an_absolute_path() {
     let expected = r#"
-c.toml, line 2: server.socket: "lxd/unix.socket" is no absolute path; expected one that starts with /
+c.toml, line 2: server.socket: "lxd/unix.socket" is not an absolute path; expected one that starts with /
   2 | socket = "lxd/unix.socket"
     |          ^^^^^^^^^^^^^^^^^
   hint: write it like "/var/lib/lxd/unix.socket""#;
@@ -98,7 +98,7 @@ c.toml, line 2: server.socket: "lxd/unix.socket" is no absolute path; expected o
 
 #[test]
 fn a_name_of_white_space() {
-    assert!(refused("[select]\nprofiles = ['']\n").contains("select.profiles: \"\" is no name"));
+    assert!(refused("[select]\nprofiles = ['']\n").contains("select.profiles: \"\" is not a name"));
     assert!(refused("[select]\nprojects = [' web']\n").ends_with("hint: write \"web\""));
 }
 

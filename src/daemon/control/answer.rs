@@ -25,7 +25,7 @@ pub(super) fn respond(code: StatusCode, body: &impl serde::Serialize) -> Answer 
     }
 }
 
-/// An answer whose JSON is there already.
+/// An answer whose JSON already exists.
 pub(super) fn answer(code: StatusCode, json: Bytes) -> Answer {
     let mut answer = Response::new(Full::new(json).boxed_unsync());
     *answer.status_mut() = code;

@@ -13,11 +13,11 @@ use tokio::net::UnixListener;
 
 use super::peer;
 
-/// Why there is no control socket.
+/// The reason why there is no control socket.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// Something that is no socket is there.
-    #[error("{path} is there and is no socket", path = .0.display())]
+    /// Something else than a socket is there.
+    #[error("{path} is there and is not a socket", path = .0.display())]
     NoSocket(PathBuf),
     /// A daemon of another network namespace answers there. It is not one of ours, because we hold the lock
     /// of ours.
@@ -28,12 +28,12 @@ pub enum BindError {
     Io {
         /// The socket, or its folder.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
 }
 
-/// Makes the socket, and its folder if need be. One that a dead daemon left is replaced. Must be called
+/// Makes the socket, and its folder if need be. A socket that a dead daemon left is replaced. Must be called
 /// with the lock held and within a tokio runtime.
 pub fn bind(path: &Path) -> Result<UnixListener, BindError> {
     match std::fs::symlink_metadata(path) {
@@ -78,7 +78,7 @@ fn bind_closed(folder: &Path, path: &Path) -> io::Result<UnixListener> {
 }
 
 /// Lets the group connect. If root runs the daemon by hand, the folder may belong to the unit's user, who can
-/// put a link in the place of the socket. So the opened file is changed, not the path.
+/// put a link in the place of the socket. So the mode of the opened file is changed, not of the path.
 fn open_to_group(socket: &Path) -> io::Result<()> {
     let flags = (OFlag::O_PATH | OFlag::O_NOFOLLOW).bits();
     let opened = OpenOptions::new().read(true).custom_flags(flags).open(socket)?;
@@ -87,7 +87,7 @@ fn open_to_group(socket: &Path) -> io::Result<()> {
     }
     let opened_path = PathBuf::from(format!("/proc/self/fd/{}", opened.as_raw_fd()));
     if let Err(error) = peer::give_to_group(&opened_path) {
-        tracing::warn!(%error, "the control socket is not its group's: only root can ask for the status");
+        tracing::warn!(%error, "the control socket does not belong to its group: only root can ask for the status");
     }
     std::fs::set_permissions(&opened_path, Permissions::from_mode(0o660))
 }
@@ -127,12 +127,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_socket_is_left_alone() {
+    async fn a_file_that_is_no_socket_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("control.sock");
         std::fs::write(&path, "precious").unwrap();
         let error = bind(&path).unwrap_err();
-        assert_eq!(error.to_string(), format!("{} is there and is no socket", path.display()));
+        assert_eq!(error.to_string(), format!("{} is there and is not a socket", path.display()));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
     }
 }

@@ -1,4 +1,4 @@
-//! The control socket: HTTP over a unix socket, as LXD's own. It only reads, and it cannot hold up the
+//! The control socket: HTTP over a unix socket, like LXD's own. It only reads, and it cannot hold up the
 //! daemon: connections are few, short-lived and carry one small request each, and reports are made at the
 //! publisher's pace.
 //!
@@ -31,11 +31,11 @@ use crate::daemon::publisher::Reader;
 /// Maximum number of connections of root that are served at once, while others wait in the kernel's queue.
 /// Other users have as many of their own, and those beyond are turned away, so they cannot keep root waiting.
 const CONNECTIONS: usize = 16;
-/// How long a connection may take in all, also for a peer that does not read.
+/// How long a connection may take in all, even if its peer does not read.
 const DEADLINE: Duration = Duration::from_secs(5);
 /// Maximum size of the head of a request, in bytes. Hyper allows no smaller one.
 const HEAD: usize = 8192;
-/// How long to wait where the kernel has no file descriptor for us.
+/// How long to wait if the kernel has no file descriptor for us.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Serves until it is dropped.
@@ -43,7 +43,7 @@ pub async fn serve(listener: UnixListener, reports: Reader) {
     serve_within(DEADLINE, listener, reports).await;
 }
 
-/// Serves one connection, as if root asked: for those who try it with anything (`tests/fuzz`).
+/// Serves one connection, as if root asked, for tests that try it with anything (`tests/fuzz`).
 pub async fn serve_one(stream: UnixStream, reports: Reader) {
     connection(stream, Arc::new(Router::new(reports)), Asker::Root).await;
 }
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_loop_that_has_ended_is_said() {
+    async fn the_answer_after_the_loops_end_says_so() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("control.sock");
         let listener = bind(&path).unwrap();

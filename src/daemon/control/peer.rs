@@ -10,14 +10,14 @@ use tokio::net::UnixStream;
 
 use crate::model::names::PROGRAM;
 
-/// The process at the other end of a connection, as the kernel tells.
+/// The process at the other end of a connection, according to the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Peer {
-    /// Root, or whoever runs the daemon.
+    /// Root, or the user who runs the daemon.
     Root,
     /// Somebody else, by user and group.
     User(Uid, Gid),
-    /// The kernel does not tell.
+    /// The kernel does not say.
     Unknown,
 }
 
@@ -36,11 +36,11 @@ impl Peer {
 /// The rights of an asker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asker {
-    /// Ask. Others cannot keep it waiting.
+    /// It may ask. Others cannot keep it waiting.
     Root,
-    /// Ask.
+    /// It may ask.
     Member,
-    /// Nothing.
+    /// It may do nothing.
     Stranger,
 }
 
@@ -88,7 +88,7 @@ mod tests {
     #[tokio::test]
     async fn root_and_members_are_admitted_and_nobody_else() {
         let (group, other) = (Gid::from_raw(60_077), Gid::from_raw(60_078));
-        // No machine has this user, so only the group of its connection can speak for it.
+        // No machine has this user, so only the group of its connection can admit it.
         let stranger = Uid::from_raw(60_077);
         for (peer, asker) in [
             (Peer::Root, Asker::Root),

@@ -1,4 +1,4 @@
-//! `GET /1.0`: who answers here, and which paths there are.
+//! `GET /1.0`: the program that answers here, and its paths.
 
 use hyper::StatusCode;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Which path answers what.
+//! The answer to each path.
 
 use hyper::body::{Body, Incoming};
 use hyper::header::{ALLOW, HeaderValue};
@@ -10,7 +10,7 @@ use super::root;
 use super::status::{self, StatusPage};
 use crate::daemon::publisher::Reader;
 
-/// The paths that there are.
+/// The existing paths.
 const PATHS: [&str; 2] = [root::PATH, status::PATH];
 
 /// Answers requests.

@@ -11,8 +11,8 @@ use crate::report::Report;
 
 pub(super) const PATH: &str = "/1.0/status";
 
-/// The status as JSON. It is written once for all who get the same report, because that of a thousand guests
-/// takes milliseconds.
+/// The status as JSON. It is written once for all askers of the same report, because that of a thousand
+/// guests takes milliseconds.
 pub(super) struct StatusPage {
     reports: Reader,
     written: Mutex<Option<(Arc<Report>, Bytes)>>,

@@ -1,5 +1,5 @@
-//! The file of the lock: only those who may run a daemon here can open it, because whoever has a file open
-//! can hold a lock on it.
+//! The file of the lock. Only those who may run a daemon here can open it, because everybody who has a file
+//! open can hold a lock on it.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
@@ -12,8 +12,8 @@ use nix::unistd::geteuid;
 
 use super::holder::{self, Standing};
 
-/// How often a file that is not as it should be is replaced. Each replacement is a new file of our own, so a
-/// second round is seldom needed.
+/// How often a faulty file is replaced. Each replacement is a new file of our own, so a second round is
+/// seldom needed.
 const ROUNDS: u32 = 5;
 
 /// The result of an attempt to lock the file.
@@ -61,10 +61,10 @@ pub(super) fn lock(folder: &Path, path: &Path) -> io::Result<Attempt> {
         }
         replace(path)?;
     }
-    Err(io::Error::other("somebody changes the file again and again"))
+    Err(io::Error::other("somebody keeps changing the file"))
 }
 
-/// Follows no link, waits for nobody.
+/// It follows no link, and waits for nobody.
 fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .read(true)
@@ -76,14 +76,14 @@ fn open(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// A link, a socket, or a file of another user: all that a folder of ours can have in this place by mistake
-/// or malice.
+/// A link, a socket, or a file of another user: everything that a folder of ours can have in this place by
+/// mistake or malice.
 fn is_replaceable(error: &io::Error) -> bool {
     let errno = error.raw_os_error().map(Errno::from_raw);
     matches!(errno, Some(Errno::ELOOP | Errno::EACCES | Errno::ENXIO))
 }
 
-/// Nobody else can open it, and whoever made it may run a daemon here.
+/// Nobody else can open it, and its owner may run a daemon here.
 fn is_sound(file: &Metadata, folder: &Metadata) -> bool {
     let user = geteuid();
     let is_owner_right = file.uid() == user.as_raw() || (user.is_root() && file.uid() == folder.uid());

@@ -10,7 +10,7 @@ use nix::sys::stat::{major, minor};
 /// Longest text that is read from the file, in bytes.
 const TEXT: u64 = 200;
 
-/// The holder of the lock, as far as the file tells. `Display` is empty or in brackets, with a space before.
+/// The holder of the lock, as far as the file shows. `Display` is empty or in brackets, with a space before.
 #[derive(Debug, Default, PartialEq)]
 pub struct LockHolder {
     /// The process, in its own PID namespace.
@@ -62,26 +62,26 @@ fn in_words(age: Duration) -> String {
     }
 }
 
-/// The processes that hold a lock on a file, as the kernel says.
+/// The processes that hold a lock on a file, according to the kernel.
 #[derive(Debug, PartialEq)]
 pub(super) enum Standing {
-    /// Nobody whom we can see.
+    /// Nobody that we can see.
     Nobody,
     /// A process of a user who may run a daemon here; its id if it can be seen.
     Trusted(Option<u32>),
-    /// Only others, or the dead.
+    /// Only others, or dead processes.
     Stranger,
 }
 
 impl Standing {
-    /// For a file that is locked for certain: a holder in another PID namespace is not shown to us, and is
+    /// For a file that is locked for certain. A holder in another PID namespace is not shown to us, and is
     /// trusted.
     pub(super) fn or_hidden(self) -> Standing {
         if self == Standing::Nobody { Standing::Trusted(None) } else { self }
     }
 }
 
-/// The holder of a lock on that file. `is_trusted` tells whether a user may run a daemon here.
+/// The holder of a lock on that file. `is_trusted` decides whether a user may run a daemon here.
 pub(super) fn of(file: &Metadata, is_trusted: impl Fn(u32) -> bool) -> Standing {
     let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
     let holders = holders(&locks, file.dev(), file.ino());
@@ -97,7 +97,7 @@ pub(super) fn of(file: &Metadata, is_trusted: impl Fn(u32) -> bool) -> Standing 
 fn holders(locks: &str, device: u64, inode: u64) -> Vec<u32> {
     let file = format!("{:02x}:{:02x}:{inode}", major(device), minor(device));
     let holder = |line: &str| {
-        // 7: FLOCK  ADVISORY  WRITE 1234 00:19:5678 0 EOF; those who wait have "->" before the kind.
+        // 7: FLOCK  ADVISORY  WRITE 1234 00:19:5678 0 EOF; waiting ones have "->" before the kind.
         let words: Vec<&str> = line.split_whitespace().collect();
         let is_lock = words.get(1) == Some(&"FLOCK") && words.get(5) == Some(&file.as_str());
         if is_lock { words.get(4)?.parse().ok() } else { None }
@@ -105,8 +105,8 @@ fn holders(locks: &str, device: u64, inode: u64) -> Vec<u32> {
     locks.lines().filter_map(holder).collect()
 }
 
-/// The user who started a process. The owner of `/proc/PID` would not do: it is root where a process hides
-/// itself.
+/// The user who started a process. The owner of `/proc/PID` would not do, because it is root if a process
+/// hides itself.
 fn user(pid: u32) -> Option<u32> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_whitespace().next()?.parse().ok()
@@ -118,7 +118,7 @@ mod tests {
     use crate::daemon::lock::LockError;
 
     #[test]
-    fn what_is_known_of_the_holder_is_said() {
+    fn the_known_facts_about_the_holder_are_shown() {
         let holder = |text: &str, seconds| {
             let file = tempfile::NamedTempFile::new().unwrap();
             std::fs::write(file.path(), text).unwrap();
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn holders_are_found_and_those_who_wait_are_not() {
+    fn holders_are_found_and_waiting_processes_are_not() {
         let locks = "1: FLOCK  ADVISORY  WRITE 11 00:19:77 0 EOF\n1: -> FLOCK  ADVISORY  WRITE 12 00:19:77 0 EOF\n\
                      2: POSIX  ADVISORY  WRITE 13 00:19:77 0 EOF\n3: FLOCK  ADVISORY  READ 14 00:19:77 0 EOF\n\
                      4: FLOCK  ADVISORY  WRITE 15 00:1a:77 0 EOF\n5: FLOCK  ADVISORY  WRITE 16 00:19:78 0 EOF\n";

@@ -1,5 +1,5 @@
-//! One daemon per network namespace. The lock dies with its holder. Its file stays, says who holds it, and
-//! can be opened only by those who may run a daemon here.
+//! One daemon per network namespace. The lock dies with its holder. Its file stays, names the holder, and can
+//! be opened only by those who may run a daemon here.
 
 mod file;
 mod holder;
@@ -17,7 +17,7 @@ pub use self::holder::LockHolder;
 use crate::model::names;
 
 /// Gives the holder time to write its name. It also covers a daemon that was killed between fork and exec of
-/// `nft`: until the exec, the child still holds the lock.
+/// `nft`, because the child still holds the lock until the exec.
 const HANDOVER: Duration = Duration::from_millis(100);
 
 /// The right to change this network namespace, held until it is dropped.
@@ -26,7 +26,7 @@ pub struct Lock {
     _file: Flock<File>,
 }
 
-/// Why the lock is not ours.
+/// The reason why the lock is not ours.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another process has it.
@@ -37,7 +37,7 @@ pub enum LockError {
     Io {
         /// The file, or its folder.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
 }
@@ -64,10 +64,10 @@ fn acquire_after(folder: &Path, namespace: u64, pause: impl FnOnce()) -> Result<
     }
     match attempt.map_err(|error| failed(&path, error))? {
         Attempt::Locked(mut file) => {
-            // The text only serves the message to the next one, so a full file system is no reason to do
+            // The text only serves the message to the next process, so a full file system is no reason to do
             // without a daemon.
             if let Err(error) = sign(&mut file) {
-                tracing::warn!("cannot write into {} who holds it: {error}", path.display());
+                tracing::warn!("cannot write the holder into {}: {error}", path.display());
             }
             Ok(Lock { _file: file })
         }
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn the_second_is_told_who_is_there() {
+    fn the_second_process_learns_the_holder() {
         let folder = tempfile::tempdir().unwrap();
         let first = acquire_in(folder.path(), 1).unwrap();
         let LockError::Held(holder) = acquire_in(folder.path(), 1).unwrap_err() else { panic!() };
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_about_to_let_go_is_waited_for() {
+    fn a_holder_that_is_about_to_let_go_is_waited_for() {
         let folder = tempfile::tempdir().unwrap();
         let first = acquire_in(folder.path(), 1).unwrap();
         acquire_after(folder.path(), 1, || drop(first)).unwrap();
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_is_replaced_and_a_folder_is_named() {
+    fn anything_but_a_file_is_replaced_and_a_folder_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("1.lock");
         let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();

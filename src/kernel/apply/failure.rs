@@ -1,4 +1,4 @@
-//! Why an operation failed, in words for people.
+//! The reason why an operation failed, in words for people.
 
 use std::io::ErrorKind;
 
@@ -9,15 +9,15 @@ use crate::kernel::filter::NftError;
 use crate::kernel::socket::error::RequestError;
 use crate::model::{Code, Family, Op};
 
-/// Why an operation was not done.
+/// The reason why an operation was not done.
 pub(in crate::kernel) enum WriteError {
-    /// The kernel said no.
+    /// The kernel refused.
     Kernel(RequestError),
     /// A sysctl could not be read or written.
     File(std::io::Error),
-    /// `nft` did not do as asked.
+    /// `nft` did not obey.
     Filter(NftError),
-    /// An object is in our way, or one that we need is missing; in words.
+    /// An object is in our way, or a needed one is missing; in words.
     InTheWay(Code, String),
 }
 

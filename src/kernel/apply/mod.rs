@@ -28,7 +28,7 @@ pub(in crate::kernel) struct Writer {
 }
 
 impl Writer {
-    /// The snapshot is about to be read again: from now on it has the shims that were made.
+    /// The snapshot is about to be read again. From now on it has the shims that were made.
     pub(in crate::kernel) fn forget_what_was_made(&mut self) {
         self.made.clear();
     }
@@ -176,9 +176,9 @@ impl Writer {
     }
 }
 
-/// The ifindex of a link that stands.
+/// The ifindex of an existing link.
 fn standing(link: &LinkRef) -> Result<LinkIndex, WriteError> {
-    link.index.ok_or_else(|| WriteError::InTheWay(Code::KernelRefused, format!("{link} is not there")))
+    link.index.ok_or_else(|| WriteError::InTheWay(Code::KernelRefused, format!("{link} does not exist")))
 }
 
 /// The ifindex of a shim, including one that the running plan has just made. `made` saves the thousand ops

@@ -1,5 +1,5 @@
-//! The orders that an operation takes, so that "exists already and is equal" and "gone already" are success,
-//! and objects that are not ours are neither changed nor deleted.
+//! The requests that an operation takes, so that "exists already and is equal" and "gone already" are
+//! success, and foreign objects are neither changed nor deleted.
 
 use std::net::IpAddr;
 
@@ -14,13 +14,13 @@ use crate::model::names::PROTOCOL;
 use crate::model::snapshot::NeighbourState;
 use crate::model::{Code, Family, LinkIndex, Mac};
 
-/// A link that is not ours has the name of a shim.
+/// A foreign link has the name of a shim.
 pub(super) fn name_taken(name: &str) -> WriteError {
-    WriteError::InTheWay(Code::NameTaken, format!("a link named {name} exists that is not ours"))
+    WriteError::InTheWay(Code::NameTaken, format!("a foreign link named {name} exists"))
 }
 
 fn foreign(what: String) -> WriteError {
-    WriteError::InTheWay(Code::Exists, format!("{what} exists that is not ours"))
+    WriteError::InTheWay(Code::Exists, format!("{what} exists and is not ours"))
 }
 
 /// Deletions succeed if there is nothing (any more).
@@ -98,8 +98,8 @@ pub(super) fn only_ours(requests: &mut Requests, link: LinkIndex, name: &str) ->
     Err(WriteError::InTheWay(Code::Exists, message))
 }
 
-/// Adds an address of ours. `marked`: the kernel shows who made an address. If it does not, every address on
-/// a shim is ours.
+/// Adds an address of ours. `marked`: the kernel shows the protocol of an address. If it does not, every
+/// address on a shim is ours.
 pub(super) fn add_address(
     requests: &mut Requests,
     link: LinkIndex,
@@ -171,7 +171,7 @@ pub(super) fn set_route(
     if standing.iter().any(|seen| !seen.value.ours) {
         return Err(foreign(format!("a route to {}", wanted.destination)));
     }
-    // Ours is replaced. If there is none (any more), another program's might be.
+    // Ours is replaced. If there is none (any more), a foreign one might be.
     Ok(route::set(requests, wanted, !standing.is_empty())?)
 }
 
@@ -186,7 +186,7 @@ pub(super) fn add_rule(requests: &mut Requests, family: Family, priority: u32) -
     if equal { Ok(()) } else { Err(foreign(format!("an equal rule {priority}"))) }
 }
 
-/// Asks the LAN who has an address. Says whether a question was sent.
+/// Asks the LAN who has an address. Returns whether a question was sent.
 pub(super) fn ask(
     requests: &mut Requests,
     link: LinkIndex,

@@ -1,13 +1,13 @@
 //! The filters of our shims: the nftables table `netdev macvlan_shim`, which is ours by its name. It is read
-//! and written through the JSON interface of `nft`, which takes some milliseconds a call, and seconds if it
-//! hangs. So a thread of its own runs `nft`, and nobody waits for it ([`Worker`]).
+//! and written through the JSON interface of `nft`. A call takes some milliseconds, and seconds if it hangs.
+//! So a thread of its own runs `nft`, and nobody waits for it ([`Worker`]).
 //!
-//! | file | what |
+//! | file | contents |
 //! | --- | --- |
 //! | `worker` | the thread: commands in, answers out |
 //! | `table` | how the table is listed and changed |
-//! | `rules` | what a filter lets pass, and how a listing is compared with that |
-//! | `nft` | the program: how it is run, and what its words mean |
+//! | `rules` | the packets that a filter passes, and the comparison with a listing |
+//! | `nft` | the program: how it is run, and the meaning of its words |
 
 mod nft;
 mod rules;

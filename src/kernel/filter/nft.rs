@@ -1,4 +1,4 @@
-//! The program `nft`: how it is run, and what its error messages mean.
+//! The program `nft`: how it is run, and the meaning of its error messages.
 
 use std::io::{ErrorKind, Write};
 use std::process::{Child, Command, Stdio};
@@ -19,13 +19,13 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// … up to this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// Why `nft` did not do as asked, in words for people.
+/// The reason why `nft` did not obey, in words for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(in crate::kernel) enum NftError {
     /// There is no `nft`, or no nf_tables in the kernel.
     #[error("{0}")]
     Absent(String),
-    /// The kernel, or `nft`, lacks what was asked for.
+    /// The kernel, or `nft`, lacks an ability that was needed.
     #[error("{0}")]
     Lacks(String),
     /// Anything else. It may well pass.
@@ -40,8 +40,7 @@ pub(super) struct Nft {
 }
 
 impl Nft {
-    /// Runs it and returns what it printed. If it does not end in time, further calls fail at once for a
-    /// while.
+    /// Runs it and returns its output. If it does not end in time, further calls fail at once for a while.
     pub(super) fn run(&mut self, arguments: &[&str], input: Option<String>) -> Result<String, NftError> {
         let hung = || NftError::Failed(format!("nft did not end within {} s", PATIENCE.as_secs()));
         if self.patience.is_out(Instant::now()) {
@@ -58,7 +57,7 @@ impl Nft {
 struct Patience {
     /// It hung, and is left alone until then.
     out_until: Option<Instant>,
-    /// How often it hung in a row.
+    /// The number of times that it hung in a row.
     hung: u32,
 }
 
@@ -86,7 +85,7 @@ fn run(arguments: &[&str], input: Option<String>) -> Option<Result<String, NftEr
     let waiting = std::thread::Builder::new().spawn(move || {
         let Ok(mut child) = handed_over.recv() else { return };
         if let (Some(mut stdin), Some(input)) = (child.stdin.take(), input) {
-            // If it stops reading, its messages tell why.
+            // If it stops reading, its messages give the reason.
             let _ = stdin.write_all(input.as_bytes());
         }
         let _ = done.send(child.wait_with_output());
@@ -101,7 +100,7 @@ fn run(arguments: &[&str], input: Option<String>) -> Option<Result<String, NftEr
         }
         Err(error) => return Some(Err(NftError::Failed(format!("nft cannot be run: {error}")))),
     };
-    // Once it has ended, its number alone might mean another process.
+    // Once it has ended, its number might belong to another process.
     let process = pidfd_open(Pid::from_child(&child), PidfdFlags::empty());
     let _ = hand_over.send(child);
     let Ok(output) = result.recv_timeout(PATIENCE) else {
@@ -145,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kernel_without_nf_tables_is_told_from_one_that_does_not_let_us() {
+    fn a_kernel_without_nf_tables_is_told_from_one_that_refuses_us() {
         let absent = |words: &str| matches!(meaning(words), NftError::Absent(_));
         assert!(absent("mnl.c:60: Unable to initialize Netlink socket: Protocol not supported\n"));
         assert!(absent("netlink: Error: cache initialization failed: Invalid argument\n"));
@@ -173,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_lacking_is_told_from_what_goes_by() {
+    fn a_missing_ability_is_told_from_a_passing_failure() {
         let meaning = |words: &str| meaning(&format!("internal:0:0-0: Error: {words}\n\n"));
         for lack in [
             "Could not process rule: Operation not supported",

@@ -1,12 +1,12 @@
-//! The rules of a shim's filter: its sets, chains and rules as `nft` takes them, and how a listing is
-//! compared with these.
+//! The rules of a shim's filter: its sets, chains and rules as `nft` takes them, and their comparison with a
+//! listing.
 //!
-//! A filter passes only packets that it understands. The kernel unwraps more after the hook than one would
-//! think (FACTS 35, 48): the second of two VLAN tags, and the extension headers and fragments of IPv6. A rule
-//! about the inner packet does not match while it is wrapped. So rules about wrappings come before any rule
-//! about their content. The chains nevertheless accept by default. While a filter is replaced, the new chain
-//! is hooked in before its rules count, and one that drops by default would drop everything for that long
-//! (FACTS 47).
+//! A filter passes only packets that it understands. The kernel unwraps surprisingly much after the hook
+//! (FACTS 35, 48): the second of two VLAN tags, and the extension headers and fragments of IPv6. A rule about
+//! the inner packet does not match while it is wrapped. So rules about wrappings come before any rule about
+//! their content. The chains nevertheless accept by default. While a filter is replaced, the new chain is
+//! hooked in before its rules count, and one that drops by default would drop everything for that long (FACTS
+//! 47).
 
 use std::collections::BTreeSet;
 
@@ -173,8 +173,8 @@ pub(in crate::kernel) fn device(objects: &[Object]) -> String {
     comment.and_then(|comment| comment.split(' ').next()).unwrap_or_default().to_owned()
 }
 
-/// Whether a listing shows what [`definition`] makes: the same objects with the same digest, no rule that was
-/// added after the last chain, and rules that equal those of the model.
+/// Whether a listing shows the result of [`definition`]: the same objects with the same digest, no rule that
+/// was added after the last chain, and rules that equal those of the model.
 pub(in crate::kernel) fn is_whole(link: LinkIndex, listing: &[Object], definition: &[Object]) -> bool {
     let handle = |object: &Value| object["handle"].as_u64();
     let chain = listing.iter().find(|(kind, object)| kind == "chain" && object["name"] == model(link));
@@ -191,8 +191,8 @@ pub(in crate::kernel) fn is_whole(link: LinkIndex, listing: &[Object], definitio
 }
 
 /// The parts that a listing and a definition have in common: the objects, and the comments of rules, which
-/// tell the rules as they were made. Versions of `nft` show rules differently, and only some (from 1.1.0 on)
-/// show the set of a meter.
+/// identify the original rules. Versions of `nft` show rules differently, and only some (from 1.1.0 on) show
+/// the set of a meter.
 fn outline(link: LinkIndex, objects: &[Object]) -> Vec<String> {
     let line = |(kind, object): &Object| {
         format!("{kind} {} {} {}", object["name"], object["chain"], object["comment"])
@@ -205,8 +205,8 @@ fn outline(link: LinkIndex, objects: &[Object]) -> Vec<String> {
     lines
 }
 
-/// The name of the last chain, which is at no hook and has the same rules once more. A rule that somebody
-/// changes differs from what `nft` shows there.
+/// The name of the last chain, which is at no hook and repeats the same rules. A rule that somebody changes
+/// differs from the one that `nft` shows there.
 fn model(link: LinkIndex) -> String {
     format!("model-{link}")
 }
@@ -252,8 +252,8 @@ fn from_guests(link: LinkIndex, by_mac: bool, abilities: Abilities, meter: &str)
     rules
 }
 
-/// Questions are for the addresses that the shim answers for. The kernel reads the addresses at fixed places,
-/// and accepts a second hardware type (IEEE 802) as Ethernet, while `nft` looks only at Ethernet.
+/// Questions are only for the addresses that the shim answers for. The kernel reads the addresses at fixed
+/// places, and accepts a second hardware type (IEEE 802) as Ethernet, while `nft` looks only at Ethernet.
 fn arp(link: LinkIndex, by_mac: bool) -> Vec<Vec<Value>> {
     let operation = || field("arp", "operation");
     // A shim that knows its guests asks nobody, so no answer is for it. With `all.arp_accept` each would make
@@ -270,7 +270,7 @@ fn arp(link: LinkIndex, by_mac: bool) -> Vec<Vec<Value>> {
 }
 
 /// A host that routes to 127.0.0.0/8 (`route_localnet`, as Kubernetes sets it) accepts such packets from
-/// guests as well. A host that does not forward accepts redirects as long as `all.accept_redirects` says so.
+/// guests as well. A host that does not forward accepts redirects if `all.accept_redirects` says so.
 fn ipv4() -> Vec<Vec<Value>> {
     let loopback = |side: &str| vec![like(field("ip", side), prefix("127.0.0.0", 8))];
     vec![loopback("saddr"), loopback("daddr"), vec![like(field("icmp", "type"), json!("redirect"))]]

@@ -2,7 +2,7 @@
 //!
 //! A shim's filter is a set of MACs, a set of addresses and a chain at each of the hooks ingress and egress
 //! ([`super::rules`]). All are named after the ifindex of the shim, so that the filter of a shim that is gone
-//! never passes for that of a new one.
+//! is never mistaken for that of a new one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,7 +36,7 @@ struct Listing {
     foreign: Vec<ForeignChain>,
 }
 
-/// Our table, and what is remembered of it between two calls.
+/// Our table, and the memory of it between two calls.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     nft: Nft,
@@ -48,7 +48,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Reads the filters that stand.
+    /// Reads the existing filters.
     pub(super) fn read(&mut self) -> Result<Filter, NftError> {
         if self.doubted {
             self.abilities = self.find_abilities()?;
@@ -64,8 +64,8 @@ impl Table {
         Ok(Filter { usable: true, lacks: self.abilities.lacks(), shims, foreign })
     }
 
-    /// Makes a shim's filter what it should be, in one transaction. If the standing one is whole, only the
-    /// elements of its sets are changed.
+    /// Brings a shim's filter up to date, in one transaction. If the existing one is whole, only the elements
+    /// of its sets are changed.
     pub(super) fn set(&mut self, wanted: &Wanted, standing: Option<&ShimFilter>) -> Result<(), NftError> {
         if let Some(standing) = standing
             && standing.whole
@@ -75,7 +75,7 @@ impl Table {
             return self.change(difference(standing, wanted));
         }
         if self.sleeps {
-            // Not together with the rest, which the kernel refuses (FACTS 56).
+            // Separately from the rest, because the kernel refuses both together (FACTS 56).
             self.run(&["-j", "-f", "-"], Vec::new())?;
             self.sleeps = false;
         }
@@ -89,13 +89,13 @@ impl Table {
         result
     }
 
-    /// Deletes the filter of a shim; with the last one the table.
+    /// Deletes the filter of a shim. With the last one the table goes too.
     pub(super) fn delete(&mut self, link: LinkIndex, last: bool) -> Result<(), NftError> {
         let commands = if last { vec![json!({ "delete": table() })] } else { self.removal(link)? };
         self.change(commands)
     }
 
-    /// A module may have been loaded, or `nft` replaced: abilities that were lacking are looked for again.
+    /// A module may have been loaded, or `nft` replaced, so missing abilities are checked again.
     pub(super) fn doubt(&mut self) {
         self.doubted = self.abilities != Abilities::default();
     }
@@ -166,7 +166,7 @@ impl Table {
     }
 }
 
-/// The tables of others in which something drops, forwards or queues frames.
+/// The foreign tables in which something drops, forwards or queues frames.
 fn tables_that_take_away<'a>(objects: &[(&str, &'a Value)]) -> BTreeSet<&'a str> {
     let takes_away =
         |object: &Value| object["policy"] == "drop" || mentions(object, &["drop", "fwd", "queue"]);
@@ -271,7 +271,7 @@ fn table() -> Value {
 mod tests {
     use super::*;
 
-    /// As `nft` lists what [`rules::definition`] makes.
+    /// The listing by `nft` of the result of [`rules::definition`].
     fn listing() -> Vec<Object> {
         let mut listing = rules::definition(LinkIndex(5), "mvs-eth0", true, Abilities::default());
         for (handle, (_, object)) in (1..).zip(&mut listing) {
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_is_whole_with_the_set_of_its_meter_and_without_but_not_without_a_rule() {
+    fn a_filter_is_whole_with_or_without_the_set_of_its_meter_but_not_without_a_rule() {
         let mut listing = listing();
         assert!(is_whole(&listing));
         let elements = json!([{ "elem": { "val": "02:00:00:00:00:09", "timeout": 10, "expires": 4 } }]);
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_that_was_put_in_later_or_changed_or_made_by_another_version_is_noticed() {
+    fn a_rule_that_was_added_or_changed_or_made_by_another_version_is_noticed() {
         let last = listing().len() as u64;
         let is_hooked =
             |object: &Value| object["chain"].as_str().is_some_and(|chain| !chain.starts_with("model"));
@@ -308,7 +308,7 @@ mod tests {
         {
             let mut replaced = listing();
             replaced[rule].1["handle"] = json!(last + 1);
-            assert!(!is_whole(&replaced), "a rule that was put in later");
+            assert!(!is_whole(&replaced), "a rule that was added later");
             let mut changed = listing();
             changed[rule].1["expr"] = json!([{ "accept": null }]);
             assert!(!is_whole(&changed), "a rule that was changed in place");

@@ -1,7 +1,7 @@
 //! The thread that runs `nft`, one command at a time.
 //!
-//! Every answer has a listing that was begun after the command, so what a command did and what stands then
-//! are told together.
+//! Every answer has a listing that was begun after the command, so the outcome of the command and the state
+//! after it are reported together.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,11 +20,11 @@ use crate::model::snapshot::{Filter, ShimFilter};
 /// A command to the thread.
 #[derive(Debug)]
 pub(in crate::kernel) enum Command {
-    /// Nothing but the listing. `doubt`: abilities that were lacking are looked for again.
+    /// Nothing but the listing. `doubt`: missing abilities are checked again.
     Read { doubt: bool },
-    /// Make a shim's filter what is wanted. `standing`: the one that is there.
+    /// Make a shim's filter the wanted one. `standing`: the existing one.
     Set { wanted: Wanted, standing: Option<ShimFilter> },
-    /// Delete the filter of a shim; with the last one the table.
+    /// Delete the filter of a shim. With the last one the table goes too.
     Delete { link: LinkIndex, last: bool },
 }
 
@@ -33,7 +33,7 @@ pub(in crate::kernel) enum Command {
 pub(in crate::kernel) struct Answer {
     /// Whether the change was made. Nothing to change is success.
     pub(in crate::kernel) result: Result<(), NftError>,
-    /// The filters that stand.
+    /// The existing filters.
     pub(in crate::kernel) listing: Result<Filter, NftError>,
     /// When the listing was begun. It shows all changes that were made before.
     pub(in crate::kernel) since: Instant,
@@ -41,7 +41,7 @@ pub(in crate::kernel) struct Answer {
     pub(in crate::kernel) spent: Duration,
 }
 
-/// The thread as its employer sees it. It is started with the first command, and ends with this.
+/// The thread as seen by its owner. It is started with the first command, and ends with this value.
 #[derive(Debug, Default)]
 pub(in crate::kernel) struct Worker {
     line: Option<Line>,
@@ -50,7 +50,7 @@ pub(in crate::kernel) struct Worker {
     bell: Arc<Bell>,
 }
 
-/// Tells that there are answers.
+/// Wakes the waiter when there are answers.
 #[derive(Debug, Default)]
 struct Bell {
     /// Number of answers that nobody has taken yet.
@@ -72,7 +72,7 @@ struct Line {
 }
 
 impl Worker {
-    /// Gives a command, which is obeyed after all that were given before.
+    /// Gives a command, which is obeyed after all earlier ones.
     pub(in crate::kernel) fn send(&mut self, command: Command) {
         let sent = match &self.line {
             Some(line) => line.commands.send(command).map_err(|unsent| unsent.0),
@@ -81,7 +81,7 @@ impl Worker {
         let Err(command) = sent else { return };
         match Line::open(&self.bell) {
             Ok(line) => {
-                // It was opened just now: it takes the command.
+                // It was opened just now, so it takes the command.
                 let _ = line.commands.send(command);
                 self.line = Some(line);
             }
@@ -92,8 +92,8 @@ impl Worker {
         }
     }
 
-    /// The answer to the oldest command that has none yet; waits for it as long as `patience`. Do not call it unless there is
-    /// such a command.
+    /// The answer to the oldest command that has none yet. Waits for it as long as `patience`. Do not call it
+    /// unless there is such a command.
     pub(in crate::kernel) fn wait(&mut self, patience: Duration) -> Option<Answer> {
         let answer = match self.refused.pop_front() {
             Some(answer) => answer,
@@ -139,7 +139,7 @@ fn serve(orders: &Receiver<Command>, tell: &Sender<Answer>, bell: &Bell) {
         let since = Instant::now();
         let listing = table.read();
         let spent = of_thread_and_programs().saturating_sub(began);
-        // Counted first, because who takes the answer counts it down.
+        // Counted first, because the taker of the answer counts it down.
         bell.answers.fetch_add(1, Ordering::SeqCst);
         if tell.send(Answer { result, listing, since, spent }).is_err() {
             return;

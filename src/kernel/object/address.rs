@@ -31,12 +31,12 @@ pub(in crate::kernel) struct Seen {
     peer: Option<IpNet>,
     /// `IFA_PROTO`, which kernels before 5.18 do not know (FACTS 58).
     pub(in crate::kernel) protocol: Option<u8>,
-    /// `IFA_TARGET_NETNSID`: the namespace that the answer is about.
+    /// `IFLA_TARGET_NETNSID`: the namespace that the answer is about.
     pub(in crate::kernel) target: Option<NetnsId>,
 }
 
 impl Seen {
-    /// Whether the snapshot has such addresses. It has those that can be reached from beyond the link.
+    /// Whether the snapshot has such addresses: those that can be reached from beyond the link.
     pub(in crate::kernel) fn is_kept(&self) -> bool {
         !is_link_local(self.key.address.addr())
     }
@@ -47,7 +47,7 @@ impl Seen {
         self.protocol == Some(IFAPROT_KERNEL_LL)
     }
 
-    /// As an address of the host.
+    /// In the form of an address of the host.
     pub(in crate::kernel) fn host(&self) -> HostAddress {
         HostAddress {
             usable: self.guest() == GuestAddress::Settled,
@@ -58,7 +58,7 @@ impl Seen {
         }
     }
 
-    /// As an address of a guest.
+    /// In the form of an address of a guest.
     pub(in crate::kernel) fn guest(&self) -> GuestAddress {
         let has = |flag| self.flags & flag != 0;
         if has(libc::IFA_F_DADFAILED) {

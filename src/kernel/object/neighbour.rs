@@ -55,7 +55,7 @@ pub(in crate::kernel) fn read(message: &Message<'_>) -> Result<Option<Seen>, Mal
     let is_kept = |address: &IpAddr| concerns(*address) || (ours && is_solicited_node(*address));
     let Some(address) = address.filter(is_kept) else { return Ok(None) };
     let state = match state_of(state) {
-        // A question marks its entry like this if it is about a known machine (`question`).
+        // A question marks its entry in this way if it is about a known machine (`question`).
         NeighbourState::Unresolved if ours && flags & libc::NTF_EXT_LEARNED == 0 => NeighbourState::Disputed,
         state => state,
     };
@@ -140,7 +140,7 @@ pub(in crate::kernel) fn find(
     }
 }
 
-/// Makes a permanent entry with our mark. `replace`: also if there is another.
+/// Makes a permanent entry with our mark. `replace`: even if there is another.
 pub(in crate::kernel) fn set(
     requests: &mut Requests,
     link: LinkIndex,

@@ -15,8 +15,8 @@ use crate::kernel::socket::wire::{Attributes, MalformedError, Message, netns_of}
 use crate::model::NetnsId;
 use crate::model::inventory::Home;
 
-/// Length below which a list of ids is surely whole. The kernel's dump ends early, with its first datagram:
-/// after the lowest 134 ids on Linux 6.18, or more if a larger datagram was read before.
+/// Length below which a list of ids is certainly complete. The kernel's dump ends early, with its first
+/// datagram: after the lowest 134 ids on Linux 6.18, or more if a larger datagram was read before.
 const SURELY_WHOLE: usize = 100;
 
 /// Number of free ids in a row after which only known ids follow. The kernel gives the lowest free id (FACTS
@@ -66,7 +66,7 @@ pub(in crate::kernel) fn of_home(
     let namespace = match home {
         Home::Pid(pid) => NsidAttribute::Pid(*pid),
         Home::File(path) => {
-            // Without waiting for the other end if it is a pipe.
+            // It does not wait for the other end if it is a pipe.
             let opened = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path);
             let Ok(opened) = opened else { return Ok(None) };
             file = opened;
@@ -76,7 +76,7 @@ pub(in crate::kernel) fn of_home(
     };
     match requests.ask(RouteNetlinkMessage::GetNsId(message(vec![namespace])), read) {
         Ok(id) => Ok(Some(id).filter(|id| *id >= NetnsId::FIRST)),
-        // The last is said of a file that is no namespace.
+        // The last error means that a file is not a namespace.
         Err(RequestError::Refused { errno: Errno::ESRCH | Errno::ENOENT | Errno::EINVAL, .. }) => Ok(None),
         Err(error) => Err(error),
     }
@@ -109,7 +109,7 @@ pub(in crate::kernel) fn dump(
     Ok(ids)
 }
 
-/// The ids that a list of the lowest may lack: the known ones that are still there, and those that follow.
+/// The ids that a list of the lowest may lack: known ones that still exist, and those that follow.
 fn unlisted(
     listed: &BTreeSet<NetnsId>,
     known: &BTreeSet<NetnsId>,
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_a_list_that_ended_early_is_found() {
+    fn ids_beyond_a_list_that_ended_early_are_found() {
         let there: Vec<i32> = (134..160).chain(200..250).collect();
         assert_eq!(found(&[5], &there).0, there);
         assert_eq!(found(&[], &[134 + 1000]).0, [134 + 1000]);

@@ -32,7 +32,7 @@ struct Object {
 }
 
 impl NextHops {
-    /// Where a route leads that names this object. `None` if no such object is known.
+    /// The way of a route that names this object. `None` if no such object is known.
     pub(in crate::kernel) fn way(&self, id: u32) -> Option<Way> {
         let object = self.objects.get(&id)?;
         if object.blackhole {

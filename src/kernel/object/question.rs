@@ -1,8 +1,8 @@
-//! How the kernel is made to ask the LAN who has an address, with the host's own address and MAC.
+//! Makes the kernel ask the LAN who has an address, with the host's own address and MAC.
 //!
-//! A guest can fill the neighbour table, which all namespaces share: from `gc_thresh3` entries on, the kernel
-//! makes no more. Entries with `NTF_EXT_LEARNED` are exempt, so a question that makes its entry with that
-//! flag cannot be refused (FACTS 38). The kernel never collects such an entry: we delete it, or hand it back
+//! A guest can fill the neighbour table, which all namespaces share. From `gc_thresh3` entries on, the kernel
+//! makes no more. Entries with `NTF_EXT_LEARNED` are exempt, so a question whose entry has that flag cannot
+//! be refused (FACTS 38). The kernel never collects such an entry: we delete it, or hand it back
 //! ([`release`]).
 //!
 //! Over IPv6 a question is a packet to a multicast group, which needs an entry of its own. If the kernel
@@ -26,7 +26,7 @@ use crate::model::{LinkIndex, Mac};
 /// Asks everybody on the link who has an address that the kernel does not know. The answer is in an entry
 /// with our mark.
 ///
-/// `disputed`: the entry loses the flag again at once. This tells that another machine is known to have had
+/// `disputed`: the entry loses the flag again at once. This records that another machine is known to have had
 /// the address ([`NeighbourState::Disputed`]).
 pub(in crate::kernel) fn ask(
     requests: &mut Requests,
@@ -67,7 +67,7 @@ fn make_group(requests: &mut Requests, link: LinkIndex, group: IpAddr) -> Result
     requests.order(RouteNetlinkMessage::NewNeighbour(message), NLM_F_CREATE | NLM_F_REPLACE)
 }
 
-/// The entry for the multicast group that a question about an address makes. No event tells of it.
+/// The entry for the multicast group that a question about an address makes. No event reports it.
 pub(in crate::kernel) fn entry_of_group(address: IpAddr) -> Option<(IpAddr, Neighbour)> {
     let group = solicited_node(address)?;
     Some((group, Neighbour { mac: Some(mac_of(group)), state: NeighbourState::Permanent, ours: true }))

@@ -27,7 +27,7 @@ use crate::model::{Family, LinkIndex};
 pub(in crate::kernel) struct Seen {
     pub(in crate::kernel) key: RouteKey,
     pub(in crate::kernel) value: Route,
-    /// Where it leads. Empty if only the number of a next-hop object is shown.
+    /// Its way. Empty if only the number of a next-hop object is shown.
     pub(in crate::kernel) way: Way,
     /// The next-hop object that it names, if the kernel shows nothing else.
     pub(in crate::kernel) next_hop: Option<u32>,
@@ -37,8 +37,8 @@ pub(in crate::kernel) struct Seen {
 
 impl Seen {
     /// Whether the snapshot has such routes: those without a gateway, those to one host, and ours, but not
-    /// those to link-local addresses. It also has routes of other kinds than unicast that stand where our
-    /// route to a host would.
+    /// those to link-local addresses. It also has routes of other kinds than unicast in the places of our
+    /// routes to hosts.
     pub(in crate::kernel) fn is_kept(&self) -> bool {
         let destination = self.key.destination;
         let counts = match self.value.kind {
@@ -227,8 +227,8 @@ pub(in crate::kernel) struct Wanted {
     pub(in crate::kernel) table: u32,
 }
 
-/// The routes in the place of that one, including those that the snapshot does not have. Each keeps it from
-/// being added.
+/// The routes in the place of that one, including those that the snapshot does not have. Each of them
+/// prevents the addition.
 pub(in crate::kernel) fn in_place_of(
     requests: &mut Requests,
     wanted: Wanted,

@@ -99,7 +99,7 @@ impl Seen {
             FRA_GOTO => self.target = u32_of(value)?,
             FRA_FWMARK => self.mark = u32_of(value)?,
             FRA_FWMASK => self.mask = Some(u32_of(value)?),
-            // For rules, packets of the host itself come in by the loopback link.
+            // For rules, the host's own packets come in by the loopback link.
             FRA_IIFNAME => self.narrow |= text_of(value) != "lo",
             FRA_UID_RANGE => self.narrow |= u32_of(value)? > 0,
             FRA_L3MDEV | FRA_DSCP => self.narrow |= value.first().is_some_and(|value| *value != 0),

@@ -1,9 +1,9 @@
-//! Sysctls below `/proc/sys/net`. The kernel shows there the namespace of the thread that reads.
+//! Sysctls below `/proc/sys/net`. The kernel shows those of the reading thread's namespace.
 //!
 //! A missing file can mean three things. If only one key is missing, this kernel does not have it. If a link
 //! has no folder, it is gone, or has another name by now. If the folder of all links is missing, something
 //! hides the tree (`/proc` is not mounted, a container or a unit masks it). Then nothing is known of any
-//! setting, and none may be taken for right.
+//! setting, and none may be assumed to be right.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -42,7 +42,7 @@ pub(in crate::kernel) fn write(link: &str, setting: Setting, value: i64) -> Resu
     fs::write(&path, value.to_string()).map(|()| true)
 }
 
-/// The facts of the host apart from its objects. Facts that cannot be seen any more are as they were.
+/// The facts of the host apart from its objects. Facts that cannot be seen any more keep their values.
 pub(in crate::kernel) fn host(before: &Host) -> Result<Host, Error> {
     let machine_id = match fs::read_to_string("/etc/machine-id") {
         Ok(text) => text.trim().to_owned(),
@@ -97,7 +97,10 @@ fn below(path: &str) -> PathBuf {
 fn number(path: &Path) -> Result<Option<i64>, Error> {
     match fs::read_to_string(path) {
         Ok(text) => text.trim().parse().map(Some).map_err(|_| {
-            Error::new(ErrorKind::InvalidData, format!("{} is no number: {:?}", path.display(), text.trim()))
+            Error::new(
+                ErrorKind::InvalidData,
+                format!("{} is not a number: {:?}", path.display(), text.trim()),
+            )
         }),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),

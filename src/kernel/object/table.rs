@@ -29,7 +29,7 @@ pub(in crate::kernel) fn read(
     Ok(tables)
 }
 
-/// `None` for other tables, and for messages that tell of the settings of one link.
+/// `None` for other tables, and for messages about the settings of one link.
 fn table(message: &Message<'_>) -> Result<Option<NeighbourTable>, MalformedError> {
     const HEADER: usize = 4;
     const NDTA_THRESH3: u16 = 4;

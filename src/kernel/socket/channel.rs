@@ -1,4 +1,4 @@
-//! The kinds of sockets that hear events, and which events come by each.
+//! The kinds of sockets that hear events, with the events of each.
 
 use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE};
 use nix::libc;

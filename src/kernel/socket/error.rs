@@ -1,4 +1,4 @@
-//! Why a request to the kernel failed.
+//! The reason why a request to the kernel failed.
 
 use nix::errno::Errno;
 
@@ -7,7 +7,7 @@ use super::wire::MalformedError;
 /// One request to the kernel failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(in crate::kernel) enum RequestError {
-    /// The kernel said no.
+    /// The kernel refused.
     #[error("{}{}", .errno.desc(), said(.words))]
     Refused {
         /// Its error number.
@@ -15,7 +15,7 @@ pub(in crate::kernel) enum RequestError {
         /// Its sentence (extended ack), often empty.
         words: String,
     },
-    /// There was no answer, or not the whole one.
+    /// There was no answer, or not a complete one.
     #[error("{0}")]
     Broken(String),
     /// The answer makes no sense.

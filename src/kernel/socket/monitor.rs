@@ -36,12 +36,12 @@ pub(in crate::kernel) enum Heard {
 pub(in crate::kernel) struct Monitor {
     channel: Channel,
     socket: Arc<Socket>,
-    /// Made when it is first waited on, because only then is there a reactor.
+    /// Made when it is first waited for, because only then is there a reactor.
     ready: Option<AsyncFd<Arc<Socket>>>,
-    /// Events were lost, as was found out while looking whether there are any.
+    /// Events were lost. This was discovered by a check whether there are any.
     lost: bool,
-    /// The queue was never empty since events were lost. The kernel tells only of the first loss: further
-    /// events that are lost until the queue is empty are lost in silence (FACTS 60).
+    /// The queue has not been empty since events were lost. The kernel reports only the first loss. Until the
+    /// queue is empty, further losses are silent (FACTS 60).
     congested: bool,
 }
 
@@ -110,7 +110,7 @@ impl Monitor {
             match recv(self.socket.as_raw_fd(), &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT) {
                 Err(Errno::EAGAIN) => guard.clear_ready(),
                 Err(Errno::EINTR) => {}
-                // Looking has taken the error away, so it is kept in mind.
+                // The check has consumed the error, so it is remembered.
                 Err(_) => {
                     self.lost = true;
                     return Ok(());
@@ -129,7 +129,7 @@ fn register(socket: Arc<Socket>) -> std::io::Result<AsyncFd<Arc<Socket>>> {
 fn receive(socket: &Socket, buffer: &mut [u8]) -> Result<Heard, Errno> {
     let mut parts = [IoSliceMut::new(buffer)];
     let mut control = nix::cmsg_space!(i32);
-    // With MSG_TRUNC the kernel tells the length of a datagram that does not fit.
+    // With MSG_TRUNC the kernel returns the length of a datagram that does not fit.
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC;
     let received = recvmsg::<NetlinkAddr>(socket.as_raw_fd(), &mut parts, Some(&mut control), flags)?;
     if received.flags.contains(MsgFlags::MSG_CTRUNC) {

@@ -3,7 +3,7 @@
 //! The kernel handles a routing request inside `sendmsg` (FACTS 61), so its answer is there at once. Plain
 //! blocking calls are therefore the shortest way, and the socket's time limit is only a precaution. A dump
 //! that failed, was interrupted or came in pieces is an error, never a short list. A guest may have any
-//! number of objects, so the caller says how many of them are looked at.
+//! number of objects, so the caller sets the maximum number that are looked at.
 //!
 //! The kernel itself may end a dump early and call it complete: Linux 6.9 and later do so if an object does
 //! not fit into the datagram that they allocated. Only links can be that large, so `roll` checks lists of
@@ -40,13 +40,13 @@ const PATIENCE: i64 = 2;
 /// Maximum number of tries of a dump of the host's objects that changes interrupt …
 const ATTEMPTS: usize = 8;
 
-/// … and of a guest's objects. The guest may change them without end, and everything else waits meanwhile.
+/// … and of a guest's objects. The guest may keep changing them, and everything else waits meanwhile.
 const ATTEMPTS_OF_GUEST: usize = 2;
 
 /// A socket for requests.
 pub(in crate::kernel) struct Requests {
     socket: Socket,
-    /// A dump was left before its end. The socket would go on with it, so the next request needs a new
+    /// A dump was abandoned before its end. The socket would go on with it, so the next request needs a new
     /// socket.
     left: bool,
     sequence: u32,
@@ -178,7 +178,7 @@ impl Requests {
         Err(RequestError::Broken(format!("the list changed {attempts} times while it was read")))
     }
 
-    /// Makes room for a datagram; says whether that was possible.
+    /// Makes room for a datagram. Returns whether that was possible.
     fn grow(&mut self, length: usize) -> bool {
         let possible = length > self.incoming.len() && length <= LARGEST;
         if possible {

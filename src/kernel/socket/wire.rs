@@ -1,5 +1,5 @@
-//! How netlink messages and their attributes lie in a buffer. This is for reading only; requests are built
-//! with the types of `netlink-packet-route`.
+//! The layout of netlink messages and their attributes in a buffer. This is for reading only. Requests are
+//! built with the types of `netlink-packet-route`.
 //!
 //! Messages are not read with those types, because a failure costs the whole dump. A reader that looks only
 //! at the attributes that it needs cannot fail on an unknown kind of link.
@@ -14,7 +14,7 @@ use crate::model::{Family, LinkIndex, NetnsId, text};
 
 /// Bytes that are not a netlink message. Something was cut off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a message of the kernel is cut off or not what it should be ({0})")]
+#[error("a message of the kernel is cut off or malformed ({0})")]
 pub(in crate::kernel) struct MalformedError(pub(in crate::kernel) &'static str);
 
 /// One netlink message.
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_off_is_an_error_and_ends_the_list() {
+    fn a_cut_off_message_is_an_error_and_ends_the_list() {
         for cut in 1..20 {
             let mut bytes = 20u32.to_ne_bytes().to_vec();
             bytes.resize(20, 0);

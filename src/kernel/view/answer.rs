@@ -29,7 +29,7 @@ impl State {
         }
         if let Some(op) = op {
             match &answer.result {
-                // Also if the listing is as it was before: then somebody has undone what we did.
+                // Even if the listing is as before, because then somebody has undone our write.
                 Ok(()) => self.changes.all = true,
                 Err(_) => self.stale.add_host(),
             }
@@ -38,8 +38,8 @@ impl State {
         self.put_filters(answer.listing);
     }
 
-    /// A filter that nft cannot read it cannot write either, so nothing is decided on one that is not known.
-    /// Without nft the filters stay in the kernel: the last known ones are kept.
+    /// If nft cannot read a filter, it cannot write it either, so nothing is decided on an unknown filter.
+    /// Without nft the filters stay in the kernel, and the last known ones are kept.
     fn put_filters(&mut self, listing: Result<Filter, NftError>) {
         let before = &self.snapshot.filter;
         let filter = match listing {

@@ -37,7 +37,7 @@ impl State {
         Ok(())
     }
 
-    /// Others may write our table, too.
+    /// Others may write to our table, too.
     fn take_in_filter(&mut self, message: &Message<'_>) -> Result<(), MalformedError> {
         if filter::concerns(message)? {
             self.stale.defer(Slice::Filter, State::FILTER);
@@ -184,7 +184,7 @@ impl State {
         }
     }
 
-    /// Puts or removes a route. Says whether the old one had no gateway.
+    /// Puts or removes a route. Returns whether the old one had no gateway.
     fn lead(&mut self, key: RouteKey, way: Option<Way>) -> bool {
         let routing = &mut self.snapshot.routing;
         let new = way.clone();
@@ -255,7 +255,7 @@ impl State {
         Ok(())
     }
 
-    /// A namespace is gone. Another may have its id from now on.
+    /// A namespace is gone. From now on another may have its id.
     pub(in crate::kernel) fn drop_namespace(&mut self, id: NetnsId) {
         self.stale.forget(id);
         self.shortfalls.remove(&Netns::Id(id));

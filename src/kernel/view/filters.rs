@@ -14,9 +14,9 @@ pub(in crate::kernel) struct Filters {
     under_way: VecDeque<UnderWay>,
     /// The ops that have ended, until somebody asks for them.
     ended: Vec<(Op, Result<(), NftError>)>,
-    /// Since when the filters are to be read again.
+    /// Since when the filters have been stale.
     wanted: Option<Instant>,
-    /// When the last event about the filters was heard, at the latest.
+    /// The latest possible time of the last event about the filters.
     heard: Heard,
     /// The namespaces whose changes the next filter is written for.
     causes: BTreeSet<NetnsId>,
@@ -42,7 +42,7 @@ enum Heard {
 }
 
 impl Filters {
-    /// Abilities that were lacking are to be looked for again.
+    /// Missing abilities are to be checked again.
     pub(in crate::kernel) fn doubt(&mut self) {
         self.doubt = true;
     }
@@ -77,7 +77,7 @@ impl Filters {
         self.worker.send(command);
     }
 
-    /// The ops that have ended since this was last asked for, each with what became of it.
+    /// The ops that have ended since this was last asked for, each with its outcome.
     pub(in crate::kernel) fn ended(&mut self) -> Vec<(Op, Result<(), NftError>)> {
         std::mem::take(&mut self.ended)
     }
@@ -98,13 +98,14 @@ impl Filters {
         self.worker.ready()
     }
 
-    /// The next command that has ended, with its answer; waits for it as long as `patience`.
+    /// The next command that has ended, with its answer. Waits for it as long as `patience`.
     pub(super) fn next(&mut self, patience: Duration) -> Option<(UnderWay, Answer)> {
         let answer = self.worker.wait(patience).filter(|_| self.is_under_way())?;
         Some((self.under_way.pop_front()?, answer))
     }
 
-    /// An answer has a listing that was begun at that time. Says whether an event that was deferred is in it.
+    /// An answer has a listing that was begun at that time. Returns whether an event that was deferred is in
+    /// it.
     pub(super) fn listed(&mut self, since: Instant) -> bool {
         self.wanted = self.wanted.filter(|wanted| *wanted > since);
         let has_event = matches!(self.heard, Heard::At(heard) if heard <= since);

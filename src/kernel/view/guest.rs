@@ -29,7 +29,7 @@ impl State {
         let child = match link_in(requests, id, index) {
             Ok(Some(seen)) => whole_child(requests, id, &seen, self.own_id, &mut room)?,
             Ok(None) => None,
-            // The whole namespace tells whether anything is left out.
+            // Only the whole namespace shows whether anything is left out.
             Err(error) if error.is_of_object() => {
                 self.stale.add(Slice::Namespace(id));
                 return Ok(());
@@ -156,7 +156,7 @@ fn child(seen: &link::Seen, own_id: NetnsId) -> Option<Child> {
 }
 
 /// The child with the present addresses of the family, its own and its master's. `None` if it has gone
-/// meanwhile. `room`: the maximum number of addresses that are looked at, and what is left of it.
+/// meanwhile. `room`: the maximum number of addresses that are looked at. It is reduced by those that were.
 fn with_addresses(
     requests: &mut Requests,
     id: NetnsId,

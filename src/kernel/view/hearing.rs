@@ -8,7 +8,7 @@ use crate::kernel::socket::channel::Channel;
 use crate::kernel::socket::monitor::{Heard, Monitor};
 use crate::kernel::socket::request::{BUFFER, LARGEST};
 
-/// Maximum number of datagrams that are taken in before the slices that they touch are read.
+/// Maximum number of datagrams that are taken in before the slices that they make stale are read.
 const DATAGRAMS: usize = 1024;
 
 /// The sockets that hear events.
@@ -31,7 +31,7 @@ impl Hearing {
         })
     }
 
-    /// Gives memory back: an event that was larger than any before may have been the last of its kind.
+    /// Gives memory back, because an unusually large event may have been the last of its kind.
     pub(in crate::kernel) fn shrink(&mut self) {
         self.incoming.truncate(BUFFER);
         self.incoming.shrink_to_fit();
@@ -58,7 +58,7 @@ impl Hearing {
         }
     }
 
-    /// Takes in events; true if nothing is queued any more.
+    /// Takes in events. Returns true if nothing is queued any more.
     pub(in crate::kernel) fn take_in(&mut self, state: &mut State) -> bool {
         let Hearing { everywhere, here, filters, incoming } = self;
         let mut empty = true;
@@ -79,7 +79,7 @@ impl Hearing {
                     }
                 };
                 if let Some(what) = missed.filter(|_| state.stale.add_lost(Slice::told_by(channel))) {
-                    tracing::warn!("{what}; what they tell of is read again");
+                    tracing::warn!("{what}; the objects that they are about are read again");
                 }
                 false
             });

@@ -1,15 +1,15 @@
 //! The kernel's state as we know it, and how it is kept current.
 //!
-//! | file | what |
+//! | file | contents |
 //! | --- | --- |
-//! | `state` | the snapshot, and what changes in it |
+//! | `state` | the snapshot, and its changes |
 //! | `hearing` | the sockets that hear events, and how their datagrams are taken in |
-//! | `event` | what an event means for it |
-//! | `filters`, `answer` | what the thread that runs `nft` was told to do, and what its answers mean |
+//! | `event` | the meaning of an event for it |
+//! | `filters`, `answer` | the commands to the thread that runs `nft`, and the meaning of its answers |
 //! | `slice` | the parts that are read on their own |
-//! | `stale`, `pace`, `unread` | which slices are to be read again, how fast a noisy guest is followed, and retries |
+//! | `stale`, `pace`, `unread` | the slices that are to be read again, the pace for a noisy guest, and retries |
 //! | `read`, `guest` | how a slice is read: of the host, and of a guest |
-//! | `roll`, `shortfall` | which links there are, even if a list of them lacks some; what is left out all the same |
+//! | `roll`, `shortfall` | the existing links, even if a list of them lacks some; the objects that are left out all the same |
 
 mod answer;
 mod event;

@@ -1,5 +1,5 @@
-//! How fast a noisy guest is followed: it is charged with the time that its changes cost, and read again only
-//! after a pause while it has used up its budget.
+//! The pace at which a noisy guest is followed. It is charged for the time that its changes cost, and while
+//! it has used up its budget it is read again only after a pause.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -9,12 +9,12 @@ use crate::model::NetnsId;
 /// The time in which a namespace has its budget.
 pub(super) const SPAN: Duration = Duration::from_secs(1);
 
-/// How long reading and putting right the changes of one namespace may take in a span. It is a hundred times
-/// as much as DHCP and SLAAC need, and little of a processor. With a thousand guests, where each decision
-/// takes longest, the start of one guest takes half of it.
+/// How long reading and repairing the changes of one namespace may take in a span. It is a hundred times as
+/// much as DHCP and SLAAC need, and little of a processor. With a thousand guests, where each decision takes
+/// longest, the start of one guest takes half of it.
 pub(super) const BUDGET: Duration = Duration::from_millis(50);
 
-/// How long a namespace waits that has used up its budget.
+/// How long a namespace that has used up its budget waits.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// The budgets of the namespaces.
@@ -40,7 +40,7 @@ impl Paces {
         }
     }
 
-    /// The changes of a namespace took this long.
+    /// Charges a namespace with this time for its changes.
     pub(super) fn spent(&mut self, id: NetnsId, time: Duration) {
         if let Some(pace) = self.0.get_mut(&id) {
             pace.spent += time;

@@ -13,7 +13,7 @@ use crate::model::snapshot::{Netns, Sysctls};
 use crate::model::{LinkIndex, NetnsId};
 
 impl State {
-    /// Reads a slice. If that fails, the snapshot keeps what was known of it.
+    /// Reads a slice. If that fails, the snapshot keeps its former state.
     pub(in crate::kernel) fn read(
         &mut self,
         requests: &mut Requests,
@@ -152,7 +152,7 @@ impl State {
         if settings != self.snapshot.settings {
             self.changes.all = true;
             self.snapshot.settings = settings;
-            // The kernel tells of an address that it made itself only after the address has settled.
+            // The kernel reports an address that it made itself only after the address has settled.
             self.stale.add(Slice::Addresses);
         }
         Ok(())
@@ -178,7 +178,7 @@ impl State {
         Ok(())
     }
 
-    /// Reads a slice of a namespace. If that fails because the namespace is gone, it is no failure, and
+    /// Reads a slice of a namespace. If the read fails because the namespace is gone, that is no failure, and
     /// everything that was known of the namespace is dropped.
     fn unless_gone(
         &mut self,

@@ -1,4 +1,4 @@
-//! Which links there are, even if the kernel's own list lacks some.
+//! The existing links, even if the kernel's own list lacks some.
 //!
 //! If a link does not fit into the datagram that the kernel allocated, a dump of links ends early and is
 //! called complete. In the host's namespace this happens if a link comes in while the dump runs. In a guest's
@@ -6,7 +6,7 @@
 //! asker's namespace. Root in a guest can make such links (alternative names, MACs of a macvlan link in mode
 //! source, priorities of a VLAN link). When the guest stops, its NIC returns to the host as large as it is.
 //!
-//! So a second list, of small objects that every link has (FACTS 36, 43), tells which links the first one
+//! So a second list, of small objects that every link has (FACTS 36, 43), shows which links the first one
 //! lacks. Each of those is asked for individually, and so is each link that was known before. A link is gone
 //! only when the kernel says so.
 
@@ -34,7 +34,7 @@ const SMALL_OBJECTS: usize = 4 * LINKS;
 pub(in crate::kernel) struct Roll {
     /// The links that could be read.
     pub(in crate::kernel) links: Vec<link::Seen>,
-    /// The ifindexes of the links that are there but cannot be read, and why.
+    /// The ifindexes of the links that exist but cannot be read, with the errors.
     pub(in crate::kernel) unreadable: BTreeMap<LinkIndex, String>,
     /// There are more links than were looked at.
     pub(in crate::kernel) cut: bool,
@@ -73,7 +73,7 @@ pub(in crate::kernel) fn of_guest(
             Err(error) => return Err(error),
         }
     }
-    // If not all links were looked at, those that are missing here mostly do not matter.
+    // If not all links were looked at, those that are missing here usually do not matter.
     let mut lacking = roll.lacks(there.into_iter().filter(|index| !roll.cut || known.contains(index)));
     roll.cut |= lacking.len() > SINGLY;
     lacking.truncate(SINGLY);

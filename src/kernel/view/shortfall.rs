@@ -20,7 +20,7 @@ pub(in crate::kernel) struct Shortfall {
     pub(in crate::kernel) children: bool,
     /// There are more addresses than are looked at.
     pub(in crate::kernel) addresses: bool,
-    /// The links that cannot be read, by their ifindexes, and why.
+    /// The links that cannot be read, by their ifindexes, with the errors.
     pub(in crate::kernel) unreadable: BTreeMap<LinkIndex, String>,
 }
 

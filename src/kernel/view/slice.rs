@@ -22,7 +22,7 @@ pub(in crate::kernel) enum Slice {
     /// How full the neighbour tables are.
     Tables,
     Filter,
-    /// Which namespaces have an id, and then each of them.
+    /// The namespaces that have an id, and then each of them.
     Namespaces,
     /// The namespaces of the processes that were asked for.
     Homes,
@@ -48,7 +48,7 @@ impl Slice {
         Slice::Tables,
     ];
 
-    /// The slices that the events of a channel tell of, and those that change together with a link or an
+    /// The slices that the events of a channel are about, and those that change together with a link or an
     /// address without an event of their own.
     pub(in crate::kernel) fn told_by(channel: Channel) -> &'static [Slice] {
         match channel {

@@ -1,4 +1,4 @@
-//! The slices of the snapshot that are stale: which are to be read again, and when.
+//! The slices of the snapshot that are stale, and when each is to be read again.
 //!
 //! The time is passed in ([`Stale::tick`]).
 
@@ -11,10 +11,10 @@ use super::slice::{Slice, take_from, take_out_of};
 use super::unread::Unread;
 use crate::model::NetnsId;
 
-/// How often at most a slice is read again because events were lost. Losses may go on without end.
+/// The minimum pause between two readings of a slice because events were lost. Losses may go on without end.
 const LOSSES: Duration = Duration::from_millis(250);
 
-/// Which slices are to be read again, and when.
+/// The stale slices, and when each is to be read again.
 #[derive(Debug)]
 pub(in crate::kernel) struct Stale {
     now: Instant,
@@ -24,7 +24,7 @@ pub(in crate::kernel) struct Stale {
     /// The slice of the sweep that was read last.
     swept: Option<Slice>,
     later: BTreeMap<Slice, Instant>,
-    /// When each slice was last to be read because events were lost.
+    /// When each slice was last made stale by a loss of events.
     lost: BTreeMap<Slice, Instant>,
     /// Slices that were read while events were still queued. Those events may be older than the reading.
     unsure: BTreeSet<Slice>,
@@ -75,8 +75,8 @@ impl Stale {
         self.at_once.extend([Slice::Filter, Slice::Namespaces, Slice::Homes]);
     }
 
-    /// Events that tell of these slices were lost. They are to be read again, at once or after a pause since
-    /// the last loss. Says whether at once.
+    /// Events about these slices were lost. They are to be read again, at once or after a pause since the
+    /// last loss. Returns whether at once.
     pub(in crate::kernel) fn add_lost(&mut self, slices: &[Slice]) -> bool {
         let now = self.now;
         let mut any = false;
@@ -113,15 +113,15 @@ impl Stale {
         self.later.remove(&slice);
     }
 
-    /// An event of that slice was taken in. If the slice was read while events were queued, the event may
-    /// be the older of the two: read again.
+    /// An event of that slice was taken in. If the slice was read while events were queued, the event may be
+    /// older than the reading, so it is read again.
     pub(in crate::kernel) fn touched(&mut self, slice: Slice) {
         if self.unsure.contains(&slice) {
             self.at_once.insert(slice);
         }
     }
 
-    /// No event is queued: everything that was read is newer than every event taken in.
+    /// No event is queued, so everything that was read is newer than every event taken in.
     pub(in crate::kernel) fn caught_up(&mut self) {
         self.unsure.clear();
     }
@@ -137,8 +137,8 @@ impl Stale {
         None
     }
 
-    /// The next slice of the sweep. Slices take turns: a sweep that is started again before it came to its
-    /// end, as when events are lost again and again, goes on where it was.
+    /// The next slice of the sweep. Slices take turns: a sweep that is started again before its end, as when
+    /// events are lost again and again, continues where it was.
     pub(in crate::kernel) fn take_sweep(&mut self) -> Option<Slice> {
         while !self.sweep.is_empty() {
             let after = self.swept.map_or(Bound::Unbounded, Bound::Excluded);
@@ -169,7 +169,7 @@ impl Stale {
         self.unread.held_until(slice, self.now).or_else(|| self.paces.held_until(id, self.now))
     }
 
-    /// Reading and putting right what a namespace changed took this long.
+    /// Charges a namespace with this time for reading and repairing its changes.
     pub(in crate::kernel) fn spent(&mut self, id: NetnsId, time: Duration) {
         self.paces.spent(id, time);
     }
@@ -204,7 +204,7 @@ impl Stale {
         self.unread.succeeded(slice);
     }
 
-    /// A slice could not be read, and is read again soon. Says whether that is news for people.
+    /// A slice could not be read, and is read again soon. Returns whether that is news for people.
     pub(in crate::kernel) fn failed(&mut self, slice: Slice, why: &str) -> bool {
         let (again, news) = self.unread.failed(slice, why, self.now);
         self.defer_until(slice, again);
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn losses_without_end_are_made_up_for_at_a_pace_and_the_last_is_not_forgotten() {
+    fn endless_losses_are_made_up_for_at_a_pace_and_the_last_is_not_forgotten() {
         let mut stale = nothing();
         let told = [Slice::Links, Slice::Namespaces];
         assert!(stale.add_lost(&told));
@@ -300,7 +300,7 @@ mod tests {
             })
             .sum();
         assert_eq!(times, 2 * told.len(), "in two and a half pauses");
-        // This was the last one. Others may wait longer for a slice, but not those who lost some of its
+        // This was the last loss. Others may wait longer for a slice, but not those that lost some of its
         // events.
         stale.defer(Slice::Links, LOSSES * 4);
         stale.add_lost(&told);
@@ -351,7 +351,7 @@ mod tests {
         stale.tick(due);
         stale.wake();
         assert_eq!(taken(&mut stale), [slice]);
-        // Slices of the host are read again whenever there is reason to.
+        // Slices of the host are read again whenever there is a reason.
         stale.failed(Slice::Links, "why");
         stale.add(Slice::Links);
         assert_eq!(taken(&mut stale), [Slice::Links]);

@@ -1,4 +1,4 @@
-//! The snapshot, kept current: which object of it an event or a dump changes.
+//! The snapshot, kept current by events and dumps.
 //!
 //! Objects of the host come whole with their events and are kept by their key. An event in the namespace of a
 //! guest only says which slice to read again.
@@ -18,7 +18,7 @@ use crate::model::neighbours::NeighbourTable;
 use crate::model::snapshot::{AddressKey, Child, ChildKey, GuestAddress, HostAddress, Link, LinkKind, Netns};
 use crate::model::{Changes, LinkIndex, NetnsId, PerFamily, Snapshot};
 
-/// The snapshot, what has changed in it, and which slices of it are stale.
+/// The snapshot, its changes, and its stale slices.
 #[derive(Debug)]
 pub(in crate::kernel) struct State {
     pub(in crate::kernel) snapshot: Snapshot,
@@ -79,7 +79,7 @@ impl State {
         self.changes.neighbour(group, old.as_ref(), Some(&entry));
     }
 
-    /// A link of the host is as seen.
+    /// Takes in the present state of a link of the host.
     pub(in crate::kernel) fn put_link(&mut self, seen: link::Seen) {
         let index = seen.index;
         if seen.is_shim() {
@@ -121,7 +121,7 @@ impl State {
         self.host_child(index);
     }
 
-    /// An address of the host is as seen.
+    /// Takes in the present state of an address of the host.
     pub(in crate::kernel) fn put_address(&mut self, seen: address::Seen) {
         let value = self.host_address(&seen);
         if self.snapshot.addresses.insert(seen.key, value) != Some(value) {
@@ -144,9 +144,9 @@ impl State {
         seen.is_kept() || self.host_address(seen).ours
     }
 
-    /// An address as a message shows it. If the kernel does not show who made an address, its place tells: on
-    /// a link of ours every address is ours. So is an address that the kernel itself makes there, when IPv6
-    /// starts again with none of our settings.
+    /// An address as a message shows it. If the kernel does not show the program that made an address, its
+    /// place decides: on a link of ours every address is ours. So is an address that the kernel itself makes
+    /// there, when IPv6 starts again with none of our settings.
     pub(in crate::kernel) fn host_address(&self, seen: &address::Seen) -> HostAddress {
         let mut value = seen.host();
         if !self.shows_address_protocol || seen.is_made_by_kernel() {
@@ -156,7 +156,7 @@ impl State {
         value
     }
 
-    /// The kernel drops routes, permanent neighbours and proxy entries without a word.
+    /// The kernel drops routes, permanent neighbours and proxy entries without an event.
     pub(in crate::kernel) fn lost_silently(&mut self) {
         for slice in [Slice::Routes, Slice::Neighbours, Slice::Proxies] {
             self.stale.add(slice);
@@ -177,8 +177,7 @@ impl State {
         self.snapshot.routing.leads_through(index) || self.snapshot.routes.keys().any(|key| key.link == index)
     }
 
-    /// Looks again whether a link of the host is a child (a VM's, or not of any server), and at its
-    /// addresses.
+    /// Checks again whether a link of the host is a child (a VM's, or not of any server), and its addresses.
     pub(in crate::kernel) fn host_child(&mut self, index: LinkIndex) {
         let key = ChildKey { netns: Netns::Host, index };
         let addresses = self.snapshot.addresses.iter().filter(|(key, _)| key.link == index);
@@ -191,7 +190,7 @@ impl State {
         self.put_child(key, child);
     }
 
-    /// A child is as given, or gone.
+    /// A child is in this state, or gone.
     pub(in crate::kernel) fn put_child(&mut self, key: ChildKey, child: Option<Child>) {
         let children = &mut self.snapshot.children;
         if let Netns::Id(id) = key.netns
@@ -207,7 +206,7 @@ impl State {
     }
 
     /// An event of a namespace could not be heard or read. If it is a guest's namespace, only that is
-    /// concerned, and is read again. Says whether it is a guest's.
+    /// affected, and is read again. Returns whether it is a guest's.
     pub(in crate::kernel) fn unheard(&mut self, netns: Option<NetnsId>) -> bool {
         let guest = netns.filter(|id| *id >= NetnsId::FIRST && *id != self.own_id);
         guest.into_iter().for_each(|id| self.stale.add(Slice::Namespace(id)));

@@ -1,4 +1,4 @@
-//! The slices that could not be read: why, and when they are tried again.
+//! The slices that could not be read, with the errors, and the times of their next tries.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// [`RETRY`].
 const RETRY_OF_GUEST: Duration = Duration::from_millis(20);
 
-/// Number of tries of a guest's slice before anybody is told.
+/// Number of tries of a guest's slice before it is reported.
 const TRIES: u32 = 5;
 
 /// The slices that could not be read.
@@ -23,14 +23,14 @@ pub(in crate::kernel) struct Unread(BTreeMap<Slice, Failed>);
 #[derive(Debug)]
 struct Failed {
     why: String,
-    /// How often in a row.
+    /// The number of tries in a row.
     times: u32,
-    /// When it is tried again. Events do not make it sooner if the slice is a guest's.
+    /// The time of the next try. Events do not make it earlier if the slice is a guest's.
     again: Instant,
 }
 
 impl Unread {
-    /// When a guest's slice may be tried again, if that is not yet.
+    /// When a guest's slice may be tried again, if it may not be yet.
     pub(super) fn held_until(&self, slice: Slice, now: Instant) -> Option<Instant> {
         self.0.get(&slice).map(|failed| failed.again).filter(|again| *again > now)
     }
@@ -40,7 +40,7 @@ impl Unread {
         take_out_of(&mut self.0, slice);
     }
 
-    /// A slice could not be read. Says when it is tried again, and whether that is news for people.
+    /// A slice could not be read. Returns the time of the next try, and whether that is news for people.
     pub(super) fn failed(&mut self, slice: Slice, why: &str, now: Instant) -> (Instant, bool) {
         let before = self.0.remove(&slice);
         let times = before.as_ref().map_or(0, |before| before.times) + 1;
@@ -56,13 +56,13 @@ impl Unread {
         (again, news)
     }
 
-    /// Why slices could not be read that should have been.
+    /// The slices that could not be read although they should have been, with the errors.
     pub(in crate::kernel) fn problems(&self) -> impl Iterator<Item = &String> {
         let told = self.0.iter().filter(|(slice, failed)| is_told(**slice, failed));
         told.map(|(_, failed)| &failed.why)
     }
 
-    /// The slices of the host that could not be read, and why.
+    /// The slices of the host that could not be read, with the errors.
     pub(in crate::kernel) fn problems_of_host(&self) -> impl Iterator<Item = (Slice, &String)> {
         let of_host = self.0.iter().filter(|(slice, _)| slice.namespace().is_none());
         of_host.map(|(slice, failed)| (*slice, &failed.why))
@@ -80,7 +80,7 @@ mod tests {
     use crate::model::NetnsId;
 
     #[test]
-    fn a_guest_that_keeps_failing_is_tried_less_and_less_often_and_told_once() {
+    fn a_guest_that_keeps_failing_is_tried_less_and_less_often_and_reported_once() {
         let (mut unread, now) = (Unread::default(), Instant::now());
         let slice = Slice::Namespace(NetnsId(1));
         let tries: Vec<_> = (0..8).map(|_| unread.failed(slice, "why", now)).collect();
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slice_of_the_host_is_told_at_once() {
+    fn a_slice_of_the_host_is_reported_at_once() {
         let (mut unread, now) = (Unread::default(), Instant::now());
         assert!(unread.failed(Slice::Links, "why", now).1);
         assert!(!unread.failed(Slice::Links, "why", now).1);

@@ -1,5 +1,5 @@
-//! The catalogue itself. A row: the variant, the code as users see it, the topic, the severity, what it
-//! means, what to do.
+//! The catalogue itself. A row: the variant, the code as users see it, the topic, the severity, the meaning,
+//! the cure.
 
 use super::{Entry, Severity, Topic};
 
@@ -106,7 +106,7 @@ catalogue! {
         "the guest itself found another machine with this address"
         "give the guest another address";
     Limit "limit" Refused Warning
-        "the NIC has as many routed addresses as it may have. Routes that wait to be deleted count, and so \
+        "the NIC has as many routed addresses as its limit. Routes that wait to be deleted count, and so \
          do addresses that the LAN is being asked about"
         "raise `[policy] max_addresses` if the guest needs more";
     Denied "denied" Refused Note
@@ -161,7 +161,7 @@ catalogue! {
          cannot reach machines that are new to it"
         "raise `net.ipv4.neigh.default.gc_thresh3`, or that of IPv6";
     UndoneByOthers "undone-by-others" Problem Warning
-        "another program keeps undoing what the daemon does"
+        "another program keeps undoing the daemon's changes"
         "`ip monitor` shows it happen. Make that program leave `mvs-*` interfaces and protocol 77 alone";
     KernelUnread "kernel-unread" Problem Warning
         "a part of the kernel's state cannot be read just now. Existing routes stay in place"
@@ -171,15 +171,15 @@ catalogue! {
         "delete it if a guest left it behind; otherwise take away some of its alternative names or MACs";
     GuestLeftOut "guest-left-out" Problem Warning
         "a guest has more links (512), macvlan links (256) or addresses (1,024) than are looked at"
-        "take away what the guest does not need, or stop it. All others are served";
+        "take away objects that the guest does not need, or stop it. All others are served";
     FilterMissing "filter-missing" Problem Warning
         "there is no `nft`, or the kernel has no nf_tables"
         "`apt install nftables`";
     FilterPartial "filter-partial" Problem Warning
-        "the kernel lacks a part of what the filter needs"
+        "the kernel lacks something that the filter needs"
         "use a newer kernel, or load the module that the sentence names";
     FilterForeign "filter-foreign" Problem Warning
-        "a chain of somebody else is hooked in at a shim, and can drop what guests and host send each other"
+        "a chain of somebody else is hooked in at a shim, and can drop traffic between guests and host"
         "remove that chain if nothing needs it; the hint has the command";
     SysctlsUnavailable "sysctls-unavailable" Problem Error
         "`/proc/sys/net` is hidden or read-only, so a new shim cannot be completed"
@@ -230,16 +230,16 @@ catalogue! {
         "run it as root, or with `CAP_NET_ADMIN`";
     MacTaken "mac-taken" Operation Warning
         "another child of the parent has the shim's MAC"
-        "nothing for a new shim, which takes another MAC. For one that stands, find out which guest took \
+        "nothing for a new shim, which takes another MAC. For an existing shim, find out which guest took \
          its MAC";
     ParentBusy "parent-busy" Operation Error
         "the parent takes no child in mode bridge: it is a bridge port, carries ipvlan, or has a child in \
          passthru"
         "the hint says which it may be";
     Exists "exists" Operation Error
-        "an object that is not ours stands where ours should"
+        "a foreign object is in the place of ours"
         "rename or remove it if nothing needs it";
     KernelRefused "kernel-refused" Operation Error
         "anything else; the sentence has the kernel's words"
-        "the hint says what to do, where we know";
+        "the hint has the cure, if it is known";
 }

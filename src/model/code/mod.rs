@@ -1,7 +1,7 @@
 //! The one catalogue of codes: every reason, obstacle, failure and problem that `status` can show.
 //!
 //! A code is part of the contract: scripts rely on its name, so a name never changes. The message that
-//! `status` shows beside it is made for the case at hand. The catalogue says what the code means in general.
+//! `status` shows beside it is made for the case at hand. The catalogue has the general meaning of the code.
 //! `packaging/docs/states-and-codes.md` has the same rows, and a test compares them.
 
 mod catalogue;
@@ -15,11 +15,11 @@ pub use self::catalogue::Code;
 /// How urgent a code is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Nobody: it is wanted, or passes by itself, and the sentence explains it.
+    /// Nobody need act: it is wanted, or passes by itself, and the sentence explains it.
     Note,
     /// Somebody should look: a part is not served, or a protection is missing.
     Warning,
-    /// Somebody must act: what should work does not, or guests can do harm.
+    /// Somebody must act: something that should work does not, or guests can do harm.
     Error,
 }
 

@@ -45,7 +45,7 @@ fn written_anew(document: &str) -> String {
         }
         if line.starts_with("| code |") {
             let table = TABLES.iter().find(|(above, _)| *above == heading);
-            let (_, topics) = table.unwrap_or_else(|| panic!("no code belongs below {heading}"));
+            let (_, topics) = table.unwrap_or_else(|| panic!("no codes belong below {heading}"));
             let columns = line.matches('|').count() - 1;
             text.push(line.to_owned());
             text.push(format!("|{}", " --- |".repeat(columns)));
@@ -72,9 +72,9 @@ fn the_document_has_the_words_of_the_catalogue() {
         return;
     }
     for (line, wanted) in document.lines().zip(wanted.lines()) {
-        assert_eq!(line, wanted, "UPDATE_DOCS=1 makes {DOCUMENT} what the catalogue says");
+        assert_eq!(line, wanted, "UPDATE_DOCS=1 brings {DOCUMENT} up to date");
     }
-    assert_eq!(document, wanted, "UPDATE_DOCS=1 makes {DOCUMENT} what the catalogue says");
+    assert_eq!(document, wanted, "UPDATE_DOCS=1 brings {DOCUMENT} up to date");
 }
 
 #[test]
@@ -116,8 +116,7 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
 }
 
 /// Some codes are words that mean other things elsewhere: the key of a configuration, a field of a server's
-/// answer. They are looked for only where the texts of `status` are made; everywhere else a code is a
-/// `Code`.
+/// answer. They are looked for only where the texts of `status` are made. Everywhere else a code is a `Code`.
 #[test]
 fn no_code_is_written_by_hand() {
     let mut paths = Vec::new();

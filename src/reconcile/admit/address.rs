@@ -11,7 +11,7 @@ use crate::model::snapshot::GuestAddress;
 
 pub(super) fn not_global(case: &Case<'_>) -> Option<Why> {
     let ip = case.address;
-    (!is_global_unicast(ip)).then(|| Why::of(format!("{ip} is no global unicast address")))
+    (!is_global_unicast(ip)).then(|| Why::of(format!("{ip} is not a global unicast address")))
 }
 
 pub(super) fn ipv6_off(case: &Case<'_>) -> Option<Why> {
@@ -68,7 +68,7 @@ pub(super) fn broadcast_address(case: &Case<'_>) -> Option<Why> {
     })
 }
 
-/// A network of the parent in which the address can be no machine's.
+/// A network of the parent in which no machine can have the address.
 fn reserved(case: &Case<'_>, is_reserved: fn(&IpNet, IpAddr) -> bool) -> Option<Why> {
     let ip = case.address;
     let mut networks = case.facts.networks(case.parent).filter(|range| range.contains(&ip));

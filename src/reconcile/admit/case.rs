@@ -1,4 +1,4 @@
-//! What the rules look at.
+//! The subject of the rules.
 
 use std::cell::OnceCell;
 use std::net::IpAddr;
@@ -10,11 +10,11 @@ use crate::model::{LinkIndex, Mac};
 use crate::reconcile::facts::routing::{self, Leads};
 use crate::reconcile::facts::{Facts, HostFacts};
 
-/// Who claims an address.
+/// The claimant of an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claimant {
-    /// The MACs that are its by right: a machine that was seen on the LAN with one of them may have been the
-    /// claimant itself, before it came here. Root in a guest can take any other machine's.
+    /// The MACs that are its by right. A machine that was seen on the LAN with one of them may have been the
+    /// claimant itself, before it came here. Root in a guest can take any other machine's MAC.
     pub known_as: Vec<Mac>,
     /// The MACs at which the shim reaches it. They differ from its own for a sibling of the NIC in another
     /// mode than bridge.
@@ -30,23 +30,23 @@ impl Claimant {
     }
 }
 
-/// What others leave of an address.
+/// The part of an address that others leave.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Others {
     /// All of it.
     Leave,
-    /// The NIC has as many addresses before this one as it may have.
+    /// The NIC has reached its limit with the addresses before this one.
     FillTheNic,
     /// Another NIC holds it.
     Hold {
         /// That NIC, by its name or MAC.
         holder: String,
     },
-    /// Another NIC held it, and this one claimed it then: it waits for this many seconds after the loss.
+    /// Another NIC held it, and this one claimed it then. It waits for this many seconds after the loss.
     MayComeBack {
         /// That NIC, by its name or MAC.
         had: String,
-        /// How long it has the right to come back, in seconds.
+        /// How long the former holder may come back, in seconds.
         wait: u64,
     },
 }
@@ -54,19 +54,19 @@ pub enum Others {
 /// One address of one child, and everything that a rule may look at.
 #[derive(Debug)]
 pub struct Case<'a> {
-    /// What follows from configuration and snapshot for all.
+    /// The facts for all decisions, from configuration and snapshot.
     pub facts: Facts<'a>,
     /// The child's parent.
     pub parent: &'a Link,
     /// The child that has the address.
     pub child: &'a Child,
-    /// Who claims it.
+    /// Its claimant.
     pub claimant: &'a Claimant,
     /// The address.
     pub address: IpAddr,
-    /// What the guest's kernel says of it.
+    /// Its state in the guest's kernel.
     pub state: GuestAddress,
-    /// What other addresses of the NIC, and other NICs, leave of it.
+    /// The part of it that other addresses of the NIC, and other NICs, leave.
     pub others: Others,
     leads: OnceCell<Leads<'a>>,
 }
@@ -93,7 +93,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// Our neighbour entry names the claimant.
+    /// Whether our neighbour entry names the claimant.
     pub(in crate::reconcile) fn is_held(&self) -> bool {
         self.claimant.holds(&self.facts, self.parent.index, self.address)
     }
@@ -108,19 +108,19 @@ impl<'a> Case<'a> {
         self.facts.source(self.parent, self.address)
     }
 
-    /// Where the host's own routing leads, looked up once.
+    /// The way of the host's own routing, looked up once.
     pub(super) fn leads(&self) -> Leads<'a> {
         *self.leads.get_or_init(|| routing::look_up(&self.facts, self.parent, self.address))
     }
 
-    /// The length of the longest prefix in policy.allow that has it.
+    /// The length of the longest prefix in policy.allow that contains it.
     pub(super) fn allowed(&self) -> Option<u8> {
         let allow = self.facts.config.policy.allow.iter();
         allow.filter(|range| range.contains(&self.address)).map(IpNet::prefix_len).max()
     }
 
-    /// It is in a network of its parent. A renewal takes that away for a moment, and what is left may lead
-    /// anywhere.
+    /// Whether it is in a network of its parent. A renewal takes that network away for a moment, and the
+    /// remaining routes may lead anywhere.
     pub(super) fn is_near(&self) -> bool {
         self.facts.networks(self.parent).any(|range| range.contains(&self.address))
     }

@@ -13,19 +13,19 @@ use crate::reconcile::facts::Facts;
 pub(super) fn held_on_lan(case: &Case<'_>) -> Option<Why> {
     let (ip, link) = (case.address, &case.parent.name);
     let entry = case.facts.snapshot.neighbours.get(&(ip, case.parent.index))?;
-    // An entry that we set by hand on a parent is a leftover, and no knowledge.
+    // An entry that we set by hand on a parent is a leftover, and proves nothing.
     let leftover = entry.ours && entry.state == NeighbourState::Permanent;
     if entry.state == NeighbourState::Disputed {
         let message = format!("another machine held {ip} on the LAN of {link}; asking whether it still does");
         return Some(Why::of(message));
     }
-    // A parent never hears its own children: a machine that has answered a question of ours is another one,
-    // whatever its MAC. What the kernel knows by itself may be older than the claimant's coming here.
+    // A parent never hears its own children, so a machine that has answered a question of ours is another
+    // one, whatever its MAC. The kernel's other entries may be older than the claimant's arrival here.
     let itself = |holder: &Mac| !entry.ours && case.claimant.known_as.contains(holder);
     let holder = entry.mac.filter(|holder| !leftover && !itself(holder))?;
     if case.claimant.reached_at.contains(&holder) {
         return Some(Why::of(format!(
-            "a machine on the LAN of {link} that has {ip} has this guest's MAC, {holder}, too; two machines must share \
+            "a machine on the LAN of {link} that has {ip} also has this guest's MAC, {holder}; two machines must share \
              neither"
         )));
     }
@@ -40,7 +40,7 @@ pub(super) fn held_on_lan(case: &Case<'_>) -> Option<Why> {
     }
 }
 
-/// The question failed, and may be the only thing that tells a guest from a machine of the LAN.
+/// The question failed, and its answer may be the only way to tell a guest from a machine of the LAN.
 pub(super) fn cannot_be_asked(case: &Case<'_>) -> Option<Why> {
     let why = case.facts.trust.unasked.get(&case.address)?;
     let (ip, link) = (case.address, &case.parent.name);
@@ -66,7 +66,7 @@ pub(super) fn is_asked_first(case: &Case<'_>) -> Option<Why> {
     Some(Why::of(format!("asking the LAN of {link} first who has {ip}: {why}")))
 }
 
-/// A machine of the LAN answers for an address just now.
+/// Whether a machine of the LAN answers for an address just now.
 pub(in crate::reconcile) fn is_answered(facts: &Facts<'_>, parent: LinkIndex, ip: IpAddr) -> bool {
     let entry = facts.snapshot.neighbours.get(&(ip, parent));
     entry.is_some_and(|entry| entry.state == NeighbourState::Reachable)

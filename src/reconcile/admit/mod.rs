@@ -1,16 +1,16 @@
-//! The admission rules: may the host's traffic for this address go to this NIC? A guest is not trusted:
-//! whoever claims an address must not thereby get the host's traffic for somebody else.
+//! The admission rules: may the host's traffic for this address go to this NIC? A guest is not trusted.
+//! Claiming an address must not be enough to get the host's traffic for somebody else.
 //!
-//! | file | what |
+//! | file | contents |
 //! | --- | --- |
-//! | `case` | all that the rules look at: one address of one child, and what concerns it |
+//! | `case` | the subject of the rules: one address of one child, and everything about it |
 //! | `rules` | the table of all rules, in their order |
 //! | `address` | rules about the address itself, the host's own and the configuration |
-//! | `ways` | rules about where the host's routing leads |
+//! | `ways` | rules about the way of the host's routing |
 //! | `lan` | rules about other machines on the LAN |
 //! | `nic` | rules about the guest's link |
-//! | `others` | rules about what other addresses and other NICs leave |
-//! | `route_in_the_way` | routes of somebody else that have the place of ours |
+//! | `others` | rules about the part that other addresses and other NICs leave |
+//! | `route_in_the_way` | foreign routes in the places of ours |
 //! | `verdict` | refusals and verdicts |
 
 mod address;

@@ -3,8 +3,9 @@
 use super::case::Case;
 use super::verdict::Why;
 
-/// A child that is down gets nothing, and its MAC is free: another guest can go up with it, in a namespace
-/// that nobody sees, and keep this child from ever going up. What is for the one would then go to the other.
+/// A child that is down receives nothing, and its MAC is free. Another guest can go up with that MAC, in a
+/// namespace that nobody sees, and keep this child from ever going up. Traffic for the one would then go to
+/// the other.
 pub(super) fn link_down(case: &Case<'_>) -> Option<Why> {
     let child = case.child;
     let message = || {
@@ -16,13 +17,13 @@ pub(super) fn link_down(case: &Case<'_>) -> Option<Why> {
     (!child.up).then(|| Why::of(message()))
 }
 
-/// A child that is a port of a bridge or bond with another MAC: the guest sends from that one, and the kernel
-/// hands the child only what is for its own, be it from the shim or from the LAN.
+/// A child that is a port of a bridge or bond with another MAC. The guest sends from that MAC, and the kernel
+/// hands the child only frames for its own, whether they come from the shim or from the LAN.
 pub(super) fn master_mac(case: &Case<'_>) -> Option<Why> {
     let child = case.child;
     let master = child.master.as_ref().filter(|master| master.mac != Some(child.mac))?;
     let (name, mac) = (&master.name, child.mac);
-    // Root in the guest has named it, perhaps for a shell to stumble over.
+    // Root in the guest has named it, and may have chosen a name that tricks a shell.
     let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
     let cure = match is_plain {
         true => format!("ip link set {name} address {mac}"),

@@ -1,11 +1,11 @@
-//! Rules about what the other addresses of the NIC, and other NICs, leave.
+//! Rules about the part that the other addresses of the NIC, and other NICs, leave.
 
 use std::net::IpAddr;
 
 use super::case::{Case, Others};
 use super::verdict::Why;
 
-/// Addresses for which the LAN is being asked count too.
+/// Addresses that the LAN is being asked about count too.
 pub(super) fn limit(case: &Case<'_>) -> Option<Why> {
     let max = case.facts.config.policy.max_addresses;
     let message = || format!("this NIC has {max} addresses routed already (policy.max_addresses)");

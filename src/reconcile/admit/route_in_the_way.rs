@@ -1,4 +1,4 @@
-//! Routes of somebody else that stand where ours should.
+//! Foreign routes in the places of ours.
 
 use ipnet::IpNet;
 
@@ -9,7 +9,7 @@ use crate::model::status::Problem;
 use crate::model::{Code, Family, LinkIndex};
 use crate::reconcile::facts::Facts;
 
-/// A route that stands where ours should and is not ours is never touched.
+/// A foreign route in the place of ours is never touched.
 pub(in crate::reconcile) fn route_in_the_way(facts: &Facts<'_>, destination: IpNet) -> Option<Problem> {
     let family = Family::of(destination);
     let key = |link| RouteKey { table: facts.table(family), destination, metric: metric(family), link };
@@ -25,7 +25,7 @@ pub(in crate::reconcile) fn route_in_the_way(facts: &Facts<'_>, destination: IpN
     Some(Problem::new(
         Code::RouteTaken,
         destination.to_string(),
-        format!("a {what} that is not ours stands in the way"),
+        format!("a foreign {what} stands in the way"),
         format!("if nothing needs it: ip {family}route delete {destination}{dev}{in_table}"),
     ))
 }

@@ -15,7 +15,7 @@ pub struct Rule {
     pub code: Code,
     /// An existing route must go at once ([`Refusal::is_urgent`]).
     pub is_urgent: bool,
-    /// Says why the address is refused, if it is.
+    /// The reason why the address is refused, if it is.
     check: fn(&Case<'_>) -> Option<Why>,
 }
 
@@ -23,20 +23,20 @@ pub struct Rule {
 ///
 /// The order is that of certainty, so that a refusal stays the same while less certain facts come and go:
 ///
-/// 1. what the address is, whoever has it: then nothing else matters;
-/// 2. what the guest itself says of it, because an address that it does not use yet asks no question;
-/// 3. what the configuration and the host's own addresses say: an address that is the host's own must be
-///    refused as such, wherever the host's routing leads just now;
-/// 4. where the host's routing leads. `next-hop` comes before it, because a gateway is on-link, and
-///    `route-taken` comes before `routed-elsewhere`, because it has a cure of its own;
-/// 5. who has it on the LAN, as far as is known. Only then is the LAN asked (`asking`): no question is worth
-///    asking about an address that is refused anyway. `limit` comes before the questions, so that a guest
-///    cannot make us ask about more addresses than it may have;
-/// 6. what is missing for a route: `route-taken`, `no-source`, and the guest's link;
-/// 7. which other NIC has it (`held`), because only an address that is admitted for itself can be contested.
+/// 1. the nature of the address, whatever its owner, because then nothing else matters;
+/// 2. its state in the guest, because an address that the guest does not use yet needs no question;
+/// 3. the configuration and the host's own addresses, because an address of the host must be refused as such,
+///    wherever the host's routing leads just now;
+/// 4. the way of the host's routing. `next-hop` comes before it, because a gateway is on-link. `route-taken`
+///    comes before `routed-elsewhere`, because it has its own cure;
+/// 5. its owner on the LAN, as far as is known. Only then is the LAN asked (`asking`), because no question is
+///    worth asking about an address that is refused anyway. `limit` comes before the questions, so that a
+///    guest cannot make us ask about more addresses than it may have;
+/// 6. everything that a route needs: `route-taken`, `no-source`, and the guest's link;
+/// 7. another NIC that has it (`held`), because only an address that is otherwise admitted can be contested.
 ///
-/// Urgent are the refusals for safety, where each moment sends the host's traffic to the wrong machine. The
-/// others may be over in a moment, and a route that comes back is a gap that somebody notices.
+/// The refusals for safety are urgent, because each moment sends the host's traffic to the wrong machine. The
+/// others may be over in a moment, and a route that goes and comes back is a gap that somebody notices.
 pub const RULES: &[Rule] = &[
     urgent(Code::NotGlobal, address::not_global),
     urgent(Code::Ipv6Off, address::ipv6_off),
@@ -102,12 +102,12 @@ pub fn admit(case: &Case<'_>) -> Verdict {
     }
 }
 
-/// What every rule says of an address, in their order.
+/// The answers of all rules about an address, in their order.
 pub fn findings(case: &Case<'_>) -> impl Iterator<Item = (&'static Rule, Option<Refusal>)> {
     RULES.iter().map(|rule| (rule, rule.refusal(case)))
 }
 
-/// The refusal of an address that is admitted for itself and left to another NIC.
+/// The refusal of an address that is otherwise admitted and left to another NIC.
 pub(in crate::reconcile) fn held(others: &Others, address: IpAddr) -> Option<Refusal> {
     others::why_held(others, address).map(|why| HELD.refuse(why))
 }

@@ -53,7 +53,7 @@ fn refused_by(config: &Config, snapshot: &Snapshot, address: &str, others: Other
 }
 
 #[test]
-fn the_first_rule_that_refuses_gives_the_verdict_and_all_are_told() {
+fn the_first_rule_that_refuses_gives_the_verdict_and_all_are_listed() {
     let address = IpAddr::from([192, 0, 2, 5]);
     let entry = Neighbour { mac: Some(MACHINE), state: NeighbourState::Reachable, ours: false };
     let snapshot = Snapshot { neighbours: [((address, PARENT), entry)].into(), ..Snapshot::default() };
@@ -69,7 +69,7 @@ fn an_address_that_cannot_be_routed_at_all_is_refused_as_such() {
 }
 
 #[test]
-fn beyond_the_limit_nobody_is_asked() {
+fn an_address_beyond_the_limit_is_not_asked_about() {
     let mut config = Config::default();
     config.policy.probe = crate::config::Probe::Strict;
     config.policy.allow = vec!["192.0.2.0/24".parse().unwrap()];
@@ -79,7 +79,7 @@ fn beyond_the_limit_nobody_is_asked() {
 }
 
 #[test]
-fn another_nic_counts_only_for_an_address_that_is_admitted_for_itself() {
+fn another_nic_counts_only_for_an_address_that_is_otherwise_admitted() {
     let others = Others::Hold { holder: "lxd:web/eth0".to_owned() };
     let (codes, verdict) = refused_by(&Config::default(), &Snapshot::default(), "192.0.2.5/24", others);
     assert_eq!((codes.last(), verdict.code()), (Some(&Code::Held), Some(Code::OffLink)));

@@ -9,12 +9,12 @@ use crate::model::Code;
 pub struct Refusal {
     /// Its code in the catalogue.
     pub code: Code,
-    /// True where an existing route must go at once. Other refusals may be over in a moment: a renewal of the
+    /// True if an existing route must go at once. Other refusals may be over in a moment: a renewal of the
     /// host's own lease, duplicate address detection.
     pub is_urgent: bool,
-    /// What is wrong and what to do, for people.
+    /// The fault and its cure, for people.
     pub message: String,
-    /// What to do, where this is a problem of the host rather than of the guest.
+    /// The cure, if this is a problem of the host rather than of the guest.
     pub hint: Option<String>,
 }
 
@@ -56,7 +56,7 @@ pub(super) struct Why {
 }
 
 impl Why {
-    /// A sentence that says it all.
+    /// A sentence that says everything.
     pub(super) fn of(message: impl Into<String>) -> Why {
         Why { message: message.into(), hint: None }
     }

@@ -1,4 +1,4 @@
-//! Rules about where the host's routing leads.
+//! Rules about the way of the host's routing.
 
 use std::collections::BTreeSet;
 
@@ -12,14 +12,14 @@ use crate::model::routing::{RouteKind, Way};
 use crate::model::status::Problem;
 use crate::reconcile::facts::routing::{self, Leads};
 
-/// Whoever has the address of a gateway gets everything that the host sends through it.
+/// The owner of a gateway's address gets everything that the host sends through it.
 pub(super) fn next_hop(case: &Case<'_>) -> Option<Why> {
     let ip = case.address;
     let message = || format!("{ip} is the gateway of a route of this host; policy.allow admits it");
     (case.allowed().is_none() && case.facts.is_next_hop(ip)).then(|| Why::of(message()))
 }
 
-/// Only a default route leads to it, if any.
+/// At most a default route leads to it.
 pub(super) fn off_link(case: &Case<'_>) -> Option<Why> {
     if case.leads() != Leads::Nowhere || case.allowed().is_some() {
         return None;
@@ -37,14 +37,14 @@ pub(super) fn off_link(case: &Case<'_>) -> Option<Why> {
     Some(Why::of(format!("{seen}; policy.allow admits further ones")))
 }
 
-/// A local route makes it an address of the host without being one on any link.
+/// A local route makes it an address of the host, although no link has it.
 pub(super) fn local_route(case: &Case<'_>) -> Option<Why> {
     let Leads::Elsewhere(to, Some(way)) = case.leads() else { return None };
     let message = || format!("the host's local route {to} makes {} an address of this host", case.address);
     (way.kind == RouteKind::Local).then(|| Why::of(message()))
 }
 
-/// The route that leads elsewhere is one to this very address.
+/// The route that leads elsewhere is a route to this very address.
 pub(super) fn route_taken_nearby(case: &Case<'_>) -> Option<Why> {
     elsewhere(case).filter(|_| case.is_near())?;
     route_taken(case)
@@ -56,13 +56,13 @@ pub(super) fn routed_elsewhere(case: &Case<'_>) -> Option<Why> {
     Some(led_by(case, to, way))
 }
 
-/// A route or rule of the host leads elsewhere, and the parent has no network that the address is in.
+/// A route or rule of the host leads elsewhere, and the parent has no network that contains the address.
 pub(super) fn routed_away(case: &Case<'_>) -> Option<Why> {
     let (to, way) = elsewhere(case).filter(|_| !case.is_near())?;
     Some(led_by(case, to, way))
 }
 
-/// The destination that leads elsewhere, where policy.allow does not say better.
+/// The destination that leads elsewhere, unless policy.allow has a prefix of at least that length.
 fn elsewhere<'a>(case: &Case<'a>) -> Option<(IpNet, Option<&'a Way>)> {
     let Leads::Elsewhere(to, way) = case.leads() else { return None };
     case.allowed().is_none_or(|length| length < to.prefix_len()).then_some((to, way))
@@ -76,13 +76,13 @@ fn led_by(case: &Case<'_>, to: IpNet, way: Option<&Way>) -> Why {
     ))
 }
 
-/// A route that is not ours has the place of ours.
+/// A foreign route has the place of ours.
 pub(super) fn route_taken(case: &Case<'_>) -> Option<Why> {
     let Problem { message, hint, .. } = route_in_the_way(&case.facts, IpNet::from(case.address))?;
     Some(Why { message, hint: Some(hint) })
 }
 
-/// The host has nothing to talk from.
+/// The host has no source address.
 pub(super) fn no_source(case: &Case<'_>) -> Option<Why> {
     case.source().is_none().then(|| source_is_missing(case))
 }

@@ -1,9 +1,10 @@
 //! The ordered difference between what should exist and what exists.
 //!
-//! The order is a safety law. Adding: everything on a shim before it goes up, a neighbour entry before its
-//! route (else the host asks for the guest on the wire with the shim's MAC), routes before the rule that
-//! looks them up. Deleting comes after adding, and in the opposite order, but for what stands in the way of
-//! adding, and for routes of a NIC that has too many. An object without our mark is never touched.
+//! The order is a safety law. Adding: everything on a shim comes before it goes up. A neighbour entry comes
+//! before its route, because otherwise the host would ask for the guest on the wire with the shim's MAC.
+//! Routes come before the rule that looks them up. Deleting comes after adding, and in the opposite order,
+//! except for objects in the way and for routes of a NIC that has too many. An object without our mark is
+//! never touched.
 
 mod filter;
 mod names;
@@ -24,7 +25,7 @@ use crate::model::snapshot::{
 };
 use crate::model::{Family, LinkIndex, LinkRef, Mac, Op, Plan, Snapshot, Step};
 
-/// What has to be done.
+/// Everything that has to be done.
 pub fn diff(desired: &Desired, snapshot: &Snapshot) -> Plan {
     let mut steps = Steps::new(desired, snapshot);
     let mut held: BTreeMap<LinkIndex, Vec<IpAddr>> = BTreeMap::new();
@@ -48,7 +49,7 @@ pub fn diff(desired: &Desired, snapshot: &Snapshot) -> Plan {
     steps.plan
 }
 
-/// What has to be done for these addresses of guests: the part of [`diff`] that is about them.
+/// Everything that has to be done for these addresses of guests: the part of [`diff`] that is about them.
 pub fn diff_at(desired: &Desired, snapshot: &Snapshot, addresses: &BTreeSet<IpAddr>) -> Plan {
     let mut steps = Steps::new(desired, snapshot);
     steps.make_room(desired.leftovers.surplus().intersection(addresses));
@@ -62,11 +63,11 @@ pub fn diff_at(desired: &Desired, snapshot: &Snapshot, addresses: &BTreeSet<IpAd
 
 struct Steps<'a> {
     plan: Plan,
-    /// Links that make way for new shims, with all that is on them.
+    /// Links that make way for new shims, with everything on them.
     gone: BTreeSet<LinkIndex>,
     /// Table and destination of the IPv4 routes that the plan has replaced.
     replaced: BTreeSet<(u32, IpNet)>,
-    /// The standing shims that lose their last IPv4 address.
+    /// The existing shims that lose their last IPv4 address.
     flushed: BTreeSet<LinkIndex>,
     desired: &'a Desired,
     snapshot: &'a Snapshot,
@@ -74,7 +75,7 @@ struct Steps<'a> {
 
 impl<'a> Steps<'a> {
     fn new(desired: &'a Desired, snapshot: &'a Snapshot) -> Steps<'a> {
-        let standing = desired.shims.values().filter_map(|shim| Some((shim.shim.index?, shim)));
+        let standing = desired.shims.values().filter_map(|shim| Some((shim.link.index?, shim)));
         let flushed = standing.filter(|(link, shim)| is_flushed(snapshot, *link, shim)).map(|(link, _)| link);
         let flushed = flushed.collect();
         let shims = desired.shims.values().filter(|shim| shim.obstacle.is_none());
@@ -87,9 +88,9 @@ impl<'a> Steps<'a> {
         self.plan.push(Step { op, when: When::Now, why: why.into() });
     }
 
-    /// The shim itself, and all upon it but its routes.
+    /// The shim itself, and everything on it except its routes.
     fn complete<'b>(&mut self, desired: &DesiredShim, addresses: impl Iterator<Item = &'b IpAddr>) {
-        let shim = &desired.shim;
+        let shim = &desired.link;
         let standing = shim.index.and_then(|index| self.snapshot.links.get(&index));
         if standing.is_none() {
             let parent = self.snapshot.link_named(&desired.parent).map(|link| link.index);
@@ -114,7 +115,7 @@ impl<'a> Steps<'a> {
         }
         if standing.is_none_or(|link| link.multicast || !link.arp || link.protodown) {
             let why = match standing {
-                Some(link) if link.protodown => "with protodown nothing passes it",
+                Some(link) if link.protodown => "protodown keeps all frames away",
                 Some(link) if !link.arp => "without ARP no guest finds the host",
                 _ => "the LAN must not hear the shim",
             };
@@ -124,7 +125,7 @@ impl<'a> Steps<'a> {
         let settings = shim.index.and_then(|index| self.snapshot.settings.get(&index));
         for (setting, value) in &desired.settings {
             let stands = settings.and_then(|settings| settings.get(setting));
-            // A setting that the kernel does not have on a standing shim cannot be written either.
+            // A setting that the kernel does not have on an existing shim cannot be written either.
             if settings.is_none() || stands.is_some_and(|stands| stands != value) {
                 let op = Op::Set { shim: shim.clone(), setting: *setting, value: *value };
                 self.now(op, "a shim is quiet and deaf to strangers");
@@ -158,7 +159,7 @@ impl<'a> Steps<'a> {
 
     /// The entry for a guest's address.
     fn neighbour(&mut self, address: IpAddr) {
-        let Some((DesiredShim { shim, .. }, holder)) = self.desired.shim_of(address) else { return };
+        let Some((DesiredShim { link: shim, .. }, holder)) = self.desired.shim_of(address) else { return };
         let flushed = address.is_ipv4() && self.is_flushed(shim);
         if !flushed && self.has_neighbour(shim, address, holder.mac) {
             return;
@@ -178,8 +179,8 @@ impl<'a> Steps<'a> {
         shim.index.is_some_and(|index| self.flushed.contains(&index))
     }
 
-    /// If our neighbour entry names another holder, wait: it may only be renewing its lease. The claimant
-    /// with the best right does not wait. Wait longer if the holder still has the address but it is
+    /// If our neighbour entry names another holder, wait, because it may only be renewing its lease. The
+    /// claimant with the best right does not wait. Wait longer if the holder still has the address but it is
     /// tentative.
     fn until_holder_is_gone(&self, shim: &LinkRef, address: IpAddr, mac: Mac) -> When {
         if !self.desired.held.seconds.contains(&address) {
@@ -222,7 +223,7 @@ impl<'a> Steps<'a> {
     fn has_address(&self, shim: &LinkRef, address: IpNet) -> bool {
         let Some(link) = shim.index else { return false };
         let on_it = self.snapshot.addresses.iter().filter(|(key, _)| key.link == link);
-        // One of somebody else's with another length is left alone.
+        // A foreign entry with another length is left alone.
         let is_it = |(key, standing): (&AddressKey, &HostAddress)| {
             key.address == address || (!standing.ours && key.address.addr() == address.addr())
         };
@@ -259,7 +260,7 @@ impl<'a> Steps<'a> {
     ) {
         let family = Family::of(destination);
         let table = to.tables[family];
-        let shim = to.shim.clone();
+        let shim = to.link.clone();
         let standing = self.standing_route(&shim, destination, table);
         let flushed = family == Family::V4 && self.is_flushed(&shim);
         if standing.is_some_and(|(link, stands)| Some(link) == shim.index && stands == source && !flushed) {
@@ -292,9 +293,9 @@ impl<'a> Steps<'a> {
         }
     }
 
-    /// The desired shim that stands as this link.
+    /// The desired shim that exists as this link.
     fn desired_on(&self, link: LinkIndex) -> Option<&DesiredShim> {
-        self.desired.shims.values().find(|shim| shim.shim.index == Some(link))
+        self.desired.shims.values().find(|shim| shim.link.index == Some(link))
     }
 
     fn is_shim(&self, link: LinkIndex) -> bool {
@@ -312,8 +313,8 @@ fn reason(holder: &Holder) -> String {
     nic.map_or_else(|| "the guest is still there".to_owned(), |nic| format!("{nic} has it"))
 }
 
-/// The kernel drops all IPv4 routes and neighbours of a link with its last IPv4 address, used or not. So
-/// where that is due it comes first, and everything else is made again.
+/// The kernel drops all IPv4 routes and neighbours of a link with its last IPv4 address, used or not. So that
+/// deletion comes first if it is due, and everything else is made again.
 fn is_flushed(snapshot: &Snapshot, link: LinkIndex, desired: &DesiredShim) -> bool {
     let on_it = snapshot.addresses.iter();
     let mut on_it = on_it.filter(|(key, _)| key.link == link && key.address.addr().is_ipv4());

@@ -10,19 +10,19 @@ use crate::model::{LinkIndex, LinkRef, Op};
 use crate::reconcile::shims::DesiredShim;
 
 impl Steps<'_> {
-    /// Each shim is named after its parent; a parent may be renamed, and another link take its old name. Of
-    /// two that have each other's names one steps aside first.
+    /// Each shim is named after its parent. A parent may be renamed, and another link may take its old name.
+    /// If two shims have each other's names, one steps aside first.
     pub(super) fn put_names_right(&mut self) {
         let desired = self.desired;
         let misnamed = desired.shims.values().filter_map(|shim| {
-            let link = self.snapshot.links.get(&shim.shim.index?)?;
-            (link.name != shim.shim.name).then_some((link, shim))
+            let link = self.snapshot.links.get(&shim.link.index?)?;
+            (link.name != shim.link.name).then_some((link, shim))
         });
         let misnamed: Vec<(&Link, &DesiredShim)> = misnamed.collect();
         let mut names: BTreeMap<LinkIndex, String> =
             misnamed.iter().map(|(link, _)| (link.index, link.name.clone())).collect();
         for (link, shim) in misnamed {
-            let right = &shim.shim.name;
+            let right = &shim.link.name;
             let holder = names.iter().find(|(index, name)| *name == right && **index != link.index);
             if let Some(holder) = holder.map(|(index, _)| *index) {
                 self.rename(&mut names, holder, &spare_name(holder), "another shim needs its name");
@@ -32,7 +32,7 @@ impl Steps<'_> {
         }
     }
 
-    /// `names`: those that the shims have by then.
+    /// `names`: the names that the shims have by then.
     fn rename(&mut self, names: &mut BTreeMap<LinkIndex, String>, link: LinkIndex, name: &str, why: &str) {
         if let Some(before) = names.insert(link, name.to_owned()) {
             let link = LinkRef::standing(before, link);
@@ -40,7 +40,7 @@ impl Steps<'_> {
         }
     }
 
-    /// Deletes a link of ours that a new shim needs to go.
+    /// Deletes a link of ours that is in the way of a new shim.
     pub(super) fn make_way(&mut self, shim: &DesiredShim, parent: LinkIndex) {
         let Some(link) = self.desired.in_the_way(self.snapshot, shim) else { return };
         let why = match (&link.kind, link.lower) {

@@ -72,8 +72,8 @@ impl Steps<'_> {
     fn delete_route(&mut self, key: &RouteKey) {
         let family = Family::of(key.destination);
         let metric = metric(family);
-        // IPv4 knows one route for a destination, table and metric, whatever its link; IPv6 knows several.
-        // What this very plan replaces through another shim is not there any more.
+        // IPv4 allows one route for a destination, table and metric, whatever its link. IPv6 allows several.
+        // A route that this very plan replaces through another shim no longer exists.
         let replaced = key.metric == metric && self.replaced.contains(&(key.table, key.destination));
         if replaced || self.gone.contains(&key.link) {
             return;
@@ -110,10 +110,10 @@ impl Steps<'_> {
         let holder = self.desired.held.holders.get(&address);
         holder
             .and_then(|holder| self.desired.shims.get(&holder.parent))
-            .is_some_and(|its| its.shim == shim.shim)
+            .is_some_and(|its| its.link == shim.link)
     }
 
-    /// When the route to a guest's address that nobody desires may go, and why.
+    /// When the surplus route to a guest's address may go, and why.
     fn surplus_host(&self, link: LinkIndex, address: IpAddr) -> (When, String) {
         let parent = self.snapshot.links.get(&link).and_then(Link::shim_parent);
         let mac = self.snapshot.neighbours.get(&(address, link)).and_then(|entry| entry.mac);
@@ -133,7 +133,7 @@ impl Steps<'_> {
         let twin =
             self.desired.shim_of(address).filter(|(_, holder)| holder.parent == parent && holder.mac == mac);
         if let Some((twin, _)) = twin {
-            return (When::Now, format!("it is reached through {}", twin.shim));
+            return (When::Now, format!("it is reached through {}", twin.link));
         }
         if its().next().is_none() {
             return (When::Now, "its guest is gone".to_owned());
@@ -176,8 +176,8 @@ impl Steps<'_> {
         self.plan.push(Step { op, when, why });
     }
 
-    /// The entry names the last holder of an address for which others wait: it is the memory of that, which
-    /// outlives this process. While a server is still to be read, any entry without a route may be one.
+    /// The entry names the last holder of an address that others wait for. It is the memory of that holder,
+    /// and outlives this process. While a server is still to be read, any entry without a route may be one.
     fn is_remembered_by(&self, link: LinkIndex, address: IpAddr) -> bool {
         let parent = self.snapshot.links.get(&link).and_then(Link::shim_parent);
         let mac = self.snapshot.neighbours.get(&(address, link)).and_then(|entry| entry.mac);
@@ -196,7 +196,7 @@ impl Steps<'_> {
         (is_lasts || is_unsure) && self.desired_on(link).is_some()
     }
 
-    /// A route of ours to an address leads through this link.
+    /// Whether a route of ours to an address leads through this link.
     fn is_routed(&self, link: LinkIndex, address: IpAddr) -> bool {
         let key = |table| RouteKey {
             table,
@@ -222,7 +222,7 @@ impl Steps<'_> {
             NeighbourState::Failed => delete("nobody on the LAN has it"),
             NeighbourState::Unresolved | NeighbourState::Disputed if serves => return,
             NeighbourState::Unresolved | NeighbourState::Disputed => delete("nobody waits for the answer"),
-            // As long as the claim stands, the answer is what refuses it.
+            // As long as the claim stands, the answer is the reason for its refusal.
             _ if serves && (!self.desired.settled || self.is_claimed_on(link, address)) => return,
             _ => {
                 let why = format!("nobody here claims {address} any more");
@@ -267,7 +267,7 @@ impl Steps<'_> {
 
     fn delete_addresses(&mut self) {
         for desired in self.desired.shims.values() {
-            if !self.is_flushed(&desired.shim) {
+            if !self.is_flushed(&desired.link) {
                 self.delete_addresses_of(desired);
             }
         }
@@ -283,7 +283,7 @@ impl Steps<'_> {
     }
 
     pub(super) fn delete_addresses_of(&mut self, desired: &DesiredShim) {
-        let on_it = self.snapshot.addresses.iter().filter(|(key, _)| Some(key.link) == desired.shim.index);
+        let on_it = self.snapshot.addresses.iter().filter(|(key, _)| Some(key.link) == desired.link.index);
         for (key, _) in on_it.filter(|(_, address)| address.ours) {
             if !desired.addresses.contains(&key.address) {
                 let op = Op::DeleteAddress { link: self.link_ref(key.link), address: key.address };
@@ -299,7 +299,8 @@ impl Steps<'_> {
         }
     }
 
-    /// Those of shims that are gone, or about to go. The last of them takes the table with it, so it comes after all shims.
+    /// The filters of shims that are gone, or about to go. The last of them takes the table with it, so it
+    /// comes after all shims.
     fn delete_filters(&mut self) {
         if !self.snapshot.filter.usable {
             return;
@@ -316,7 +317,7 @@ impl Steps<'_> {
         for link in surplus {
             let when = if self.is_shim(link) { When::AfterBreath } else { When::Now };
             let op = Op::DeleteFilter { link: self.link_ref(link), last: last == Some(link) };
-            let why = if link == LinkIndex::NONE { "the table is ours alone" } else { "its shim is gone" };
+            let why = if link == LinkIndex::NONE { "the whole table is ours" } else { "its shim is gone" };
             self.plan.push(Step { op, when, why: why.to_owned() });
         }
     }

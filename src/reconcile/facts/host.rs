@@ -1,5 +1,5 @@
-//! The host's own facts, gathered once for all decisions of a round. They change seldom, guests' addresses
-//! often.
+//! The host's own facts, gathered once for all decisions of a round. They change seldom, and guests'
+//! addresses change often.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -17,13 +17,13 @@ use crate::model::{LinkIndex, Mac, Snapshot};
 /// The host's facts, gathered once for all verdicts. They hold until [`crate::model::Changes::all`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HostFacts {
-    /// Every address of the host, on any link, and every one that the configuration gives to a shim.
+    /// Every address of the host, on any link, and every address that the configuration gives to a shim.
     pub own: BTreeSet<IpAddr>,
     /// The members of the servers' clusters by their addresses.
     pub members: BTreeMap<IpAddr, String>,
     /// The host's addresses of each link that may be a preferred source, best first.
     pub(super) sources: BTreeMap<LinkIndex, Vec<PreferredSource>>,
-    /// The ifindex of the standing shim of each parent.
+    /// The ifindex of the existing shim of each parent.
     pub(super) shims: BTreeMap<LinkIndex, LinkIndex>,
     /// The children by their MAC.
     by_mac: BTreeSet<(Mac, ChildKey)>,
@@ -34,7 +34,7 @@ pub struct HostFacts {
 /// An address that packets to a guest may come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct PreferredSource {
-    /// Worse ones later: deprecated, then secondary or temporary.
+    /// Worse ones are later: deprecated, then secondary or temporary.
     deprecated: bool,
     secondary: bool,
     pub(super) address: IpAddr,
@@ -52,7 +52,7 @@ impl HostFacts {
         let members = inventory.servers.values().flat_map(|server| server.peers.clone());
         let given = config.parents.values().filter_map(|parent| parent.addresses.as_ref());
         let given = given.chain([&config.shim.addresses]).flatten().copied();
-        // Ours are there because the configuration gives them, or about to go.
+        // Ours are there because the configuration gives them, or are about to go.
         let theirs = snapshot.addresses.iter().filter(|(_, address)| !address.ours);
         let shim_links: BTreeSet<LinkIndex> = snapshot.shims().map(|(_, link)| link.index).collect();
         let mut host = HostFacts {
@@ -114,7 +114,7 @@ pub(super) fn names(snapshot: &Snapshot, shim: LinkIndex, mac: Mac, address: IpA
     entry.is_some_and(|entry| entry.ours && entry.mac == Some(mac))
 }
 
-/// The shim of each parent. If two bear our mark, the one with the right name counts, then the older. One
+/// The shim of each parent. If two bear our mark, the one with the right name counts, then the older. A shim
 /// that cannot serve does not count: in another mode, or with a MAC that keeps it from going up.
 fn standing_shims(snapshot: &Snapshot, refused_macs: &BTreeSet<Mac>) -> BTreeMap<LinkIndex, LinkIndex> {
     let mut shims: BTreeMap<LinkIndex, &Link> = BTreeMap::new();

@@ -1,5 +1,5 @@
-//! What every decision of a round stands on: the kernel's state, the configuration, what follows from them
-//! for all, and what is remembered of whom to trust.
+//! The facts that every decision of a round depends on: the kernel's state, the configuration, their
+//! consequences for all, and the memory of distrust.
 
 mod host;
 pub mod obstacle;
@@ -21,7 +21,8 @@ use crate::model::routing::{Action, is_host};
 use crate::model::snapshot::{AddressKey, Link, LinkKind, Rule};
 use crate::model::{Family, LinkIndex, Mac, Snapshot};
 
-/// What every verdict stands on: the kernel's state, the configuration, and what follows from them for all.
+/// The facts that every verdict depends on: the kernel's state, the configuration, and their consequences for
+/// all.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
     /// The kernel's state.
@@ -30,24 +31,24 @@ pub struct Facts<'a> {
     pub config: &'a Config,
     /// The host's facts.
     pub host: &'a HostFacts,
-    /// Whom not to trust, and what is held without a server's word.
+    /// The distrusted guests, and the unclaimed addresses that are held.
     pub trust: &'a Trust,
 }
 
 impl<'a> Facts<'a> {
-    /// The standing shim of a parent.
+    /// The existing shim of a parent.
     pub fn shim(&self, parent: LinkIndex) -> Option<&'a Link> {
         self.host.shims.get(&parent).and_then(|index| self.snapshot.links.get(index))
     }
 
-    /// All standing shims, each with its parent's ifindex.
+    /// All existing shims, each with its parent's ifindex.
     pub fn shims(&self) -> impl Iterator<Item = (LinkIndex, &'a Link)> {
         let links = &self.snapshot.links;
         self.host.shims.iter().filter_map(|(parent, index)| Some((*parent, links.get(index)?)))
     }
 
-    /// Our neighbour entry on the shim of that very parent names this MAC, or did so before it went with
-    /// other things.
+    /// Our neighbour entry on the shim of that very parent names this MAC, or did so before it was dropped
+    /// together with others.
     pub fn holds(&self, parent: LinkIndex, mac: Mac, address: IpAddr) -> bool {
         self.host.is_named(self.snapshot, parent, mac, address)
             || self.trust.unclaimed.contains(&UnclaimedAddress { parent, mac, address })
@@ -58,14 +59,14 @@ impl<'a> Facts<'a> {
         self.host.shims.values().any(|shim| names(self.snapshot, *shim, mac, address))
     }
 
-    /// The networks that a parent reaches without a gateway; some of them perhaps twice.
+    /// The networks that a parent reaches without a gateway. Some may be there twice.
     pub fn networks(&self, parent: &Link) -> impl Iterator<Item = IpNet> {
         let standing = self.snapshot.routing.networks(parent.index);
         standing.chain(self.latent_networks(parent)).filter(|net| !is_link_local(net))
     }
 
     /// The networks of the addresses of a parent that is down. The kernel has dropped their routes and makes
-    /// them again when it goes up: until then nothing has become another's.
+    /// them again when the parent goes up. Until then none of them belongs to another link.
     pub(super) fn latent_networks(&self, parent: &Link) -> impl Iterator<Item = IpNet> {
         let (index, down) = (parent.index, !parent.up);
         let first = AddressKey { link: index, address: Family::V4.everything() };
@@ -75,8 +76,8 @@ impl<'a> Facts<'a> {
         networks.filter(|net| !is_host(net))
     }
 
-    /// An address is the gateway of a route of the host. One behind a shim of ours was put there on purpose,
-    /// and is no machine that a guest could pose as.
+    /// Whether an address is the gateway of a route of the host. A gateway behind a shim of ours was put
+    /// there on purpose, and is no machine that a guest could impersonate.
     pub fn is_next_hop(&self, address: IpAddr) -> bool {
         let is_shim = |link| self.snapshot.links.get(&link).is_some_and(|link| link.shim_parent().is_some());
         self.snapshot.routing.links_to_gateway(address).any(|link| !is_shim(link))
@@ -87,9 +88,9 @@ impl<'a> Facts<'a> {
         self.host.sources.get(&parent).into_iter().flatten().map(|source| source.address)
     }
 
-    /// The host's address that talks to `guest` over `parent`: the one in the same range, else the best
-    /// of the family, else an own address of the shim. Own addresses come first where the host
-    /// answers ARP only for addresses of the very link that is asked (`all.arp_ignore` 1 and 2).
+    /// The host's address that talks to `guest` over `parent`: the one in the same range, else the best of
+    /// the family, else an own address of the shim. Own addresses come first if the host answers ARP only for
+    /// addresses of the very link that is asked (`all.arp_ignore` 1 and 2).
     pub fn source(&self, parent: &Link, guest: IpAddr) -> Option<IpAddr> {
         let host = || {
             let mut best: Option<(bool, IpAddr)> = None;
@@ -125,13 +126,13 @@ impl<'a> Facts<'a> {
         self.config.shim.ipv6 && self.snapshot.host.ipv6
     }
 
-    /// The table that routes of a family go to: main, or our own where rules of the host precede main.
+    /// The table that routes of a family go to: main, or our own if rules of the host precede main.
     pub fn table(&self, family: Family) -> u32 {
         if self.foreign_rules(family).next().is_some() { TABLE } else { TABLE_MAIN }
     }
 
-    /// The rule that must stand so that [`Facts::table`] is looked up, by its priority: ahead of all
-    /// foreign rules that precede main. One that already stands there stays where it is.
+    /// The rule that must exist so that [`Facts::table`] is looked up, by its priority: ahead of all foreign
+    /// rules that precede main. A rule that is already ahead of them stays where it is.
     pub fn rule(&self, family: Family) -> Option<u32> {
         let first = self.foreign_rules(family).map(|rule| rule.priority).min()?;
         let standing = self.snapshot.rules.iter().filter(|rule| rule.ours && rule.family == family);
@@ -139,7 +140,7 @@ impl<'a> Facts<'a> {
         Some(standing.unwrap_or(first.saturating_sub(1)))
     }
 
-    /// The foreign rules that precede main. The kernel's own look-up of table local is none of them.
+    /// The foreign rules that precede main. The kernel's own rule for table local does not count.
     fn foreign_rules(&self, family: Family) -> impl Iterator<Item = &Rule> {
         self.snapshot.rules.iter().filter(move |rule| {
             let local = rule.priority == 0 && rule.action == Action::LookUp(TABLE_LOCAL);
@@ -147,8 +148,8 @@ impl<'a> Facts<'a> {
         })
     }
 
-    /// The link that a NIC's parent names: macvlan on macvlan ends on the real parent, and a VLAN is the
-    /// VLAN's interface.
+    /// The link that a NIC's parent names. A macvlan on a macvlan is really on the parent below, and a VLAN
+    /// is the VLAN's interface.
     pub fn resolve(&self, name: &str, vlan: Option<u16>) -> Option<&'a Link> {
         let link = self.real_parent(self.snapshot.link_named(name)?);
         let Some(id) = vlan else { return Some(link) };

@@ -1,4 +1,4 @@
-//! Why no shim can stand on a parent.
+//! The reasons why no shim is possible on a parent.
 
 use super::Facts;
 use crate::model::Code;
@@ -6,18 +6,18 @@ use crate::model::inventory::Mode;
 use crate::model::names::shim_name;
 use crate::model::snapshot::{Child, Link, LinkKind};
 
-/// Why no shim can stand on a parent: a code, a sentence, and what to do.
+/// The reason why no shim is possible on a parent: a code, a sentence, and the cure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Obstacle {
     /// Its code in the catalogue.
     pub code: Code,
-    /// What is wrong.
+    /// The fault.
     pub message: String,
-    /// What to do.
+    /// The cure.
     pub hint: String,
 }
 
-/// The obstacle to a shim on a parent, if there is one that can be seen beforehand.
+/// The obstacle to a shim on a parent, if one can be seen beforehand.
 pub(in crate::reconcile) fn obstacle(facts: &Facts<'_>, parent: &Link) -> Option<Obstacle> {
     let name = &parent.name;
     let links = &facts.snapshot.links;
@@ -63,19 +63,19 @@ pub(in crate::reconcile) fn obstacle(facts: &Facts<'_>, parent: &Link) -> Option
     name_taken(facts, name)
 }
 
-/// A link of that name that is not ours. Ours makes way: it is renamed, or nobody needs it.
+/// A foreign link of that name. A link of ours makes way: it is renamed, or nobody needs it.
 pub(in crate::reconcile) fn foreign<'a>(facts: &Facts<'a>, name: &str) -> Option<&'a Link> {
     facts.snapshot.link_named(name).filter(|link| link.shim_parent().is_none())
 }
 
-/// The shim's name is a foreign link's.
+/// The shim's name belongs to a foreign link.
 fn name_taken(facts: &Facts<'_>, parent: &str) -> Option<Obstacle> {
     let wanted = shim_name(parent);
     let taken = foreign(facts, &wanted)?;
     Some(Obstacle {
         code: Code::NameTaken,
         message: format!(
-            "an interface {wanted} (ifindex {}) exists and is not ours, so no shim can stand on {parent}",
+            "an interface {wanted} (ifindex {}) exists and is not ours, so {parent} cannot get a shim",
             taken.index
         ),
         hint: format!(

@@ -1,7 +1,8 @@
-//! Where the host's own routing leads an address: what `ip route get` would say if none of ours were there.
+//! The way of the host's own routing to an address: the answer of `ip route get` if none of our routes
+//! existed.
 //!
 //! The packet is an unmarked one of an unbound socket of the host, whose source is not chosen yet. The rules
-//! are gone by in their order, ours aside; in a table the longest destination counts, whatever the metric.
+//! are followed in their order, without ours. In a table the longest destination counts, whatever the metric.
 
 use std::net::IpAddr;
 
@@ -13,14 +14,14 @@ use crate::model::routing::{Action, RouteKind, Rule, Way};
 use crate::model::snapshot::{Link, LinkKind};
 use crate::model::{Family, LinkIndex};
 
-/// Where an address leads.
+/// The way to an address.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::reconcile) enum Leads<'a> {
     /// Onto the parent's link, without a gateway.
     OnLink,
-    /// A route of this destination leads elsewhere, or nowhere; no way where a rule says so.
+    /// A route of this destination leads elsewhere, or nowhere; no way if a rule says so.
     Elsewhere(IpNet, Option<&'a Way>),
-    /// Only a default route is there, if any.
+    /// There is at most a default route.
     Nowhere,
 }
 
@@ -54,7 +55,7 @@ pub(in crate::reconcile) fn look_up<'a>(facts: &Facts<'a>, parent: &Link, addres
     }
 }
 
-/// Where a table leads; `None` where the look-up goes on with the next rule.
+/// The way of a table; `None` if the look-up goes on with the next rule.
 fn in_table<'a>(
     facts: &Facts<'a>,
     parent: &Link,
@@ -91,7 +92,7 @@ fn in_table<'a>(
     Some(elsewhere(destination, Some(first)))
 }
 
-/// A default route says nothing of any address, unless it makes all of them the host's.
+/// A default route says nothing about any address, unless it makes all of them the host's.
 fn elsewhere(destination: IpNet, way: Option<&Way>) -> Leads<'_> {
     let local = way.is_some_and(|way| way.kind == RouteKind::Local);
     if destination.prefix_len() == 0 && !local { Leads::Nowhere } else { Leads::Elsewhere(destination, way) }
@@ -104,12 +105,12 @@ fn leads_to(facts: &Facts<'_>, link: LinkIndex, parent: &Link) -> bool {
     link == parent.index || facts.snapshot.links.get(&link).is_some_and(is_upon)
 }
 
-/// Most hops of one route that a sentence names.
+/// Maximum number of hops of one route that a sentence names.
 const NAMED: usize = 2;
 
 /// A route in a sentence: "the host's route 10.0.0.0/8 through 192.0.2.1 on eth0 leads there".
 pub(in crate::reconcile) fn sentence(facts: &Facts<'_>, destination: IpNet, way: Option<&Way>) -> String {
-    let Some(way) = way else { return format!("a rule of the host drops what is for {destination}") };
+    let Some(way) = way else { return format!("a rule of the host drops packets to {destination}") };
     if way.kind != RouteKind::Unicast {
         return format!("the host's {} route {destination} covers it", way.kind);
     }

@@ -1,6 +1,6 @@
-//! Siblings: the further children that a guest makes. A macvlan on top of a guest's NIC hangs on the host's
-//! own parent, as the NIC does. keepalived makes one for a virtual MAC (`use_vmac`). Its addresses count as
-//! the NIC's.
+//! Siblings: the further children that a guest makes. A macvlan on top of a guest's NIC is on the host's own
+//! parent, as the NIC is. keepalived makes one for a virtual MAC (`use_vmac`). Its addresses count as the
+//! NIC's.
 
 use crate::model::inventory::Mode;
 use crate::model::snapshot::{Child, ChildKey, Netns};
@@ -8,7 +8,7 @@ use crate::model::{LinkIndex, Mac, Snapshot};
 
 /// The siblings of a child, in the order of their keys: the others in its namespace on its parent. Three
 /// kinds are not siblings: children in the host's own namespace, children that only listen in, and children
-/// that are down, because those may have any MAC, also another guest's.
+/// that are down, because those may have any MAC, even another guest's.
 pub(in crate::reconcile) fn siblings_of(
     snapshot: &Snapshot,
     key: ChildKey,

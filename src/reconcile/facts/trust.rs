@@ -1,7 +1,7 @@
-//! What is remembered of whom to trust, and what is held without a server's word. Verdicts stand on it.
+//! The memory of distrust, and of unclaimed addresses that are held. Verdicts depend on it.
 //!
-//! Distrust belongs to the guest: another NIC, another MAC or a restart does not shed it. It lasts for as
-//! long as the guest exists.
+//! Distrust belongs to the guest: another NIC, another MAC or a restart does not shed it. It lasts as long as
+//! the guest exists.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -9,26 +9,26 @@ use std::net::IpAddr;
 use crate::model::snapshot::ChildKey;
 use crate::model::{GuestKey, Inventory, LinkIndex, Mac, Snapshot};
 
-/// What is remembered of whom to trust.
+/// The memory of distrust, and of unclaimed addresses that are held.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Trust {
-    /// Those of which an address turned out to be another machine's. Their further addresses are checked
-    /// against the LAN first.
+    /// The suspects, each with an address that turned out to be another machine's. Their further addresses
+    /// are checked against the LAN first.
     pub distrusted: BTreeSet<Suspect>,
-    /// The addresses that were held though no server vouches for their holders. The kernel drops our entries
+    /// The addresses that are held although no server vouches for their holders. The kernel drops our entries
     /// with a link's carrier or last address, so they are remembered here.
     pub unclaimed: BTreeSet<UnclaimedAddress>,
-    /// The addresses of which the LAN had to be asked and could not be, each with the reason.
+    /// The addresses about which the LAN had to be asked and could not be, each with the reason.
     pub unasked: BTreeMap<IpAddr, String>,
 }
 
-/// One that is not trusted.
+/// A suspect.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Suspect {
     /// A guest.
     Guest(GuestKey),
-    /// A child that no server vouches for. It claims nothing new, so there is nothing to gain by making
-    /// another one. If a server vouches for it later, its guest is the suspect.
+    /// An unclaimed child. It claims nothing new, so making another one gains nothing. If a server vouches
+    /// for it later, its guest is the suspect.
     Child(ChildKey),
 }
 
@@ -49,7 +49,7 @@ impl Suspect {
     }
 }
 
-/// An address that is held though no server vouches for its holder.
+/// An address that is held although no server vouches for its holder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UnclaimedAddress {
     /// The parent's ifindex.

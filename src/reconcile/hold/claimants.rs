@@ -1,5 +1,5 @@
-//! Who may claim addresses: the children of NICs that are served, their siblings, and the children that no
-//! server vouches for, which may keep what they hold.
+//! The children that may claim addresses: those of NICs that are served, their siblings, and unclaimed ones,
+//! which may keep the addresses that they hold.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,20 +13,20 @@ use crate::reconcile::facts::{Facts, HostFacts, Suspect, UnclaimedAddress};
 use crate::reconcile::join::{Joined, Joins};
 use crate::reconcile::select::Decision;
 
-/// Who takes part.
+/// The children that take part.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Claimants {
     /// The children that are served: those of NICs, and their siblings.
     pub served: BTreeMap<ChildKey, ServedAs>,
-    /// The children that no server vouches for. They may keep what they hold, and claim nothing new.
+    /// The unclaimed children. They may keep the addresses that they hold, and claim nothing new.
     pub unclaimed: BTreeSet<ChildKey>,
     /// The MACs that the servers gave to the NICs that are served.
     pub given: BTreeMap<NicKey, Mac>,
-    /// The parents on which no shim can stand, by ifindex: nobody can hold anything there.
+    /// The parents that cannot have a shim, by ifindex. Nobody can hold anything there.
     pub blocked: BTreeSet<LinkIndex>,
 }
 
-/// Where a child that is served belongs.
+/// The place of a child that is served.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServedAs {
     /// The NIC that its addresses count as.
@@ -38,7 +38,7 @@ pub struct ServedAs {
 }
 
 impl Claimants {
-    /// The child that stands for this one and its siblings, itself where it has none.
+    /// The child that stands for this one and its siblings; itself if it has none.
     pub fn nic_child(&self, child: ChildKey) -> ChildKey {
         self.served.get(&child).map_or(child, |served| served.nic_child)
     }
@@ -52,9 +52,9 @@ impl Claimants {
         std::iter::once(nic_child).chain(siblings.map(|(key, _)| *key))
     }
 
-    /// Who claims the addresses of a child. A MAC that a server gave to a NIC excuses that NIC and its
-    /// siblings, nobody else. A VRRP MAC belongs to whoever uses it now. A child that no server vouches for
-    /// keeps its addresses but gains none.
+    /// The claimant of a child's addresses. A MAC that a server gave to a NIC excuses that NIC and its
+    /// siblings, and nobody else. A VRRP MAC belongs to its present user. An unclaimed child keeps its
+    /// addresses but gains none.
     pub(super) fn claimant(&self, facts: &Facts<'_>, key: ChildKey, child: &Child) -> Claimant {
         let reached_at = reached_at(facts.snapshot, key, child);
         let given = self.served.get(&key).and_then(|served| self.given.get(&served.nic));
@@ -64,8 +64,8 @@ impl Claimants {
         Claimant { known_as, reached_at, distrusted: facts.trust.distrusted.contains(&self.suspect(key)) }
     }
 
-    /// If a child takes part as far as an address is concerned: the MAC at which it is reached, and its NIC.
-    /// A server vouches for it, or it `holds` the address.
+    /// The MAC at which a child is reached, and its NIC, if the child takes part as far as an address is
+    /// concerned: a server vouches for it, or it `holds` the address.
     pub fn claim_of(
         &self,
         snapshot: &Snapshot,
@@ -80,7 +80,7 @@ impl Claimants {
         macs.find(|mac| holds(child.parent, *mac)).map(|mac| (mac, None))
     }
 
-    /// What there is to suspect of a child.
+    /// The suspect that a child would be.
     pub(in crate::reconcile) fn suspect(&self, child: ChildKey) -> Suspect {
         match self.served.get(&child) {
             Some(served) => Suspect::Guest(served.nic.guest.clone()),
@@ -88,7 +88,7 @@ impl Claimants {
         }
     }
 
-    /// Those of the distrusted that still exist, each as what it is now.
+    /// Those of the distrusted that still exist, each in its present form.
     pub(in crate::reconcile) fn still_distrusted(
         &self,
         distrusted: &BTreeSet<Suspect>,
@@ -103,8 +103,8 @@ impl Claimants {
         now.collect()
     }
 
-    /// Of these addresses those that still count: of an unclaimed child that has the address, or had it a
-    /// breath ago.
+    /// Of these addresses those that still count: the ones of unclaimed children that have them, or had them
+    /// a breath ago.
     pub(in crate::reconcile) fn still_unclaimed(
         &self,
         host: &HostFacts,
@@ -150,7 +150,7 @@ pub(in crate::reconcile) fn claimants(
     let is_served = |nic: &NicKey| decisions.get(nic).is_some_and(|decision| decision.parent().is_some());
     claimants.given = nics.into_iter().filter(|(nic, _)| is_served(nic)).collect();
     let known = |key: &ChildKey, child: &Child| given.contains(&child.mac) || joins.joined(key).is_some();
-    // Where one child is a guest's, all in its namespace on that parent are.
+    // If one child is a guest's, so are all in its namespace on that parent.
     let place =
         |key: &ChildKey, child: &Child| (key.netns != Netns::Host).then_some((key.netns, child.parent));
     let spoken_for = snapshot.children.iter().filter(|(key, child)| known(key, child));

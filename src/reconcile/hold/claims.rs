@@ -1,8 +1,8 @@
-//! Who claims which address, and who holds it.
+//! The claims to addresses, and their verdicts.
 //!
-//! A child claims the addresses that it has. The verdict on each claim stands on that child and its siblings
-//! alone; where several claims to an address are admitted, one child holds it. So one address is settled
-//! without a look at others.
+//! A child claims the addresses that it has. The verdict on each claim depends on that child and its siblings
+//! alone. If several claims to an address are admitted, one child holds it. So one address is settled without
+//! a look at others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -28,7 +28,7 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// The verdicts on a child's addresses by the rules that concern it and its siblings alone.
+    /// The verdicts on a child's addresses, by the rules that are about it and its siblings alone.
     pub fn of(&self, child: &ChildKey) -> impl Iterator<Item = (IpAddr, &Verdict)> {
         let all = (*child, FIRST)..=(*child, LAST);
         self.verdicts.range(all).map(|((_, address), verdict)| (*address, verdict))
@@ -60,8 +60,8 @@ impl Claims {
             .filter(move |address| last.replace(*address) != Some(*address))
     }
 
-    /// Weighs the claims of a child and its siblings as they are now. Returns the addresses on which a
-    /// verdict is another than before.
+    /// Weighs the present claims of a child and its siblings. Returns the addresses whose verdicts have
+    /// changed.
     pub(in crate::reconcile) fn weigh(
         &mut self,
         facts: &Facts<'_>,
@@ -73,7 +73,7 @@ impl Claims {
         children.flat_map(|key| self.enter(key, now.remove(&key).unwrap_or_default())).collect()
     }
 
-    /// Takes the verdicts on a child's addresses in the place of the former ones.
+    /// Replaces the former verdicts on a child's addresses.
     fn enter(&mut self, key: ChildKey, now: BTreeMap<IpAddr, Verdict>) -> Vec<IpAddr> {
         let mut changed: Vec<IpAddr> =
             self.of(&key).map(|(address, _)| address).filter(|address| !now.contains_key(address)).collect();
@@ -91,7 +91,7 @@ impl Claims {
         changed
     }
 
-    /// An address of a child or its siblings is another machine's, which answers for it.
+    /// Whether an address of a child or its siblings is another machine's, which answers for it.
     pub(in crate::reconcile) fn is_caught(
         &self,
         facts: &Facts<'_>,
@@ -108,8 +108,8 @@ impl Claims {
     }
 }
 
-/// The verdicts on the addresses of a child and its siblings. All together have no more than one NIC may have, those included
-/// for which the LAN is being asked.
+/// The verdicts on the addresses of a child and its siblings. Together they have no more addresses than one
+/// NIC may have, including those that the LAN is being asked about.
 fn verdicts(
     facts: &Facts<'_>,
     claimants: &Claimants,
@@ -146,7 +146,8 @@ fn verdicts(
     verdicts
 }
 
-/// Which addresses of a NIC go first where it has more than it may have: those with a route, then those that it held.
+/// The order in which addresses of a NIC are served if it has more than its limit: those with a route first,
+/// then those that it held.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Precedence {
     /// The LAN is asked about it first.

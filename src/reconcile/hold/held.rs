@@ -1,4 +1,4 @@
-//! Who claims which address and who holds it: plain data, and what follows from it.
+//! The claims to addresses and their holders: plain data, and its consequences.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,29 +14,29 @@ use crate::model::{Code, LinkIndex, Mac, NicKey};
 use crate::reconcile::admit::{Others, Refusal, Verdict, held};
 use crate::reconcile::facts::UnclaimedAddress;
 
-/// Who claims which address and who holds it.
+/// The claims to addresses and their holders.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Held {
-    /// Who may claim addresses.
+    /// The possible claimants.
     pub claimants: Claimants,
-    /// Who claims which.
+    /// The claims.
     pub claims: Claims,
-    /// Who holds which: the guests' addresses that should be routed, on whatever shim.
+    /// The holders: the guests' addresses that should be routed, on whatever shim.
     pub holders: BTreeMap<IpAddr, Holder>,
-    /// The addresses that more than one claims or has claimed, where that makes a difference.
+    /// The addresses with several present or former claimants, if that makes a difference.
     pub contests: BTreeMap<IpAddr, Contest>,
-    /// The held addresses that another, who lost them, may come back to.
+    /// The held addresses that a former holder may come back to.
     pub seconds: BTreeSet<IpAddr>,
 }
 
-/// Who holds an address that should be routed.
+/// The holder of an address that should be routed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Holder {
     /// The child that has it.
     pub child: ChildKey,
     /// The child's parent, by ifindex.
     pub parent: LinkIndex,
-    /// The MAC at which the child is reached: its own, but for a sibling of the NIC in another mode.
+    /// The MAC at which the child is reached: its own, unless it is a sibling of the NIC in another mode.
     pub mac: Mac,
     /// The preferred source.
     pub source: IpAddr,
@@ -69,7 +69,7 @@ impl Held {
         }
     }
 
-    /// Another machine is known to have an address that a child claims.
+    /// Whether another machine is known to have an address that a child claims.
     pub(in crate::reconcile) fn is_disputed(&self, child: &ChildKey, address: IpAddr) -> bool {
         self.refusal(child, address).is_some_and(|refusal| refusal.code == Code::HeldOnLan)
     }
@@ -89,7 +89,7 @@ impl Held {
         }
     }
 
-    /// The addresses that are held though no server vouches for their holders.
+    /// The addresses that are held although no server vouches for their holders.
     pub(in crate::reconcile) fn unclaimed_addresses(&self) -> impl Iterator<Item = UnclaimedAddress> {
         let unclaimed = self.holders.iter().filter(|(_, holder)| holder.nic.is_none());
         unclaimed.map(|(address, holder)| UnclaimedAddress {
@@ -99,7 +99,7 @@ impl Held {
         })
     }
 
-    /// Others than the holder of an address have it too.
+    /// Others than the holder of an address also have it.
     pub(in crate::reconcile) fn conflicts(&self) -> impl Iterator<Item = Problem> {
         self.contests.iter().filter_map(|(address, contest)| {
             let Contest::Shared { others } = contest else { return None };
@@ -121,7 +121,7 @@ impl Held {
     }
 }
 
-/// Maximum number of NICs that are named as having an address that is another's.
+/// Maximum number of NICs that are named as also having an address.
 const NAMED: usize = 3;
 
 impl fmt::Display for Holder {

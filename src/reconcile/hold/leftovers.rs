@@ -1,5 +1,5 @@
-//! Routes that stand though the NIC has given up the address: they wait for a breath, and meanwhile they
-//! count towards what one NIC may have (`policy.max_addresses`). Beyond that the oldest go at once, before
+//! Routes that still exist although the NIC has given up the address. They wait for a breath, and meanwhile
+//! count towards the limit of the NIC (`policy.max_addresses`). Beyond that the oldest go at once, before
 //! anything is added.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +15,7 @@ use crate::model::names::{TABLE, TABLE_MAIN};
 use crate::model::snapshot::{ChildKey, Link, RouteKey};
 use crate::reconcile::facts::Facts;
 
-/// The routes that stand though their NIC has given up the address.
+/// The routes that still exist although their NIC has given up the address.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Leftovers {
     /// Their addresses, each with the child that stands for its NIC.
@@ -32,7 +32,7 @@ impl Leftovers {
         &self.surplus
     }
 
-    /// Takes in whose leftover the route to an address is. Returns whose it was.
+    /// Takes in the NIC whose leftover the route to an address is. Returns the former one.
     fn enter(&mut self, address: IpAddr, nic_child: Option<ChildKey>) -> Option<ChildKey> {
         let before = match nic_child {
             Some(nic_child) => self.of.insert(address, nic_child),
@@ -60,7 +60,7 @@ impl Leftovers {
     }
 
     /// Looks at the routes to these addresses, which have changed hands between these NICs, each named by its
-    /// child. Returns the addresses whose routes must go sooner or later than before.
+    /// child. Returns the addresses whose routes must now go at another time than before.
     pub(in crate::reconcile) fn find(
         &mut self,
         facts: &Facts<'_>,
@@ -80,7 +80,7 @@ impl Leftovers {
             .collect()
     }
 
-    /// Of a NIC with more routes than it may have, the surplus leftovers must go at once, the oldest first.
+    /// If a NIC has more routes than its limit, the surplus leftovers must go at once, the oldest first.
     /// Returns those for which this has changed.
     fn make_room(
         &mut self,

@@ -1,4 +1,4 @@
-//! Who holds which address. One address is settled without a look at others.
+//! The holder of each address. One address is settled without a look at others.
 
 mod claimants;
 mod claims;
@@ -22,7 +22,7 @@ use self::tenure::Tenure;
 use super::facts::Facts;
 use crate::model::NicKey;
 
-/// Decides who holds which address, given all claims. `is_known`: a server has that NIC.
+/// Decides who holds each address, given all claims. `is_known`: a server has that NIC.
 pub(super) fn settle_all(
     facts: &Facts<'_>,
     held: &mut Held,

@@ -13,9 +13,9 @@ use crate::reconcile::admit::Verdict;
 use crate::reconcile::facts::Facts;
 use crate::reconcile::facts::siblings::reached_at;
 
-/// Decides who holds an address, and enters it. Where nothing is remembered it is the one that our neighbour
-/// entry names, there where it is now, else on another parent; and where there is none yet, the first in the
-/// order of keys. Returns the holder that it had.
+/// Decides who holds an address, and enters it. If nothing is remembered, our neighbour entry decides: the
+/// child that it names, on its present parent, else on another one. If there is no entry yet, the first in
+/// the order of keys gets it. Returns the former holder.
 pub(in crate::reconcile) fn settle(
     facts: &Facts<'_>,
     held: &mut Held,
@@ -41,15 +41,15 @@ pub(in crate::reconcile) fn settle(
     }
 }
 
-/// Where a claim comes among those to one address, the best first, if nothing is remembered of it. Each field
-/// decides only between claims that are equal in all fields before it.
+/// The rank of a claim to an address, the best first, if nothing is remembered of it. Each field decides only
+/// between claims that are equal in all fields before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank<'a> {
-    /// The verdict on the claim is no. It comes first because such a claimant never gets the address.
+    /// The claim is refused. This comes first because such a claimant never gets the address.
     is_refused: bool,
     /// No server vouches for the child, and it does not hold the address. Such a child may claim nothing new.
     is_outsider: bool,
-    /// No shim can stand on the parent, so that the host reaches nobody there.
+    /// The parent cannot have a shim, so the host reaches nobody there.
     is_blocked: bool,
     /// Our neighbour entry on this parent does not name the child. Its holder keeps an address while others
     /// claim it.
@@ -57,7 +57,7 @@ struct Rank<'a> {
     /// Our neighbour entry on no parent names it. A holder that moved to another parent comes before
     /// strangers.
     is_unknown: bool,
-    /// No server vouches for the child, though it holds the address. A known NIC is the safer choice.
+    /// No server vouches for the child, although it holds the address. A known NIC is the safer choice.
     is_unclaimed: bool,
     /// The order of names and keys decides the rest, so that the order of input does not matter.
     nic: Option<&'a NicKey>,
@@ -69,7 +69,7 @@ struct Rank<'a> {
     child: ChildKey,
 }
 
-/// A claim, and what its claimant becomes if it gets the address.
+/// A claim, and the holder that its claimant would be.
 struct Ranked<'a> {
     rank: Rank<'a>,
     claim: Claim<'a>,
@@ -128,7 +128,7 @@ fn ranked<'a>(
 }
 
 /// The address is refused, but not because of anything that the guest does. So the guest has the address as
-/// before. What a guest can turn on and off as it likes must not keep its right to an address that it does
+/// before. But a refusal that a guest can turn on and off must not keep its right to an address that it does
 /// not use.
 fn is_kept_from_it(verdict: &Verdict) -> bool {
     use Code as R;

@@ -1,4 +1,4 @@
-//! Where MACs do not tell which child is which NIC.
+//! The guests whose children cannot be identified by MACs.
 
 use std::collections::BTreeSet;
 
@@ -9,8 +9,8 @@ use crate::model::snapshot::{ChildKey, Netns};
 use crate::model::{GuestKey, LinkIndex};
 use crate::reconcile::facts::Facts;
 
-/// The guests with a NIC that is joined with none, while a child on its parent is nobody's or has its MAC; or
-/// with one whose MAC several children have.
+/// The guests with a NIC that has no child, while a child on its parent is nobody's or has its MAC. Also the
+/// guests with a NIC whose MAC several children have.
 pub(in crate::reconcile) fn doubts(
     facts: &Facts<'_>,
     inventory: &Inventory,

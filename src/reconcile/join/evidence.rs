@@ -1,4 +1,4 @@
-//! How we know that a child is a NIC: what speaks for it, and what against.
+//! The evidence that a child is a NIC, and the evidence against it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use crate::model::snapshot::{Child, ChildKey, Netns};
 use crate::model::{GuestKey, Mac};
 use crate::reconcile::facts::Facts;
 
-/// What speaks for a child as a NIC. The least is the best: of the same reasons the one with less against it,
+/// The evidence for a child as a NIC. The least is the best: of equal reasons the one with less against it,
 /// then that of the first NIC and child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Evidence {
@@ -22,15 +22,15 @@ pub(super) struct Evidence {
     pub(super) child: ChildKey,
 }
 
-/// All that there is to judge by.
+/// All the evidence.
 pub(super) struct Case<'a> {
     pub(super) nics: Vec<RunningNic<'a>>,
     facts: &'a Facts<'a>,
     before: &'a Joins,
     homes: &'a Homes,
     running: BTreeSet<GuestKey>,
-    /// The NICs that may have a child for one reason or another, by their places: by MAC, as it was before, and
-    /// by home.
+    /// The NICs that may have a child for one reason or another, by their places: by MAC, by an earlier join,
+    /// and by home.
     with_mac: BTreeMap<Mac, Vec<usize>>,
     joined_before: BTreeMap<ChildKey, usize>,
     at_home: BTreeMap<Netns, Vec<usize>>,
@@ -69,7 +69,7 @@ impl<'a> Case<'a> {
         case
     }
 
-    /// What speaks for each NIC that a child may be.
+    /// The evidence for each NIC that a child may be.
     pub(super) fn of(&self, child: &ChildKey, seen: &Child) -> impl Iterator<Item = Evidence> {
         let with_mac = self.with_mac.get(&seen.mac).into_iter().flatten();
         let at_home = self.at_home.get(&child.netns).into_iter().flatten();
@@ -81,12 +81,12 @@ impl<'a> Case<'a> {
         })
     }
 
-    /// Whether a child may be a NIC: how we know, and what is against it.
+    /// Whether a child may be a NIC: the reason, and the evidence against it.
     fn judge(&self, nic: &RunningNic<'_>, child: &ChildKey, seen: &Child) -> Option<(By, [bool; 3])> {
         let fits = may_be_of(nic.guest, child, seen);
         let at_home = nic.home == Some(child.netns);
         let Some(told) = nic.told else {
-            // Last: what is in the namespace of a guest whose NICs are told is that guest's.
+            // This comes last: a child in the namespace of a guest whose NICs are listed is that guest's.
             let is_it = fits && at_home && seen.mode == Mode::Bridge && seen.name == nic.key.nic;
             return is_it.then_some((By::Home, [true; 3]));
         };
@@ -94,7 +94,7 @@ impl<'a> Case<'a> {
         let was_it = self.before.child(&nic.key) == Some(child);
         let has_mac = told.mac == Some(seen.mac) && (at_home || was_it || !self.is_anothers(nic, child));
         match () {
-            // Root in a guest can make a link with any MAC, but it goes up only where nobody has that.
+            // Root in a guest can make a link with any MAC, but it goes up only if nobody else has that MAC.
             () if fits && has_mac && on_parent => Some((By::ParentAndMac, [!at_home, !seen.up, !was_it])),
             () if was_it => Some((By::Remembered, [false; 3])),
             () if fits && has_mac && self.is_only(nic, seen.mac) => Some((By::Mac, [false; 3])),
@@ -106,8 +106,8 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// Root in a guest can give any MAC to what is in its namespace, also that of a guest which is away just
-    /// now. So what is in another guest's namespace is not taken by its MAC, unless its home tells that the
+    /// Root in a guest can give any MAC to the links in its namespace, even that of a guest that is away just
+    /// now. So a child in another guest's namespace is not joined by its MAC, unless its home shows that the
     /// guest lives there, because the ids of namespaces are used again at once.
     fn is_anothers(&self, nic: &RunningNic<'_>, child: &ChildKey) -> bool {
         let owner = self.homes.get(&child.netns).filter(|owner| self.running.contains(*owner));
@@ -122,9 +122,9 @@ impl<'a> Case<'a> {
     }
 }
 
-/// A VM's NIC is a tap and stays with the host. A container's is in a namespace of its own: what the host
-/// still has of it is on its way in or out, or was left there, MAC and all, when the container died and its
-/// server was down. What listens in is a guest's own making.
+/// A VM's NIC is a tap and stays with the host. A container's NIC is in its own namespace. A link of it on
+/// the host is on its way in or out, or was left there, MAC and all, when the container died while its server
+/// was down. A child that listens in was made by the guest itself.
 fn may_be_of(guest: &Guest, key: &ChildKey, child: &Child) -> bool {
     let vm = guest.kind == GuestKind::VirtualMachine;
     child.tap == vm && (key.netns == Netns::Host) == vm && child.mode != Mode::Source

@@ -1,4 +1,4 @@
-//! Which namespace is which guest's.
+//! The namespaces of guests.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +12,8 @@ use crate::reconcile::facts::Facts;
 /// The guests that namespaces are known to belong to.
 pub type Homes = BTreeMap<Netns, GuestKey>;
 
-/// The namespaces that are known to be guests' once their NICs are joined: those that were before, while the
-/// guest runs and something is left in the namespace, and those in which a NIC was found.
+/// The namespaces that are known to be guests' once their NICs are joined: those that were known before,
+/// while the guest runs and something is left in the namespace, and those in which a NIC was found.
 pub(in crate::reconcile) fn homes(
     facts: &Facts<'_>,
     inventory: &Inventory,

@@ -1,4 +1,4 @@
-//! The answer: whose child is it, and how do we know?
+//! The owner of each child, and the reason.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,30 +14,31 @@ pub struct Joins {
     nics: BTreeMap<NicKey, ChildKey>,
 }
 
-/// Whose a child is, and how we know.
+/// The owner of a child, and the reason.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Joined {
     /// The NIC that it is, or the one that it is a sibling of.
     pub nic: NicKey,
-    /// How we know.
+    /// The reason.
     pub by: By,
 }
 
-/// How we know whose a child is. The order is a law: of several reasons the first one counts, whichever child
-/// or NIC it speaks for.
+/// The reasons for the owner of a child. The order is a law: of several reasons the first one counts,
+/// whichever child or NIC it speaks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum By {
-    /// It has the MAC that the server tells, and hangs on the parent that the server tells.
+    /// It has the server's MAC for the NIC, and is on the server's parent for it.
     ParentAndMac,
-    /// It was joined with the NIC before. The guest has changed its MAC, or somebody its parent in the
-    /// configuration.
+    /// It was joined with the NIC before. The guest has changed its MAC, or somebody has changed its parent
+    /// in the configuration.
     Remembered,
-    /// It has the MAC that the server tells, and is the only one with it: the kernel's word on the parent
+    /// It has the server's MAC for the NIC, and is the only one with it. The kernel's word on the parent
     /// counts, not the configuration's.
     Mac,
-    /// It is in the namespace of the guest's home, on the parent that the server tells, if it tells one.
+    /// It is in the namespace of the guest's home, and on the server's parent for the NIC, if the server
+    /// names one.
     Home,
-    /// It is up in the namespace of a NIC and on that one's parent: a sibling.
+    /// It is up in the namespace of a NIC and on that NIC's parent: a sibling.
     Sibling,
 }
 
@@ -45,9 +46,9 @@ impl fmt::Display for By {
     /// The reason as a clause about the child.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            By::ParentAndMac => "it has the MAC and the parent that the server tells",
+            By::ParentAndMac => "it has the MAC and the parent that the server names",
             By::Remembered => "it was this NIC before, whatever has changed since",
-            By::Mac => "it is the only link with the MAC that the server tells",
+            By::Mac => "it is the only link with the MAC that the server names",
             By::Home => "it is in the network namespace of the guest",
             By::Sibling => "it is beside the NIC in the guest, on the same parent",
         })
@@ -60,7 +61,7 @@ impl Joins {
         self.nics.get(nic)
     }
 
-    /// Whose a child is, and how we know.
+    /// The owner of a child, and the reason.
     pub fn joined(&self, child: &ChildKey) -> Option<&Joined> {
         self.children.get(child)
     }
@@ -86,7 +87,7 @@ impl Joins {
         self.children.iter()
     }
 
-    /// The guests of which there are NICs in a namespace.
+    /// The guests with NICs in a namespace.
     pub fn guests_in(&self, netns: Netns) -> impl Iterator<Item = &GuestKey> {
         self.children.range(ChildKey::all_in(netns)).map(|(_, joined)| &joined.nic.guest)
     }

@@ -1,19 +1,20 @@
-//! For each child of a parent: whose is it, and how do we know?
+//! The owner of each child of a parent, and the reason.
 //!
-//! The server knows a NIC by its parent and MAC; the kernel knows a child by its namespace and ifindex. Once
-//! joined, a child stays its NIC's whatever the guest does to its MAC. Where the MAC does not tell, as for a
-//! guest that has just started, the namespace of its home does. Of some guests no server tells the NICs. What
-//! their namespace has is theirs, unless it is the namespace of a guest that is known better.
+//! The server knows a NIC by its parent and MAC, and the kernel knows a child by its namespace and ifindex.
+//! Once joined, a child stays its NIC's whatever the guest does to its MAC. If the MAC does not identify it,
+//! as for a guest that has just started, the namespace of its home does. Some guests have NICs that no server
+//! lists. The children in their namespace are theirs, unless it is the namespace of a guest that is known
+//! better.
 //!
-//! | file | what is there |
+//! | file | contents |
 //! | --- | --- |
-//! | `joins` | the answer: whose each child is, with the reason. The order of the reasons is the law |
-//! | `evidence` | what speaks for a child as a NIC, and what against |
+//! | `joins` | the result: the owner of each child, and the reason. The order of the reasons is a law |
+//! | `evidence` | the evidence that a child is a NIC, and the evidence against it |
 //! | `nics` | the NICs of the guests that run |
-//! | `homes` | which namespace is which guest's |
-//! | `doubts` | the guests whose homes are wanted, because MACs do not tell |
+//! | `homes` | the namespaces of guests |
+//! | `doubts` | the guests whose homes are wanted, because MACs do not identify their children |
 //! | `overhear` | guests that listen in |
-//! | `servers_to_ask` | which servers are asked when children appear |
+//! | `servers_to_ask` | the servers that are asked when children appear |
 
 mod doubts;
 mod evidence;
@@ -33,9 +34,9 @@ pub use self::servers_to_ask::servers_to_ask;
 use crate::model::inventory::Inventory;
 use crate::reconcile::facts::Facts;
 
-/// Joins the children that the kernel shows with the NICs of all guests that run. Of all that speaks for a
-/// child the best counts first. `before` is the result of the last time: what is joined stays joined while
-/// both sides are there. `homes` says whose namespaces are known.
+/// Joins the children that the kernel shows with the NICs of all guests that run. Of all evidence for a child
+/// the best counts first. `before` is the last result: joined children stay joined while both sides are
+/// there. `homes` has the known namespaces.
 pub(super) fn join(facts: &Facts<'_>, inventory: &Inventory, before: &Joins, homes: &Homes) -> Joins {
     let case = Case::open(facts, inventory, before, homes);
     let children = facts.snapshot.children.iter();

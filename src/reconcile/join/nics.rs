@@ -11,16 +11,16 @@ use crate::reconcile::facts::Facts;
 pub(super) struct RunningNic<'a> {
     pub(super) key: NicKey,
     pub(super) guest: &'a Guest,
-    /// As the server tells it; `None` if it is known from the namespace alone.
+    /// Its entry in the server's list; `None` if it is known only from the namespace.
     pub(super) told: Option<&'a Nic>,
-    /// The parent that the server tells.
+    /// The parent that the server names.
     pub(super) parent: Option<LinkIndex>,
     /// The namespace of the guest's home.
     pub(super) home: Option<Netns>,
 }
 
 impl RunningNic<'_> {
-    /// The MAC that the server tells.
+    /// The MAC that the server names.
     pub(super) fn mac(&self) -> Option<Mac> {
         self.told.and_then(|nic| nic.mac)
     }
@@ -41,7 +41,7 @@ pub(super) fn running_nics<'a>(facts: &Facts<'_>, inventory: &'a Inventory) -> V
         };
         match &guest.nics {
             Nics::Told(told) => nics.extend(told.iter().map(|told| nic(&told.name, Some(told)))),
-            Nics::WhatItsNamespaceHas => {
+            Nics::AllInItsNamespace => {
                 let inside =
                     home.into_iter().flat_map(|home| facts.snapshot.children.range(ChildKey::all_in(home)));
                 let may_be_nics = inside.filter(|(_, child)| child.mode == Mode::Bridge);
@@ -59,7 +59,7 @@ pub(super) fn running(inventory: &Inventory) -> BTreeSet<GuestKey> {
     running.map(|(key, _)| key).collect()
 }
 
-/// The ifindex of the link that the configuration hangs a NIC on.
+/// The ifindex of the link that is a NIC's parent by the configuration.
 fn parent_of(facts: &Facts<'_>, nic: &Nic) -> Option<LinkIndex> {
     match &nic.parent {
         NicParent::Link { name, vlan } => facts.resolve(name, *vlan).map(|link| link.index),

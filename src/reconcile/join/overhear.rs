@@ -1,10 +1,10 @@
-//! Guests that listen in. A macvlan in mode `source` gets every frame that comes from the MACs on its list,
-//! whoever it is for: what a shim sends to other guests, what they send to the host, what the gateway sends
-//! to the host. With `nodst` nobody else gets it, and for that it need not even be up. The kernel lets root
-//! of any guest make one on the host's parent, and hands it the frames after every filter and before anybody
-//! else; so all that can be done is to tell.
+//! Guests that listen in. A macvlan in mode `source` gets every frame from the MACs on its list, whatever its
+//! destination: from a shim to other guests, from those to the host, and from the gateway to the host. With
+//! `nodst` nobody else gets it, and for that the macvlan need not even be up. The kernel lets root of any
+//! guest make one on the host's parent, and hands it the frames after every filter and before anybody else.
+//! So all that we can do is report it.
 //!
-//! No other mode overhears what is not for its own MAC, promiscuous or not.
+//! No other mode overhears frames to other MACs, promiscuous or not.
 
 use std::collections::BTreeMap;
 
@@ -15,8 +15,8 @@ use crate::model::status::Problem;
 use crate::model::{Code, GuestKey, Mac};
 use crate::reconcile::facts::Facts;
 
-/// One problem for each namespace of a guest in which there are such links. In the host's own they are its
-/// root's wish.
+/// One problem for each namespace of a guest that has such links. In the host's own namespace its root wants
+/// them.
 pub(in crate::reconcile) fn problems(
     facts: &Facts<'_>,
     inventory: &Inventory,
@@ -57,7 +57,7 @@ fn guest_in(facts: &Facts<'_>, inventory: &Inventory, joins: &Joins, netns: Netn
     by_nic.or_else(|| by_home().map(|(key, _)| key).min())
 }
 
-/// One of its NICs, that its root has put into this mode before anybody knew it.
+/// One of its NICs, which its root has put into this mode before anybody knew it.
 fn is_nic_of(inventory: &Inventory, key: &GuestKey, child: &Child) -> bool {
     let guests = inventory.guests().filter(|(its, _)| its == key);
     let mut nics = guests.flat_map(|(_, guest)| guest.nics.told());
@@ -134,7 +134,7 @@ fn cure(
     }
 }
 
-/// A name that a shell cannot stumble over. Root in a guest gives its links any.
+/// A name that cannot trick a shell. Root in a guest can give its links any name.
 fn is_plain(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     !name.is_empty() && !name.starts_with('-') && name.bytes().all(plain)

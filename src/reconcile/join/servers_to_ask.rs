@@ -1,5 +1,5 @@
-//! Which servers are worth asking when children appear. A server announces every start itself, a little
-//! later; to ask at once only makes a guest reachable sooner. So a child that is known not to be a server's
+//! The servers that are worth asking when children appear. A server announces every start itself, a little
+//! later. Asking at once only makes a guest reachable sooner. So a child that is known not to be a server's
 //! costs that server nothing.
 
 use std::collections::BTreeSet;
@@ -11,16 +11,16 @@ use crate::model::{Inventory, ServerId};
 
 /// The servers to be asked about these new children.
 ///
-/// A connected server is asked if one of its guests has the child's MAC: it is starting that guest. It knows
-/// every MAC before the child is there, and its event of the change has been heard. A server that is not
-/// connected is asked about every child that is not a known guest's: perhaps it is back.
+/// A connected server is asked if one of its guests has the child's MAC, because it is starting that guest.
+/// It knows every MAC before the child is there, and its event of the change has been heard. A server that is
+/// not connected is asked about every child that is not a known guest's, because it may be back.
 pub fn servers_to_ask(
     new: &BTreeSet<ChildKey>,
     snapshot: &Snapshot,
     inventory: &Inventory,
     joins: &Joins,
 ) -> BTreeSet<ServerId> {
-    // What a guest that we know makes for itself is no reason to ask.
+    // A child that a known guest makes for itself is no reason to ask.
     let is_known = |key: &ChildKey| match key.netns {
         Netns::Host => joins.joined(key).is_some(),
         netns => joins.guests_in(netns).next().is_some(),
@@ -35,8 +35,8 @@ pub fn servers_to_ask(
     inventory.servers.iter().filter(|(_, server)| is_worth(server)).map(|(id, _)| id.clone()).collect()
 }
 
-/// The NIC of a container is on its way through the host's namespace, and its server says nothing new of it
-/// before it has arrived. A VM's stays there.
+/// The NIC of a container is on its way through the host's namespace, and its server has no news of it before
+/// it has arrived. A VM's stays there.
 fn is_in_place(key: ChildKey, child: &Child) -> bool {
     child.tap == (key.netns == Netns::Host)
 }
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_known_guest_makes_for_itself_is_no_reason() {
+    fn a_child_that_a_known_guest_makes_for_itself_is_no_reason() {
         let guest = GuestKey { server: ServerId("lxd".into()), project: "default".into(), name: "c2".into() };
         let nic = NicKey { guest, nic: "eth0".into() };
         let mut joins = Joins::default();

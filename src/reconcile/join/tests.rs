@@ -1,4 +1,4 @@
-//! Whose a child is, and how we know.
+//! The owners of children, and the reasons.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ fn child_key(netns: i32, index: u32) -> ChildKey {
     ChildKey { netns: Netns::Id(NetnsId(netns)), index: LinkIndex(index) }
 }
 
-/// A host with eth0 and eth1, its guests, and what a process has remembered so far.
+/// A host with eth0 and eth1, its guests, and the memory of a process.
 #[derive(Default)]
 struct World {
     snapshot: Snapshot,
@@ -83,7 +83,7 @@ impl World {
         self.snapshot.homes.insert(Home::Pid(pid), Netns::Id(NetnsId(netns)));
     }
 
-    /// Looks again. Says of each child whose it is.
+    /// Looks again. Returns the owner of each child.
     fn look(&mut self) -> Vec<String> {
         let server =
             Server { state: ServerState::Connected, guests: Some(self.guests.clone()), ..Server::default() };
@@ -102,7 +102,7 @@ impl World {
 }
 
 #[test]
-fn by_parent_and_mac_and_what_is_beside_it_is_its_sibling() {
+fn a_nic_is_known_by_parent_and_mac_and_a_child_beside_it_is_its_sibling() {
     let mut world = World::new();
     world.guest("web", &[("eth0", mac(1))]);
     world.child(child_key(1, 7), "eth0", mac(1), ETH0);
@@ -113,14 +113,14 @@ fn by_parent_and_mac_and_what_is_beside_it_is_its_sibling() {
 }
 
 #[test]
-fn what_was_joined_stays_whatever_its_mac() {
+fn a_joined_child_stays_joined_whatever_its_mac() {
     let mut world = World::new();
     world.guest("web", &[("eth0", mac(1))]);
     world.child(child_key(1, 7), "eth0", mac(1), ETH0);
     world.look();
     world.child(child_key(1, 7), "eth0", mac(9), ETH1);
     assert_eq!(world.look(), ["1:7 lxd:web eth0: Remembered"]);
-    // Another that has the MAC now is known better, unless it is in another guest's namespace.
+    // Another child that now has the MAC is known better, unless it is in another guest's namespace.
     world.guest("thief", &[("eth0", mac(2))]);
     world.child(child_key(2, 7), "eth0", mac(2), ETH0);
     world.look();
@@ -132,7 +132,7 @@ fn what_was_joined_stays_whatever_its_mac() {
 }
 
 #[test]
-fn by_mac_alone_if_there_is_one_with_it() {
+fn a_nic_is_known_by_mac_alone_if_only_one_child_has_it() {
     let mut world = World::new();
     world.guest("web", &[("eth0", mac(1))]);
     world.child(child_key(1, 7), "eth0", mac(1), ETH1);
@@ -143,7 +143,7 @@ fn by_mac_alone_if_there_is_one_with_it() {
 }
 
 #[test]
-fn by_home_where_macs_do_not_tell() {
+fn a_nic_is_known_by_home_if_macs_do_not_identify_it() {
     let mut world = World::new();
     world.guest("web", &[("eth0", mac(1)), ("eth1", mac(2))]);
     world.child(child_key(1, 7), "eth1", mac(8), ETH0);
@@ -173,9 +173,9 @@ fn every_reason_is_a_clause() {
 }
 
 #[test]
-fn what_the_namespace_of_a_guest_has_is_its_unless_another_is_known_there() {
+fn children_in_a_guests_namespace_are_its_own_unless_another_is_known_there() {
     let mut world = World::new();
-    world.guest("db", &[]).nics = Nics::WhatItsNamespaceHas;
+    world.guest("db", &[]).nics = Nics::AllInItsNamespace;
     world.child(child_key(1, 7), "front", mac(1), ETH0);
     world.child(child_key(1, 8), "back", mac(2), ETH1);
     world.child(child_key(1, 9), "quiet", mac(3), ETH1).mode = Mode::Private;
@@ -183,16 +183,16 @@ fn what_the_namespace_of_a_guest_has_is_its_unless_another_is_known_there() {
     world.lives_in("db", 1234, 1);
     let its = ["1:7 lxd:db front: Home", "1:8 lxd:db back: Home", "1:9 lxd:db back: Sibling"];
     assert_eq!(world.look(), its);
-    // Its name is the link's, whatever it was before.
+    // Its name is that of the link, whatever it was before.
     world.snapshot.children.get_mut(&child_key(1, 7)).unwrap().name = "eth0".into();
     assert_eq!(world.look()[0], "1:7 lxd:db eth0: Home");
     // No other guest has these by their MACs.
     world.guest("web", &[("eth0", mac(1))]);
     assert_eq!(world.look()[0], "1:7 lxd:db eth0: Home");
-    // A guest whose NIC is there already has all that is there.
+    // A guest whose NIC is there already owns everything there.
     world.child(child_key(2, 7), "eth0", mac(1), ETH0);
     world.child(child_key(2, 8), "vrrp", mac(8), ETH0);
-    world.guest("spy", &[]).nics = Nics::WhatItsNamespaceHas;
+    world.guest("spy", &[]).nics = Nics::AllInItsNamespace;
     world.lives_in("spy", 1235, 2);
     assert_eq!(world.look()[3..], ["2:7 lxd:web eth0: ParentAndMac", "2:8 lxd:web eth0: Sibling"]);
     // The id of a namespace is used again.

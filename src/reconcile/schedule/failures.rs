@@ -1,4 +1,4 @@
-//! What fails, and what somebody else keeps undoing.
+//! Ops that fail, and ops that somebody else keeps undoing.
 
 use std::net::IpAddr;
 use std::time::Instant;
@@ -13,12 +13,13 @@ impl Schedule {
         self.track(op)?.history.as_ref()?.error.as_ref()
     }
 
-    /// Whether an op fails as it did the last time.
+    /// Whether an op fails with the same error as the last time.
     pub fn is_known(&self, op: &Op, result: &Result<(), Error>) -> bool {
         result.as_ref().err().is_some_and(|error| self.error_of(op) == Some(error))
     }
 
-    /// How many ops it remembers. A guest that flips through addresses cannot make this grow without bound.
+    /// The number of ops that it remembers. A guest that flips through addresses cannot make this grow
+    /// without bound.
     pub fn remembered(&self) -> usize {
         self.tracks.values().map(Vec::len).sum()
     }
@@ -46,9 +47,9 @@ impl Schedule {
         tracks.filter_map(|(op, track)| Some((op, track.history.as_ref()?)))
     }
 
-    /// If we reverse our own change, that is no fight. And once a shim is repaired, the failures of ops on it
-    /// are forgotten: the broken shim may have caused them.
-    pub(super) fn forget_what_we_turned(&mut self) {
+    /// If we reverse our own change, that is no fight. Once a shim is repaired, the failures of ops on it are
+    /// forgotten, because the broken shim may have caused them.
+    pub(super) fn forget_our_own_reversals(&mut self) {
         for (link, destination, deletes) in std::mem::take(&mut self.turned) {
             let undone = |op: &Op| op.deletes() != deletes && op.object() == (link.as_str(), destination);
             match destination {

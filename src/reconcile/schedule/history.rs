@@ -1,4 +1,4 @@
-//! What became of an op so far.
+//! The history of an op.
 
 use std::time::{Duration, Instant};
 
@@ -9,37 +9,37 @@ use crate::model::{Code, Op};
 pub(super) const BACK_OFF: Duration = Duration::from_millis(100);
 /// The longest wait between two tries.
 const MAX_BACK_OFF: Duration = Duration::from_secs(30);
-/// An op that was not needed for so long, beyond twice its back-off, starts from the beginning.
+/// An op that was not needed for this long, beyond twice its back-off, starts from the beginning.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// What is remembered of the ops about one thing. They are few, so a list takes the least time and memory.
+/// The histories of the ops about one thing. They are few, so a list takes the least time and memory.
 pub(super) type Tracks = Vec<(Op, Track)>;
 
-/// What is remembered of one op.
+/// The memory of one op.
 #[derive(Debug, Default)]
 pub(super) struct Track {
-    /// What it waits for, and since when without a break, if it waits.
+    /// The reason for its wait, and since when without a break, if it waits.
     pub(super) surplus: Option<(When, Instant)>,
     pub(super) history: Option<History>,
 }
 
-/// What became of an op so far.
+/// The history of an op.
 #[derive(Debug, Clone)]
 pub struct History {
-    /// How often it ran in a row.
+    /// The number of its runs in a row.
     pub rounds: u32,
-    /// How many of the last of these failed.
+    /// The number of the last of these that failed.
     pub(super) failures: u32,
     /// When it ran last.
     pub last: Instant,
-    /// Before this it is not tried again.
+    /// It is not retried before this.
     pub not_before: Instant,
     /// Why the last try failed; `None` if it succeeded.
     pub error: Option<Error>,
 }
 
 impl History {
-    /// The op was not needed for so long that this run says nothing about the next one.
+    /// Whether the op was not needed for so long that this run says nothing about the next one.
     pub(super) fn is_over(&self, now: Instant) -> bool {
         let back_off = self.not_before.duration_since(self.last);
         now.duration_since(self.last) > back_off * 2 + QUIET
@@ -51,9 +51,9 @@ impl History {
 pub struct Error {
     /// Its code in the catalogue.
     pub code: Code,
-    /// What happened.
+    /// The failure.
     pub message: String,
-    /// What to do.
+    /// The cure.
     pub hint: Option<String>,
 }
 

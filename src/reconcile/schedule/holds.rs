@@ -10,11 +10,11 @@ use crate::model::{Family, Op};
 /// when that op is due.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Holds {
-    /// Shims that are not there, or not up.
+    /// Shims that do not exist, or are not up.
     shims: Until<String>,
-    /// Shims with routes that should be gone: they stay until then.
+    /// Shims with routes that should be gone. The shims stay until then.
     routed: Until<String>,
-    /// Names that shims should have left.
+    /// Names that shims should have given up.
     names: Until<String>,
     /// Shims that are not complete, and so must not go up.
     incomplete: Until<String>,
@@ -22,22 +22,22 @@ pub(super) struct Holds {
     filters: Until<String>,
     /// The table of filters is being deleted.
     table: Option<Instant>,
-    /// Own addresses of shims that are not there.
+    /// Own addresses of shims that do not exist.
     sources: Until<IpAddr>,
-    /// Addresses whose route still leads where it should no longer.
+    /// Addresses whose route is still the former one.
     moves: Until<IpAddr>,
-    /// Addresses on shims whose neighbour entry or route is not there, or not gone.
+    /// Addresses on shims whose neighbour entry or route is missing, or not yet gone.
     addresses: Until<(String, IpAddr)>,
-    /// Families with routes that are not there, or not gone.
+    /// Families with routes that are missing, or not yet gone.
     routes: Until<Family>,
 }
 
-/// An object, and when the op that it waits for can happen at the earliest.
+/// An object, and the earliest time of the op that it waits for.
 type Until<T> = BTreeMap<T, Instant>;
 
 impl Holds {
-    /// When something will have happened, at the earliest, that must come before this op and has not; `None`
-    /// if there is no such thing.
+    /// The earliest time of an event that must come before this op and has not happened; `None` if there is
+    /// no such event.
     pub(super) fn hold_back(&self, op: &Op) -> Option<Instant> {
         let shim = |name: &String| self.shims.get(name);
         let address_on = |name: &String, address: &IpAddr| self.addresses.get(&(name.clone(), *address));
@@ -45,7 +45,7 @@ impl Holds {
             Op::Ask { .. } | Op::ReleaseNeighbour { .. } | Op::AddRule { .. } | Op::DeleteProxy { .. } => {
                 [None; 3]
             }
-            // The same address with another length comes first: it is the source of routes.
+            // The same address with another length comes first, because it is the source of routes.
             Op::DeleteAddress { address, .. } => [self.sources.get(&address.addr()), None, None],
             Op::Rename { name, .. } => [self.names.get(name), None, None],
             Op::CreateShim { shim: at, .. } => [shim(&at.name), self.names.get(&at.name), None],
@@ -88,8 +88,8 @@ impl Holds {
         holds.into_iter().flatten().max().copied()
     }
 
-    /// Adds what must come after an op that is under way, or that has to wait for one that is. Until its filter stands, or
-    /// is known to be impossible, a shim does not go up.
+    /// Adds the ops that must come after an op that is under way, or that waits for one that is. Until its
+    /// filter exists, or is known to be impossible, a shim does not go up.
     pub(super) fn add_under_way(&mut self, op: &Op, due: Instant) {
         match op {
             Op::SetFilter { shim, .. } => {
@@ -104,7 +104,7 @@ impl Holds {
         }
     }
 
-    /// Adds what must come after an op that has not happened, and will not before it is due.
+    /// Adds the ops that must come after an op that has not happened, and will not before it is due.
     pub(super) fn add(&mut self, op: &Op, due: Instant) {
         match op {
             Op::CreateShim { shim, .. } | Op::SetUp { shim } => add(&mut self.shims, &shim.name, due),
@@ -130,9 +130,8 @@ impl Holds {
                 add(&mut self.names, &link.name, due);
                 add(&mut self.shims, &link.name, due);
             }
-            // Without a filter the sysctls serve: the shim goes up all the same. Where an old one stands that
-            // drops a guest's frames, nothing is gained by holding back its route: `status` calls it
-            // filtered.
+            // Without a filter the sysctls serve, so the shim goes up all the same. If an old filter drops a
+            // guest's frames, holding back its route gains nothing. `status` calls it filtered.
             Op::SetFilter { .. }
             | Op::DeleteFilter { .. }
             | Op::Mark { .. }

@@ -1,10 +1,10 @@
 //! When the steps of a plan may run. The time is passed in.
 //!
 //! * A delete waits for a breath: it runs only once its object was surplus for that long without a break. An
-//!   address that has gone from one guest to another waits for a blink.
-//! * An op that failed is tried again with back-off, and at once when its shim itself was put right, or when
-//!   something else of the host has changed, the first times. One that succeeds but is needed again and
-//!   again, because somebody else undoes it, runs once a second.
+//!   address that has moved from one guest to another waits for a blink.
+//! * An op that failed is retried with back-off. It is also retried at once when its shim itself was repaired
+//!   and, the first times, when something else of the host has changed. An op that succeeds but is needed
+//!   again and again, because somebody else undoes it, runs once a second.
 //! * An op that waits, is under way or failed holds back the ops that must come after it, and no others.
 
 mod failures;
@@ -28,37 +28,38 @@ use crate::model::{Changes, Op, Plan, Step};
 /// How long an object must be surplus before it is deleted.
 pub const BREATH: Duration = Duration::from_millis(200);
 /// How long an address must be away from its last holder before another guest has it. A DHCP renewal takes 1
-/// ms, and a takeover by VRRP shall not be noticed.
+/// ms, and a takeover by VRRP must not be noticed.
 pub const BLINK: Duration = Duration::from_millis(20);
 /// Maximum number of times in a row that an op may be needed again before it counts as a fight.
 const FIGHT_ROUNDS: u32 = 5;
 /// How long an op waits in a fight. A link that flaps looks like a fight too, so this is short.
 const FIGHT_PAUSE: Duration = Duration::from_secs(1);
-/// How long a step that is begun may take before the plan is looked at again. Its end is an event, so this is a
-/// precaution.
+/// How long a step that has begun may take before the plan is looked at again. Its end is an event, so this
+/// is a precaution.
 const WATCH: Duration = Duration::from_secs(1);
 /// Number of addresses with a history from which on finished ones are searched for. A guest that flips
 /// through addresses must not fill our memory.
 const CROWD: usize = 512;
 
-/// What the schedule remembers between plans.
+/// The memory of the schedule between plans.
 #[derive(Debug, Default)]
 pub struct Schedule {
-    /// By what the ops are about ([`Op::address`]).
+    /// By the subject of the ops ([`Op::address`]).
     tracks: BTreeMap<Option<IpAddr>, Tracks>,
-    /// When the next step that had to wait is due, by what it is about.
+    /// When the next step that had to wait is due, by its subject.
     alarms: BTreeMap<Option<IpAddr>, Instant>,
     /// The ops that are held back by steps that are about no single address.
     held: Holds,
-    /// What we made or deleted since the last plan: link, destination, and whether it was a delete.
+    /// The objects that we made or deleted since the last plan: link, destination, and whether it was a
+    /// delete.
     turned: BTreeSet<(String, Option<IpNet>, bool)>,
-    /// The steps that are begun, and whose end is not known yet.
+    /// The steps that have begun, and whose end is not known yet.
     under_way: Vec<Step>,
-    /// The next number of addresses that is a crowd.
+    /// The number of addresses from which on the next search is due.
     crowd: usize,
 }
 
-/// What one walk through a plan holds back.
+/// The ops that one walk through a plan holds back.
 #[derive(Debug, Default)]
 struct Round {
     held: Holds,
@@ -75,8 +76,8 @@ enum Readiness {
 }
 
 impl Schedule {
-    /// Walks through a new plan, which is all that has to be done for its scope. `apply` runs each step that
-    /// is due. The time is asked for again at each step, because to run one takes some.
+    /// Walks through a new plan, which is complete for its scope. `apply` runs each step that is due. The
+    /// time is asked for again at each step, because running one takes some.
     pub fn walk<'a>(
         &mut self,
         plan: &'a Plan,
@@ -109,10 +110,10 @@ impl Schedule {
         walked
     }
 
-    /// Takes in a new plan, which is all that has to be done for its scope: what is no longer surplus there
-    /// loses its waiting time, and what has long been quiet its history.
+    /// Takes in a new plan, which is complete for its scope. Objects that are no longer surplus lose their
+    /// waiting time, and ops that have long been quiet lose their history.
     fn begin(&mut self, plan: &Plan, scope: &Scope, now: Instant) -> Round {
-        self.forget_what_we_turned();
+        self.forget_our_own_reversals();
         let mut planned: BTreeMap<Option<IpAddr>, BTreeMap<&Op, When>> = BTreeMap::new();
         for step in plan {
             planned.entry(step.op.address()).or_default().insert(&step.op, step.when);
@@ -131,7 +132,7 @@ impl Schedule {
             self.track_mut(op).surplus.get_or_insert((*when, now));
         }
         if self.tracks.len() > self.crowd.max(CROWD) {
-            self.forget_what_is_over(now);
+            self.forget_finished_ops(now);
             self.crowd = self.tracks.len() * 2;
         }
         let mut round = match scope {
@@ -145,7 +146,7 @@ impl Schedule {
         round
     }
 
-    /// Whether a step may run now. If not, what depends on it is held back too.
+    /// Whether a step may run now. If not, the steps that depend on it are held back too.
     fn readiness(&mut self, round: &mut Round, step: &Step, now: Instant) -> Readiness {
         let own = self.own_time(&step.op).filter(|due| *due > now);
         if let Some(due) = round.held.hold_back(&step.op) {
@@ -155,7 +156,7 @@ impl Schedule {
                 self.set_alarm(&step.op, due);
             }
             self.hold(round, &step.op, due);
-            // A filter that waits for another change is as good as under way: its shim waits with it.
+            // A filter that waits for another change counts as under way, and its shim waits with it.
             round.held.add_under_way(&step.op, due);
             return if own.is_some() { Readiness::Waits } else { Readiness::Held };
         }
@@ -165,7 +166,7 @@ impl Schedule {
         Readiness::Waits
     }
 
-    /// When an op may run as far as its own past is concerned.
+    /// When an op may run as far as its own history is concerned.
     fn own_time(&self, op: &Op) -> Option<Instant> {
         let track = self.track(op)?;
         let patient = track.surplus.map(|(when, since)| since + patience(when));
@@ -173,33 +174,34 @@ impl Schedule {
         patient.into_iter().chain(back_off).max()
     }
 
-    /// A step is begun, and its end will be known later ([`Schedule::ended`]). What must come after it waits.
+    /// A step has begun, and its end will be known later ([`Schedule::ended`]). The steps that must come
+    /// after it wait.
     fn began(&mut self, round: &mut Round, step: &Step, now: Instant) {
         self.under_way.push(step.clone());
         round.held.add_under_way(&step.op, now + WATCH);
         self.set_alarm(&step.op, now + WATCH);
     }
 
-    /// A step that was begun has ended. Returns it.
+    /// A step that had begun has ended. Returns it.
     pub fn ended(&mut self, op: &Op, now: Instant, result: Result<(), Error>) -> Option<Step> {
         let at = self.under_way.iter().position(|step| step.op == *op)?;
         self.remember(op, now, result);
         Some(self.under_way.remove(at))
     }
 
-    /// Whether a step is begun and has not ended.
+    /// Whether a step has begun and not ended.
     pub fn is_under_way(&self) -> bool {
         !self.under_way.is_empty()
     }
 
-    /// Remembers what became of a step that ran.
+    /// Remembers the outcome of a step that ran.
     fn ran(&mut self, round: &mut Round, op: &Op, now: Instant, result: Result<(), Error>) {
         if let Some(not_before) = self.remember(op, now, result) {
             self.hold(round, op, not_before);
         }
     }
 
-    /// Remembers what became of an op; if it failed, when it is tried again.
+    /// Remembers the outcome of an op, and when it is retried if it failed.
     fn remember(&mut self, op: &Op, now: Instant, result: Result<(), Error>) -> Option<Instant> {
         let before =
             self.track(op).and_then(|track| track.history.as_ref()).filter(|history| !history.is_over(now));
@@ -229,7 +231,7 @@ impl Schedule {
         self.alarms.values().min().copied()
     }
 
-    /// What has to be looked at again because something that had to wait is due.
+    /// The scope that has to be looked at again because something that had to wait is due.
     pub fn due(&self, now: Instant) -> Changes {
         let due = || self.alarms.iter().filter(|(_, due)| **due <= now).map(|(subject, _)| *subject);
         Changes {
@@ -266,7 +268,7 @@ impl Schedule {
         }
     }
 
-    /// Of the ops about one thing, keeps what still counts, given those that are planned.
+    /// Of the ops about one thing, keeps those that still count, given the planned ones.
     fn take_stock(&mut self, subject: Option<IpAddr>, planned: &BTreeMap<&Op, When>, now: Instant) {
         let Some(tracks) = self.tracks.get_mut(&subject) else { return };
         tracks.retain_mut(|(op, track)| {
@@ -283,9 +285,9 @@ impl Schedule {
         }
     }
 
-    /// Keeps what waits, what failed and what is a fight. To be called now and then: what is done once more
-    /// is counted from the beginning.
-    pub fn forget_what_is_over(&mut self, now: Instant) {
+    /// Keeps ops that wait, have failed or are in a fight. To be called now and then. An op that is needed
+    /// once more is counted from the beginning.
+    pub fn forget_finished_ops(&mut self, now: Instant) {
         self.tracks.retain(|_, tracks| {
             tracks.retain(|(_, track)| {
                 let counts = |history: &History| {
@@ -297,9 +299,9 @@ impl Schedule {
         });
     }
 
-    /// The host has changed, beyond some addresses of guests: an op may have failed for want of what is there
-    /// now. It is tried at once if the next plan still has it, unless it has failed too often for that to be
-    /// the reason.
+    /// The host has changed, beyond some addresses of guests. An op may have failed for want of an object
+    /// that exists now. It is tried at once if the next plan still has it, unless it has failed too often for
+    /// that to be the reason.
     pub fn host_changed(&mut self) {
         let histories = self.tracks.values_mut().flatten().filter_map(|(_, track)| track.history.as_mut());
         for history in histories.filter(|history| (1..=FIGHT_ROUNDS).contains(&history.failures)) {
@@ -307,7 +309,7 @@ impl Schedule {
         }
     }
 
-    /// Forgets all waiting: the next plan is tried at once.
+    /// Forgets all waiting. The next plan is tried at once.
     pub fn retry(&mut self) {
         self.tracks.values_mut().flatten().for_each(|(_, track)| track.history = None);
     }

@@ -1,4 +1,4 @@
-//! Who waits, who is tried again and what is a fight.
+//! Ops that wait, ops that are retried, and fights.
 
 use super::history::BACK_OFF;
 use super::*;
@@ -49,7 +49,7 @@ fn a_guest_that_restarts_again_and_again_is_no_fight() {
 }
 
 #[test]
-fn what_goes_with_a_link_that_flaps_is_no_fight() {
+fn objects_that_go_with_a_flapping_link_are_no_fight() {
     let (mut schedule, mut now) = (Schedule::default(), Instant::now());
     let up = Step { op: Op::SetUp { shim: shim() }, when: When::Now, why: String::new() };
     for _ in 0..20 {
@@ -100,7 +100,7 @@ fn an_alarm_is_silenced_by_the_next_plan_of_all() {
 }
 
 #[test]
-fn what_was_undone_often_and_then_fails_once_is_tried_again_soon() {
+fn an_op_that_was_undone_often_and_then_fails_once_is_soon_retried() {
     let (mut schedule, mut now) = (Schedule::default(), Instant::now());
     for _ in 0..FIGHT_ROUNDS {
         now += BREATH;
@@ -113,7 +113,7 @@ fn what_was_undone_often_and_then_fails_once_is_tried_again_soon() {
 }
 
 #[test]
-fn what_failed_is_tried_at_once_when_the_host_has_changed_and_not_for_ever() {
+fn a_failed_op_is_tried_at_once_when_the_host_has_changed_but_not_for_ever() {
     let (mut schedule, now) = (Schedule::default(), Instant::now());
     let error = Error { code: Code::KernelRefused, message: String::new(), hint: None };
     let fail = |schedule: &mut Schedule| {
@@ -134,7 +134,7 @@ fn what_failed_is_tried_at_once_when_the_host_has_changed_and_not_for_ever() {
 }
 
 #[test]
-fn what_others_undo_again_and_again_is_done_once_a_second() {
+fn an_op_that_others_keep_undoing_is_done_once_a_second() {
     let (mut schedule, mut now) = (Schedule::default(), Instant::now());
     let mut ran = 0;
     for _ in 0..1000 {

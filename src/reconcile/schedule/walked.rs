@@ -22,7 +22,7 @@ pub enum Outcome {
         /// It has failed with this very error before.
         is_known: bool,
     },
-    /// It is begun, and its end will be known later ([`super::Schedule::ended`]).
+    /// It has begun, and its end will be known later ([`super::Schedule::ended`]).
     Begun,
     /// Its own time has not come: its object must be surplus for longer, or it failed and backs off.
     Waits,
@@ -31,12 +31,12 @@ pub enum Outcome {
 }
 
 impl Walked<'_> {
-    /// It has run, or is begun.
+    /// Whether it has run, or has begun.
     pub fn has_run(&self) -> bool {
         matches!(self.outcome, Outcome::Ran { .. } | Outcome::Begun)
     }
 
-    /// How it went, if it ran and has ended.
+    /// Its result, if it ran and has ended.
     pub fn result(&self) -> Option<&Result<(), Error>> {
         match &self.outcome {
             Outcome::Ran { result, .. } => Some(result),

@@ -1,10 +1,10 @@
-//! Which guests take part.
+//! The guests that are left out.
 
 use crate::config::Select;
 use crate::model::Code;
 use crate::model::inventory::{Guest, OptOut};
 
-/// `None` if the guest takes part, else the code and the sentence why it does not.
+/// `None` if the guest takes part, else the code and the sentence of the reason.
 pub(in crate::reconcile) fn left_out(select: &Select, guest: &Guest) -> Option<(Code, String)> {
     if guest.opt == OptOut::Out {
         return Some((Code::OptedOut, "user.macvlan-shim.enabled is false for this guest".to_owned()));

@@ -1,4 +1,4 @@
-//! Which NICs are served, and why the others are not.
+//! The NICs that are served, and the reasons why the others are not.
 
 mod left_out;
 
@@ -21,11 +21,11 @@ pub enum Decision {
     Unseen(String),
     /// It is served. `Held::verdicts` has the verdicts on its addresses.
     Served {
-        /// Where the kernel shows it.
+        /// Its place according to the kernel.
         child: ChildKey,
-        /// The parent's ifindex, by the kernel's word.
+        /// The parent's ifindex according to the kernel.
         parent: LinkIndex,
-        /// Its MAC, by the kernel's word.
+        /// Its MAC according to the kernel.
         mac: Mac,
     },
 }
@@ -40,7 +40,7 @@ impl Decision {
     }
 }
 
-/// The decision on a NIC, given what its server tells and its child.
+/// The decision on a NIC, given its entry in the server's list and its child.
 pub(super) fn decision(
     facts: &Facts<'_>,
     guest: &Guest,
@@ -69,7 +69,7 @@ pub(super) fn decision(
     }
 }
 
-/// Why the kernel does not show a NIC, given the parent that its server tells.
+/// The reason why the kernel does not show a NIC, given the parent that its server names.
 fn unseen(facts: &Facts<'_>, parent: Option<&NicParent>) -> String {
     match parent {
         None => "the kernel shows no macvlan link of it".to_owned(),

@@ -1,9 +1,9 @@
-//! Which of the host's IPv4 addresses a shim answers for when guests ask with ARP.
+//! The IPv4 addresses of the host that a shim answers for when guests ask with ARP.
 //!
 //! The kernel answers on any link for any address of the host. On the uplink the operator may have stopped
 //! that (`arp_ignore`): a real server behind a load balancer has the service's address too, and must not be
 //! found at it. The shim would answer all the same. So its filter lets guests ask for no other addresses than
-//! these. IPv6 needs no such list: a shim answers for its proxy entries only.
+//! these. IPv6 needs no such list, because a shim answers only for its proxy entries.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -15,10 +15,10 @@ use crate::model::LinkIndex;
 use crate::model::snapshot::LinkKind;
 use crate::reconcile::facts::Facts;
 
-/// The addresses that guests may ask for, each as a range of one, and the configured ranges: what the
-/// strangers there announce shall be heard. No range lies within another.
+/// The addresses that guests may ask for, each as a range of one, and the configured ranges, because
+/// announcements of the strangers there must be heard. No range lies within another.
 pub(super) fn answers(facts: &Facts<'_>, parent: LinkIndex, shim: &DesiredShim) -> BTreeSet<Ipv4Net> {
-    let standing = shim.shim.index;
+    let standing = shim.link.index;
     let here = |link: LinkIndex| link == parent || Some(link) == standing || is_beside(facts, link, parent);
     let hosts = facts.snapshot.addresses.iter().filter(|(_, address)| !address.ours);
     let hosts = hosts.filter_map(|(key, _)| {
@@ -52,8 +52,8 @@ fn is_beside(facts: &Facts<'_>, link: LinkIndex, parent: LinkIndex) -> bool {
     })
 }
 
-/// An address of another link, where the parent itself would answer for it and guests may be expected to ask:
-/// it lies where the parent leads without a gateway, or where the configuration admits guests.
+/// An address of another link, if the parent itself would answer for it and guests may be expected to ask.
+/// Either the parent reaches its range without a gateway, or the configuration admits guests there.
 fn is_answered_on(facts: &Facts<'_>, parent: LinkIndex, address: Ipv4Addr) -> bool {
     let Some(link) = facts.snapshot.links.get(&parent) else { return false };
     let near = |address: IpAddr| {

@@ -31,10 +31,10 @@ fn without_filter(lacks: &str, usable: bool) -> Problem {
     Problem::new(code, "nftables", format!("{lacks}{lost}"), hint.to_owned())
 }
 
-/// A chain of somebody else that can take frames of our shims away. It is not ours to delete.
+/// A foreign chain that can drop frames of our shims. It is not ours to delete.
 fn foreign_chain(chain: &ForeignChain, shims: &BTreeMap<LinkIndex, DesiredShim>) -> Vec<Problem> {
     let ForeignChain { table, name, devices } = chain;
-    let here = shims.values().map(|shim| &shim.shim.name).filter(|shim| devices.contains(*shim));
+    let here = shims.values().map(|shim| &shim.link.name).filter(|shim| devices.contains(*shim));
     let problem = |shim: &String| {
         Problem::new(
             Code::FilterForeign,

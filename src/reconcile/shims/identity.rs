@@ -10,8 +10,8 @@ use crate::model::snapshot::Link;
 use crate::reconcile::facts::Facts;
 use crate::reconcile::facts::obstacle::foreign;
 
-/// The name of the shim on a parent. One that stands goes by its spare name where a link that is not ours has
-/// the right one.
+/// The name of the shim on a parent. An existing shim goes by its spare name if a foreign link has the right
+/// one.
 pub(super) fn name(facts: &Facts<'_>, parent: &Link) -> String {
     let right = shim_name(&parent.name);
     match facts.shim(parent.index) {

@@ -1,4 +1,4 @@
-//! Which shims should stand, and what each should be.
+//! The shims that should exist, and their properties.
 
 mod answers;
 mod filter;
@@ -26,8 +26,7 @@ use crate::model::snapshot::Link;
 use crate::model::status::Problem;
 use crate::model::{Family, LinkIndex, LinkRef, Mac, PerFamily};
 
-/// Makes the shims that are in demand, and says what is wrong with them. The kernel has refused
-/// `refused_macs`.
+/// Makes the shims that are needed, and reports their obstacles. The kernel has refused `refused_macs`.
 pub(super) fn shims(
     facts: &Facts<'_>,
     demand: &Demand<'_>,
@@ -71,8 +70,8 @@ pub(super) fn shims(
     (shims, problems)
 }
 
-/// The MACs that the filter of a parent's shim lets pass: those of the NICs that are served and of their
-/// siblings. A child that no server vouches for passes if it holds an address or passes already.
+/// The MACs that the filter of a parent's shim passes: those of the NICs that are served and of their
+/// siblings. An unclaimed child passes if it holds an address or passes already.
 fn macs(facts: &Facts<'_>, held: &Held, parent: LinkIndex) -> BTreeSet<Mac> {
     let served = held.claimants.served.keys().filter_map(|key| facts.snapshot.children.get(key));
     let served = served.filter(|child| child.parent == parent && child.mode == Mode::Bridge);
@@ -106,7 +105,7 @@ fn new_shim(
         facts.config.parents.get(&parent.name).map(|parent| parent.routes.as_slice()).unwrap_or_default();
     let ranges = ranges.iter().filter(|range| facts.ipv6() || Family::of(**range) == Family::V4);
     DesiredShim {
-        shim: LinkRef { name, index: standing.map(|link| link.index) },
+        link: LinkRef { name, index: standing.map(|link| link.index) },
         parent: parent.name.clone(),
         mac,
         mtu: parent.mtu,

@@ -8,7 +8,7 @@ use crate::model::{Family, LinkIndex};
 use crate::reconcile::facts::Facts;
 use crate::reconcile::hold::Holder;
 
-/// The rules that must stand: where our own table is used by any route.
+/// The rules that must exist: those of families in which a route uses our own table.
 pub(in crate::reconcile) fn rules(
     facts: &Facts<'_>,
     shims: &BTreeMap<LinkIndex, DesiredShim>,

@@ -1,4 +1,4 @@
-//! A shim that should stand: plain data.
+//! A shim that should exist: plain data.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
@@ -9,18 +9,18 @@ use crate::model::snapshot::Setting;
 use crate::model::{LinkRef, Mac, PerFamily};
 use crate::reconcile::facts::obstacle::Obstacle;
 
-/// A shim that should stand.
+/// A shim that should exist.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DesiredShim {
-    /// Its name, and its ifindex if it stands.
-    pub shim: LinkRef,
+    /// Its name, and its ifindex if it exists.
+    pub link: LinkRef,
     /// The parent's name.
     pub parent: String,
     /// Its MAC.
     pub mac: Mac,
     /// Its MTU, in bytes.
     pub mtu: u32,
-    /// Why it should stand.
+    /// Why it should exist.
     pub why: String,
     /// Why it cannot, if it cannot.
     pub obstacle: Option<Obstacle>,
@@ -34,7 +34,7 @@ pub struct DesiredShim {
     pub ranges: BTreeMap<IpNet, Option<IpAddr>>,
     /// The tables that its routes go to.
     pub tables: PerFamily<u32>,
-    /// The MACs of the guests that its filter lets pass; `None` where ranges of strangers lie behind it.
+    /// The MACs of the guests that its filter passes; `None` if ranges of strangers lie behind it.
     pub macs: Option<BTreeSet<Mac>>,
     /// The IPv4 addresses that its filter lets guests ask for, with the configured ranges.
     pub answers: BTreeSet<Ipv4Net>,

@@ -1,5 +1,5 @@
 //! The sysctls of a shim, and those of the host that no sysctl of a shim undoes. SYSCTLS.md has every sysctl
-//! of the kernel, and why it is among them or not.
+//! of the kernel, and the reason why it is among them or not.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -25,31 +25,32 @@ pub(super) fn settings(facts: &Facts<'_>, parent: &Link, asks: bool) -> Vec<(Set
     let host = &facts.snapshot.host;
     let value = |setting| match setting {
         // Guests' MACs are known. If an entry is missing for an instant, the question for it would leave with
-        // the host's address and the shim's MAC, and whoever hears it remembers that.
+        // the host's address and the shim's MAC, and everybody who hears it remembers that.
         Setting::Solicit | Setting::Ipv6Solicit => i64::from(asks) * SOLICITATIONS,
         // Deaf to strangers: one ARP answer for the host's address, no frame twice, no foreign sources.
         Setting::ArpFilter | Setting::RpFilter => 1,
-        // It answers for the host's own addresses and for no others: not as a proxy, whatever `all.proxy_arp`
+        // It answers for the host's own addresses and for no others. It is no proxy, whatever `all.proxy_arp`
         // says.
         Setting::MediumId => -1,
         Setting::ProxyArp | Setting::ProxyArpPvlan => 0,
-        // It does answer for them, whatever `default` said when it was made.
+        // It does answer for them, whatever `default` was when it was made.
         Setting::ArpIgnore => 0,
-        // No entry in the table that all share because a guest says so, and no word of its own to the LAN.
+        // No guest can make an entry in the table that all share by a claim of its own, and the shim
+        // announces nothing to the LAN.
         Setting::ArpAccept | Setting::Ipv6AcceptUntrackedNa => 0,
         Setting::ArpNotify | Setting::Ipv6NdiscNotify => 0,
-        // Guests reach what the host has for the LAN, not its loopback, and nothing behind it.
+        // Guests reach the services that the host has for the LAN, not its loopback, and nothing behind it.
         Setting::AcceptLocal | Setting::RouteLocalnet | Setting::BcForwarding => 0,
         Setting::AcceptRedirects | Setting::SendRedirects | Setting::AcceptSourceRoute => 0,
         Setting::Ipv6ForceForwarding => 0,
         Setting::Ipv6Seg6Enabled | Setting::Ipv6RplSegEnabled | Setting::Ipv6Ioam6Enabled => 0,
-        // One own address that goes takes no others of its subnet with it.
+        // An own address that goes takes no others of its subnet with it.
         Setting::PromoteSecondaries => 1,
-        // No address of its own making.
+        // It makes no address by itself.
         Setting::Ipv6AddrGenMode => 1,
         Setting::Ipv6AcceptRa | Setting::Ipv6AcceptRedirects => 0,
-        // Answers for the host's addresses, at once, and from an address of another link: it has none.
-        // Forwarding on one interface alone forwards nothing.
+        // It answers for the host's addresses, at once, and from an address of another link, because it has
+        // none. Forwarding on one interface alone forwards nothing.
         Setting::Ipv6Forwarding | Setting::Ipv6ProxyNdp => i64::from(facts.ipv6()),
         Setting::Ipv6ProxyDelay | Setting::Ipv6UseOifAddrsOnly => 0,
         Setting::Ipv6Disable => i64::from(!facts.ipv6()),
@@ -60,10 +61,10 @@ pub(super) fn settings(facts: &Facts<'_>, parent: &Link, asks: bool) -> Vec<(Set
     Setting::ALL.into_iter().filter(present).map(|setting| (setting, value(setting))).collect()
 }
 
-/// The own addresses of the shim on this parent, each as a host prefix. Where the host answers ARP only to
-/// askers in the subnet of the address that they ask for (`all.arp_ignore=2`), IPv4 ones have the length 0:
-/// then every guest is in it, and unlike any other length it makes the kernel add no broadcast route (FACTS
-/// 42), by which the host's own broadcasts could leave through the shim.
+/// The own addresses of the shim on this parent, each as a host prefix. If the host answers ARP only to
+/// askers in the subnet of the address that they ask for (`all.arp_ignore=2`), IPv4 addresses have the length
+/// 0. Then every guest is in the subnet. And unlike any other length, 0 makes the kernel add no broadcast
+/// route (FACTS 42), by which the host's own broadcasts could leave through the shim.
 pub(super) fn own_addresses(facts: &Facts<'_>, parent: &Link) -> BTreeSet<IpNet> {
     let asks_for_subnet = facts.snapshot.host.arp_ignore == 2;
     let own = |own: IpAddr| match own {
@@ -73,7 +74,7 @@ pub(super) fn own_addresses(facts: &Facts<'_>, parent: &Link) -> BTreeSet<IpNet>
     facts.own_addresses(&parent.name).map(own).collect()
 }
 
-/// What is wrong with the sysctls of the host, as far as the shims that can stand suffer from it.
+/// The faults in the sysctls of the host, as far as they harm the possible shims.
 pub(super) fn problems<'a>(
     facts: &Facts<'_>,
     shims: impl Iterator<Item = &'a DesiredShim>,
@@ -109,7 +110,7 @@ fn unusable(sysctls: Sysctls) -> Option<Problem> {
     ))
 }
 
-/// The kernel takes the larger of `all` and the link's own: a shim cannot answer where `all` forbids it.
+/// The kernel takes the larger of `all` and the link's own, so a shim cannot answer if `all` forbids it.
 fn arp_ignore(facts: &Facts<'_>, shim: &DesiredShim) -> Option<Problem> {
     let (value, parent) = (facts.snapshot.host.arp_ignore, &shim.parent);
     let own = shim.addresses.iter().map(IpNet::addr).find(|own| own.is_ipv4() && value != 8);
@@ -143,13 +144,13 @@ fn arp_ignore(facts: &Facts<'_>, shim: &DesiredShim) -> Option<Problem> {
     ))
 }
 
-/// The filter drops what is for the loopback; without one nothing does.
+/// The filter drops packets to the loopback. Without a filter nothing does.
 fn route_localnet(facts: &Facts<'_>) -> Option<Problem> {
     let problem = || {
         Problem::new(
             Code::RouteLocalnet,
             "net.ipv4.conf.all.route_localnet",
-            "net.ipv4.conf.all.route_localnet is 1, and there is no filter: guests reach what listens on \
+            "net.ipv4.conf.all.route_localnet is 1, and there is no filter: guests reach services on \
                   127.0.0.1 of the host",
             "apt install nftables; or set it on the links that need it, and sysctl -w \
                net.ipv4.conf.all.route_localnet=0",
@@ -158,7 +159,8 @@ fn route_localnet(facts: &Facts<'_>) -> Option<Problem> {
     (facts.snapshot.host.route_localnet != 0 && is_unfiltered(facts)).then(problem)
 }
 
-/// The filter drops ARP requests for what is not the host's; without one the kernel answers for guests.
+/// The filter drops ARP requests for addresses that are not the host's. Without a filter the kernel answers
+/// for guests.
 fn proxy_arp_pvlan(facts: &Facts<'_>) -> Option<Problem> {
     let problem = || {
         Problem::new(
@@ -173,7 +175,7 @@ fn proxy_arp_pvlan(facts: &Facts<'_>) -> Option<Problem> {
     (facts.snapshot.host.proxy_arp_pvlan != 0 && is_unfiltered(facts)).then(problem)
 }
 
-/// On a link without an IPv4 address the kernel takes loose filtering for strict; so only an own address
+/// On a link without an IPv4 address the kernel treats loose filtering as strict, so only an own address
 /// makes it loose.
 fn rp_filter(facts: &Facts<'_>, shim: &DesiredShim) -> Option<Problem> {
     let is_loose = facts.snapshot.host.rp_filter > 1 && shim.addresses.iter().any(|own| own.addr().is_ipv4());
@@ -192,7 +194,7 @@ fn rp_filter(facts: &Facts<'_>, shim: &DesiredShim) -> Option<Problem> {
     (is_loose && facts.snapshot.filter.lacks.is_some()).then(problem)
 }
 
-/// There can be no filter. One that cannot be read for a moment stands all the same.
+/// Whether filters are impossible. A filter that cannot be read for a moment still exists.
 fn is_unfiltered(facts: &Facts<'_>) -> bool {
     let filter = &facts.snapshot.filter;
     !filter.usable && filter.lacks.is_some()

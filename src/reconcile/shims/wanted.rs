@@ -1,4 +1,4 @@
-//! On which parents shims should stand.
+//! The parents that should have shims.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,21 +9,20 @@ use crate::reconcile::facts::Facts;
 use crate::reconcile::hold::Held;
 use crate::reconcile::select::{Decision, left_out};
 
-/// What asks for shims.
+/// The inputs that demand shims.
 pub(in crate::reconcile) struct Demand<'a> {
-    /// What the servers say exists.
+    /// The inventory.
     pub(in crate::reconcile) inventory: &'a Inventory,
     /// The decision on every NIC.
     pub(in crate::reconcile) decisions: &'a BTreeMap<NicKey, Decision>,
-    /// Who holds which address.
+    /// The holders of addresses.
     pub(in crate::reconcile) held: &'a Held,
     /// Every present server was read.
     pub(in crate::reconcile) settled: bool,
 }
 
 impl Demand<'_> {
-    /// The parents on which a shim should stand, each with the reason; and what is wrong with the configured
-    /// ones.
+    /// The parents that should have a shim, each with the reason; and the faults of the configured ones.
     pub(super) fn wanted_parents(&self, facts: &Facts<'_>) -> (BTreeMap<LinkIndex, String>, Vec<Problem>) {
         let mut problems = Vec::new();
         let mut wanted: BTreeMap<LinkIndex, String> = BTreeMap::new();
@@ -39,7 +38,7 @@ impl Demand<'_> {
             for (parent, link) in facts.shims() {
                 wanted
                     .entry(parent)
-                    .or_insert_with(|| format!("{} stands, and a server is still to be read", link.name));
+                    .or_insert_with(|| format!("{} exists, and a server is still to be read", link.name));
             }
         }
         let general_keep = facts.config.shim.keep;

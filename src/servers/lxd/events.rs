@@ -177,7 +177,7 @@ pub(in crate::servers) fn weigh(event: &[u8], info: Option<&Info>) -> Worth {
     if elsewhere && !event.location.is_empty() { Worth::Nothing } else { Worth::Guests }
 }
 
-/// Events of instances after which their state and their configuration are as before.
+/// Events of instances that leave their state and their configuration unchanged.
 const NOISE: &[&str] = &[
     "instance-exec",
     "instance-console",

@@ -1,5 +1,6 @@
-//! The first processes of the guests that we are asked for. To tell a guest's state its server looks into the
-//! guest, and the guest can make it wait. So these questions run beside the listings and delay none of them.
+//! The first processes of the guests that we are asked for. To report a guest's state its server looks into
+//! the guest, and the guest can make it wait. So these questions run beside the listings and delay none of
+//! them.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -33,7 +34,7 @@ pub(in crate::servers) struct Answer {
 pub(in crate::servers) struct FirstProcesses {
     /// The time of the guest's start, and its first process.
     known: BTreeMap<GuestName, (String, u32)>,
-    /// The guests that the last listing leaves open, and about which nobody was asked since.
+    /// The guests that the last listing leaves open, and that nobody was asked about since.
     wanted: Starts,
     /// How often the server did not answer for a guest.
     unanswered: BTreeMap<GuestName, u32>,
@@ -94,7 +95,7 @@ impl FirstProcesses {
     /// Takes in an answer. Returns the guest and its first process if they are new.
     pub(in crate::servers) fn answered(&mut self, answer: Answer) -> Option<(GuestName, u32)> {
         let Answer { guest, started, pid } = answer;
-        // The guest may have started again meanwhile: then the answer is outdated.
+        // The guest may have started again meanwhile. Then the answer is outdated.
         if self.wanted.get(&guest) != Some(&started) {
             return None;
         }

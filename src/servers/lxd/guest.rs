@@ -65,7 +65,7 @@ pub(super) fn link(config: &Keys) -> NicParent {
         None | Some("") => None,
         Some(vlan) => match vlan.parse() {
             Ok(vlan) if vlan < 4095 => Some(vlan),
-            _ => return NicParent::Unknown(format!("\"{}\" is no VLAN id", text::words(vlan))),
+            _ => return NicParent::Unknown(format!("\"{}\" is not a VLAN id", text::words(vlan))),
         },
     };
     NicParent::Link { name: text::name(name), vlan }
@@ -80,7 +80,7 @@ fn nics(instance: &Instance) -> impl Iterator<Item = (&str, &Keys)> {
         .map(|(name, device)| (name.as_str(), device))
 }
 
-/// `None` if the NIC is no macvlan.
+/// `None` if the NIC is not a macvlan.
 fn parent(
     instance: &Instance,
     device: &Keys,
@@ -161,7 +161,7 @@ mod tests {
         assert_eq!(with("10").unwrap().parent, link(Some(10)));
         assert_eq!(with("").unwrap().parent, link(None));
         for vlan in ["ten", "4095", "70000", "-1"] {
-            assert_eq!(with(vlan).unwrap().parent, NicParent::Unknown(format!("{vlan:?} is no VLAN id")));
+            assert_eq!(with(vlan).unwrap().parent, NicParent::Unknown(format!("{vlan:?} is not a VLAN id")));
         }
         let bare = with_nic(json!({"type": "nic", "nictype": "macvlan"})).unwrap();
         assert_eq!(bare.parent, NicParent::Unknown("it names no parent".into()));
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_has_the_name_of_the_device_only_if_no_other_is_told() {
+    fn a_link_has_the_name_of_the_device_only_if_no_other_is_given() {
         let mut json = json!({"name": "c", "expanded_config": {"volatile.lan.host_name": "mac0e54ab14"},
             "expanded_devices": {"lan": {"type": "nic", "nictype": "macvlan", "parent": "e"}}});
         let nic =

@@ -1,5 +1,5 @@
-//! The list of a server's instances. Only instances that may concern us are kept, and only as many as there
-//! is room for: whatever a server sends, it takes a known amount of memory.
+//! The list of a server's instances. Only instances that may concern us are kept, and only as many as fit
+//! into a fixed size. So whatever a server sends, it takes a known amount of memory.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ pub(super) struct Listing {
     pub(super) left_out: usize,
 }
 
-/// An entry that is no instance as we know them, with the parts of it that could be read.
+/// An entry that is not an instance as we know them, with the parts of it that could be read.
 #[derive(Debug)]
 pub(super) struct Unreadable {
     pub(super) project: Option<String>,
@@ -90,8 +90,8 @@ impl Kept {
         let size = Kept::size(&instance);
         let key = (instance.project.clone(), instance.name.clone(), self.seen);
         self.seen += 1;
-        // Whatever comes after an instance that was left out is left out too, even if there is room for a
-        // smaller one again.
+        // Everything after an instance that was left out is left out too, even if a smaller one would fit
+        // again.
         if self.left_out > 0 && self.instances.last_key_value().is_none_or(|(last, _)| *last < key) {
             self.left_out += 1;
             return;

@@ -1,13 +1,13 @@
 //! LXD and Incus, whose APIs are alike as far as we read them.
 //!
-//! | module | what |
+//! | module | contents |
 //! | --- | --- |
 //! | `api` | the part of their JSON that we read |
 //! | `listing` | the list of instances, within bounds |
 //! | `guest` | an instance's JSON → a guest |
 //! | `read` | reads a server once, completely |
-//! | `reading` | what such a reading says |
-//! | `events` | the event stream, and what an event means for us |
+//! | `reading` | the result of such a reading |
+//! | `events` | the event stream, and the meaning of an event for us |
 //! | `first_process` | the first processes of the guests that we are asked for |
 //! | `running` | whether a server runs, so that connecting does not start a stopped one |
 //! | `fuzzing` | the readers without a server, for fuzzing |

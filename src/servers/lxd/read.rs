@@ -15,8 +15,8 @@ use crate::servers::http::{Client, escaped};
 use crate::servers::patience::Patience;
 use crate::servers::questions::GuestName;
 
-/// Reads a server: who it is unless `info` says so already, its instances, the networks that they name, and
-/// the start times of the guests whose first processes are `asked` for.
+/// Reads a server: its own description unless `info` has it already, its instances, the networks that they
+/// name, and the start times of the guests whose first processes are `asked` for.
 pub(in crate::servers) async fn read(
     client: Client,
     patience: Patience,
@@ -70,7 +70,7 @@ pub(in crate::servers) async fn read(
         let (limit, project, name) = (guests.len(), &last.project, &last.name);
         // The most important warning comes first, because few are shown.
         warnings.insert(0, format!(
-            "it has {more} guests more than are served at most; the first {limit} by project and name are served, up to \
+            "it has {more} guests more than the maximum; the first {limit} by project and name are served, up to \
              {name} in project {project}"
         ));
     }

@@ -27,8 +27,7 @@ pub(in crate::servers) struct Info {
     pub(in crate::servers) members: BTreeMap<IpAddr, String>,
 }
 
-/// Everything that we know of a server. Parts that a new reading cannot tell are taken over from the one
-/// before.
+/// Everything that we know of a server. Parts that a new reading lacks are taken over from the one before.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::servers) struct Reading {
     pub(in crate::servers) info: Info,
@@ -42,7 +41,7 @@ pub(in crate::servers) struct Reading {
 }
 
 impl Reading {
-    /// A sentence on the parts that could not be read, if there are any.
+    /// A sentence about the parts that could not be read, if there are any.
     pub(in crate::servers) fn message(&self) -> Option<String> {
         let more = self.warnings.len().saturating_sub(WARNINGS);
         let shown = self.warnings.iter().take(WARNINGS).map(|warning| text::words(warning));

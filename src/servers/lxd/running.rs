@@ -12,7 +12,7 @@ use crate::model::inventory::ServerKind;
 use crate::servers::error::ServerError;
 use crate::servers::target::Target;
 
-/// The folders in which this host shows what runs on it.
+/// The folders in which this host shows its processes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HostPaths {
     /// A folder that exists only if systemd is the first process of the host.
@@ -88,7 +88,7 @@ impl HostPaths {
     }
 }
 
-/// The first of a server's places at which there is a socket.
+/// The first of a server's places that has a socket.
 fn place(target: &Target) -> Result<PathBuf, ServerError> {
     target.candidates.iter().find(|path| !is_missing(path)).cloned().ok_or_else(|| {
         let places: Vec<_> = target.candidates.iter().map(|path| path.display().to_string()).collect();
@@ -101,13 +101,13 @@ fn socket_number(link: &str) -> Option<u64> {
     link.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
-/// A socket in a folder that we may not enter does not count as missing. Connecting will tell the reason.
+/// A socket in a folder that we may not enter does not count as missing. Connecting will show the reason.
 fn is_missing(path: &Path) -> bool {
     matches!(path.symlink_metadata(), Err(error) if error.kind() == io::ErrorKind::NotFound)
 }
 
 /// The daemons are `lxd --group lxd …` and `incusd --group …`. `lxd forkproxy …`, `lxd activateifneeded` and
-/// `[lxc monitor] …` are none.
+/// `[lxc monitor] …` are not.
 fn is_server(process: &Path, target: &Target) -> bool {
     // This comes first, because reading the command line of a process reads its memory, and a guest can make
     // us wait for that.

@@ -37,8 +37,7 @@ pub(in crate::kernel) struct Seen {
     /// dump it is an id of the asker's table, in an event one of the table of the link's namespace.
     pub(in crate::kernel) lower_netns: Option<NetnsId>,
     pub(in crate::kernel) master: Option<LinkIndex>,
-    /// It is a port of a bond that is not in use (`IFLA_BOND_SLAVE_STATE`). The bond takes nothing in through
-    /// it.
+    /// It is an inactive port of a bond (`IFLA_BOND_SLAVE_STATE`). The bond receives nothing through it.
     pub(in crate::kernel) backup: bool,
     /// `net.ipv4.conf.NAME.arp_ignore`.
     pub(in crate::kernel) arp_ignore: i64,
@@ -211,7 +210,7 @@ fn sources(info: &[u8]) -> Result<Sources, MalformedError> {
     Ok(sources)
 }
 
-/// Whether a port's part of `IFLA_LINKINFO` is that of a bond's port that is not in use.
+/// Whether a port's part of `IFLA_LINKINFO` is that of an inactive port of a bond.
 fn is_backup(info: &[u8]) -> Result<bool, MalformedError> {
     const IFLA_INFO_SLAVE_KIND: u16 = 4;
     const IFLA_INFO_SLAVE_DATA: u16 = 5;
@@ -233,7 +232,7 @@ fn is_backup(info: &[u8]) -> Result<bool, MalformedError> {
     Ok(false)
 }
 
-/// The value in the part of a message that is about address families; 0 if the link has no IPv4.
+/// The value in the part of a message for address families; 0 if the link has no IPv4.
 fn arp_ignore(families: &[u8]) -> Result<i64, MalformedError> {
     const IFLA_INET_CONF: u16 = 1;
     /// `IPV4_DEVCONF_ARP_IGNORE`; the first of the settings has the number 1.

@@ -60,7 +60,7 @@ fn list(
                 return Err(MalformedError("links of another namespace than the one asked for"));
             }
             Ok(seen) => list.extend(seen),
-            // Callers that need the whole list ask for this link alone.
+            // Callers that need the whole list ask for this link separately.
             Err(_) => {}
         }
         Ok(())
@@ -160,8 +160,8 @@ pub(in crate::kernel) fn set_up(requests: &mut Requests, index: LinkIndex) -> Re
     change(requests, LinkUnspec::new_with_index(index.0).up())
 }
 
-/// Gives a link the flags of a shim. Protodown is cleared only if it is on, because older kernels do not have it for macvlan,
-/// and together with the reasons for it (FACTS 64).
+/// Gives a link the flags of a shim. Protodown is cleared, together with the reasons for it (FACTS 64), but
+/// only if it is on, because older kernels do not have it for macvlan.
 pub(in crate::kernel) fn set_flags(
     requests: &mut Requests,
     index: LinkIndex,

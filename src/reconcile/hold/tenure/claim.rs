@@ -1,4 +1,4 @@
-//! A claim to an address, who makes it, and what follows for the address.
+//! A claim to an address, its claimant, and the consequences for the address.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,14 +10,14 @@ use crate::model::{LinkIndex, Mac, NicKey};
 pub const WAIT: Duration = Duration::from_secs(60);
 /// The longest time after its loss in which a tenant gets an address back from others.
 pub const RETURN: Duration = Duration::from_secs(600);
-/// How long two may have an address in all while it moves from one to the other. A VRRP router that takes
-/// over from a lesser one adds the address some milliseconds before the other lets go.
+/// Maximum total time in which two may both have an address while it moves from one to the other. A VRRP
+/// router that takes over from a lesser one adds the address some milliseconds before the other lets go.
 pub const MOMENT: Duration = Duration::from_secs(1);
 /// A tenant may come back for this many times as long as it had the address, so that a guest that runs
 /// through the free addresses of a network gets no right to them.
 pub(super) const RETURN_FACTOR: u32 = 10;
 
-/// One that claims addresses: a NIC that a server vouches for, or else a MAC on a parent.
+/// A claimant of addresses: a NIC that a server vouches for, or else a MAC on a parent.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Party {
     /// The NIC; `None` if no server vouches for it.
@@ -29,8 +29,8 @@ pub struct Party {
 }
 
 impl Party {
-    /// It is the one that makes this claim: the same NIC, or the same MAC where one of both is known by that
-    /// alone. A NIC that has changed its MAC while nobody looked is known by the one that its server gave it.
+    /// Whether it makes this claim: the same NIC, or the same MAC if one of the two is known only by that. A
+    /// NIC that has changed its MAC while nobody looked is known by the MAC from its server.
     pub(super) fn makes(&self, claim: &Claim<'_>) -> bool {
         match (&self.nic, claim.nic) {
             (Some(nic), Some(other)) => nic == other,
@@ -38,7 +38,7 @@ impl Party {
         }
     }
 
-    /// Takes in where it is now.
+    /// Takes in its present place.
     pub(super) fn refresh(&mut self, claim: &Claim<'_>) {
         if self.nic.as_ref() != claim.nic {
             self.nic = claim.nic.cloned();
@@ -69,11 +69,11 @@ pub(in crate::reconcile) struct Claim<'a> {
     pub(in crate::reconcile) given: Option<Mac>,
     /// It would be admitted if it were the only one.
     pub(in crate::reconcile) admitted: bool,
-    /// It may be given the address: what no server vouches for claims nothing new.
+    /// It may be given the address. An unclaimed child claims nothing new.
     pub(in crate::reconcile) stands: bool,
-    /// No shim can stand on its parent.
+    /// Its parent cannot have a shim.
     pub(in crate::reconcile) blocked: bool,
-    /// The claimant has the address, and nothing that is its own doing keeps it from being admitted.
+    /// The claimant has the address, and is not refused because of anything that it does itself.
     pub(in crate::reconcile) has: bool,
 }
 
@@ -83,13 +83,13 @@ impl Claim<'_> {
         self.admitted && self.stands
     }
 
-    /// Who makes it.
+    /// Its claimant.
     pub(super) fn party(&self) -> Party {
         Party { nic: self.nic.cloned(), parent: self.parent, mac: self.mac }
     }
 }
 
-/// What is remarkable about the claims to an address.
+/// A special state of the claims to an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Contest {
     /// Those that claimed it beside its last holder wait.
@@ -104,13 +104,13 @@ pub enum Contest {
     },
 }
 
-/// What follows for an address.
+/// The consequences for an address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::reconcile) struct Judgement {
-    /// Which of the claims gets it.
+    /// The claim that gets it.
     pub(in crate::reconcile) holder: Option<usize>,
     /// Another, who lost it, has a better right to it and may come back.
     pub(in crate::reconcile) second: bool,
-    /// What is remarkable about it.
+    /// The special state, if there is one.
     pub(in crate::reconcile) contest: Option<Contest>,
 }

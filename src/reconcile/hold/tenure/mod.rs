@@ -1,14 +1,14 @@
 //! The right to an address that several claim. The time is passed in.
 //!
-//! * The first to have an address is its tenant. A tenant that lost it may come back: it then has it again at
-//!   once, even where another has it by then. Whoever held it in between ranks behind.
+//! * The first to have an address is its tenant. A tenant that lost it may come back, and then has it again
+//!   at once, even if another has it by then. Everybody who held it in between ranks behind.
 //! * A claim that stood beside the tenant's for longer than a moment is a squatter's. After the tenant's loss
 //!   it waits.
-//! * A claim made at the loss, or a moment before it, is a takeover (VRRP) and waits for nothing here.
+//! * A claim that is made at the loss, or a moment before it, is a takeover (VRRP) and does not wait here.
 //!
 //! All of this is worked out again whenever the claims to an address change, and when a time is up
-//! ([`Tenure::due`]). After a restart of the daemon, our neighbour entries say who held what: each holder
-//! that they name is a tenant of long standing. Every other claim that exists at the start is a squatter's.
+//! ([`Tenure::due`]). After a restart of the daemon, our neighbour entries name the former holders, and each
+//! of them is a tenant of long standing. Every other claim that exists at the start is a squatter's.
 
 mod claim;
 mod record;
@@ -24,18 +24,18 @@ use crate::model::{Changes, NicKey};
 
 /// Maximum number of addresses that one party may come back to.
 const MOST_RETURNS: usize = 64;
-/// Number of addresses that nobody has from which on they are searched for rights that have ended.
+/// Number of addresses without an owner from which on they are searched for rights that have ended.
 const CROWD: usize = 512;
 
-/// What is remembered of who had which address.
+/// The memory of all former holders and claimants.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tenure {
     records: BTreeMap<IpAddr, Record>,
-    /// When something is due though nothing happens.
+    /// When something is due although nothing happens.
     agenda: BTreeSet<(Instant, IpAddr)>,
     /// A first decision was made.
     begun: bool,
-    /// The next number of records that is a crowd.
+    /// The number of records from which on the next search is due.
     crowd: usize,
 }
 
@@ -65,7 +65,7 @@ impl Tenure {
         self.records.get(&address)?.lost()
     }
 
-    /// A NIC that no server knows any more is known by its MAC alone: its guest may have been renamed.
+    /// A NIC that no server knows any more is known only by its MAC, because its guest may have been renamed.
     pub(super) fn forget_names(&mut self, is_known: impl Fn(&NicKey) -> bool) {
         for party in self.records.values_mut().flat_map(Record::parties_mut) {
             if party.nic.as_ref().is_some_and(|nic| !is_known(nic)) {
@@ -74,8 +74,7 @@ impl Tenure {
         }
     }
 
-    /// Decides who gets an address, given all claims to it, those first that come first where nothing is
-    /// remembered.
+    /// Decides who gets an address, given all claims to it in the order that counts if nothing is remembered.
     pub(super) fn judge(&mut self, address: IpAddr, claims: &[Claim<'_>], now: Instant) -> Judgement {
         if claims.is_empty() && !self.records.contains_key(&address) {
             return Judgement::default();
@@ -94,24 +93,24 @@ impl Tenure {
         judgement
     }
 
-    /// When something is due though nothing happens.
+    /// When something is due although nothing happens.
     pub fn wake(&self) -> Option<Instant> {
         self.agenda.first().map(|(due, _)| *due)
     }
 
-    /// What has to be decided again because a time is up.
+    /// The addresses that have to be decided again because a time is up.
     pub fn due(&self, now: Instant) -> Changes {
         let due = self.agenda.iter().take_while(|(due, _)| *due <= now);
         Changes { addresses: due.map(|(_, address)| *address).collect(), ..Changes::default() }
     }
 
-    /// How many addresses it remembers.
+    /// The number of addresses that it remembers.
     pub fn remembered(&self) -> usize {
         self.records.len()
     }
 
-    /// Forgets rights that have ended, and of each party's the oldest that are too many. To be called after
-    /// every decision; most of the time it does nothing.
+    /// Forgets rights that have ended, and for each party the oldest beyond its limit. To be called after
+    /// every decision. Most of the time it does nothing.
     pub(in crate::reconcile) fn tidy(&mut self, now: Instant) {
         if self.records.len() <= self.crowd.max(CROWD) {
             return;

@@ -7,7 +7,7 @@ use super::claim::{Claim, Contest, Judgement, MOMENT, Party, RETURN, RETURN_FACT
 
 /// Maximum number of tenants that may come back to one address.
 const MOST_TENANTS: usize = 8;
-/// Maximum number of rivals that are remembered though they no longer claim the address.
+/// Maximum number of rivals that are remembered although they no longer claim the address.
 const MOST_ABSENT_RIVALS: usize = 16;
 
 /// The memory of one address.
@@ -17,23 +17,23 @@ pub(super) struct Record {
     tenants: Vec<Tenant>,
     /// Those that claimed it beside a tenant.
     rivals: Vec<Rival>,
-    /// More rivals than are remembered claimed it: any unknown one may be one of them.
+    /// More rivals than are remembered claimed it, so any unknown one may be one of them.
     crowded: bool,
     /// Since when nobody has it.
     vacant: Option<Instant>,
     /// Somebody claims it and must wait.
     waits: bool,
-    /// Who held it last.
+    /// The last holder.
     last: Option<Party>,
     /// When the next time is up.
     pub(super) due: Option<Instant>,
 }
 
-/// One that has or had it.
+/// A party that has or had it.
 #[derive(Clone, Debug, PartialEq)]
 struct Tenant {
     party: Party,
-    /// Since when, its absences not counted; `None`: since before this process began.
+    /// Since when, without its absences; `None`: since before this process began.
     since: Option<Instant>,
     /// When it lost it; `None` while it has it.
     lost: Option<Instant>,
@@ -61,20 +61,20 @@ impl Tenant {
     }
 }
 
-/// One that claimed it beside a tenant.
+/// A party that claimed it beside a tenant.
 #[derive(Clone, Debug, PartialEq)]
 struct Rival {
     party: Party,
     /// How long it did so before.
     before: Duration,
-    /// Since when it claims it, if it does.
+    /// Since when it has claimed it, if it does.
     since: Option<Instant>,
-    /// When it ceased to claim it, if it did.
+    /// When it stopped claiming it, if it did.
     left: Option<Instant>,
 }
 
 impl Rival {
-    /// When it is a squatter, if it goes on.
+    /// When it becomes a squatter, if it goes on.
     fn squats_from(&self) -> Option<Instant> {
         self.since.map(|since| since + MOMENT.saturating_sub(self.before))
     }
@@ -111,19 +111,19 @@ impl Record {
         self.tenants.iter().filter_map(|tenant| Some((&tenant.party, tenant.lost?)))
     }
 
-    /// Takes from a party that is absent its right to come back.
+    /// Takes the right to come back from a party that is absent.
     pub(super) fn forget(&mut self, party: &Party) {
         self.tenants.retain(|tenant| tenant.lost.is_none() || tenant.party != *party);
     }
 
-    /// All that are named.
+    /// All parties that are named.
     pub(super) fn parties_mut(&mut self) -> impl Iterator<Item = &mut Party> {
         let tenants = self.tenants.iter_mut().map(|tenant| &mut tenant.party);
         let rivals = self.rivals.iter_mut().map(|rival| &mut rival.party);
         tenants.chain(rivals).chain(&mut self.last)
     }
 
-    /// Forgets what has ended by now.
+    /// Forgets everything that has ended by now.
     pub(super) fn pass(&mut self, now: Instant) {
         self.tenants.retain(|tenant| tenant.ends().is_none_or(|ends| now < ends));
         self.rivals.retain(|rival| rival.left.is_none_or(|left| now < left + RETURN));
@@ -161,21 +161,21 @@ impl Record {
         }
     }
 
-    /// Which tenants have it now.
+    /// The tenants that have it now.
     fn recognise(&mut self, claims: &[Claim<'_>], now: Instant) {
         let mut known: BTreeSet<usize> = BTreeSet::new();
         self.tenants.retain_mut(|tenant| {
             let mut own =
                 claims.iter().enumerate().filter(|(_, claim)| claim.has && tenant.party.makes(claim));
             match own.next() {
-                // One that is known by its NIC and by its MAC is one.
+                // If one party is known by its NIC and another by its MAC, they may be the same.
                 Some((at, _)) if !known.insert(at) => return false,
                 Some((_, claim)) => tenant.comes_back(claim, now),
                 None => tenant.lost = Some(tenant.lost.unwrap_or(now)),
             }
             true
         });
-        // One that was known by its MAC alone may turn out to be a tenant.
+        // A party that was known only by its MAC may turn out to be a tenant.
         let tenants = &self.tenants;
         self.rivals.retain(|rival| {
             let mut its = claims.iter().filter(|claim| rival.party.makes(claim));
@@ -183,7 +183,7 @@ impl Record {
         });
     }
 
-    /// Of the claims that stood before this process began, those of others than the tenants are squatters'.
+    /// Of the claims that existed before this process began, those of others than the tenants are squatters'.
     fn suspect(&mut self, claims: &[Claim<'_>], now: Instant) {
         for claim in claims.iter().filter(|claim| claim.admitted) {
             let is_known = self.tenants.iter().any(|tenant| tenant.party.makes(claim));
@@ -239,7 +239,7 @@ impl Record {
         }
     }
 
-    /// Who claims it beside a tenant, and who no longer does.
+    /// Updates the rivals: those that claim it beside a tenant, and those that no longer do.
     fn watch_rivals(&mut self, claims: &[Claim<'_>], is_held: bool, now: Instant) {
         for rival in &mut self.rivals {
             let claim = claims.iter().find(|claim| claim.admitted && rival.party.makes(claim));
@@ -278,7 +278,7 @@ impl Record {
         (!others.is_empty()).then_some(Contest::Shared { others })
     }
 
-    /// When the next time is up that changes something though nothing happens.
+    /// The next time at which something changes although nothing happens.
     pub(super) fn next(&self, now: Instant) -> Option<Instant> {
         let squatters =
             self.rivals.iter().filter(|rival| !rival.is_squatter(now)).filter_map(Rival::squats_from);

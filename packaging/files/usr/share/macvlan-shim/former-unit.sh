@@ -10,7 +10,7 @@ former=macvlan-shim.service
 unit=macvlan-shimd.service
 etc=/etc/systemd/system
 
-# The mask of the former unit, or a changed copy of it. Everything else of that name is somebody else's.
+# The mask of the former unit, or a changed copy of it. Every other file of that name is somebody else's.
 is_of_package() {
 	if [ -L "$1" ] && [ "$(readlink "$1")" = /dev/null ]; then return 0; fi
 	if [ ! -f "$1" ]; then return 1; fi

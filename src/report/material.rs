@@ -11,14 +11,14 @@ use crate::reconcile::schedule::Error;
 use crate::reconcile::{Desired, LanQuestions, Schedule};
 
 /// Everything that the daemon knows when a report is made.
-pub struct Findings<'a> {
+pub struct Material<'a> {
     /// The servers and their guests.
     pub inventory: &'a Inventory,
     /// The state of the kernel.
     pub snapshot: &'a Snapshot,
     /// The decisions.
     pub desired: &'a Desired,
-    /// Whose each child is, and how we know.
+    /// The owner of each child, and the reason.
     pub joins: &'a Joins,
     /// The outcome of the plan that followed.
     pub schedule: &'a Schedule,
@@ -30,11 +30,11 @@ pub struct Findings<'a> {
     pub problems: &'a [Problem],
     /// Whether every present server was read and the plan applied.
     pub ready: bool,
-    /// Now.
+    /// The time of the report.
     pub now: Instant,
 }
 
-impl Findings<'_> {
+impl Material<'_> {
     /// Why the shim of that name could not be made or completed.
     pub(super) fn failure_of_shim(&self, shim: &str) -> Option<&Error> {
         let makes = |op: &Op| {
