@@ -1,10 +1,11 @@
 # Each command does everything on a fresh Debian 12, as root, with Rust by rustup: `make demo`, `make test`, `make bench`.
 
-# `make deb` and `make rpm` need Rust and a linker only, and no network where the crates and the tools are there.
+# `make deb` and `make rpm` need only Rust and a linker, and no network once the crates and the tools are
+# there.
 
 .PHONY: help setup build demo test test-repeatedly test-stock-kernel test-stock-node chaos fuzz bench lint deb rpm documents sbom release reproducible clean
 
-# Where cargo builds, and where packages come to lie.
+# The folders of cargo's output and of the packages.
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 PACKAGES = target/packages
 STAGED = target/staged
@@ -19,24 +20,24 @@ help:
 	@echo 'make test   every test, those with a real LXD and a real Incus included'
 	@echo 'make test-repeatedly'
 	@echo '            all of them TIMES (10) times, with a line for each run'
-	@echo 'make bench  how fast and how light it is; BENCH="latency heal --guests 100" for a part, BENCH=--help'
+	@echo 'make bench  speed and weight; BENCH="latency heal --guests 100" for a part, BENCH=--help'
 	@echo 'make test-stock-kernel'
 	@echo '            the tests of the kernel layer under Debian'\''s own kernel, in a VM: some minutes'
 	@echo 'make test-stock-node'
 	@echo '            the package in a VM: installed, rebooted, upgraded, removed: some minutes'
 	@echo 'make chaos  random faults for SECONDS (120), drawn by SEED (random): every violation is shown'
-	@echo 'make fuzz   feeds random input to everything that reads from others, each for SECONDS (120)'
+	@echo 'make fuzz   feeds random input to everything that reads from others, each part for SECONDS (120)'
 	@echo 'make build  the release binary: target/release/macvlan-shim'
 	@echo 'make lint   formatting, clippy, documentation, dependencies'
 	@echo 'make deb, make rpm'
 	@echo '            a package, to be found in target/packages'
 	@echo 'make release'
-	@echo '            both, with a list of what is in them (SBOM) and checksums'
+	@echo '            both, with a list of their crates (SBOM) and checksums'
 	@echo 'make reproducible'
-	@echo '            builds the release once more, elsewhere, and compares every byte'
+	@echo '            builds the release once more, in another folder, and compares every byte'
 	@echo 'make clean  removes what cargo built'
 
-# The packages that the demo and the tests need. Quick where they are there.
+# The packages that the demo and the tests need. Quick if they are there.
 setup:
 	@tests/lab/setup.sh
 
@@ -54,7 +55,7 @@ deb: build documents
 	@rm -f $(PACKAGES)/*.deb   # of another version
 	cargo deb --no-build --no-strip --quiet --output $(PACKAGES)/
 
-# From copies, all of one time: an rpm has the times of its files.
+# From copies with the same time, because an rpm has the times of its files.
 rpm: build documents
 	@packaging/cargo-tools.sh cargo-generate-rpm
 	@rm -rf $(STAGED) && mkdir -p $(STAGED)/target/release $(PACKAGES)
@@ -64,7 +65,8 @@ rpm: build documents
 	@find $(STAGED) -exec touch -d @$(SOURCE_DATE_EPOCH) {} +
 	cd $(STAGED) && cargo generate-rpm --target-dir target --output $(abspath $(PACKAGES))/
 
-# What is in the binary, crate by crate. The tool describes every member of the workspace, beside its Cargo.toml.
+# The contents of the binary, crate by crate. The tool describes every member of the workspace, in a file
+# beside its Cargo.toml.
 sbom:
 	@packaging/cargo-tools.sh cargo-cyclonedx
 	@mkdir -p $(PACKAGES)
@@ -78,7 +80,7 @@ release: deb rpm sbom
 	@if grep -q '^## $(VERSION) (unreleased)' CHANGELOG.md; then echo 'release: give $(VERSION) its date in CHANGELOG.md' >&2; fi
 	cd $(PACKAGES) && rm -f SHA256SUMS && sha256sum macvlan-shim* >SHA256SUMS && cat SHA256SUMS
 
-# Builds everything again, elsewhere, from what is committed, and compares: some minutes.
+# Builds everything again in another folder, from the committed files, and compares. It takes some minutes.
 reproducible: release
 	@rm -rf target/again && git clone --quiet . target/again
 	@cd target/again && env -u CARGO_TARGET_DIR $(MAKE) --quiet release
@@ -89,18 +91,19 @@ demo: setup
 	@$(CARGO_RELEASE) build --release --locked --quiet
 	@cargo run --locked --quiet -p macvlan-shim-lab --bin demo -- target/release/macvlan-shim
 
-# Every suite runs, whatever failed before; then it fails.
+# Every suite runs even if one before failed. In that case it fails at the end.
 test:
 	@tests/lab/setup.sh debian packages
 	@tests/run.sh
 
-# A test that fails by luck fails in one of many runs.
+# A test that fails by chance fails in one of many runs.
 TIMES = 10
 test-repeatedly:
 	@tests/lab/setup.sh debian packages
 	@tests/repeat.sh $(TIMES)
 
-# All of it takes about ten minutes. The bench is built on its own, so that the binary is what users get.
+# All of it takes about ten minutes. The bench is built separately, so that the binary is the one that users
+# get.
 bench: setup build
 	$(CARGO_RELEASE) run --release --locked --quiet -p macvlan-shim-bench -- $(BENCH)
 

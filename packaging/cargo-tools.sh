@@ -1,5 +1,5 @@
 #!/bin/bash
-# Builds tools of cargo's registry, each in the version that is known to serve, where they are not there yet. They need
+# Builds tools from cargo's registry that are missing, each in a version that is known to work. They need
 # nothing but Rust and its linker.
 #
 # usage: cargo-tools.sh TOOL...      such as cargo-deb

@@ -7,7 +7,7 @@ if [ "$1" -eq 1 ]; then
         systemctl start macvlan-shimd.service || :
     fi
 elif [ -f /usr/lib/systemd/system/macvlan-shim.service ]; then
-    # The version that is being replaced has its unit under the former name. The new one is as that one was.
+    # The old version has its unit under the former name. The new unit is set like that one.
     if [ -L /etc/systemd/system/multi-user.target.wants/macvlan-shim.service ]; then
         systemctl --no-reload enable macvlan-shimd.service || :
     fi
