@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use crate::model::inventory::Server;
 use crate::model::{GuestKey, Inventory, ServerId};
-use crate::servers::{self, Questions};
+use crate::servers::{self, GuestName, Questions};
 
 /// The servers that are followed.
 #[derive(Default)]
@@ -93,7 +93,9 @@ impl Servers {
     pub(super) fn ask_first_processes(&self, guests: &BTreeSet<GuestKey>) {
         for (id, followed) in &self.0 {
             let its = guests.iter().filter(|guest| guest.server == *id);
-            let names = its.map(|guest| (guest.project.clone(), guest.name.clone())).collect();
+            let name =
+                |guest: &GuestKey| GuestName { project: guest.project.clone(), name: guest.name.clone() };
+            let names = its.map(name).collect();
             followed.questions.ask_first_processes(names);
         }
     }

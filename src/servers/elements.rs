@@ -1,14 +1,14 @@
 //! Cuts the elements of a list out of an answer while the answer arrives. Each of them is then read on its own.
 //!
-//! `serde_json` reads a stream byte by byte, which takes longer than reading a text that is there. But
-//! the list of a thousand instances has megabytes, of which only one instance at a time is to be in memory.
+//! `serde_json` reads a stream byte by byte, which takes longer than reading a complete text. But the
+//! list of a thousand instances has megabytes, and only one instance at a time may be in memory.
 
 /// An answer like `{"type": "sync", …, "metadata": […]}` that arrives in pieces.
 #[derive(Debug)]
 pub(super) struct Elements {
     /// Maximum number of bytes that are kept of an element.
     most: usize,
-    /// Everything but the elements.
+    /// Everything except the elements.
     rest: Vec<u8>,
     /// The beginning of the element that arrives, from earlier pieces.
     element: Vec<u8>,
@@ -36,7 +36,7 @@ impl Elements {
     }
 
     /// Takes in the next piece. `each` gets the elements that are complete. An element is any text between two
-    /// commas: reading it tells whether it is one.
+    /// commas: only reading it shows whether it is one.
     pub(super) fn take_in(&mut self, piece: &[u8], mut each: impl FnMut(&[u8])) {
         let mut from = 0;
         for (at, byte) in piece.iter().enumerate() {
@@ -89,7 +89,7 @@ impl Elements {
         self.keep(&piece[from..]);
     }
 
-    /// Everything but the elements, which is as good as the whole answer for telling whether it is one.
+    /// Everything except the elements. That is enough to decide whether the answer is a good one.
     pub(super) fn rest(&self) -> &[u8] {
         &self.rest
     }

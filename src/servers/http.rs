@@ -18,8 +18,8 @@ use super::patience::Patience;
 use crate::model::names::PROGRAM;
 
 /// Size in bytes from which an answer is decoded in another thread, because everything else waits for ours.
-/// A list is decoded while it arrives, because that of a thousand instances has megabytes; what is beside the list
-/// has less than this.
+/// A list is decoded while it arrives, because that of a thousand instances has megabytes. Everything beside
+/// the list is shorter than this.
 const LARGE: usize = 64 << 10;
 
 /// Maximum number of pieces of an answer that wait to be decoded.

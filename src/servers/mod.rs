@@ -15,7 +15,7 @@
 //! | `socket_watch` | notices that a server is coming |
 //! | `http` | one request, one connection |
 //! | `elements` | cuts the elements of a list out of an answer |
-//! | `error` | why a server could not be read, in a sentence |
+//! | `error` | the reason why a server could not be read, in a sentence |
 //! | `lxd` | LXD and Incus: their API, and whether they run |
 //! | [`fuzzing`] | the readers without a server, for fuzzing |
 

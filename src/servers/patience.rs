@@ -23,7 +23,7 @@ pub struct Patience {
     /// between cluster members one after each of them.
     pub follow_ups: [Duration; 3],
     /// The time between listings when nothing happens. A list of a thousand guests takes tens of milliseconds of a
-    /// processor, and a guest that starts or stops is noticed by its children in the kernel too.
+    /// processor, and the kernel also shows when a guest starts or stops.
     pub resync: Duration,
     /// The same while a part of the last listing could not be read.
     pub resync_of_parts: Duration,

@@ -5,8 +5,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-/// A guest of one server: its project and its name.
-pub type GuestName = (String, String);
+/// A guest of one server.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GuestName {
+    /// Its project.
+    pub project: String,
+    /// Its name, unique in the project.
+    pub name: String,
+}
 
 /// Shared by a follower and its listeners.
 #[derive(Debug, Default)]

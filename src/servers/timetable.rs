@@ -77,7 +77,7 @@ impl Timetable {
         self.not_before = self.not_before.max(now + pause);
     }
 
-    /// A part of the last reading is missing, and no event may tell when it is there.
+    /// A part of the last reading is missing, and there may be no event when it is there.
     pub(super) fn lacks_parts(&mut self, now: Instant) {
         self.next_resync = self.next_resync.min(now + jittered(self.resync_of_parts));
     }

@@ -19,7 +19,8 @@ fn first_process(server: &Server, guest: &str) -> Option<u32> {
 }
 
 fn asked_for<'a>(names: impl IntoIterator<Item = &'a str>) -> BTreeSet<GuestName> {
-    names.into_iter().map(|name| ("default".to_owned(), name.to_owned())).collect()
+    let guest = |name: &str| GuestName { project: "default".to_owned(), name: name.to_owned() };
+    names.into_iter().map(guest).collect()
 }
 
 /// A container that was started at this second of the day.

@@ -111,7 +111,8 @@ impl FirstProcesses {
 }
 
 /// The first process of a guest. It only helps to tell guests apart, so a missing answer is not an error.
-async fn first_process(client: &Client, (project, name): &GuestName, timeout: Duration) -> Option<u32> {
+async fn first_process(client: &Client, guest: &GuestName, timeout: Duration) -> Option<u32> {
+    let GuestName { project, name } = guest;
     let path = format!("/1.0/instances/{}/state?project={}", escaped(name), escaped(project));
     let state: api::InstanceState = client.get(&path, timeout).await.ok()?;
     u32::try_from(state.pid).ok().filter(|pid| *pid > 0)
@@ -123,13 +124,13 @@ mod tests {
 
     #[test]
     fn a_guest_without_an_answer_waits_for_the_others() {
-        let guest = |name: &str| ("default".to_owned(), name.to_owned());
+        let guest = |name: &str| GuestName { project: "default".to_owned(), name: name.to_owned() };
         let mut first_processes = FirstProcesses::default();
         for name in ["a", "b", "c", "d"] {
             first_processes.wanted.insert(guest(name), String::new());
         }
         first_processes.unanswered = [(guest("a"), 2), (guest("b"), 1)].into();
-        let turns: Vec<_> = first_processes.in_turn().into_iter().map(|((_, name), _)| name).collect();
+        let turns: Vec<_> = first_processes.in_turn().into_iter().map(|(guest, _)| guest.name).collect();
         assert_eq!(turns, ["c", "d", "b", "a"]);
     }
 }

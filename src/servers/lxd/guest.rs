@@ -9,8 +9,14 @@ use crate::model::text;
 /// `status_code` of a stopped instance.
 const STOPPED: i64 = 102;
 
-/// A network as an instance names it: its own project and the network's name.
-pub(super) type NetworkKey = (String, String);
+/// A network as an instance names it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct NetworkKey {
+    /// The instance's project.
+    pub(super) project: String,
+    /// The network's name.
+    pub(super) name: String,
+}
 
 /// The network that a `network` key names.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,7 +30,7 @@ pub(super) enum ManagedNetwork {
 /// The managed networks that an instance's NICs name.
 pub(super) fn networks(instance: &Instance) -> impl Iterator<Item = NetworkKey> {
     let names = nics(instance).filter_map(|(_, device)| device.get("network"));
-    names.map(|network| (instance.project.clone(), network.to_owned()))
+    names.map(|network| key(instance, network))
 }
 
 /// The guest, or `None` if it has no macvlan NIC. `networks` has an answer to each of [`networks`].
@@ -80,6 +86,10 @@ fn nics(instance: &Instance) -> impl Iterator<Item = (&str, &Keys)> {
         .map(|(name, device)| (name.as_str(), device))
 }
 
+fn key(instance: &Instance, network: &str) -> NetworkKey {
+    NetworkKey { project: instance.project.clone(), name: network.to_owned() }
+}
+
 /// `None` if the NIC is not a macvlan.
 fn parent(
     instance: &Instance,
@@ -87,7 +97,7 @@ fn parent(
     networks: &BTreeMap<NetworkKey, ManagedNetwork>,
 ) -> Option<NicParent> {
     if let Some(network) = device.get("network") {
-        return match networks.get(&(instance.project.clone(), network.to_owned()))? {
+        return match networks.get(&key(instance, network))? {
             ManagedNetwork::Macvlan(parent) => Some(parent.clone()),
             ManagedNetwork::Other => None,
         };

@@ -98,9 +98,10 @@ async fn members(
 fn starts(instances: &[api::Instance], asked: &BTreeSet<GuestName>) -> Starts {
     let starts =
         instances.iter().filter(|instance| guest::power(instance) == Power::Running).filter_map(|instance| {
-            let guest = asked.get(&(text::name(&instance.project), text::name(&instance.name)))?;
+            let (project, name) = (text::name(&instance.project), text::name(&instance.name));
+            let guest = asked.get(&GuestName { project, name })?;
             // The server knows a guest with an unprintable name by another name than we do.
-            let same = *guest.0 == instance.project && *guest.1 == instance.name;
+            let same = guest.project == instance.project && guest.name == instance.name;
             same.then(|| (guest.clone(), instance.last_used_at.clone()))
         });
     starts.collect()
@@ -166,7 +167,7 @@ async fn network(
     client: &Client,
     patience: &Patience,
     info: &Info,
-    (project, name): &NetworkKey,
+    NetworkKey { project, name }: &NetworkKey,
     known: Option<&ManagedNetwork>,
     warnings: &mut Vec<String>,
 ) -> Result<ManagedNetwork, ServerError> {

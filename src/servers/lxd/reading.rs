@@ -64,7 +64,7 @@ impl Reading {
         }
     }
 
-    fn place(&self, (project, name): &GuestName) -> Option<usize> {
+    fn place(&self, GuestName { project, name }: &GuestName) -> Option<usize> {
         self.guests.binary_search_by(|guest| (&guest.project, &guest.name).cmp(&(project, name))).ok()
     }
 }

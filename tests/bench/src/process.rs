@@ -15,9 +15,9 @@ pub(crate) struct Usage {
     pub(crate) resident: u64,
     /// The part of it that no file holds, in kB.
     pub(crate) anonymous: u64,
-    /// Time on a processor of all its threads, also of those that have ended.
+    /// Time on a processor of all its threads, including those that have ended.
     pub(crate) processor: Duration,
-    /// The same of the programs that it ran, in ticks of a hundredth of a second.
+    /// The same for the programs that it ran, in ticks of a hundredth of a second.
     pub(crate) ticks_of_programs: u64,
     /// Context switches of each thread, voluntary or not.
     threads: BTreeMap<u32, u64>,
@@ -35,7 +35,7 @@ impl Usage {
 pub(crate) fn usage(pid: u32) -> Result<Usage> {
     let status = read(&format!("/proc/{pid}/status"))?;
     let stat = read(&format!("/proc/{pid}/stat"))?;
-    // Behind the name, which may contain anything: the 14th and 15th of what follows it.
+    // Behind the name, which may contain anything: the 14th and 15th of the fields that follow it.
     let numbers: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let ticks =
         |at: usize| numbers.get(at).and_then(|word| word.parse::<u64>().ok()).context("/proc/PID/stat");
