@@ -11,6 +11,8 @@ mod guests;
 mod host;
 mod identity;
 mod large;
+#[path = "../listed/mod.rs"]
+mod listed;
 mod look;
 mod overhear;
 mod passes;

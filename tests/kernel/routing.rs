@@ -9,16 +9,14 @@ use std::time::Instant;
 use ipnet::IpNet;
 use macvlan_shim::config::Config;
 use macvlan_shim::kernel::Kernel;
-use macvlan_shim::model::inventory::{
-    Guest, GuestKey, GuestKind, Home, Inventory, Mode, Nic, NicParent, Nics, OptOut, Power, Server, ServerId,
-    ServerState,
-};
+use macvlan_shim::model::inventory::{GuestKey, Mode, ServerId};
 use macvlan_shim::model::snapshot::{Child, ChildKey, GuestAddress, Netns, Snapshot};
 use macvlan_shim::model::{Code, LinkIndex, Mac, NetnsId, NicKey};
 use macvlan_shim::reconcile::admit::Verdict;
 use macvlan_shim::reconcile::{Inputs, Memory, desire};
 
 use crate::host::Host;
+use crate::listed;
 use crate::look::assert_truth;
 
 /// The destination of a packet, from the point of view of a guest on eth0.
@@ -258,7 +256,7 @@ fn ours(snapshot: &Snapshot, addresses: &[IpAddr]) -> BTreeMap<IpAddr, (Answer, 
     snapshot.children.insert(key, child);
     let mut config = Config::default();
     config.policy.max_addresses = usize::MAX;
-    let inventory = inventory(mac);
+    let inventory = listed::by_lxd(vec![listed::container("web", vec![listed::nic("eth0", mac)])]);
     let inputs = Inputs { config: &config, inventory: &inventory, snapshot: &snapshot, now: Instant::now() };
     let (desired, _) = desire(&inputs, &Memory::default());
     let nic = NicKey {
@@ -284,31 +282,6 @@ fn ours(snapshot: &Snapshot, addresses: &[IpAddr]) -> BTreeMap<IpAddr, (Answer, 
         }
     };
     addresses.iter().map(|address| (*address, verdict(*address))).collect()
-}
-
-fn inventory(mac: Mac) -> Inventory {
-    let parent = NicParent::Link { name: "eth0".to_owned(), vlan: None };
-    let nic =
-        Nic { name: "eth0".to_owned(), link: "eth0".to_owned(), mac: Some(mac), parent, mode: Mode::Bridge };
-    let guest = Guest {
-        project: "default".to_owned(),
-        name: "web".to_owned(),
-        kind: GuestKind::Container,
-        home: Home::Unknown,
-        power: Power::Running,
-        profiles: vec![],
-        opt: OptOut::In,
-        nics: Nics::Told(vec![nic]),
-    };
-    let server = Server {
-        place: "/nowhere".to_owned(),
-        state: ServerState::Connected,
-        guests: Some(vec![guest]),
-        ..Server::default()
-    };
-    let mut inventory = Inventory::default();
-    inventory.servers.insert(ServerId("lxd".to_owned()), server.into());
-    inventory
 }
 
 /// The route that the kernel takes; `None` for a broadcast or anycast address, which belongs to nobody.

@@ -4,15 +4,13 @@
 use std::time::{Duration, Instant};
 
 use macvlan_shim::config::Config;
-use macvlan_shim::model::inventory::{
-    Guest, GuestKind, Home, Inventory, Mode, Nic, NicParent, Nics, OptOut, Power, Server, ServerId,
-    ServerState,
-};
+use macvlan_shim::model::inventory::Mode;
 use macvlan_shim::model::snapshot::{Child, ChildKey, GuestAddress, Netns};
 use macvlan_shim::model::{LinkIndex, Mac, NetnsId, Op};
 use macvlan_shim::reconcile::{Memory, desire, diff};
 
 use super::worlds::{World, cost_host};
+use crate::listed;
 
 /// A host with this many guests, each with an address of both families.
 fn crowd(guests: u16) -> World {
@@ -38,34 +36,9 @@ fn crowd(guests: u16) -> World {
             .snapshot
             .children
             .insert(ChildKey { netns: Netns::Id(NetnsId(number.into())), index: LinkIndex(10) }, child);
-        let parent = NicParent::Link { name: "eth0".to_owned(), vlan: None };
-        let nic = Nic {
-            name: "eth0".to_owned(),
-            link: "eth0".to_owned(),
-            mac: Some(mac),
-            parent,
-            mode: Mode::Bridge,
-        };
-        list.push(Guest {
-            project: "default".to_owned(),
-            name: format!("g{number:04}"),
-            kind: GuestKind::Container,
-            home: Home::Unknown,
-            power: Power::Running,
-            profiles: vec!["default".to_owned()],
-            opt: OptOut::In,
-            nics: Nics::Told(vec![nic]),
-        });
+        list.push(listed::container(&format!("g{number:04}"), vec![listed::nic("eth0", mac)]));
     }
-    let server = Server {
-        place: "/run/lxd".to_owned(),
-        state: ServerState::Connected,
-        guests: Some(list),
-        ..Server::default()
-    };
-    let mut inventory = Inventory::default();
-    inventory.servers.insert(ServerId("lxd".to_owned()), server.into());
-    World { config: Config::default(), inventory, kernel }
+    World { config: Config::default(), inventory: listed::by_lxd(list), kernel }
 }
 
 /// The quickest of several runs.

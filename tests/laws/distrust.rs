@@ -8,9 +8,7 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use macvlan_shim::config::Config;
-use macvlan_shim::model::inventory::{
-    Guest, GuestKind, Home, Inventory, Mode, Nic, NicParent, Nics, OptOut, Power, ServerId, ServerState,
-};
+use macvlan_shim::model::inventory::{Guest, Inventory, Mode, Power, ServerId, ServerState};
 use macvlan_shim::model::plan::Scope;
 use macvlan_shim::model::snapshot::{Child, ChildKey, GuestAddress, NeighbourState, Netns, Snapshot};
 use macvlan_shim::model::{Code, LinkIndex, Mac, NetnsId, Op, Step};
@@ -18,9 +16,9 @@ use macvlan_shim::reconcile::admit::Verdict;
 use macvlan_shim::reconcile::{Desired, Inputs, LanQuestions, Memory, decide};
 use proptest::prelude::*;
 
-use super::config;
 use super::in_memory_kernel::InMemoryKernel;
 use super::worlds::{Event, LAN_MACHINE, plain_host};
+use super::{config, listed};
 
 const PARENT: LinkIndex = LinkIndex(2);
 /// The address of a LAN machine that is always there.
@@ -149,23 +147,9 @@ impl Tale {
             return;
         }
         let Known { macs, netns } = &self.guests[guest];
-        let nics = macs.iter().enumerate().map(|(number, mac)| Nic {
-            name: format!("eth{number}"),
-            link: format!("eth{number}"),
-            mac: Some(*mac),
-            parent: NicParent::Link { name: "eth0".to_owned(), vlan: None },
-            mode: Mode::Bridge,
-        });
-        let guest = Guest {
-            project: "default".to_owned(),
-            name: NAMES[guest].to_owned(),
-            kind: GuestKind::Container,
-            home: Home::Unknown,
-            power: if netns.is_some() { Power::Running } else { Power::Stopped },
-            profiles: Vec::new(),
-            opt: OptOut::In,
-            nics: Nics::Told(nics.collect()),
-        };
+        let nics = macs.iter().enumerate().map(|(number, mac)| listed::nic(&format!("eth{number}"), *mac));
+        let power = if netns.is_some() { Power::Running } else { Power::Stopped };
+        let guest = Guest { power, ..listed::container(NAMES[guest], nics.collect()) };
         Event::Guest { server: "lxd", guest }.happen(&mut self.kernel, &mut self.inventory);
     }
 

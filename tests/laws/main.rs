@@ -10,6 +10,8 @@ mod hostile;
 mod in_memory_kernel;
 mod late;
 mod limit;
+#[path = "../listed/mod.rs"]
+mod listed;
 mod oracle;
 mod tenure;
 mod worlds;

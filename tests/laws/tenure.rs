@@ -6,16 +6,14 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use macvlan_shim::config::Config;
-use macvlan_shim::model::inventory::{
-    Guest, GuestKind, Home, Inventory, Mode, Nic, NicParent, Nics, OptOut, Power,
-};
+use macvlan_shim::model::inventory::{Inventory, Mode};
 use macvlan_shim::model::snapshot::{ChildKey, Netns};
 use macvlan_shim::model::{LinkIndex, Mac, NetnsId};
 use macvlan_shim::reconcile::hold::tenure::{MOMENT, RETURN, WAIT};
 use proptest::prelude::*;
 
 use super::worlds::{Event, World, plain_host};
-use super::{Run, config};
+use super::{Run, config, listed};
 
 const ADDRESS: &str = "10.0.0.3/24";
 const GUESTS: usize = 3;
@@ -32,25 +30,8 @@ fn mac(guest: usize) -> Mac {
 pub(super) fn world(config: Config, guests: usize) -> World {
     let mut world = World { config, inventory: Inventory::default(), kernel: plain_host(true, 0) };
     for guest in 0..guests {
-        let nic = Nic {
-            name: "eth0".to_owned(),
-            link: "eth0".to_owned(),
-            mac: Some(mac(guest)),
-            parent: NicParent::Link { name: "eth0".to_owned(), vlan: None },
-            mode: Mode::Bridge,
-        };
-        let name = ["a", "b", "c"][guest].to_owned();
-        let guest_ = Guest {
-            project: "default".to_owned(),
-            name,
-            kind: GuestKind::Container,
-            home: Home::Unknown,
-            power: Power::Running,
-            profiles: Vec::new(),
-            opt: OptOut::In,
-            nics: Nics::Told(vec![nic]),
-        };
-        Event::Guest { server: "lxd", guest: guest_ }.happen(&mut world.kernel, &mut world.inventory);
+        let container = listed::container(["a", "b", "c"][guest], vec![listed::nic("eth0", mac(guest))]);
+        Event::Guest { server: "lxd", guest: container }.happen(&mut world.kernel, &mut world.inventory);
         comes(guest).happen(&mut world.kernel, &mut world.inventory);
     }
     world

@@ -24,6 +24,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::in_memory_kernel::{InMemoryKernel, default_settings};
+use crate::listed;
 
 /// Addresses of the host that a random configuration may route as ranges.
 pub(crate) const CONFIGURED_HOST_RANGES: [&str; 1] = ["10.0.0.4"];
@@ -609,24 +610,20 @@ fn guest(name: impl Strategy<Value = &'static str>) -> impl Strategy<Value = Gue
         1 => Just(NicParent::Unknown("unknown".to_owned())),
     ];
     let mac = prop::option::weighted(0.9, (1u8..6).prop_map(|last| Mac([0, 0x16, 0x3e, 0, 0, last])));
-    let nic = (select(vec!["eth0", "eth1"]), mac, parent).prop_map(|(name, mac, parent)| {
-        (
-            name.to_owned(),
-            Nic { name: name.to_owned(), link: name.to_owned(), mac, parent, mode: Mode::Bridge },
-        )
-    });
+    let nic = (select(vec!["eth0", "eth1"]), mac, parent)
+        .prop_map(|(name, mac, parent)| (name, Nic { mac, parent, ..listed::nic(name, Mac([0; 6])) }));
     let often = |yes: f64| prop::bool::weighted(yes);
     let init = prop::option::weighted(0.2, 1000u32..1004);
     (name, often(0.1), often(0.9), often(0.1), init, prop::collection::vec(nic, 1..3)).prop_map(
-        |(name, vm, runs, out, init, nics)| Guest {
-            project: "default".to_owned(),
-            name: name.to_owned(),
-            kind: if vm { GuestKind::VirtualMachine } else { GuestKind::Container },
-            home: init.map_or(Home::Unknown, Home::Pid),
-            power: if runs { Power::Running } else { Power::Stopped },
-            profiles: vec!["default".to_owned()],
-            opt: if out { OptOut::Out } else { OptOut::In },
-            nics: Nics::Told(nics.into_iter().collect::<BTreeMap<_, _>>().into_values().collect()),
+        |(name, vm, runs, out, init, nics)| {
+            let nics = nics.into_iter().collect::<BTreeMap<_, _>>().into_values().collect();
+            Guest {
+                kind: if vm { GuestKind::VirtualMachine } else { GuestKind::Container },
+                home: init.map_or(Home::Unknown, Home::Pid),
+                power: if runs { Power::Running } else { Power::Stopped },
+                opt: if out { OptOut::Out } else { OptOut::In },
+                ..listed::container(name, nics)
+            }
         },
     )
 }
