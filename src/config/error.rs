@@ -1,4 +1,5 @@
-//! The faults of configuration files: each says where it is, what was found and expected, and what to write instead.
+//! The faults of configuration files: each says where it is, what was found and expected, and what to write
+//! instead.
 
 use std::fmt;
 use std::io;

@@ -42,7 +42,8 @@ impl Schema {
         self.keys.first().filter(|_| self.several()).map(|key| key.name)
     }
 
-    /// The value of a key that is not set, in TOML. `None`: the key is required, or another section's value holds.
+    /// The value of a key that is not set, in TOML. `None`: the key is required, or another section's value
+    /// holds.
     pub fn default(&self, key: &str) -> Option<String> {
         let defaults = (self.defaults)().ok().filter(|_| self.required() != Some(key))?;
         defaults.get(key).map(toml::Value::to_string)
@@ -62,8 +63,8 @@ pub(super) trait Section: Default {
     fn read(table: &Table<'_>, reader: &mut Reader<'_>) -> Self;
 }
 
-/// Makes a struct a section. Each field is a key: its documentation explains the key to operators too (sample file,
-/// manual page), its type holds checked values, and the function after `=` reads and checks the value.
+/// Makes a struct a section. Each field is a key: its documentation explains the key to operators too (sample
+/// file, manual page), its type holds checked values, and the function after `=` reads and checks the value.
 /// A key without `default` has that of its type. A key of a section in two brackets has an `example`.
 macro_rules! section {
     (

@@ -18,8 +18,8 @@ pub const SECTIONS: [&Schema; 5] =
 section! {
     /// A server to follow; repeat the section for each.
     pub struct Server = "[[server]]" {
-        /// The unix socket of a server to follow. Without any `[[server]]`, every LXD and Incus server of this host is
-        /// followed.
+        /// The unix socket of a server to follow. Without any `[[server]]`, every LXD and Incus server of
+        /// this host is followed.
         pub socket: PathBuf = unique(text(socket)), example r#""/var/lib/lxd/unix.socket""#;
     }
 }
@@ -37,9 +37,9 @@ section! {
 section! {
     /// The keys for every shim.
     pub struct Shim = "[shim]" {
-        /// Own addresses of every shim, without prefix length. They are needed only where the host has no address on
-        /// the parent (then `allow` of `[policy]` must also admit the guests' network), where NAT of bridged guests must
-        /// cross a second uplink, or with `net.ipv4.conf.all.arp_ignore=1`.
+        /// Own addresses of every shim, without prefix length. They are needed only where the host has no
+        /// address on the parent (then `allow` of `[policy]` must also admit the guests' network), where NAT
+        /// of bridged guests must cross a second uplink, or with `net.ipv4.conf.all.arp_ignore=1`.
         pub addresses: Vec<IpAddr> = list(of_family(text(own_address)));
         /// Reach guests over IPv6 too.
         pub ipv6: bool = boolean, default true;
@@ -66,16 +66,17 @@ section! {
 section! {
     /// The addresses that are admitted.
     pub struct Policy = "[policy]" {
-        /// Admit addresses of these ranges besides the parent's own networks, and gateways in them. An address that the
-        /// host routes elsewhere is admitted only by a range at least as long as the prefix of that route.
+        /// Admit addresses of these ranges besides the parent's own networks, and gateways in them. An
+        /// address that the host routes elsewhere is admitted only by a range at least as long as the prefix
+        /// of that route.
         pub allow: Vec<IpNet> = list(text(prefix));
         /// Never admit addresses of these ranges.
         pub deny: Vec<IpNet> = list(text(prefix));
         /// Maximum number of addresses routed per NIC.
         pub max_addresses: usize = number(1..=4096), default 32;
-        /// When the LAN is asked who has an address that a guest claims. `"optimistic"`: while its route is added; the
-        /// route is withdrawn if another machine answers. `"strict"`: before its route is added, which takes three seconds.
-        /// `"off"`: never.
+        /// When the LAN is asked who has an address that a guest claims. `"optimistic"`: while its route is
+        /// added; the route is withdrawn if another machine answers. `"strict"`: before its route is added,
+        /// which takes three seconds. `"off"`: never.
         pub probe: Probe = choice(&Probe::ALL);
     }
 }
@@ -84,13 +85,14 @@ section! {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(into = "&'static str")]
 pub enum Probe {
-    /// While its route is added, which is withdrawn if somebody answers. If an address of a NIC turned out to be
-    /// another machine's, the NIC is treated strictly from then on.
+    /// While its route is added, which is withdrawn if somebody answers. If an address of a NIC turned out to
+    /// be another machine's, the NIC is treated strictly from then on.
     #[default]
     Optimistic,
     /// Before: the route waits until nobody has answered, which takes three seconds.
     Strict,
-    /// Never. Entries that the host's neighbour table has anyway still count, and are checked if they are stale.
+    /// Never. Entries that the host's neighbour table has anyway still count, and are checked if they are
+    /// stale.
     Off,
 }
 

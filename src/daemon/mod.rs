@@ -148,8 +148,8 @@ impl Daemon {
         [self.schedule.wake(), self.questions.wake(), self.memory.tenure.wake()].into_iter().flatten().min()
     }
 
-    /// Reads, decides and writes until there is nothing to do. Then it asks the LAN the questions whose time has
-    /// come.
+    /// Reads, decides and writes until there is nothing to do. Then it asks the LAN the questions whose time
+    /// has come.
     fn settle(&mut self, servers: &Servers) {
         self.reconcile(servers);
         self.dirty |= self.ask();

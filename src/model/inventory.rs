@@ -1,5 +1,5 @@
-//! The guests that exist, according to the servers. Only the identity of guests is believed, never their addresses: those
-//! come from the kernel.
+//! The guests that exist, according to the servers. Only the identity of guests is believed, never their
+//! addresses: those come from the kernel.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -210,8 +210,8 @@ pub enum OptOut {
 pub enum Nics {
     /// Its server: these, sorted by name.
     Told(Vec<Nic>),
-    /// The kernel: every macvlan child in bridge mode in the namespace of the guest's home is one, and its name
-    /// is the link's name there.
+    /// The kernel: every macvlan child in bridge mode in the namespace of the guest's home is one, and its
+    /// name is the link's name there.
     AllInItsNamespace,
 }
 

@@ -35,14 +35,15 @@ pub struct Link {
     pub master: Option<LinkIndex>,
     /// A Wi-Fi interface: a station drops frames to foreign MACs.
     pub wireless: bool,
-    /// Its own `arp_ignore`. The kernel goes by the greater of this and [`super::snapshot::Host::arp_ignore`].
+    /// Its own `arp_ignore`. The kernel goes by the greater of this and
+    /// [`super::snapshot::Host::arp_ignore`].
     pub arp_ignore: i64,
 }
 
 impl Link {
-    /// If this link is one of our shims: the ifindex of its parent. Either mark suffices, so that the other can
-    /// be put back. A marked link whose parent has left the namespace counts too, with parent 0, so that it is
-    /// cleaned away. A guest's NIC that was marked by its root does not.
+    /// If this link is one of our shims: the ifindex of its parent. Either mark suffices, so that the other
+    /// can be put back. A marked link whose parent has left the namespace counts too, with parent 0, so that
+    /// it is cleaned away. A guest's NIC that was marked by its root does not.
     pub fn shim_parent(&self) -> Option<LinkIndex> {
         is_shim(&self.kind, &self.name, self.group, self.made_with)
             .then_some(self.lower.unwrap_or(LinkIndex::NONE))

@@ -98,8 +98,8 @@ pub enum Op {
     /// Changes a shim's MTU, in bytes.
     SetMtu { shim: LinkRef, mtu: u32 },
     /// Gives a shim the flags that it should have: no `IFF_MULTICAST`, so that the kernel sends no group
-    /// reports of its own, and no `IFF_NOARP`, so that guests can ask for the host. Where protodown is on, it is
-    /// cleared, and the reasons for it.
+    /// reports of its own, and no `IFF_NOARP`, so that guests can ask for the host. Where protodown is on, it
+    /// is cleared, and the reasons for it.
     SetFlags { shim: LinkRef, protodown: bool },
     /// Writes one sysctl of a shim.
     Set { shim: LinkRef, setting: Setting, value: i64 },

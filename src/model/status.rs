@@ -178,8 +178,8 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem with a code of the catalogue. The object is an interface, a server or a guest. The message says
-    /// what is wrong, and the hint says what to do.
+    /// A problem with a code of the catalogue. The object is an interface, a server or a guest. The message
+    /// says what is wrong, and the hint says what to do.
     pub fn new(
         code: Code,
         object: impl Into<String>,

@@ -1,4 +1,5 @@
-//! Cuts the elements of a list out of an answer while the answer arrives. Each of them is then read on its own.
+//! Cuts the elements of a list out of an answer while the answer arrives. Each of them is then read on its
+//! own.
 //!
 //! `serde_json` reads a stream byte by byte, which takes longer than reading a complete text. But the
 //! list of a thousand instances has megabytes, and only one instance at a time may be in memory.
@@ -22,7 +23,8 @@ pub(super) struct Elements {
 }
 
 impl Elements {
-    /// Nothing has arrived yet. Of an element that is too long and comes in several pieces, `most` bytes and one more are kept.
+    /// Nothing has arrived yet. Of an element that is too long and comes in several pieces, `most` bytes and
+    /// one more are kept.
     pub(super) fn new(most: usize) -> Elements {
         Elements {
             most,
@@ -35,8 +37,8 @@ impl Elements {
         }
     }
 
-    /// Takes in the next piece. `each` gets the elements that are complete. An element is any text between two
-    /// commas: only reading it shows whether it is one.
+    /// Takes in the next piece. `each` gets the elements that are complete. An element is any text between
+    /// two commas: only reading it shows whether it is one.
     pub(super) fn take_in(&mut self, piece: &[u8], mut each: impl FnMut(&[u8])) {
         let mut from = 0;
         for (at, byte) in piece.iter().enumerate() {

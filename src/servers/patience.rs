@@ -22,8 +22,8 @@ pub struct Patience {
     /// The times of listings after the last event: one after the first of these times, and after a migration
     /// between cluster members one after each of them.
     pub follow_ups: [Duration; 3],
-    /// The time between listings when nothing happens. A list of a thousand guests takes tens of milliseconds of a
-    /// processor, and the kernel also shows when a guest starts or stops.
+    /// The time between listings when nothing happens. A list of a thousand guests takes tens of milliseconds
+    /// of a processor, and the kernel also shows when a guest starts or stops.
     pub resync: Duration,
     /// The same while a part of the last listing could not be read.
     pub resync_of_parts: Duration,
@@ -38,8 +38,8 @@ pub struct Patience {
     /// if systemd holds its socket. A connection that the ending server leaves behind makes systemd start it
     /// again. (LXD 5.0.2 ends 1.2 s after it closed the stream.)
     pub farewell: Duration,
-    /// Maximum length of the list of instances, in bytes. The list is read as it comes in, and little of it is kept, so
-    /// its length costs time but no memory.
+    /// Maximum length of the list of instances, in bytes. The list is read as it comes in, and little of it
+    /// is kept, so its length costs time but no memory.
     pub max_list: usize,
     /// Maximum length of any other answer, in bytes.
     pub max_answer: usize,

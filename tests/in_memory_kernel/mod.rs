@@ -20,9 +20,9 @@
 //! * **Addresses.** An address puts its network on a link that is up. When an address goes, IPv4 routes with
 //!   it as their preferred source go too, and IPv6 routes lose it (FACTS 9). When the last IPv4 address of a
 //!   link goes, all its IPv4 routes and neighbours go too (FACTS 14).
-//! * **Neighbours** can also be added to a link that is down. A question makes an entry that is unresolved and
-//!   ours, even where there was one (FACTS 34). Over IPv6 it makes another one for the solicited multicast
-//!   group.
+//! * **Neighbours** can also be added to a link that is down. A question makes an entry that is unresolved
+//!   and ours, even where there was one (FACTS 34). Over IPv6 it makes another one for the solicited
+//!   multicast group.
 //! * **Filters** outlive their link, as on newer kernels (FACTS 55).
 //! * **IPv6** that is switched off on a link takes everything of IPv6 from it, and nothing can be added.
 //! * "Exists already and is equal" and "gone already" are success. Deletes touch only objects that bear our

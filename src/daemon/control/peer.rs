@@ -45,8 +45,8 @@ pub(super) enum Asker {
 }
 
 impl Asker {
-    /// Whether a peer is admitted at the socket of that group. Its members are looked up in another thread, because the
-    /// list may come from the network.
+    /// Whether a peer is admitted at the socket of that group. Its members are looked up in another thread,
+    /// because the list may come from the network.
     pub(super) async fn of(peer: Peer, group: Gid) -> Asker {
         let member = match peer {
             Peer::Root => return Asker::Root,

@@ -56,7 +56,8 @@ pub(in crate::kernel) fn own(requests: &mut Requests) -> Result<NetnsId, Request
     requests.ask(RouteNetlinkMessage::GetNsId(message(vec![pid])), read)
 }
 
-/// The id of the namespace of a guest. `None` if there is no such process or file, or if its namespace has no id.
+/// The id of the namespace of a guest. `None` if there is no such process or file, or if its namespace has no
+/// id.
 pub(in crate::kernel) fn of_home(
     requests: &mut Requests,
     home: &Home,

@@ -9,8 +9,8 @@ use crate::kernel::socket::wire::{Attributes, MalformedError, Message, family_of
 use crate::model::PerFamily;
 use crate::model::neighbours::NeighbourTable;
 
-/// Reads the tables of IPv4 and IPv6. `before` is the last result, `exempt` the number of entries in the host's
-/// namespace that are exempt from the limit.
+/// Reads the tables of IPv4 and IPv6. `before` is the last result, `exempt` the number of entries in the
+/// host's namespace that are exempt from the limit.
 pub(in crate::kernel) fn read(
     requests: &mut Requests,
     before: &[NeighbourTable],
