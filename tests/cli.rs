@@ -231,7 +231,7 @@ mod status {
     }
 
     #[test]
-    fn json_is_what_the_daemon_sends() {
+    fn the_json_is_the_daemons_own() {
         let (_folder, socket) = daemon("200 OK", NOTHING);
         let ran = run(&["status", "--json", "--socket", &socket]);
         assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (Some(0), NOTHING, ""));

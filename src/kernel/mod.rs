@@ -243,7 +243,7 @@ impl Kernel {
     /// does not end, or if a resync takes long, it stops in between, and [`Kernel::changed`] is ready at
     /// once. Does not wait.
     pub fn drain(&mut self) -> Changes {
-        self.writer.forget_what_was_made();
+        self.writer.forget_made_shims();
         self.take_in_and_read();
         std::mem::take(&mut self.state.changes)
     }

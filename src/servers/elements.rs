@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_such_answer_stays_as_it_is() {
+    fn an_answer_of_another_form_stays_unchanged() {
         for answer in [
             "",
             "<html>",

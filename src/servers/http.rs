@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn rubbish_is_shown_with_what_was_expected() {
+    fn rubbish_is_shown_beside_the_expected_form() {
         let Err(ServerError::Failed(text)) = decoded(StatusCode::OK, "<html>") else { panic!() };
         assert_eq!(
             text,

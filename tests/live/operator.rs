@@ -22,7 +22,7 @@ fn problem<'a>(status: &'a Value, code: &str) -> Option<&'a Value> {
 }
 
 #[test]
-fn plan_shows_what_run_would_do_and_cleanup_takes_it_away() -> Result<()> {
+fn plan_shows_the_changes_of_run_and_cleanup_removes_them() -> Result<()> {
     let site = Site::new(Kind::Lxd)?;
     let guest = site.launch_static("c1", &["192.168.77.101/24"])?;
     let before = ours(&site.host)?;

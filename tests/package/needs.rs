@@ -24,7 +24,7 @@ const OWNERS: &str = r#"for word; do
     done"#;
 
 #[test]
-fn the_deb_depends_on_what_it_runs() -> Result<()> {
+fn the_deb_depends_on_the_programs_that_it_runs() -> Result<()> {
     let folder = tempfile::tempdir()?;
     run(Command::new("dpkg-deb").arg("-e").arg(packages::deb()?).arg(folder.path()))?;
     let depends = run(Command::new("dpkg-deb").arg("-f").arg(packages::deb()?).arg("Depends"))?;
@@ -49,7 +49,7 @@ fn the_deb_depends_on_what_it_runs() -> Result<()> {
 /// No rpm distribution is at hand to show which of its packages has which program. These have the names that
 /// they have on Debian.
 #[test]
-fn the_rpm_requires_what_it_runs() -> Result<()> {
+fn the_rpm_requires_the_programs_that_it_runs() -> Result<()> {
     let query = |what: &str| run(Command::new("rpm").args(["-qp", what]).arg(packages::rpm()?));
     let requires = query("--requires")?;
     let owners = owners(&(commands_of_unit()? + &query("--scripts")?))?;

@@ -76,7 +76,7 @@ async fn an_event_that_is_not_understood_makes_it_list_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_server_is_asked_again_who_it_is_when_its_configuration_changes() {
+async fn a_server_is_asked_again_for_its_description_when_its_configuration_changes() {
     let (_folder, server, mut listener) = start().await;
     listener.connected().await;
     server.change_server(|value| value["environment"]["server_name"] = json!("renamed"));

@@ -64,7 +64,7 @@ c.toml, line 1: shim is a list; expected the section [shim]
 }
 
 #[test]
-fn what_is_missing() {
+fn missing_keys() {
     let expected = r#"
 c.toml, line 1: [[server]] has no socket
   1 | [[server]]

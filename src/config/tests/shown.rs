@@ -27,7 +27,7 @@ probe = \"optimistic\"
 }
 
 #[test]
-fn a_parent_shows_what_it_sets() {
+fn a_parent_shows_the_keys_that_it_sets() {
     let text = "[[parent]]\nname = \"eth1\"\naddresses = [\"10.0.0.1\"]\nroutes = []\nkeep = true\n";
     assert!(read(text).to_toml().contains(text));
 }

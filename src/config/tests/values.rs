@@ -103,7 +103,7 @@ fn a_name_of_white_space() {
 }
 
 #[test]
-fn an_interface_name_is_what_the_kernel_takes() {
+fn an_interface_name_is_one_that_the_kernel_takes() {
     for good in ["eth0", "enx00163e001122", "br-lan", "bond0.100", "wän", "a@b"] {
         assert_eq!(parent(good), Ok(good.to_owned()));
     }

@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_belongs_to_who_started_it() {
+    fn a_process_belongs_to_the_user_who_started_it() {
         assert_eq!(user(std::process::id()), Some(nix::unistd::getuid().as_raw()));
         assert_eq!(user(u32::MAX), None);
     }

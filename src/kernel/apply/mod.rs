@@ -29,7 +29,7 @@ pub(in crate::kernel) struct Writer {
 
 impl Writer {
     /// The snapshot is about to be read again. From now on it has the shims that were made.
-    pub(in crate::kernel) fn forget_what_was_made(&mut self) {
+    pub(in crate::kernel) fn forget_made_shims(&mut self) {
         self.made.clear();
     }
 
