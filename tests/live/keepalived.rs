@@ -7,8 +7,8 @@
 use std::net::IpAddr;
 use std::time::SystemTime;
 
-use crate::kin::in_net_of;
 use crate::node::{HOST, Node, PATIENCE, Site};
+use crate::siblings::in_net_of;
 use anyhow::{Result, ensure};
 use lab::{Daemon, Guest, Kind, Machine, Stream};
 

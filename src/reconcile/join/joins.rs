@@ -50,7 +50,7 @@ impl fmt::Display for By {
             By::Remembered => "it was this NIC before, whatever has changed since",
             By::Mac => "it is the only link with the MAC that the server names",
             By::Home => "it is in the network namespace of the guest",
-            By::Sibling => "it is beside the NIC in the guest, on the same parent",
+            By::Sibling => "it is a sibling of the NIC, in the same guest",
         })
     }
 }
