@@ -9,7 +9,7 @@ use macvlan_shim::model::snapshot::Setting;
 use macvlan_shim::model::{Changes, LinkRef, Op};
 
 use crate::host::Host;
-use crate::look::{assert_truth, eventually, ip, net, next_changes};
+use crate::look::{PATIENCE, assert_truth, eventually, ip, net, next_changes};
 
 #[test]
 fn host_objects_follow_their_events_and_repeated_events_change_nothing() {
@@ -265,10 +265,10 @@ fn waiting_ends_with_an_event_and_may_be_given_up() {
             let none = tokio::time::timeout(Duration::from_millis(50), kernel.changed()).await;
             assert!(none.is_err(), "there is nothing to say");
             guest.ip(&format!("addr add 192.0.2.10{round}/24 dev eth0"));
-            tokio::time::timeout(Duration::from_secs(5), kernel.changed()).await.unwrap().unwrap();
+            tokio::time::timeout(PATIENCE, kernel.changed()).await.unwrap().unwrap();
             assert_eq!(next_changes(&mut kernel).children.len(), 1);
             host.ip(&format!("route add 203.0.113.{round}/32 dev eth0"));
-            tokio::time::timeout(Duration::from_secs(5), kernel.changed()).await.unwrap().unwrap();
+            tokio::time::timeout(PATIENCE, kernel.changed()).await.unwrap().unwrap();
             let changes = kernel.drain();
             assert!(!changes.all && changes.destinations.contains(&net(&format!("203.0.113.{round}/32"))));
         }

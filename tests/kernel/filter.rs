@@ -11,6 +11,7 @@ use macvlan_shim::kernel::Kernel;
 use macvlan_shim::model::{LinkIndex, LinkRef, Mac, Op};
 
 use crate::host::Host;
+use crate::look::PATIENCE;
 use crate::shim::{GUEST_MAC, SHIM_MAC};
 
 pub(crate) const HOST_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
@@ -49,7 +50,7 @@ fn answers() -> BTreeSet<Ipv4Net> {
 /// On an emulated machine nft may take longer than its time, and is tried again as the daemon does.
 pub(crate) fn set(kernel: &mut Kernel, shim: &LinkRef, macs: &BTreeSet<Mac>) {
     let op = Op::SetFilter { shim: shim.clone(), macs: Some(macs.clone()), answers: answers() };
-    lab::eventually(Duration::from_secs(60), || {
+    lab::eventually(PATIENCE, || {
         let result = kernel.apply(&op);
         kernel.drain();
         let filter = kernel.snapshot().filter.shims.get(&shim.index.unwrap());
@@ -154,7 +155,7 @@ fn a_table_that_was_put_to_sleep_is_woken() {
     let (shim, macs) = filtered(&host, &mut kernel, 1);
     let sleep = "add table netdev macvlan_shim { flags dormant; }";
     assert!(Command::new("nft").arg(sleep).status().unwrap().success());
-    lab::eventually(Duration::from_secs(10), || {
+    lab::eventually(PATIENCE, || {
         kernel.drain();
         anyhow::ensure!(!kernel.snapshot().filter.shims[&shim.index.unwrap()].whole, "nobody has noticed");
         Ok(())
@@ -186,7 +187,7 @@ fn foreign_objects_in_our_table_are_found_and_deleted() {
            chain foo {{ type filter hook ingress device mvs-eth0 priority 0; policy drop; counter name hits jump bar; }}
          }}"
     ));
-    lab::eventually(Duration::from_secs(10), || {
+    lab::eventually(PATIENCE, || {
         kernel.drain();
         let shims = &kernel.snapshot().filter.shims;
         anyhow::ensure!(shims.contains_key(&LinkIndex::NONE) && shims[&link].whole, "{shims:?}");
@@ -219,7 +220,7 @@ fn a_foreign_chain_that_can_drop_a_shims_frames_is_seen_at_once() {
     chain("bars", "policy drop");
     chain("maps", "ip saddr vmap { 192.0.2.100 : drop }");
     let seen = |kernel: &mut Kernel, expected: &[&str]| {
-        lab::eventually(Duration::from_secs(10), || {
+        lab::eventually(PATIENCE, || {
             kernel.drain();
             let foreign = &kernel.snapshot().filter.foreign;
             let mut tables: Vec<&str> = foreign.iter().map(|chain| chain.table.as_str()).collect();

@@ -9,6 +9,9 @@ use macvlan_shim::model::Changes;
 use macvlan_shim::model::Snapshot;
 use macvlan_shim::model::snapshot::{Child, ChildKey};
 
+/// An emulated machine takes seconds for a single look.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
 /// The snapshot that events have made soon equals that of a new look. It may take a moment, because the
 /// kernel's events about IPv6 addresses come late.
 pub(crate) fn assert_truth(kernel: &mut Kernel) {
@@ -20,7 +23,7 @@ pub(crate) fn assert_truth(kernel: &mut Kernel) {
         if known == truth {
             return;
         }
-        if start.elapsed() > Duration::from_secs(5) {
+        if start.elapsed() > PATIENCE {
             assert_eq!(known, truth);
         }
         std::thread::sleep(Duration::from_millis(20));
@@ -35,7 +38,7 @@ pub(crate) fn next_changes(kernel: &mut Kernel) -> Changes {
         if changes != Changes::default() {
             return changes;
         }
-        assert!(start.elapsed() < Duration::from_secs(15), "nothing has changed");
+        assert!(start.elapsed() < PATIENCE, "nothing has changed");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -54,7 +57,7 @@ pub(crate) fn eventually(kernel: &mut Kernel, holds: impl Fn(&Snapshot) -> bool)
         if holds(kernel.snapshot()) {
             return;
         }
-        assert!(start.elapsed() < Duration::from_secs(15), "{:#?}", kernel.snapshot());
+        assert!(start.elapsed() < PATIENCE, "{:#?}", kernel.snapshot());
         std::thread::sleep(Duration::from_millis(10));
     }
 }

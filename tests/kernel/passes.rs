@@ -18,14 +18,12 @@ use nix::sys::time::{TimeVal, TimeValLike};
 
 use crate::filter::{HOST_V6, filtered};
 use crate::host::{Guest, Host};
+use crate::look::PATIENCE;
 use crate::shim::{GUEST_MAC, SHIM_MAC};
 
 const GUEST_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x100);
 const STRANGER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x66);
 const ROUTER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
-
-/// On a quiet machine it takes a second.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
@@ -243,7 +241,7 @@ fn entries(family: &str) -> usize {
 fn come_in(count: impl Fn() -> usize, wanted: usize) -> usize {
     std::thread::sleep(Duration::from_millis(20));
     let start = Instant::now();
-    while count() < wanted && start.elapsed() < Duration::from_secs(10) {
+    while count() < wanted && start.elapsed() < PATIENCE {
         std::thread::sleep(Duration::from_millis(10));
     }
     count()

@@ -14,7 +14,7 @@ use macvlan_shim::model::{Inventory, Op};
 use macvlan_shim::reconcile::{Desired, Inputs, Memory, desire, diff};
 
 use crate::host::{Guest, Host};
-use crate::look::{ip, net};
+use crate::look::{PATIENCE, ip, net};
 use crate::shim::GUEST_MAC;
 
 /// A shim without a guest.
@@ -193,7 +193,7 @@ fn a_shim_answers_only_for_addresses_of_the_host() {
     // A machine that boots only now has its address. The guest reaches it, and still reaches the host.
     machine.ip("addr add 192.0.2.177/24 dev lan");
     for address in ["192.0.2.177", "192.0.2.1"] {
-        lab::eventually(std::time::Duration::from_secs(10), || {
+        lab::eventually(PATIENCE, || {
             anyhow::ensure!(
                 guest.can(&format!("ping -n -q -c 1 -W 1 {address}")),
                 "{address} is not reached"

@@ -24,6 +24,7 @@ print_init() {
   cat <<'INIT'
 #!/bin/bash
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TMPDIR=/run
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
 ip link set lo up
 uname -sr
 status=0
