@@ -14,12 +14,10 @@
 //! | `patience` | the times that we wait, and the limits to answers |
 //! | `socket_watch` | notices that a server is coming |
 //! | `http` | one request, one connection |
-//! | `elements` | cuts the elements of a list out of an answer |
 //! | `error` | the reason why a server could not be read, in a sentence |
 //! | `lxd` | LXD and Incus: their API, and whether they run |
 //! | [`fuzzing`] | the readers without a server, for fuzzing |
 
-mod elements;
 mod error;
 mod follow;
 mod http;

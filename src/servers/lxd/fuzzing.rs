@@ -2,23 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use hyper::StatusCode;
-
+use super::answer;
 use super::events::{Worth, weigh};
 use super::guest::{self, ManagedNetwork, NetworkKey};
 use super::listing::{Arriving, ITEM, Listing};
 use super::reading::Info;
 use crate::model::inventory::{Guest, NicParent, ServerKind};
-use crate::servers::http;
 
 /// The macvlan guests in an answer to `GET /1.0/instances?recursion=1`. Every network that they name counts
 /// as macvlan.
 ///
 /// # Errors
 /// If the answer as a whole cannot be read.
-pub fn guests(answer: &[u8]) -> Result<Vec<Guest>, String> {
+pub fn guests(text: &[u8]) -> Result<Vec<Guest>, String> {
     let kept = (Arriving::default(), ITEM);
-    let arrived = http::decode_list("recorded", StatusCode::OK, [answer], kept, Arriving::take_in);
+    let arrived = answer::decode_list(answer::recorded(&[text]), kept, Arriving::take_in);
     let Listing { instances, .. } = arrived.map_err(|error| error.to_string())?.end();
     let networks: BTreeMap<NetworkKey, ManagedNetwork> = (instances.iter().flat_map(guest::networks))
         .map(|key| (key, ManagedNetwork::Macvlan(NicParent::Unknown("it was recorded".to_owned()))))

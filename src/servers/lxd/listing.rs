@@ -141,17 +141,17 @@ fn read(item: &[u8]) -> Result<Instance, Unreadable> {
 
 #[cfg(test)]
 mod tests {
-    use hyper::StatusCode;
     use serde_json::json;
 
     use super::*;
     use crate::servers::error::ServerError;
-    use crate::servers::http;
+    use crate::servers::lxd::answer;
 
     fn listed(list: &str) -> Result<Listing, ServerError> {
         let answer = format!(r#"{{"type":"sync","metadata":{list}}}"#);
         let kept = (Arriving::default(), ITEM);
-        http::decode_list("s: GET /x", StatusCode::OK, [answer], kept, Arriving::take_in).map(Arriving::end)
+        let pieces = [answer.as_bytes()];
+        answer::decode_list(answer::recorded(&pieces), kept, Arriving::take_in).map(Arriving::end)
     }
 
     #[test]
