@@ -1,10 +1,9 @@
 //! A machine with a disk and a real systemd: boots, powers off, reboots.
 
 use std::ops::Deref;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -96,8 +95,9 @@ impl Debian {
     /// If it cannot be read or written.
     pub fn install(&self, file: impl AsRef<Path>, path: &str) -> Result<()> {
         let (file, to) = (file.as_ref(), self.make_way(path)?);
-        std::fs::copy(file, &to).with_context(|| file.display().to_string())?;
-        std::fs::set_permissions(&to, std::fs::Permissions::from_mode(0o755))?;
+        // Not by us, for the same reason as in `Machine::write_program`.
+        let output = Command::new("install").arg("--mode=755").arg(file).arg(&to).output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         Ok(())
     }
 

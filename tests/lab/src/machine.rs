@@ -159,9 +159,21 @@ impl Machine {
         }
         let name = program.rsplit('/').next().unwrap_or(program);
         let copy = format!("/run/lab/{name}-{new}");
-        std::fs::write(self.path(&copy), bytes)?;
-        self.run(&["chmod", "755", &copy])?;
+        self.write_program(&copy, &bytes)?;
         Ok(copy)
+    }
+
+    /// Writes an executable file.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub(crate) fn write_program(&self, path: &str, content: &[u8]) -> Result<()> {
+        // A child that another thread forks meanwhile has everything open that we have, until it runs its program,
+        // and a file that is open for writing cannot be executed. So another process writes the file.
+        let draft = format!("{path}.draft");
+        std::fs::write(self.path(&draft), content)?;
+        self.run(&["install", "--mode=755", &draft, path])?;
+        self.run(&["rm", &draft]).map(drop)
     }
 
     /// Starts a long-running command in the machine; see [`Daemon`].

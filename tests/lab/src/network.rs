@@ -70,8 +70,7 @@ impl Machine {
     /// # Errors
     /// If there is no lease within 30 s.
     pub fn dhcp_client(&self, link: &str) -> Result<Daemon> {
-        std::fs::write(self.path("/run/lab/lease"), image::LEASE)?;
-        self.run(&["chmod", "755", "/run/lab/lease"])?;
+        self.write_program("/run/lab/lease", image::LEASE.as_ref())?;
         let client = self.spawn(&[
             "busybox",
             "udhcpc",
