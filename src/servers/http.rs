@@ -20,12 +20,12 @@ pub(super) const LARGE: usize = 64 << 10;
 /// Maximum number of pieces of an answer that wait to be read.
 const PIECES: usize = 4;
 
-/// An answer that may still arrive.
-pub(super) struct Answer<'a> {
+/// The reply to a request. Its body may still be arriving.
+pub(super) struct Reply<'a> {
     /// The server and the request, for messages.
     pub(super) place: &'a str,
     pub(super) status: StatusCode,
-    /// The body. The next piece may take a while.
+    /// The body. Waits for the next piece where that has not arrived.
     pub(super) pieces: Box<dyn Iterator<Item = Bytes> + 'a>,
 }
 
@@ -34,8 +34,9 @@ pub(super) struct Answer<'a> {
 pub(super) struct Client {
     http: reqwest::Client,
     socket: PathBuf,
-    /// Maximum length of a list of guests, and of any other answer, in bytes.
+    /// Maximum length of a list of guests, in bytes.
     pub(super) max_list: usize,
+    /// Maximum length of any other answer, in bytes.
     pub(super) max_answer: usize,
 }
 
@@ -53,14 +54,14 @@ impl Client {
         Ok(Client { http, socket: socket.to_owned(), max_list, max_answer })
     }
 
-    /// `GET path`. `read` makes something of the answer, of which `most` bytes are taken in. Where it is long,
-    /// `read` runs in another thread while the answer arrives.
+    /// `GET path`. An answer of more than `most` bytes is an error. A long one is read by `read` in another
+    /// thread, while it arrives.
     pub(super) async fn get<T: Send + 'static>(
         &self,
         path: &str,
         timeout: Duration,
         most: usize,
-        read: impl FnOnce(Answer<'_>) -> Result<T, ServerError> + Send + 'static,
+        read: impl FnOnce(Reply<'_>) -> Result<T, ServerError> + Send + 'static,
     ) -> Result<T, ServerError> {
         let request = self.http.get(format!("http://server{path}")).timeout(timeout);
         let mut response = request.send().await.map_err(|error| self.error(path, timeout, &error))?;
@@ -71,14 +72,14 @@ impl Client {
                 Some(piece) => start.extend_from_slice(&piece),
                 None => {
                     let pieces = Box::new(iter::once(start.into()));
-                    return read(Answer { place: &place, status, pieces });
+                    return read(Reply { place: &place, status, pieces });
                 }
             }
         }
         let (sender, mut rest) = mpsc::channel(PIECES);
         let reading = tokio::task::spawn_blocking(move || {
             let pieces = iter::once(start.into()).chain(iter::from_fn(move || rest.blocking_recv()));
-            read(Answer { place: &place, status, pieces: Box::new(pieces) })
+            read(Reply { place: &place, status, pieces: Box::new(pieces) })
         });
         while let Some(piece) = self.piece(path, timeout, &mut response, &mut length, most).await? {
             if sender.send(piece).await.is_err() {

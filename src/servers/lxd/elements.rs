@@ -4,6 +4,8 @@
 //! `serde_json` reads a stream byte by byte, which takes longer than reading a complete text. But the
 //! list of a thousand instances has megabytes, and only one instance at a time may be in memory.
 
+use crate::servers::http::LARGE;
+
 /// An answer like `{"type": "sync", …, "metadata": […]}` that arrives in pieces.
 #[derive(Debug)]
 pub(super) struct Elements {
@@ -117,9 +119,6 @@ impl Elements {
         }
     }
 }
-
-/// The memory that stays reserved for elements, in bytes.
-const LARGE: usize = 64 << 10;
 
 /// Whether a text ends in `"metadata":`
 fn is_before_list(text: &[u8]) -> bool {

@@ -10,7 +10,7 @@ use futures_util::{Stream, StreamExt, future, stream};
 use tokio::time::Instant;
 
 use super::reading::{Reading, Starts};
-use super::{answer, api};
+use super::{api, envelope};
 use crate::servers::http::{Client, escaped};
 use crate::servers::patience::Patience;
 use crate::servers::questions::GuestName;
@@ -114,7 +114,7 @@ impl FirstProcesses {
 async fn first_process(client: &Client, guest: &GuestName, timeout: Duration) -> Option<u32> {
     let GuestName { project, name } = guest;
     let path = format!("/1.0/instances/{}/state?project={}", escaped(name), escaped(project));
-    let state: api::InstanceState = answer::get(client, &path, timeout).await.ok()?;
+    let state: api::InstanceState = envelope::get(client, &path, timeout).await.ok()?;
     u32::try_from(state.pid).ok().filter(|pid| *pid > 0)
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::answer;
+use super::envelope;
 use super::events::{Worth, weigh};
 use super::guest::{self, ManagedNetwork, NetworkKey};
 use super::listing::{Arriving, ITEM, Listing};
@@ -16,7 +16,7 @@ use crate::model::inventory::{Guest, NicParent, ServerKind};
 /// If the answer as a whole cannot be read.
 pub fn guests(text: &[u8]) -> Result<Vec<Guest>, String> {
     let kept = (Arriving::default(), ITEM);
-    let arrived = answer::decode_list(answer::recorded(&[text]), kept, Arriving::take_in);
+    let arrived = envelope::decode_list(envelope::recorded(&[text]), kept, Arriving::take_in);
     let Listing { instances, .. } = arrived.map_err(|error| error.to_string())?.end();
     let networks: BTreeMap<NetworkKey, ManagedNetwork> = (instances.iter().flat_map(guest::networks))
         .map(|key| (key, ManagedNetwork::Macvlan(NicParent::Unknown("it was recorded".to_owned()))))

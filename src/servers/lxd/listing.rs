@@ -145,13 +145,13 @@ mod tests {
 
     use super::*;
     use crate::servers::error::ServerError;
-    use crate::servers::lxd::answer;
+    use crate::servers::lxd::envelope;
 
     fn listed(list: &str) -> Result<Listing, ServerError> {
         let answer = format!(r#"{{"type":"sync","metadata":{list}}}"#);
         let kept = (Arriving::default(), ITEM);
         let pieces = [answer.as_bytes()];
-        answer::decode_list(answer::recorded(&pieces), kept, Arriving::take_in).map(Arriving::end)
+        envelope::decode_list(envelope::recorded(&pieces), kept, Arriving::take_in).map(Arriving::end)
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! | module | contents |
 //! | --- | --- |
-//! | `answer` | the envelope around each answer |
+//! | `envelope` | the envelope around each answer |
 //! | `elements` | cuts the elements of a list out of an answer |
 //! | `api` | the part of their JSON that we read |
 //! | `listing` | the list of instances, within bounds |
@@ -19,9 +19,9 @@
 //! and none is kept. Events are hints that may be lost, late or doubled, so they only make us read again. And
 //! connecting to a socket that systemd holds starts a stopped server, so we look for the process first.
 
-mod answer;
 mod api;
 mod elements;
+mod envelope;
 pub(super) mod events;
 pub(super) mod first_process;
 pub mod fuzzing;

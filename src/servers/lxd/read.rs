@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::guest::{self, ManagedNetwork, NetworkKey};
 use super::listing::{Arriving, ITEM, Listing, Unreadable};
 use super::reading::{Info, Reading, Starts};
-use super::{answer, api};
+use super::{api, envelope};
 use crate::model::inventory::{Guest, NicParent, Power, ServerKind};
 use crate::model::text;
 use crate::servers::error::ServerError;
@@ -28,7 +28,7 @@ pub(in crate::servers) async fn read(
     let info = match info {
         Some(info) => info,
         None => {
-            let mut info = identify(answer::get(&client, "/1.0", patience.answer).await?)?;
+            let mut info = identify(envelope::get(&client, "/1.0", patience.answer).await?)?;
             if info.clustered {
                 let known = || before.map(|reading| reading.info.members.clone()).unwrap_or_default();
                 info.members = members(&client, &patience).await?.unwrap_or_else(known);
@@ -38,7 +38,7 @@ pub(in crate::servers) async fn read(
     };
     let path = "/1.0/instances?recursion=1&all-projects=true";
     let kept = (Arriving::default(), ITEM);
-    let arrived = answer::list(&client, path, patience.list, kept, Arriving::take_in).await?;
+    let arrived = envelope::list(&client, path, patience.list, kept, Arriving::take_in).await?;
     let Listing { mut instances, mut unreadable, left_out } = arrived.end();
     let is_local = |location: &str| !info.clustered || location == info.name;
     instances.retain(|instance| is_local(&instance.location));
@@ -84,7 +84,8 @@ async fn members(
     client: &Client,
     patience: &Patience,
 ) -> Result<Option<BTreeMap<IpAddr, String>>, ServerError> {
-    match answer::get::<Vec<api::Member>>(client, "/1.0/cluster/members?recursion=1", patience.answer).await {
+    match envelope::get::<Vec<api::Member>>(client, "/1.0/cluster/members?recursion=1", patience.answer).await
+    {
         Ok(members) => {
             let named = |member: api::Member| Some((member.address()?, member.server_name));
             Ok(Some(members.into_iter().filter_map(named).collect()))
@@ -176,7 +177,7 @@ async fn network(
         // The parent may differ from member to member.
         path.push_str(&format!("&target={}", escaped(&info.name)));
     }
-    match answer::get::<api::Network>(client, &path, patience.answer).await {
+    match envelope::get::<api::Network>(client, &path, patience.answer).await {
         Ok(network) if network.kind != "macvlan" => Ok(ManagedNetwork::Other),
         Ok(network) => Ok(ManagedNetwork::Macvlan(match guest::link(&network.config) {
             NicParent::Unknown(why) => NicParent::Unknown(format!("network {name:?}: {why}")),

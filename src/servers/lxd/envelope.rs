@@ -1,4 +1,4 @@
-//! Answers of LXD and Incus: the envelope around each, and what is in it.
+//! Takes the answers of LXD and Incus out of the envelope that is around each.
 
 use std::time::Duration;
 
@@ -8,16 +8,16 @@ use serde::de::{DeserializeOwned, Deserializer, IgnoredAny};
 
 use super::elements::Elements;
 use crate::servers::error::{ServerError, excerpt};
-use crate::servers::http::{Answer, Client, LARGE};
+use crate::servers::http::{Client, LARGE, Reply};
 
 /// `GET path`. Returns the metadata of the answer.
 pub(super) async fn get<T>(client: &Client, path: &str, timeout: Duration) -> Result<T, ServerError>
 where
     T: DeserializeOwned + Send + 'static,
 {
-    let read = |answer: Answer<'_>| {
-        let pieces: Vec<_> = answer.pieces.collect();
-        decode(answer.place, answer.status, &pieces.concat())
+    let read = |reply: Reply<'_>| {
+        let pieces: Vec<_> = reply.pieces.collect();
+        decode(reply.place, reply.status, &pieces.concat())
     };
     client.get(path, timeout, client.max_answer, read).await
 }
@@ -31,13 +31,13 @@ pub(super) async fn list<T: Send + 'static>(
     kept: (T, usize),
     each: fn(&mut T, &[u8]),
 ) -> Result<T, ServerError> {
-    client.get(path, timeout, client.max_list, move |answer| decode_list(answer, kept, each)).await
+    client.get(path, timeout, client.max_list, move |reply| decode_list(reply, kept, each)).await
 }
 
-/// A successful answer that arrives in these pieces, without a server.
-pub(super) fn recorded<'a>(pieces: &'a [&'a [u8]]) -> Answer<'a> {
+/// A successful reply that arrives in these pieces, without a server.
+pub(super) fn recorded<'a>(pieces: &'a [&'a [u8]]) -> Reply<'a> {
     let pieces = pieces.iter().map(|piece| piece.to_vec().into());
-    Answer { place: "s: GET /x", status: StatusCode::OK, pieces: Box::new(pieces) }
+    Reply { place: "s: GET /x", status: StatusCode::OK, pieces: Box::new(pieces) }
 }
 
 /// The envelope that LXD and Incus put around each answer.
@@ -58,18 +58,18 @@ fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> R
 
 /// Decodes a list.
 pub(super) fn decode_list<T>(
-    answer: Answer<'_>,
+    reply: Reply<'_>,
     (mut kept, most): (T, usize),
     each: fn(&mut T, &[u8]),
 ) -> Result<T, ServerError> {
     let mut elements = Elements::new(most);
-    for piece in answer.pieces {
+    for piece in reply.pieces {
         elements.take_in(&piece, |element| each(&mut kept, element));
         if elements.rest().len() > LARGE {
             break; // it is no list
         }
     }
-    decode::<Option<Vec<IgnoredAny>>>(answer.place, answer.status, elements.rest()).map(|_| kept)
+    decode::<Option<Vec<IgnoredAny>>>(reply.place, reply.status, elements.rest()).map(|_| kept)
 }
 
 /// Decodes an answer that has arrived completely.
