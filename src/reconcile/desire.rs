@@ -6,7 +6,7 @@ use super::desired::Desired;
 use super::facts::{Facts, HostFacts, Suspect, Trust};
 use super::hold::{Claimants, Claims, Held, claimants, settle_all};
 use super::inputs::Inputs;
-use super::join::{doubts, homes, join, overhear};
+use super::join::{Running, doubts, homes, join, overhear};
 use super::memory::Memory;
 use super::select::decision;
 use super::shims::{Demand, rules, shims};
@@ -20,9 +20,10 @@ pub fn desire(inputs: &Inputs<'_>, memory: &Memory) -> (Desired, Memory) {
     let Inputs { config, inventory, snapshot, now } = *inputs;
     let host = HostFacts::gather(config, inventory, snapshot, &memory.refused_macs);
     let facts = Facts { snapshot, config, host: &host, trust: &memory.trust };
-    let joins = join(&facts, inventory, &memory.joins, &memory.homes);
-    let homes = homes(&facts, inventory, &joins, &memory.homes);
-    let doubts = doubts(&facts, inventory, &joins);
+    let running = Running::of(&facts, inventory);
+    let joins = join(&facts, &running, &memory.joins, &memory.homes);
+    let homes = homes(&facts, &running, &joins, &memory.homes);
+    let doubts = doubts(&facts, &running, &joins);
     let mut problems = overhear::problems(&facts, inventory, &joins);
     let mut decisions = BTreeMap::new();
     for (key, guest) in inventory.guests() {

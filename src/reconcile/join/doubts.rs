@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::joins::Joins;
-use super::nics::{RunningNic, running_nics};
-use crate::model::inventory::{GuestKind, Inventory, Mode};
+use super::nics::{Running, RunningNic};
+use crate::model::inventory::{GuestKind, Mode};
 use crate::model::snapshot::{ChildKey, Netns};
 use crate::model::{GuestKey, LinkIndex};
 use crate::reconcile::facts::Facts;
@@ -13,7 +13,7 @@ use crate::reconcile::facts::Facts;
 /// guests with a NIC whose MAC several children have.
 pub(in crate::reconcile) fn doubts(
     facts: &Facts<'_>,
-    inventory: &Inventory,
+    running: &Running<'_>,
     joins: &Joins,
 ) -> BTreeSet<GuestKey> {
     let children = &facts.snapshot.children;
@@ -22,7 +22,7 @@ pub(in crate::reconcile) fn doubts(
         .filter(|(key, child)| !child.tap && key.netns != Netns::Host && joins.nic(key).is_none())
         .filter(|(_, child)| child.mode != Mode::Source);
     let strange: BTreeSet<LinkIndex> = strange.map(|(_, child)| child.parent).collect();
-    let in_doubt = |nic: &RunningNic<'_>| {
+    let in_doubt = |nic: &&RunningNic<'_>| {
         let Some(parent) = nic.parent else { return false };
         let on_parent = |child: &&ChildKey| children[*child].parent == parent;
         let same_mac =
@@ -33,6 +33,5 @@ pub(in crate::reconcile) fn doubts(
         };
         nic.guest.kind == GuestKind::Container && doubtful
     };
-    let nics = running_nics(facts, inventory).into_iter();
-    nics.filter(in_doubt).map(|running| running.key.guest).collect()
+    running.nics.iter().filter(in_doubt).map(|nic| nic.key.guest.clone()).collect()
 }

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::homes::Homes;
 use super::joins::{By, Joins};
-use super::nics::{RunningNic, running, running_nics};
-use crate::model::inventory::{Guest, GuestKind, Inventory, Mode};
+use super::nics::{Running, RunningNic};
+use crate::model::Mac;
+use crate::model::inventory::{Guest, GuestKind, Mode};
 use crate::model::snapshot::{Child, ChildKey, Netns};
-use crate::model::{GuestKey, Mac};
 use crate::reconcile::facts::Facts;
 
 /// The evidence for a child as a NIC. The least is the best: of equal reasons the one with less against it,
@@ -24,11 +24,10 @@ pub(super) struct Evidence {
 
 /// All the evidence.
 pub(super) struct Case<'a> {
-    pub(super) nics: Vec<RunningNic<'a>>,
     facts: &'a Facts<'a>,
     before: &'a Joins,
     homes: &'a Homes,
-    running: BTreeSet<GuestKey>,
+    running: &'a Running<'a>,
     /// The NICs that may have a child for one reason or another, by their places: by MAC, by an earlier join,
     /// and by home.
     with_mac: BTreeMap<Mac, Vec<usize>>,
@@ -39,22 +38,20 @@ pub(super) struct Case<'a> {
 impl<'a> Case<'a> {
     pub(super) fn open(
         facts: &'a Facts<'a>,
-        inventory: &'a Inventory,
+        running: &'a Running<'a>,
         before: &'a Joins,
         homes: &'a Homes,
     ) -> Case<'a> {
-        let nics = running_nics(facts, inventory);
         let mut case = Case {
             facts,
             before,
             homes,
-            running: running(inventory),
+            running,
             with_mac: BTreeMap::new(),
             joined_before: BTreeMap::new(),
             at_home: BTreeMap::new(),
-            nics,
         };
-        for (place, nic) in case.nics.iter().enumerate() {
+        for (place, nic) in running.nics.iter().enumerate() {
             let RunningNic { key, home, .. } = nic;
             if let Some(mac) = nic.mac() {
                 case.with_mac.entry(mac).or_default().push(place);
@@ -76,7 +73,7 @@ impl<'a> Case<'a> {
         let nics: BTreeSet<usize> =
             with_mac.chain(self.joined_before.get(child)).chain(at_home).copied().collect();
         nics.into_iter().filter_map(move |place| {
-            let (by, against) = self.judge(&self.nics[place], child, seen)?;
+            let (by, against) = self.judge(&self.running.nics[place], child, seen)?;
             Some(Evidence { by, against, nic: place, child: *child })
         })
     }
@@ -110,7 +107,7 @@ impl<'a> Case<'a> {
     /// now. So a child in another guest's namespace is not joined by its MAC, unless its home shows that the
     /// guest lives there, because the ids of namespaces are used again at once.
     fn is_anothers(&self, nic: &RunningNic<'_>, child: &ChildKey) -> bool {
-        let owner = self.homes.get(&child.netns).filter(|owner| self.running.contains(*owner));
+        let owner = self.homes.get(&child.netns).filter(|owner| self.running.guests.contains(*owner));
         owner.is_some_and(|owner| *owner != nic.key.guest)
     }
 

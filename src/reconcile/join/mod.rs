@@ -29,22 +29,22 @@ use self::evidence::{Case, Evidence};
 pub use self::homes::Homes;
 pub(super) use self::homes::homes;
 pub use self::joins::{By, Joined, Joins};
+pub(super) use self::nics::Running;
 use self::nics::RunningNic;
 pub use self::servers_to_ask::servers_to_ask;
-use crate::model::inventory::Inventory;
 use crate::reconcile::facts::Facts;
 
 /// Joins the children that the kernel shows with the NICs of all guests that run. Of all evidence for a child
 /// the best counts first. `before` is the last result: joined children stay joined while both sides are
 /// there. `homes` has the known namespaces.
-pub(super) fn join(facts: &Facts<'_>, inventory: &Inventory, before: &Joins, homes: &Homes) -> Joins {
-    let case = Case::open(facts, inventory, before, homes);
+pub(super) fn join(facts: &Facts<'_>, running: &Running<'_>, before: &Joins, homes: &Homes) -> Joins {
+    let case = Case::open(facts, running, before, homes);
     let children = facts.snapshot.children.iter();
     let mut all: Vec<Evidence> = children.flat_map(|(child, seen)| case.of(child, seen)).collect();
     all.sort();
     let mut joins = Joins::default();
     for Evidence { by, nic, child, .. } in all {
-        let RunningNic { key, told, .. } = &case.nics[nic];
+        let RunningNic { key, told, .. } = &running.nics[nic];
         let is_anothers = || joins.guests_in(child.netns).any(|guest| *guest != key.guest);
         if told.is_some() || !is_anothers() {
             joins.add(child, key, by);

@@ -1,4 +1,4 @@
-//! The NICs of the guests that run, as far as they matter for finding their children.
+//! The guests that run and their NICs, as far as they matter for finding children.
 
 use std::collections::BTreeSet;
 
@@ -26,37 +26,40 @@ impl RunningNic<'_> {
     }
 }
 
-/// The NICs of all guests that run, in the order of their keys.
-pub(super) fn running_nics<'a>(facts: &Facts<'_>, inventory: &'a Inventory) -> Vec<RunningNic<'a>> {
-    let running = inventory.guests().filter(|(_, guest)| guest.power == Power::Running);
-    let mut nics = Vec::new();
-    for (key, guest) in running {
-        let home = facts.snapshot.homes.get(&guest.home).copied();
-        let nic = |name: &String, told: Option<&'a Nic>| RunningNic {
-            key: NicKey { guest: key.clone(), nic: name.clone() },
-            guest,
-            told,
-            parent: told.and_then(|nic| parent_of(facts, nic)),
-            home,
-        };
-        match &guest.nics {
-            Nics::Told(told) => nics.extend(told.iter().map(|told| nic(&told.name, Some(told)))),
-            Nics::AllInItsNamespace => {
-                let inside =
-                    home.into_iter().flat_map(|home| facts.snapshot.children.range(ChildKey::all_in(home)));
-                let may_be_nics = inside.filter(|(_, child)| child.mode == Mode::Bridge);
-                nics.extend(may_be_nics.map(|(_, child)| nic(&child.name, None)));
-            }
-        }
-    }
-    nics.sort_by(|a, b| a.key.cmp(&b.key));
-    nics
+/// The guests that run, listed once for a decision.
+pub(in crate::reconcile) struct Running<'a> {
+    /// Those with a NIC or without.
+    pub(super) guests: BTreeSet<GuestKey>,
+    /// Their NICs, in the order of the keys.
+    pub(super) nics: Vec<RunningNic<'a>>,
 }
 
-/// The guests that run.
-pub(super) fn running(inventory: &Inventory) -> BTreeSet<GuestKey> {
-    let running = inventory.guests().filter(|(_, guest)| guest.power == Power::Running);
-    running.map(|(key, _)| key).collect()
+impl<'a> Running<'a> {
+    pub(in crate::reconcile) fn of(facts: &Facts<'_>, inventory: &'a Inventory) -> Running<'a> {
+        let (mut guests, mut nics) = (BTreeSet::new(), Vec::new());
+        for (key, guest) in inventory.guests().filter(|(_, guest)| guest.power == Power::Running) {
+            let home = facts.snapshot.homes.get(&guest.home).copied();
+            let nic = |name: &String, told: Option<&'a Nic>| RunningNic {
+                key: NicKey { guest: key.clone(), nic: name.clone() },
+                guest,
+                told,
+                parent: told.and_then(|nic| parent_of(facts, nic)),
+                home,
+            };
+            match &guest.nics {
+                Nics::Told(told) => nics.extend(told.iter().map(|told| nic(&told.name, Some(told)))),
+                Nics::AllInItsNamespace => {
+                    let children = &facts.snapshot.children;
+                    let inside = home.into_iter().flat_map(|home| children.range(ChildKey::all_in(home)));
+                    let may_be_nics = inside.filter(|(_, child)| child.mode == Mode::Bridge);
+                    nics.extend(may_be_nics.map(|(_, child)| nic(&child.name, None)));
+                }
+            }
+            guests.insert(key);
+        }
+        nics.sort_by(|a, b| a.key.cmp(&b.key));
+        Running { guests, nics }
+    }
 }
 
 /// The ifindex of the link that is a NIC's parent by the configuration.

@@ -9,7 +9,7 @@ use crate::model::inventory::{
     Guest, GuestKind, Home, Mode, Nic, NicParent, Nics, OptOut, Power, Server, ServerId, ServerState,
 };
 use crate::model::snapshot::{Child, ChildKey, Link, Netns};
-use crate::model::{LinkIndex, Mac, NetnsId, Snapshot};
+use crate::model::{Inventory, LinkIndex, Mac, NetnsId, Snapshot};
 use crate::reconcile::facts::{HostFacts, Trust};
 
 const ETH0: LinkIndex = LinkIndex(2);
@@ -91,8 +91,9 @@ impl World {
         let (inventory, config, trust) = (Inventory { servers }, Config::default(), Trust::default());
         let host = HostFacts::gather(&config, &inventory, &self.snapshot, &[].into());
         let facts = Facts { snapshot: &self.snapshot, config: &config, host: &host, trust: &trust };
-        self.joins = join(&facts, &inventory, &self.joins, &self.homes);
-        self.homes = homes(&facts, &inventory, &self.joins, &self.homes);
+        let running = Running::of(&facts, &inventory);
+        self.joins = join(&facts, &running, &self.joins, &self.homes);
+        self.homes = homes(&facts, &running, &self.joins, &self.homes);
         let say = |(ChildKey { netns, index }, Joined { nic, by }): (&ChildKey, &Joined)| {
             let Netns::Id(netns) = netns else { panic!("{nic} is on the host") };
             format!("{netns}:{index} {nic}: {by:?}")
