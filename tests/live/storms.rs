@@ -30,6 +30,9 @@ pub(crate) const SOON: Duration = Duration::from_secs(10);
 /// The minimum number of times that the guests of a story go and come again.
 const ROUNDS: u32 = 9;
 
+/// How long a daemon may take to show a new guest while it is overwhelmed. It takes seconds.
+const SHOWN: Duration = Duration::from_secs(60);
+
 /// Runs a script in the network namespace of a guest.
 fn inside(guest: &Guest, script: &str) -> Result<String> {
     let target = format!("--target={}", guest.pid()?);
@@ -379,5 +382,28 @@ fn a_guest_that_casts_doubt_on_others_delays_no_start() -> Result<()> {
     }
     until(Duration::from_secs(60), "each was asked for", || asked()[1..].iter().all(|count| *count > 0))?;
     println!("asked for {:?}", asked());
+    Ok(())
+}
+
+/// A storm that the daemon cannot keep up with: there is always something to do, and the loop never waits.
+#[test]
+fn a_storm_on_the_host_keeps_nobody_from_reading_status_and_servers() -> Result<()> {
+    let crowd = Crowd::with(Share::Half)?;
+    let node = Node::start(&crowd.host)?;
+    crowd.host.slow_down(&node.daemon)?;
+    let netns = File::open(format!("/proc/{}/ns/net", crowd.host.pid()))?;
+    let storm = Storm::start(netns, "eth0", CHANGES);
+    for guest in 1..4 {
+        let start = Instant::now();
+        crowd.list(guest);
+        eventually(SHOWN, || {
+            let guests = node.status()?["guests"].as_array().map(Vec::len);
+            ensure!(guests == Some(guest as usize), "{guests:?}");
+            Ok(())
+        })?;
+        println!("known after {:?}", start.elapsed());
+        ensure!(storm.blows(), "the storm is over");
+    }
+    println!("{} changes", storm.stop()?);
     Ok(())
 }
