@@ -178,7 +178,7 @@ fn namespaces_that_change_hands_while_they_are_read_end_up_as_they_are() -> Resu
 
 /// It has more addresses than anybody keeps, and they change faster than a list of them can be read.
 #[test]
-fn a_guest_with_10000_addresses_that_change_delays_no_other() -> Result<()> {
+fn another_guest_is_followed_beside_one_with_10000_addresses_that_change() -> Result<()> {
     let lab = Lab::with(Share::Half)?;
     let host = host(&lab)?;
     host.sh(&(1..3).map(|n| appear(&format!("g{n}"), &format!("10.77.1.{n}"))).collect::<String>())?;
