@@ -77,6 +77,12 @@ const LINE: &[&str] = &[
 /// Maximum number of lines of a file, without its unit tests.
 const LINES: usize = 350;
 
+/// Names that several types have, because they are one idea.
+const SHARED_NAMES: &[&str] = &[
+    // `object::KIND::Seen`: an object of that kind as a message shows it.
+    "Seen",
+];
+
 /// The files below a folder, except those that hold only unit tests: `tests.rs`, and everything in `tests/`.
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
@@ -250,6 +256,37 @@ fn files_are_short() {
         let lines = text.lines().take_while(|line| *line != "#[cfg(test)]").count();
         assert!(lines <= LINES, "{} has {lines} lines, without its tests", path.display());
     }
+}
+
+/// The name of the type that a line defines. Types that belong to a trait (`type Item = …`) do not count.
+fn type_defined_by(line: &str) -> Option<&str> {
+    let words = line.trim_start();
+    let words = words.strip_prefix("pub").map_or(words, |after| match after.strip_prefix('(') {
+        Some(visibility) => visibility.split_once(')').map_or("", |(_, rest)| rest),
+        None => after,
+    });
+    let (keyword, rest) = words.trim_start().split_once(' ')?;
+    let defines = match keyword {
+        "struct" | "enum" | "union" | "trait" => true,
+        "type" => !line.starts_with(' '),
+        _ => false,
+    };
+    rest.split(|c: char| !c.is_alphanumeric()).next().filter(|name| defines && !name.is_empty())
+}
+
+#[test]
+fn a_name_is_the_name_of_one_type() {
+    let mut paths = Vec::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut paths);
+    let mut homes: BTreeMap<String, Vec<&Path>> = BTreeMap::new();
+    for path in &paths {
+        for name in code_of(path).lines().filter_map(type_defined_by) {
+            homes.entry(name.to_owned()).or_default().push(path);
+        }
+    }
+    assert!(homes.len() > 200, "the types were not found");
+    let shared: Vec<&String> = homes.keys().filter(|name| homes[*name].len() > 1).collect();
+    assert_eq!(shared, SHARED_NAMES, "{homes:#?}");
 }
 
 #[test]

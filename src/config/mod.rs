@@ -39,14 +39,14 @@ use tables::Tables;
 
 pub use error::ConfigError;
 pub use section::{Key, Schema};
-pub use sections::{Parent, Policy, Probe, SECTIONS, Select, Server, Shim};
+pub use sections::{Parent, Policy, Probe, SECTIONS, Select, ServerSection, Shim};
 
 /// The effective configuration.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Config {
     /// The servers to follow; empty: every known server of this host.
     #[serde(rename = "server", skip_serializing_if = "Vec::is_empty")]
-    pub servers: Vec<Server>,
+    pub servers: Vec<ServerSection>,
     /// The guests that take part.
     pub select: Select,
     /// The keys for every shim.

@@ -30,7 +30,7 @@ pub(super) struct Value<'d> {
 
 /// The values of one table of a section, by their keys, which the section has. If the section comes once,
 /// they may be from several files.
-pub(super) type Table<'d> = BTreeMap<&'d str, Value<'d>>;
+pub(super) type KeyValues<'d> = BTreeMap<&'d str, Value<'d>>;
 
 /// The state while the tables are read: the texts, the faults so far, and the values that may come only once.
 pub(super) struct Reader<'t> {

@@ -1,6 +1,6 @@
 //! Makes a struct a section of the file, which then describes itself.
 
-use super::reader::{Reader, Table};
+use super::reader::{KeyValues, Reader};
 
 /// A section of the file.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ pub(super) trait Section: Default {
     const SCHEMA: &'static Schema;
 
     /// The section that a table describes. Faults go to `reader`, and the default holds in their place.
-    fn read(table: &Table<'_>, reader: &mut Reader<'_>) -> Self;
+    fn read(table: &KeyValues<'_>, reader: &mut Reader<'_>) -> Self;
 }
 
 /// Makes a struct a section. Each field is a key: its documentation explains the key to operators too (sample
@@ -101,7 +101,7 @@ macro_rules! section {
             };
 
             fn read(
-                table: &$crate::config::reader::Table<'_>,
+                table: &$crate::config::reader::KeyValues<'_>,
                 reader: &mut $crate::config::reader::Reader<'_>,
             ) -> $Section {
                 let default = $Section::default();

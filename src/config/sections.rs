@@ -13,11 +13,11 @@ use super::values::{name, own_address, parent, prefix, range, socket};
 
 /// All sections, in the order in which they are shown.
 pub const SECTIONS: [&Schema; 5] =
-    [Server::SCHEMA, Select::SCHEMA, Shim::SCHEMA, Parent::SCHEMA, Policy::SCHEMA];
+    [ServerSection::SCHEMA, Select::SCHEMA, Shim::SCHEMA, Parent::SCHEMA, Policy::SCHEMA];
 
 section! {
     /// A server to follow; repeat the section for each.
-    pub struct Server = "[[server]]" {
+    pub struct ServerSection = "[[server]]" {
         /// The unix socket of a server to follow. Without any `[[server]]`, every LXD and Incus server of
         /// this host is followed.
         pub socket: PathBuf = unique(text(socket)), example r#""/var/lib/lxd/unix.socket""#;

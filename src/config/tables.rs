@@ -6,13 +6,13 @@ use std::collections::btree_map::Entry;
 use toml::de::{DeTable, DeValue};
 
 use super::read::closest;
-use super::reader::{Place, Reader, Table, Value};
+use super::reader::{KeyValues, Place, Reader, Value};
 use super::section::{Schema, Section};
 use super::sections::SECTIONS;
 
 /// The tables of all files, by the name of their section.
 #[derive(Default)]
-pub(super) struct Tables<'d>(BTreeMap<&'static str, Vec<Table<'d>>>);
+pub(super) struct Tables<'d>(BTreeMap<&'static str, Vec<KeyValues<'d>>>);
 
 impl<'d> Tables<'d> {
     pub(super) fn new(trees: &'d [DeTable<'d>], reader: &mut Reader<'_>) -> Tables<'d> {
@@ -53,7 +53,7 @@ impl<'d> Tables<'d> {
     fn add(&mut self, schema: &'static Schema, at: Place, keys: &'d DeTable<'d>, reader: &mut Reader<'_>) {
         let tables = self.0.entry(schema.name()).or_default();
         if schema.several() || tables.is_empty() {
-            tables.push(Table::default());
+            tables.push(KeyValues::default());
         }
         let Some(table) = tables.last_mut() else { return };
         for (key, value) in keys {

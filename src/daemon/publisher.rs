@@ -13,7 +13,7 @@ const PACE: Duration = Duration::from_millis(100);
 
 /// The last report, and the number of questions that it answers.
 #[derive(Clone, Debug, Default)]
-struct Published {
+struct Answered {
     report: Arc<Report>,
     answers: u64,
 }
@@ -22,7 +22,7 @@ struct Published {
 #[derive(Debug)]
 pub struct Publisher {
     questions: watch::Receiver<u64>,
-    reports: watch::Sender<Published>,
+    reports: watch::Sender<Answered>,
     /// When the last report was made.
     made: Option<Instant>,
     /// Something has changed since.
@@ -31,17 +31,17 @@ pub struct Publisher {
 
 /// The askers' end.
 #[derive(Clone, Debug)]
-pub struct Reader {
+pub struct ReportReader {
     questions: watch::Sender<u64>,
-    reports: watch::Receiver<Published>,
+    reports: watch::Receiver<Answered>,
 }
 
 /// A publisher that has published nothing yet, and a reader of it.
-pub fn channel() -> (Publisher, Reader) {
+pub fn channel() -> (Publisher, ReportReader) {
     let (asking, questions) = watch::channel(0);
-    let (reports, reading) = watch::channel(Published::default());
+    let (reports, reading) = watch::channel(Answered::default());
     let publisher = Publisher { questions, reports, made: None, is_stale: true };
-    (publisher, Reader { questions: asking, reports: reading })
+    (publisher, ReportReader { questions: asking, reports: reading })
 }
 
 impl Publisher {
@@ -77,7 +77,7 @@ impl Publisher {
             (self.made, self.is_stale) = (Some(now), false);
             Arc::new(make())
         };
-        self.reports.send_replace(Published { report, answers });
+        self.reports.send_replace(Answered { report, answers });
     }
 
     fn is_awaited(&self) -> bool {
@@ -85,7 +85,7 @@ impl Publisher {
     }
 }
 
-impl Reader {
+impl ReportReader {
     /// The present report. `None` if the loop has ended.
     pub async fn report(&self) -> Option<Arc<Report>> {
         let mut question = 0;
@@ -108,7 +108,7 @@ mod tests {
         Report { status: Status { version: version.to_owned(), ..Status::default() } }
     }
 
-    fn ask(reader: &Reader) -> tokio::task::JoinHandle<Option<Arc<Report>>> {
+    fn ask(reader: &ReportReader) -> tokio::task::JoinHandle<Option<Arc<Report>>> {
         let reader = reader.clone();
         tokio::spawn(async move { reader.report().await })
     }
@@ -116,7 +116,7 @@ mod tests {
     /// Asks, has the publisher answer at that time, and returns the answer.
     async fn answered(
         publisher: &mut Publisher,
-        reader: &Reader,
+        reader: &ReportReader,
         now: Instant,
         next: &str,
     ) -> Option<String> {

@@ -40,7 +40,7 @@ pub use changes::Changes;
 pub use code::Code;
 pub use family::{Family, PerFamily};
 pub use id::{LinkIndex, NetnsId};
-pub use inventory::{Guest, GuestKey, Inventory, Nic, NicKey, ServerId};
+pub use inventory::{GuestKey, Inventory, NicKey, ServerId};
 pub use mac::Mac;
 pub use plan::{LinkRef, Op, Plan, Step};
 pub use snapshot::Snapshot;

@@ -9,7 +9,7 @@ use ipnet::{IpNet, Ipv4Net};
 pub use super::child::{Child, ChildKey, GuestAddress, Master, Netns, Sources};
 use super::inventory::Home;
 pub use super::link::{Link, LinkKind, is_shim};
-pub use super::routing::{Action, Hop, RouteKey, RouteKind, Routing, Rule, Way, is_host};
+pub use super::routing::{RouteKey, RouteKind, Routing, Rule, is_host};
 pub use super::setting::Setting;
 use super::{LinkIndex, Mac};
 

@@ -21,7 +21,7 @@ use crate::model::snapshot::ChildKey;
 use crate::model::{Changes, LinkIndex, Snapshot};
 
 /// Decides on the changes since `desired` was decided, and returns the addresses that have to be compared
-/// with the kernel again ([`super::diff_at()`]). `None` if that takes a full decision: `desired` must then be
+/// with the kernel again (`diff_at`). `None` if that takes a full decision: `desired` must then be
 /// decided again before it is used.
 pub(super) fn amend(
     desired: &mut Desired,

@@ -15,7 +15,7 @@
 //! | `schedule` | plan, time | the ops that are due |
 //!
 //! `desire` walks this line for everything. If only some addresses of guests have changed, `amend` brings
-//! [`Desired`] up to date and [`diff_at`] makes the part of the plan that is about them: the same as a full
+//! [`Desired`] up to date and `diff_at` makes the part of the plan that is about them: the same as a full
 //! decision, at a cost that does not grow with the number of guests. [`decide()`] does whichever of the two
 //! is needed. Beside the line, `ask` chooses when the LAN is asked who has an address.
 
@@ -40,7 +40,7 @@ pub use ask::LanQuestions;
 pub use decide::decide;
 pub use desire::desire;
 pub use desired::Desired;
-pub use diff::{diff, diff_at};
+pub use diff::diff;
 pub use inputs::Inputs;
 pub use join::servers_to_ask;
 pub use memory::Memory;

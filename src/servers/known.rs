@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::lxd::first_process::{Answer, FirstProcesses};
+use super::lxd::first_process::{FirstProcess, FirstProcesses};
 use super::lxd::reading::Reading;
 use super::published::Published;
 use super::questions::Questions;
@@ -33,7 +33,7 @@ impl Known {
     }
 
     /// Enters the server's answer about one guest.
-    pub(super) fn answered(&mut self, answer: Answer) {
+    pub(super) fn answered(&mut self, answer: FirstProcess) {
         let Known { first_processes, reading: Some(reading), published, .. } = self else { return };
         if let Some((guest, pid)) = first_processes.answered(answer) {
             Arc::make_mut(reading).enter_first_process(&guest, pid);

@@ -12,7 +12,7 @@ use super::error::{ServerError, excerpt};
 use super::http::Client;
 use super::known::Known;
 use super::lxd::events::{self, Events, Received, Worth};
-use super::lxd::first_process::{Answer, Answers};
+use super::lxd::first_process::{Answers, FirstProcess};
 use super::lxd::read;
 use super::lxd::reading::{Info, Reading};
 use super::patience::{Patience, Pauses};
@@ -36,7 +36,7 @@ pub(super) struct Session<'a> {
     warned: bool,
 }
 
-type Listing = Pin<Box<dyn Future<Output = Result<Reading, ServerError>> + Send>>;
+type PendingReading = Pin<Box<dyn Future<Output = Result<Reading, ServerError>> + Send>>;
 
 impl<'a> Session<'a> {
     /// Connects. The event stream comes first, so that a change during the first listing is not missed.
@@ -58,7 +58,7 @@ impl<'a> Session<'a> {
     /// Lists the server whenever there is a reason to, until the event stream is lost. Returns
     /// [`ServerError::Lost`] only if the server has been read.
     pub(super) async fn run_until_lost(mut self, mut events: Events) -> ServerError {
-        let mut listing: Option<Listing> = None;
+        let mut listing: Option<PendingReading> = None;
         let mut answers: Option<Answers> = None;
         loop {
             if listing.is_none() && self.timetable.due() <= Instant::now() {
@@ -99,7 +99,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn list(&mut self) -> Listing {
+    fn list(&mut self) -> PendingReading {
         self.timetable.begin(Instant::now());
         let outdated = std::mem::take(&mut self.outdated);
         let info = self.info.clone().filter(|_| !outdated);
@@ -153,14 +153,14 @@ impl<'a> Session<'a> {
     }
 }
 
-async fn listed(listing: &mut Option<Listing>) -> Result<Reading, ServerError> {
+async fn listed(listing: &mut Option<PendingReading>) -> Result<Reading, ServerError> {
     match listing {
         Some(listing) => listing.await,
         None => std::future::pending().await,
     }
 }
 
-async fn next(answers: &mut Option<Answers>) -> Option<Answer> {
+async fn next(answers: &mut Option<Answers>) -> Option<FirstProcess> {
     match answers {
         Some(answers) => answers.next().await,
         None => std::future::pending().await,

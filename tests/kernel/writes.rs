@@ -264,9 +264,28 @@ fn failures_name_their_cause() {
         })
         .unwrap_err();
     assert!(error.message.contains("Invalid prefsrc address"), "the kernel's words are kept: {error:?}");
-    let missing = LinkRef { name: "mvs-none".to_owned(), index: None };
-    let error = kernel.apply(&Op::Set { shim: missing, setting: Setting::ArpFilter, value: 1 }).unwrap_err();
-    assert_eq!(error.code, Code::KernelRefused);
+}
+
+#[test]
+fn a_link_that_is_gone_is_told_from_one_that_lacks_something() {
+    let (host, mut kernel, shim) = Host::with_shim();
+    let index = kernel.snapshot().links.iter().find(|(_, link)| link.name == shim.name).map(|(at, _)| *at);
+    let shim = LinkRef { index, ..shim };
+    let destination = net("2001:db8::101/128");
+    let route =
+        Op::SetRoute { shim: shim.clone(), destination, source: None, table: TABLE_MAIN, replace: false };
+    host.ip("link set mvs-eth0 mtu 1200"); // too little for IPv6
+    let error = kernel.apply(&route).unwrap_err();
+    assert_eq!(error.code, Code::KernelRefused, "{error:?}");
+    assert!(error.message.contains("No such device"), "{error:?}");
+
+    host.ip("link del mvs-eth0");
+    let by_name = LinkRef { index: None, ..shim.clone() };
+    let set = |shim| Op::Set { shim, setting: Setting::ArpFilter, value: 1 };
+    for op in [route, set(shim.clone()), set(by_name), Op::SetUp { shim }] {
+        let error = kernel.apply(&op).unwrap_err();
+        assert_eq!(error.code, Code::LinkGone, "{error:?}");
+    }
 }
 
 #[test]

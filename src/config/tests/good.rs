@@ -42,8 +42,8 @@ fn every_key_arrives_where_it_belongs() {
     );
     let expected = Config {
         servers: vec![
-            Server { socket: "/var/lib/lxd/unix.socket".into() },
-            Server { socket: "/var/lib/incus/unix.socket".into() },
+            ServerSection { socket: "/var/lib/lxd/unix.socket".into() },
+            ServerSection { socket: "/var/lib/incus/unix.socket".into() },
         ],
         select: Select { profiles: vec!["shim".into(), "lan".into()], projects: vec!["default".into()] },
         shim: Shim {

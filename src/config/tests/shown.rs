@@ -85,7 +85,7 @@ prop_compose! {
         let own = addresses.iter().chain(parents.values().flat_map(|p| p.addresses.iter().flatten()));
         let ipv6 = ipv6 || own.into_iter().any(six);
         Config {
-            servers: servers.into_iter().map(|socket| Server { socket: socket.into() }).collect(),
+            servers: servers.into_iter().map(|socket| ServerSection { socket: socket.into() }).collect(),
             select: Select { profiles, projects },
             shim: Shim { addresses, ipv6, keep },
             parents,

@@ -26,7 +26,7 @@ use tokio::task::JoinSet;
 pub use self::bind::{BindError, bind};
 use self::peer::{Asker, Peer};
 use self::router::Router;
-use crate::daemon::publisher::Reader;
+use crate::daemon::publisher::ReportReader;
 
 /// Maximum number of connections of root that are served at once, while others wait in the kernel's queue.
 /// Other users have as many of their own, and those beyond are turned away, so they cannot keep root waiting.
@@ -39,16 +39,16 @@ const HEAD: usize = 8192;
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Serves until it is dropped.
-pub async fn serve(listener: UnixListener, reports: Reader) {
+pub async fn serve(listener: UnixListener, reports: ReportReader) {
     serve_within(DEADLINE, listener, reports).await;
 }
 
 /// Serves one connection, as if root asked, for tests that try it with anything (`tests/fuzz`).
-pub async fn serve_one(stream: UnixStream, reports: Reader) {
+pub async fn serve_one(stream: UnixStream, reports: ReportReader) {
     connection(stream, Arc::new(Router::new(reports)), Asker::Root).await;
 }
 
-async fn serve_within(deadline: Duration, listener: UnixListener, reports: Reader) {
+async fn serve_within(deadline: Duration, listener: UnixListener, reports: ReportReader) {
     let (roots, others) = (Arc::new(Semaphore::new(CONNECTIONS)), Arc::new(Semaphore::new(CONNECTIONS)));
     let group = peer::group();
     let router = Arc::new(Router::new(reports));

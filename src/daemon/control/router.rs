@@ -8,7 +8,7 @@ use super::answer::{Answer, refuse};
 use super::peer::Asker;
 use super::root;
 use super::status::{self, StatusPage};
-use crate::daemon::publisher::Reader;
+use crate::daemon::publisher::ReportReader;
 
 /// The existing paths.
 const PATHS: [&str; 2] = [root::PATH, status::PATH];
@@ -20,7 +20,7 @@ pub(super) struct Router {
 
 impl Router {
     /// Answers from these reports.
-    pub(super) fn new(reports: Reader) -> Router {
+    pub(super) fn new(reports: ReportReader) -> Router {
         Router { status: StatusPage::new(reports) }
     }
 

@@ -6,7 +6,7 @@ use hyper::StatusCode;
 use hyper::body::Bytes;
 
 use super::answer::{Answer, answer, refuse, unwritten, written};
-use crate::daemon::publisher::Reader;
+use crate::daemon::publisher::ReportReader;
 use crate::report::Report;
 
 pub(super) const PATH: &str = "/1.0/status";
@@ -14,13 +14,13 @@ pub(super) const PATH: &str = "/1.0/status";
 /// The status as JSON. It is written once for all askers of the same report, because that of a thousand
 /// guests takes milliseconds.
 pub(super) struct StatusPage {
-    reports: Reader,
+    reports: ReportReader,
     written: Mutex<Option<(Arc<Report>, Bytes)>>,
 }
 
 impl StatusPage {
     /// Nothing written yet.
-    pub(super) fn new(reports: Reader) -> StatusPage {
+    pub(super) fn new(reports: ReportReader) -> StatusPage {
         StatusPage { reports, written: Mutex::default() }
     }
 

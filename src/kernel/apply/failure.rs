@@ -17,8 +17,21 @@ pub(in crate::kernel) enum WriteError {
     File(std::io::Error),
     /// `nft` did not obey.
     Filter(NftError),
+    /// Its link does not exist any more.
+    LinkGone,
     /// An object is in our way, or a needed one is missing; in words.
     InTheWay(Code, String),
+}
+
+impl WriteError {
+    /// Whether a missing link may be the cause. A link without IPv6 can be one, too.
+    pub(in crate::kernel) fn may_mean_no_link(&self) -> bool {
+        match self {
+            WriteError::Kernel(error) => error.errno() == Some(Errno::ENODEV),
+            WriteError::File(error) => error.kind() == ErrorKind::NotFound,
+            WriteError::Filter(_) | WriteError::LinkGone | WriteError::InTheWay(..) => false,
+        }
+    }
 }
 
 impl From<NftError> for WriteError {
@@ -44,14 +57,15 @@ pub(in crate::kernel) fn explain(op: &Op, error: impl Into<WriteError>) -> OpErr
         WriteError::Filter(error) => (Code::KernelRefused, None, error.to_string()),
         WriteError::File(error) => {
             let (code, hint) = match error.kind() {
-                ErrorKind::NotFound => {
-                    (Code::KernelRefused, Some("the link is gone, or /proc/sys/net is not there"))
-                }
+                ErrorKind::NotFound => (Code::KernelRefused, Some("/proc/sys/net must be there")),
                 ErrorKind::ReadOnlyFilesystem => (Code::Permission, Some("/proc/sys must be writable")),
                 ErrorKind::PermissionDenied => (Code::Permission, Some(CAPABILITY)),
                 _ => (Code::KernelRefused, None),
             };
             (code, hint, error.to_string())
+        }
+        WriteError::LinkGone => {
+            (Code::LinkGone, Some("it is made again if it is still wanted"), "the link is gone".to_owned())
         }
         WriteError::InTheWay(code, why) => {
             (code, Some("rename or remove it, or leave it and do without"), why)
@@ -104,7 +118,6 @@ fn meaning(op: &Op, errno: Errno) -> (Code, Option<&'static str>) {
         (Op::SetRoute { .. } | Op::SetUp { .. }, Errno::ENETDOWN | Errno::ENETUNREACH) => {
             (Code::KernelRefused, Some("the shim or its parent is down"))
         }
-        (_, Errno::ENODEV) => (Code::KernelRefused, Some("the link is gone")),
         (Op::Ask { address, .. } | Op::SetNeighbour { address, .. }, Errno::ENOBUFS) => {
             (Code::KernelRefused, Some(table_full(Family::of(*address))))
         }

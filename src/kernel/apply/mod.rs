@@ -5,6 +5,8 @@ mod orders;
 
 use std::collections::BTreeMap;
 
+use nix::errno::Errno;
+
 use self::failure::WriteError;
 pub(in crate::kernel) use self::failure::explain;
 use self::orders::{
@@ -12,7 +14,7 @@ use self::orders::{
     only_ours, release, set_neighbour, set_route,
 };
 use crate::kernel::error::OpError;
-use crate::kernel::filter::{Command, Wanted};
+use crate::kernel::filter::{NftCommand, WantedFilter};
 use crate::kernel::object::{address, link, neighbour, route, rule, sysctl};
 use crate::kernel::socket::request::Requests;
 use crate::kernel::view::slice::Slice;
@@ -52,7 +54,8 @@ impl Writer {
         };
         result.map_err(|error| {
             state.stale.add_host();
-            explain(op, error)
+            let is_gone = error.may_mean_no_link() && link_is_gone(requests, op);
+            explain(op, if is_gone { WriteError::LinkGone } else { error })
         })
     }
 
@@ -62,15 +65,15 @@ impl Writer {
         requests: &mut Requests,
         state: &State,
         op: &Op,
-    ) -> Result<Option<Command>, WriteError> {
+    ) -> Result<Option<NftCommand>, WriteError> {
         Ok(Some(match op {
             Op::SetFilter { shim, macs, answers } => {
                 let link = index(requests, &mut self.made, shim)?;
                 let (device, macs, answers) = (shim.name.clone(), macs.clone(), answers.clone());
                 let standing = state.snapshot.filter.shims.get(&link).cloned();
-                Command::Set { wanted: Wanted { link, device, macs, answers }, standing }
+                NftCommand::Set { wanted: WantedFilter { link, device, macs, answers }, standing }
             }
-            Op::DeleteFilter { link, last } => Command::Delete { link: standing(link)?, last: *last },
+            Op::DeleteFilter { link, last } => NftCommand::Delete { link: standing(link)?, last: *last },
             _ => return Ok(None),
         }))
     }
@@ -143,7 +146,7 @@ impl Writer {
             Op::SetRoute { shim, destination, source, table, replace } => {
                 let link = index(requests, made, shim)?;
                 let wanted =
-                    route::Wanted { link, destination: *destination, source: *source, table: *table };
+                    route::WantedRoute { link, destination: *destination, source: *source, table: *table };
                 set_route(requests, wanted, *replace)
             }
             Op::AddRule { family, priority } => add_rule(requests, *family, *priority),
@@ -174,6 +177,13 @@ impl Writer {
             Op::SetFilter { .. } | Op::DeleteFilter { .. } => Ok(()),
         }
     }
+}
+
+/// Whether the link that an op changes does not exist any more.
+fn link_is_gone(requests: &mut Requests, op: &Op) -> bool {
+    let (name, _) = op.object();
+    let is_made_by_it = matches!(op, Op::CreateShim { .. });
+    !is_made_by_it && link::with_name(requests, name).is_err_and(|error| error.errno() == Some(Errno::ENODEV))
 }
 
 /// The ifindex of an existing link.

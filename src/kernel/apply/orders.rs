@@ -154,7 +154,7 @@ pub(super) fn delete_neighbour(
 /// Makes or changes a route of ours.
 pub(super) fn set_route(
     requests: &mut Requests,
-    wanted: route::Wanted,
+    wanted: route::WantedRoute,
     replace: bool,
 ) -> Result<(), WriteError> {
     let result = route::set(requests, wanted, replace);

@@ -17,8 +17,8 @@ mod worker;
 use crate::kernel::socket::wire::{Attributes, MalformedError, Message, u8_at};
 use crate::model::names::FILTER_TABLE;
 pub(in crate::kernel) use nft::NftError;
-pub(in crate::kernel) use table::Wanted;
-pub(in crate::kernel) use worker::{Answer, Command, Worker};
+pub(in crate::kernel) use table::WantedFilter;
+pub(in crate::kernel) use worker::{NftAnswer, NftCommand, Worker};
 
 /// Whether an event of nftables is about our table, or about a chain or rule that may be at a shim.
 pub(in crate::kernel) fn concerns(message: &Message<'_>) -> Result<bool, MalformedError> {

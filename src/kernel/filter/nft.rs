@@ -36,41 +36,41 @@ pub(in crate::kernel) enum NftError {
 /// The program, and whether it is worth a call.
 #[derive(Debug, Default)]
 pub(super) struct Nft {
-    patience: Patience,
+    rest: Rest,
 }
 
 impl Nft {
     /// Runs it and returns its output. If it does not end in time, further calls fail at once for a while.
     pub(super) fn run(&mut self, arguments: &[&str], input: Option<String>) -> Result<String, NftError> {
         let hung = || NftError::Failed(format!("nft did not end within {} s", PATIENCE.as_secs()));
-        if self.patience.is_out(Instant::now()) {
+        if self.rest.goes_on(Instant::now()) {
             return Err(hung());
         }
         let result = run(arguments, input);
-        self.patience.ran(result.is_some(), Instant::now());
+        self.rest.ran(result.is_some(), Instant::now());
         result.unwrap_or_else(|| Err(hung()))
     }
 }
 
 /// How long a program that hung is left alone.
 #[derive(Debug, Default)]
-struct Patience {
+struct Rest {
     /// It hung, and is left alone until then.
-    out_until: Option<Instant>,
+    until: Option<Instant>,
     /// The number of times that it hung in a row.
     hung: u32,
 }
 
-impl Patience {
-    fn is_out(&self, now: Instant) -> bool {
-        self.out_until.is_some_and(|until| now < until)
+impl Rest {
+    fn goes_on(&self, now: Instant) -> bool {
+        self.until.is_some_and(|until| now < until)
     }
 
     /// It ran. `ended`: in time.
     fn ran(&mut self, ended: bool, now: Instant) {
         self.hung = if ended { 0 } else { self.hung.saturating_add(1) };
         let pause = PAUSE.saturating_mul(1 << self.hung.saturating_sub(1).min(8)).min(LONGEST_PAUSE);
-        self.out_until = (!ended).then(|| now + pause);
+        self.until = (!ended).then(|| now + pause);
     }
 }
 
@@ -159,16 +159,16 @@ mod tests {
 
     #[test]
     fn one_that_hung_once_is_soon_asked_again() {
-        let (mut patience, mut now) = (Patience::default(), Instant::now());
+        let (mut rest, mut now) = (Rest::default(), Instant::now());
         let mut pauses = Vec::new();
         for _ in 0..6 {
-            patience.ran(false, now);
-            pauses.push((1..).find(|seconds| !patience.is_out(now + Duration::from_secs(*seconds))).unwrap());
+            rest.ran(false, now);
+            pauses.push((1..).find(|seconds| !rest.goes_on(now + Duration::from_secs(*seconds))).unwrap());
             now += LONGEST_PAUSE;
         }
         assert_eq!(pauses, [1, 2, 4, 8, 10, 10]);
-        patience.ran(true, now);
-        assert!(!patience.is_out(now));
+        rest.ran(true, now);
+        assert!(!rest.goes_on(now));
     }
 
     #[test]

@@ -62,7 +62,7 @@ impl Abilities {
 }
 
 /// An object as `nft` shows or takes it, with its kind.
-pub(in crate::kernel) type Object = (String, Value);
+pub(in crate::kernel) type NftObject = (String, Value);
 
 /// A chain at a hook.
 struct Chain {
@@ -116,7 +116,7 @@ pub(in crate::kernel) fn definition(
     device: &str,
     by_mac: bool,
     abilities: Abilities,
-) -> Vec<Object> {
+) -> Vec<NftObject> {
     let set = |mut set: Value| {
         (set["family"], set["table"]) = (json!("netdev"), json!(FILTER_TABLE));
         ("set".to_owned(), set)
@@ -159,7 +159,7 @@ fn hooked(link: LinkIndex, by_mac: bool, abilities: Abilities, meter: &str) -> V
         .collect()
 }
 
-fn dropping(chain: &str, matches: &[Value], comment: &str) -> Object {
+fn dropping(chain: &str, matches: &[Value], comment: &str) -> NftObject {
     let expressions: Vec<Value> = matches.iter().cloned().chain([json!({ "drop": null })]).collect();
     let rule = json!({
         "family": "netdev", "table": FILTER_TABLE, "chain": chain, "expr": expressions, "comment": comment,
@@ -168,14 +168,14 @@ fn dropping(chain: &str, matches: &[Value], comment: &str) -> Object {
 }
 
 /// The device that the rules of a filter were made for: the first word of their comments.
-pub(in crate::kernel) fn device(objects: &[Object]) -> String {
+pub(in crate::kernel) fn device(objects: &[NftObject]) -> String {
     let comment = objects.iter().find_map(|(_, object)| object["comment"].as_str());
     comment.and_then(|comment| comment.split(' ').next()).unwrap_or_default().to_owned()
 }
 
 /// Whether a listing shows the result of [`definition`]: the same objects with the same digest, no rule that
 /// was added after the last chain, and rules that equal those of the model.
-pub(in crate::kernel) fn is_whole(link: LinkIndex, listing: &[Object], definition: &[Object]) -> bool {
+pub(in crate::kernel) fn is_whole(link: LinkIndex, listing: &[NftObject], definition: &[NftObject]) -> bool {
     let handle = |object: &Value| object["handle"].as_u64();
     let chain = listing.iter().find(|(kind, object)| kind == "chain" && object["name"] == model(link));
     let last = chain.and_then(|(_, chain)| handle(chain));
@@ -193,11 +193,11 @@ pub(in crate::kernel) fn is_whole(link: LinkIndex, listing: &[Object], definitio
 /// The parts that a listing and a definition have in common: the objects, and the comments of rules, which
 /// identify the original rules. Versions of `nft` show rules differently, and only some (from 1.1.0 on) show
 /// the set of a meter.
-fn outline(link: LinkIndex, objects: &[Object]) -> Vec<String> {
-    let line = |(kind, object): &Object| {
+fn outline(link: LinkIndex, objects: &[NftObject]) -> Vec<String> {
+    let line = |(kind, object): &NftObject| {
         format!("{kind} {} {} {}", object["name"], object["chain"], object["comment"])
     };
-    let counts = |(kind, object): &&Object| {
+    let counts = |(kind, object): &&NftObject| {
         kind != "set" || object["name"] == guests(link) || object["name"] == answers(link)
     };
     let mut lines: Vec<String> = objects.iter().filter(counts).map(line).collect();

@@ -10,14 +10,14 @@ use ipnet::Ipv4Net;
 use serde_json::{Value, json};
 
 use super::nft::{Nft, NftError};
-use super::rules::{self, Abilities, Object};
+use super::rules::{self, Abilities, NftObject};
 use crate::model::names::FILTER_TABLE;
 use crate::model::snapshot::{Filter, ForeignChain, ShimFilter};
 use crate::model::{LinkIndex, Mac};
 
 /// The filter that a shim should have.
 #[derive(Clone, Debug)]
-pub(in crate::kernel) struct Wanted {
+pub(in crate::kernel) struct WantedFilter {
     /// The shim.
     pub(in crate::kernel) link: LinkIndex,
     /// Its name.
@@ -30,15 +30,15 @@ pub(in crate::kernel) struct Wanted {
 
 /// The part of nft's listing that is of the family netdev.
 #[derive(Debug, Default)]
-struct Listing {
+struct Ruleset {
     /// The objects of our table, by the ifindex of their shim.
-    ours: BTreeMap<LinkIndex, Vec<Object>>,
+    ours: BTreeMap<LinkIndex, Vec<NftObject>>,
     foreign: Vec<ForeignChain>,
 }
 
 /// Our table, and the memory of it between two calls.
 #[derive(Debug, Default)]
-pub(super) struct Table {
+pub(super) struct FilterTable {
     nft: Nft,
     abilities: Abilities,
     /// The kernel or `nft` may be able to do more by now.
@@ -47,15 +47,15 @@ pub(super) struct Table {
     sleeps: bool,
 }
 
-impl Table {
+impl FilterTable {
     /// Reads the existing filters.
     pub(super) fn read(&mut self) -> Result<Filter, NftError> {
         if self.doubted {
             self.abilities = self.find_abilities()?;
             self.doubted = false;
         }
-        let Listing { ours, foreign } = self.list()?;
-        let filter = |(link, objects): (LinkIndex, Vec<Object>)| {
+        let Ruleset { ours, foreign } = self.list()?;
+        let filter = |(link, objects): (LinkIndex, Vec<NftObject>)| {
             let mut filter = shim_filter(link, &objects, self.abilities);
             filter.whole &= !self.sleeps;
             (link, filter)
@@ -66,7 +66,11 @@ impl Table {
 
     /// Brings a shim's filter up to date, in one transaction. If the existing one is whole, only the elements
     /// of its sets are changed.
-    pub(super) fn set(&mut self, wanted: &Wanted, standing: Option<&ShimFilter>) -> Result<(), NftError> {
+    pub(super) fn set(
+        &mut self,
+        wanted: &WantedFilter,
+        standing: Option<&ShimFilter>,
+    ) -> Result<(), NftError> {
         if let Some(standing) = standing
             && standing.whole
             && standing.device == wanted.device
@@ -105,7 +109,7 @@ impl Table {
     fn find_abilities(&mut self) -> Result<Abilities, NftError> {
         let mut result = Err(NftError::Failed("nft was not asked".to_owned()));
         let (link, device) = (LinkIndex::NONE, "lo".to_owned());
-        let wanted = Wanted { link, device, macs: Some(BTreeSet::new()), answers: BTreeSet::new() };
+        let wanted = WantedFilter { link, device, macs: Some(BTreeSet::new()), answers: BTreeSet::new() };
         for abilities in Abilities::ALL {
             let trial = addition(&wanted, abilities);
             result = self.run(&["-j", "-c", "-f", "-"], trial).map(|()| abilities);
@@ -116,7 +120,7 @@ impl Table {
         result
     }
 
-    fn list(&mut self) -> Result<Listing, NftError> {
+    fn list(&mut self) -> Result<Ruleset, NftError> {
         let listing = self.nft.run(&["-j", "list", "ruleset", "netdev"], None)?;
         let listing: Value = serde_json::from_str(&listing)
             .map_err(|error| NftError::Failed(format!("nft printed no JSON: {error}")))?;
@@ -127,7 +131,7 @@ impl Table {
             objects.iter().filter(|(kind, object)| *kind == "table" && object["name"] == FILTER_TABLE);
         // Versions of nft name the flag differently.
         self.sleeps = tables.into_iter().any(|(_, table)| !table["flags"].is_null());
-        let mut ours: BTreeMap<LinkIndex, Vec<Object>> = BTreeMap::new();
+        let mut ours: BTreeMap<LinkIndex, Vec<NftObject>> = BTreeMap::new();
         for (kind, object) in objects.iter().filter(|(_, object)| object["table"] == FILTER_TABLE) {
             let link = link_of(kind, object).unwrap_or(LinkIndex::NONE);
             ours.entry(link).or_default().push(((*kind).to_owned(), (*object).clone()));
@@ -139,7 +143,7 @@ impl Table {
             foreign = hooked_chains(&listing);
             foreign.retain(|chain| suspects.contains(chain.table.as_str()));
         }
-        Ok(Listing { ours, foreign })
+        Ok(Ruleset { ours, foreign })
     }
 
     /// The commands that remove a shim's filter. All chains are emptied first, because a chain can be deleted
@@ -212,7 +216,7 @@ fn link_of(kind: &str, object: &Value) -> Option<LinkIndex> {
     name.rsplit_once('-')?.1.parse().ok().map(LinkIndex)
 }
 
-fn shim_filter(link: LinkIndex, objects: &[Object], abilities: Abilities) -> ShimFilter {
+fn shim_filter(link: LinkIndex, objects: &[NftObject], abilities: Abilities) -> ShimFilter {
     let set = |name: String| {
         let set = objects.iter().find(|(kind, object)| kind == "set" && object["name"] == name);
         set.map(|(_, set)| set["elem"].as_array().map(Vec::as_slice).unwrap_or_default())
@@ -229,7 +233,7 @@ fn shim_filter(link: LinkIndex, objects: &[Object], abilities: Abilities) -> Shi
 
 /// The commands that give the sets of a whole filter other elements. Deletions come first, because an address
 /// may make way for a range that contains it.
-fn difference(standing: &ShimFilter, wanted: &Wanted) -> Vec<Value> {
+fn difference(standing: &ShimFilter, wanted: &WantedFilter) -> Vec<Value> {
     let (guests, answers) = (|| rules::guests(wanted.link), || rules::answers(wanted.link));
     let nobody = BTreeSet::new();
     let before = standing.macs.as_ref().unwrap_or(&nobody);
@@ -245,8 +249,8 @@ fn difference(standing: &ShimFilter, wanted: &Wanted) -> Vec<Value> {
 }
 
 /// The commands that make a shim's filter.
-fn addition(wanted: &Wanted, abilities: Abilities) -> Vec<Value> {
-    let Wanted { link, device, macs, answers } = wanted;
+fn addition(wanted: &WantedFilter, abilities: Abilities) -> Vec<Value> {
+    let WantedFilter { link, device, macs, answers } = wanted;
     let definition = rules::definition(*link, device, macs.is_some(), abilities);
     let objects = definition.into_iter().map(|(kind, object)| json!({ "add": { kind: object } }));
     let macs = macs.as_ref().map(rules::mac_elements).unwrap_or_default();
@@ -272,7 +276,7 @@ mod tests {
     use super::*;
 
     /// The listing by `nft` of the result of [`rules::definition`].
-    fn listing() -> Vec<Object> {
+    fn listing() -> Vec<NftObject> {
         let mut listing = rules::definition(LinkIndex(5), "mvs-eth0", true, Abilities::default());
         for (handle, (_, object)) in (1..).zip(&mut listing) {
             object["handle"] = json!(handle);
@@ -280,7 +284,7 @@ mod tests {
         listing
     }
 
-    fn is_whole(listing: &[Object]) -> bool {
+    fn is_whole(listing: &[NftObject]) -> bool {
         shim_filter(LinkIndex(5), listing, Abilities::default()).whole
     }
 

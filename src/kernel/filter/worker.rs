@@ -12,25 +12,25 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::nft::NftError;
-use super::table::{Table, Wanted};
+use super::table::{FilterTable, WantedFilter};
 use crate::kernel::processor_time::of_thread_and_programs;
 use crate::model::LinkIndex;
 use crate::model::snapshot::{Filter, ShimFilter};
 
 /// A command to the thread.
 #[derive(Debug)]
-pub(in crate::kernel) enum Command {
+pub(in crate::kernel) enum NftCommand {
     /// Nothing but the listing. `doubt`: missing abilities are checked again.
     Read { doubt: bool },
     /// Make a shim's filter the wanted one. `standing`: the existing one.
-    Set { wanted: Wanted, standing: Option<ShimFilter> },
+    Set { wanted: WantedFilter, standing: Option<ShimFilter> },
     /// Delete the filter of a shim. With the last one the table goes too.
     Delete { link: LinkIndex, last: bool },
 }
 
 /// The outcome of a command.
 #[derive(Debug)]
-pub(in crate::kernel) struct Answer {
+pub(in crate::kernel) struct NftAnswer {
     /// Whether the change was made. Nothing to change is success.
     pub(in crate::kernel) result: Result<(), NftError>,
     /// The existing filters.
@@ -46,7 +46,7 @@ pub(in crate::kernel) struct Answer {
 pub(in crate::kernel) struct Worker {
     line: Option<Line>,
     /// The answers to commands that no thread could take.
-    refused: VecDeque<Answer>,
+    refused: VecDeque<NftAnswer>,
     bell: Arc<Bell>,
 }
 
@@ -67,13 +67,13 @@ impl Bell {
 
 #[derive(Debug)]
 struct Line {
-    commands: Sender<Command>,
-    answers: Receiver<Answer>,
+    commands: Sender<NftCommand>,
+    answers: Receiver<NftAnswer>,
 }
 
 impl Worker {
     /// Gives a command, which is obeyed after all earlier ones.
-    pub(in crate::kernel) fn send(&mut self, command: Command) {
+    pub(in crate::kernel) fn send(&mut self, command: NftCommand) {
         let sent = match &self.line {
             Some(line) => line.commands.send(command).map_err(|unsent| unsent.0),
             None => Err(command),
@@ -94,7 +94,7 @@ impl Worker {
 
     /// The answer to the oldest command that has none yet. Waits for it as long as `patience`. Do not call it
     /// unless there is such a command.
-    pub(in crate::kernel) fn wait(&mut self, patience: Duration) -> Option<Answer> {
+    pub(in crate::kernel) fn wait(&mut self, patience: Duration) -> Option<NftAnswer> {
         let answer = match self.refused.pop_front() {
             Some(answer) => answer,
             None => match self.line.as_ref()?.answers.recv_timeout(patience) {
@@ -131,8 +131,8 @@ impl Line {
     }
 }
 
-fn serve(orders: &Receiver<Command>, tell: &Sender<Answer>, bell: &Bell) {
-    let mut table = Table::default();
+fn serve(orders: &Receiver<NftCommand>, tell: &Sender<NftAnswer>, bell: &Bell) {
+    let mut table = FilterTable::default();
     for command in orders {
         let began = of_thread_and_programs();
         let result = obey(&mut table, &command);
@@ -141,27 +141,27 @@ fn serve(orders: &Receiver<Command>, tell: &Sender<Answer>, bell: &Bell) {
         let spent = of_thread_and_programs().saturating_sub(began);
         // Counted first, because the taker of the answer counts it down.
         bell.answers.fetch_add(1, Ordering::SeqCst);
-        if tell.send(Answer { result, listing, since, spent }).is_err() {
+        if tell.send(NftAnswer { result, listing, since, spent }).is_err() {
             return;
         }
         bell.rung.notify_one();
     }
 }
 
-fn obey(table: &mut Table, command: &Command) -> Result<(), NftError> {
+fn obey(table: &mut FilterTable, command: &NftCommand) -> Result<(), NftError> {
     match command {
-        Command::Read { doubt } => {
+        NftCommand::Read { doubt } => {
             if *doubt {
                 table.doubt();
             }
             Ok(())
         }
-        Command::Set { wanted, standing } => table.set(wanted, standing.as_ref()),
-        Command::Delete { link, last } => table.delete(*link, *last),
+        NftCommand::Set { wanted, standing } => table.set(wanted, standing.as_ref()),
+        NftCommand::Delete { link, last } => table.delete(*link, *last),
     }
 }
 
-fn failed(why: &str) -> Answer {
+fn failed(why: &str) -> NftAnswer {
     let error = || NftError::Failed(why.to_owned());
-    Answer { result: Err(error()), listing: Err(error()), since: Instant::now(), spent: Duration::ZERO }
+    NftAnswer { result: Err(error()), listing: Err(error()), since: Instant::now(), spent: Duration::ZERO }
 }

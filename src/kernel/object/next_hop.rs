@@ -19,12 +19,12 @@ const HEADER: usize = 8;
 /// The objects by their numbers. A group leads where its members lead.
 #[derive(Debug, Default, PartialEq)]
 pub(in crate::kernel) struct NextHops {
-    objects: BTreeMap<u32, Object>,
+    objects: BTreeMap<u32, NextHopObject>,
 }
 
 /// One object.
 #[derive(Debug, Default, PartialEq)]
-struct Object {
+struct NextHopObject {
     link: LinkIndex,
     gateway: Option<IpAddr>,
     blackhole: bool,
@@ -48,7 +48,7 @@ impl NextHops {
     }
 }
 
-impl Object {
+impl NextHopObject {
     fn hop(&self) -> Hop {
         Hop { link: self.link, gateway: self.gateway }
     }
@@ -63,7 +63,7 @@ pub(in crate::kernel) fn dump(requests: &mut Requests) -> Result<NextHops, Reque
     const NHA_OIF: u16 = 5;
     const NHA_GATEWAY: u16 = 6;
     requests.dump(Raw { kind: RTM_GETNEXTHOP, body: vec![0; HEADER] }, |all: &mut NextHops, message| {
-        let (mut id, mut object) = (0, Object::default());
+        let (mut id, mut object) = (0, NextHopObject::default());
         for attribute in Attributes::after(message.payload, HEADER) {
             match attribute? {
                 (NHA_ID, value) => id = u32_of(value)?,

@@ -60,7 +60,7 @@ impl Seen {
 
 /// All routes that the snapshot has.
 #[derive(Debug, Default, PartialEq)]
-pub(in crate::kernel) struct Table {
+pub(in crate::kernel) struct Routes {
     pub(in crate::kernel) routes: BTreeMap<RouteKey, Route>,
     pub(in crate::kernel) routing: Routing,
     /// The next-hop objects, if any route names one.
@@ -69,7 +69,7 @@ pub(in crate::kernel) struct Table {
     hidden: Vec<(RouteKey, u32)>,
 }
 
-impl Table {
+impl Routes {
     fn add(&mut self, seen: Seen) {
         if seen.is_kept() {
             self.routes.insert(seen.key, seen.value);
@@ -185,9 +185,9 @@ fn multipath(mut rest: &[u8], hops: &mut Vec<Hop>) -> Result<(), MalformedError>
 }
 
 /// All routes of both families.
-pub(in crate::kernel) fn dump(requests: &mut Requests) -> Result<Table, RequestError> {
+pub(in crate::kernel) fn dump(requests: &mut Requests) -> Result<Routes, RequestError> {
     let mut all = requests.dump(question(Family::V4), add)?;
-    let Table { routes, routing, hidden, .. } = requests.dump(question(Family::V6), add)?;
+    let Routes { routes, routing, hidden, .. } = requests.dump(question(Family::V6), add)?;
     all.routes.extend(routes);
     for (key, way) in routing.iter() {
         all.routing.put(*key, way.clone());
@@ -205,7 +205,7 @@ pub(in crate::kernel) fn dump(requests: &mut Requests) -> Result<Table, RequestE
     Ok(all)
 }
 
-fn add(table: &mut Table, message: &Message<'_>) -> Result<(), MalformedError> {
+fn add(table: &mut Routes, message: &Message<'_>) -> Result<(), MalformedError> {
     if let Some(seen) = read(message)? {
         table.add(seen);
     }
@@ -220,7 +220,7 @@ fn question(family: Family) -> RouteNetlinkMessage {
 
 /// A route through a link with our mark.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::kernel) struct Wanted {
+pub(in crate::kernel) struct WantedRoute {
     pub(in crate::kernel) link: LinkIndex,
     pub(in crate::kernel) destination: IpNet,
     pub(in crate::kernel) source: Option<IpAddr>,
@@ -231,7 +231,7 @@ pub(in crate::kernel) struct Wanted {
 /// prevents the addition.
 pub(in crate::kernel) fn in_place_of(
     requests: &mut Requests,
-    wanted: Wanted,
+    wanted: WantedRoute,
 ) -> Result<Vec<Seen>, RequestError> {
     let family = Family::of(wanted.destination);
     let place = (wanted.table, wanted.destination, metric(family));
@@ -248,10 +248,10 @@ pub(in crate::kernel) fn in_place_of(
 /// Makes the route. `replace`: in the place of another.
 pub(in crate::kernel) fn set(
     requests: &mut Requests,
-    wanted: Wanted,
+    wanted: WantedRoute,
     replace: bool,
 ) -> Result<(), RequestError> {
-    let Wanted { link, destination, source, table } = wanted;
+    let WantedRoute { link, destination, source, table } = wanted;
     let mut builder = named(link, destination, table)?;
     if Family::of(destination) == Family::V4 {
         builder = builder.scope(RouteScope::Link);

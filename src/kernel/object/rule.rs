@@ -23,7 +23,7 @@ pub(in crate::kernel) fn read(message: &Message<'_>) -> Result<Option<Rule>, Mal
     let payload = message.payload;
     let Some(family) = family_of(payload)? else { return Ok(None) };
     let (to_length, from_length) = (u8_at(payload, 1)?, u8_at(payload, 2)?);
-    let mut seen = Seen { table: u32::from(u8_at(payload, 4)?), ..Seen::default() };
+    let mut seen = SeenAttributes { table: u32::from(u8_at(payload, 4)?), ..SeenAttributes::default() };
     let mut rule = Rule { family, ..Rule::default() };
     rule.inverted = u32_at(payload, 8)? & FIB_RULE_INVERT != 0;
     // IPv4 compares an unset source like any other address, IPv6 does not.
@@ -84,7 +84,7 @@ const FR_ACT_NOP: u8 = 3;
 
 /// The attributes that have no field of their own in a [`Rule`].
 #[derive(Default)]
-struct Seen {
+struct SeenAttributes {
     table: u32,
     target: u32,
     mark: u32,
@@ -92,7 +92,7 @@ struct Seen {
     narrow: bool,
 }
 
-impl Seen {
+impl SeenAttributes {
     fn take_in(&mut self, kind: u16, value: &[u8]) -> Result<(), MalformedError> {
         match kind {
             FRA_TABLE => self.table = u32_of(value)?,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::filters::UnderWay;
 use super::slice::Slice;
 use super::state::State;
-use crate::kernel::filter::{Answer, NftError};
+use crate::kernel::filter::{NftAnswer, NftError};
 use crate::model::snapshot::Filter;
 
 impl State {
@@ -21,7 +21,7 @@ impl State {
         self.filters.read_again();
     }
 
-    fn take_in_answer(&mut self, UnderWay { op, causes }: UnderWay, answer: Answer) {
+    fn take_in_answer(&mut self, UnderWay { op, causes }: UnderWay, answer: NftAnswer) {
         let share = answer.spent / u32::try_from(causes.len()).unwrap_or(u32::MAX).max(1);
         causes.into_iter().for_each(|id| self.stale.spent(id, share));
         if self.filters.listed(answer.since) {

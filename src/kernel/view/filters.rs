@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use crate::kernel::filter::{Answer, Command, NftError, Worker};
+use crate::kernel::filter::{NftAnswer, NftCommand, NftError, Worker};
 use crate::model::{NetnsId, Op};
 
 /// The commands of the thread, and whether the filters are stale.
@@ -17,7 +17,7 @@ pub(in crate::kernel) struct Filters {
     /// Since when the filters have been stale.
     wanted: Option<Instant>,
     /// The latest possible time of the last event about the filters.
-    heard: Heard,
+    heard: EventTime,
     /// The namespaces whose changes the next filter is written for.
     causes: BTreeSet<NetnsId>,
     doubt: bool,
@@ -34,7 +34,7 @@ pub(super) struct UnderWay {
 
 /// The time of an event is only known after the event was heard.
 #[derive(Debug, Default, PartialEq)]
-enum Heard {
+enum EventTime {
     #[default]
     Nothing,
     JustNow,
@@ -49,13 +49,13 @@ impl Filters {
 
     /// An event about the filters was heard.
     pub(super) fn heard(&mut self) {
-        self.heard = Heard::JustNow;
+        self.heard = EventTime::JustNow;
     }
 
     /// Sets the time.
     pub(super) fn tick(&mut self, now: Instant) {
-        if self.heard == Heard::JustNow {
-            self.heard = Heard::At(now);
+        if self.heard == EventTime::JustNow {
+            self.heard = EventTime::At(now);
         }
     }
 
@@ -71,7 +71,7 @@ impl Filters {
     }
 
     /// Starts a write. Its end is among the ops that have ended.
-    pub(in crate::kernel) fn begin(&mut self, op: &Op, command: Command) {
+    pub(in crate::kernel) fn begin(&mut self, op: &Op, command: NftCommand) {
         let causes = std::mem::take(&mut self.causes);
         self.under_way.push_back(UnderWay { op: Some(op.clone()), causes });
         self.worker.send(command);
@@ -99,7 +99,7 @@ impl Filters {
     }
 
     /// The next command that has ended, with its answer. Waits for it as long as `patience`.
-    pub(super) fn next(&mut self, patience: Duration) -> Option<(UnderWay, Answer)> {
+    pub(super) fn next(&mut self, patience: Duration) -> Option<(UnderWay, NftAnswer)> {
         let answer = self.worker.wait(patience).filter(|_| self.is_under_way())?;
         Some((self.under_way.pop_front()?, answer))
     }
@@ -108,9 +108,9 @@ impl Filters {
     /// it.
     pub(super) fn listed(&mut self, since: Instant) -> bool {
         self.wanted = self.wanted.filter(|wanted| *wanted > since);
-        let has_event = matches!(self.heard, Heard::At(heard) if heard <= since);
+        let has_event = matches!(self.heard, EventTime::At(heard) if heard <= since);
         if has_event {
-            self.heard = Heard::Nothing;
+            self.heard = EventTime::Nothing;
         }
         has_event
     }
@@ -124,7 +124,7 @@ impl Filters {
     pub(super) fn read_again(&mut self) {
         if self.wanted.is_some() && self.under_way.is_empty() {
             self.under_way.push_back(UnderWay::default());
-            self.worker.send(Command::Read { doubt: std::mem::take(&mut self.doubt) });
+            self.worker.send(NftCommand::Read { doubt: std::mem::take(&mut self.doubt) });
         }
     }
 }

@@ -103,7 +103,7 @@ impl State {
     }
 
     fn read_routes(&mut self, requests: &mut Requests) -> Result<(), RequestError> {
-        let route::Table { routes, routing, next_hops, .. } = route::dump(requests)?;
+        let route::Routes { routes, routing, next_hops, .. } = route::dump(requests)?;
         self.next_hops = next_hops;
         let snapshot = &mut self.snapshot;
         let old = std::mem::replace(&mut snapshot.routes, routes);

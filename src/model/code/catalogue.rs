@@ -239,6 +239,9 @@ catalogue! {
     Exists "exists" Operation Error
         "a foreign object is in the place of ours"
         "rename or remove it if nothing needs it";
+    LinkGone "link-gone" Operation Warning
+        "the link was deleted while the daemon worked on it"
+        "nothing: it is made again if it is still wanted";
     KernelRefused "kernel-refused" Operation Error
         "anything else; the sentence has the kernel's words"
         "the hint has the cure, if it is known";

@@ -29,5 +29,5 @@ pub use self::case::{Case, Claimant, Others};
 pub(super) use self::lan::is_answered;
 pub(super) use self::route_in_the_way::route_in_the_way;
 pub(super) use self::rules::held;
-pub use self::rules::{RULES, Rule, admit, findings};
+pub use self::rules::{AdmissionRule, RULES, admit, findings};
 pub use self::verdict::{Refusal, Verdict};

@@ -10,7 +10,7 @@ use crate::model::Code;
 
 /// A rule: when an address is refused, and with which code.
 #[derive(Clone, Copy)]
-pub struct Rule {
+pub struct AdmissionRule {
     /// The code of the refusal.
     pub code: Code,
     /// An existing route must go at once ([`Refusal::is_urgent`]).
@@ -37,7 +37,7 @@ pub struct Rule {
 ///
 /// The refusals for safety are urgent, because each moment sends the host's traffic to the wrong machine. The
 /// others may be over in a moment, and a route that goes and comes back is a gap that somebody notices.
-pub const RULES: &[Rule] = &[
+pub const RULES: &[AdmissionRule] = &[
     urgent(Code::NotGlobal, address::not_global),
     urgent(Code::Ipv6Off, address::ipv6_off),
     patient(Code::Tentative, address::tentative),
@@ -65,18 +65,18 @@ pub const RULES: &[Rule] = &[
     HELD,
 ];
 
-const NO_SOURCE: Rule = patient(Code::NoSource, ways::no_source);
-const HELD: Rule = urgent(Code::Held, others::held);
+const NO_SOURCE: AdmissionRule = patient(Code::NoSource, ways::no_source);
+const HELD: AdmissionRule = urgent(Code::Held, others::held);
 
-const fn urgent(code: Code, check: fn(&Case<'_>) -> Option<Why>) -> Rule {
-    Rule { code, is_urgent: true, check }
+const fn urgent(code: Code, check: fn(&Case<'_>) -> Option<Why>) -> AdmissionRule {
+    AdmissionRule { code, is_urgent: true, check }
 }
 
-const fn patient(code: Code, check: fn(&Case<'_>) -> Option<Why>) -> Rule {
-    Rule { code, is_urgent: false, check }
+const fn patient(code: Code, check: fn(&Case<'_>) -> Option<Why>) -> AdmissionRule {
+    AdmissionRule { code, is_urgent: false, check }
 }
 
-impl Rule {
+impl AdmissionRule {
     /// The refusal of an address, if this rule refuses it.
     pub fn refusal(&self, case: &Case<'_>) -> Option<Refusal> {
         (self.check)(case).map(|why| self.refuse(why))
@@ -87,7 +87,7 @@ impl Rule {
     }
 }
 
-impl fmt::Debug for Rule {
+impl fmt::Debug for AdmissionRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.code.as_str())
     }
@@ -103,7 +103,7 @@ pub fn admit(case: &Case<'_>) -> Verdict {
 }
 
 /// The answers of all rules about an address, in their order.
-pub fn findings(case: &Case<'_>) -> impl Iterator<Item = (&'static Rule, Option<Refusal>)> {
+pub fn findings(case: &Case<'_>) -> impl Iterator<Item = (&'static AdmissionRule, Option<Refusal>)> {
     RULES.iter().map(|rule| (rule, rule.refusal(case)))
 }
 

@@ -50,7 +50,7 @@ pub fn diff(desired: &Desired, snapshot: &Snapshot) -> Plan {
 }
 
 /// Everything that has to be done for these addresses of guests: the part of [`diff`] that is about them.
-pub fn diff_at(desired: &Desired, snapshot: &Snapshot, addresses: &BTreeSet<IpAddr>) -> Plan {
+pub(super) fn diff_at(desired: &Desired, snapshot: &Snapshot, addresses: &BTreeSet<IpAddr>) -> Plan {
     let mut steps = Steps::new(desired, snapshot);
     steps.make_room(desired.leftovers.surplus().intersection(addresses));
     addresses.iter().for_each(|address| steps.neighbour(*address));

@@ -11,8 +11,8 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Instant;
 
+pub use self::claimants::Claimants;
 pub(super) use self::claimants::claimants;
-pub use self::claimants::{Claimants, ServedAs};
 pub use self::claims::Claims;
 pub use self::held::{Held, Holder};
 pub use self::leftovers::Leftovers;

@@ -22,8 +22,8 @@ pub(super) struct Evidence {
     pub(super) child: ChildKey,
 }
 
-/// All the evidence.
-pub(super) struct Case<'a> {
+/// Everything that evidence is drawn from.
+pub(super) struct Clues<'a> {
     facts: &'a Facts<'a>,
     before: &'a Joins,
     homes: &'a Homes,
@@ -35,14 +35,14 @@ pub(super) struct Case<'a> {
     at_home: BTreeMap<Netns, Vec<usize>>,
 }
 
-impl<'a> Case<'a> {
-    pub(super) fn open(
+impl<'a> Clues<'a> {
+    pub(super) fn gather(
         facts: &'a Facts<'a>,
         running: &'a Running<'a>,
         before: &'a Joins,
         homes: &'a Homes,
-    ) -> Case<'a> {
-        let mut case = Case {
+    ) -> Clues<'a> {
+        let mut clues = Clues {
             facts,
             before,
             homes,
@@ -54,16 +54,16 @@ impl<'a> Case<'a> {
         for (place, nic) in running.nics.iter().enumerate() {
             let RunningNic { key, home, .. } = nic;
             if let Some(mac) = nic.mac() {
-                case.with_mac.entry(mac).or_default().push(place);
+                clues.with_mac.entry(mac).or_default().push(place);
             }
             if let Some(child) = before.child(key) {
-                case.joined_before.insert(*child, place);
+                clues.joined_before.insert(*child, place);
             }
             if let Some(home) = home {
-                case.at_home.entry(*home).or_default().push(place);
+                clues.at_home.entry(*home).or_default().push(place);
             }
         }
-        case
+        clues
     }
 
     /// The evidence for each NIC that a child may be.

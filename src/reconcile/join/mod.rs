@@ -25,7 +25,7 @@ pub(super) mod overhear;
 mod servers_to_ask;
 
 pub(super) use self::doubts::doubts;
-use self::evidence::{Case, Evidence};
+use self::evidence::{Clues, Evidence};
 pub use self::homes::Homes;
 pub(super) use self::homes::homes;
 pub use self::joins::{By, Joined, Joins};
@@ -38,9 +38,9 @@ use crate::reconcile::facts::Facts;
 /// the best counts first. `before` is the last result: joined children stay joined while both sides are
 /// there. `homes` has the known namespaces.
 pub(super) fn join(facts: &Facts<'_>, running: &Running<'_>, before: &Joins, homes: &Homes) -> Joins {
-    let case = Case::open(facts, running, before, homes);
+    let clues = Clues::gather(facts, running, before, homes);
     let children = facts.snapshot.children.iter();
-    let mut all: Vec<Evidence> = children.flat_map(|(child, seen)| case.of(child, seen)).collect();
+    let mut all: Vec<Evidence> = children.flat_map(|(child, seen)| clues.of(child, seen)).collect();
     all.sort();
     let mut joins = Joins::default();
     for Evidence { by, nic, child, .. } in all {

@@ -104,6 +104,11 @@ impl Holds {
         }
     }
 
+    /// Adds the ops that are about a link that does not exist any more.
+    pub(super) fn add_gone(&mut self, link: &str, due: Instant) {
+        add(&mut self.shims, &link.to_owned(), due);
+    }
+
     /// Adds the ops that must come after an op that has not happened, and will not before it is due.
     pub(super) fn add(&mut self, op: &Op, due: Instant) {
         match op {

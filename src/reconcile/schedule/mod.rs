@@ -5,7 +5,8 @@
 //! * An op that failed is retried with back-off. It is also retried at once when its shim itself was repaired
 //!   and, the first times, when something else of the host has changed. An op that succeeds but is needed
 //!   again and again, because somebody else undoes it, runs once a second.
-//! * An op that waits, is under way or failed holds back the ops that must come after it, and no others.
+//! * An op that waits, is under way or failed holds back the ops that must come after it, and no others. If
+//!   its link is gone, the others on that link would fail too, so they wait for the next plan.
 
 mod failures;
 mod history;
@@ -23,7 +24,7 @@ use self::history::{Track, Tracks, back_off};
 use self::holds::Holds;
 pub use self::walked::{Outcome, Walked};
 use crate::model::plan::{Progress, Scope, When};
-use crate::model::{Changes, Op, Plan, Step};
+use crate::model::{Changes, Code, Op, Plan, Step};
 
 /// How long an object must be surplus before it is deleted.
 pub const BREATH: Duration = Duration::from_millis(200);
@@ -196,8 +197,13 @@ impl Schedule {
 
     /// Remembers the outcome of a step that ran.
     fn ran(&mut self, round: &mut Round, op: &Op, now: Instant, result: Result<(), Error>) {
-        if let Some(not_before) = self.remember(op, now, result) {
-            self.hold(round, op, not_before);
+        let is_gone = result.as_ref().is_err_and(|error| error.code == Code::LinkGone);
+        let Some(not_before) = self.remember(op, now, result) else { return };
+        self.hold(round, op, not_before);
+        if is_gone {
+            let (link, _) = op.object();
+            round.held.add_gone(link, not_before);
+            self.held.add_gone(link, not_before);
         }
     }
 

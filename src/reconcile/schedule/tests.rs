@@ -66,6 +66,37 @@ fn objects_that_go_with_a_flapping_link_are_no_fight() {
 }
 
 #[test]
+fn a_link_that_is_gone_is_reported_once_and_holds_back_what_is_on_it() {
+    let now = Instant::now();
+    let proxy = |shim: LinkRef, address: &str| {
+        let op = Op::AddProxy { shim, address: address.parse().unwrap() };
+        Step { op, ..add() }
+    };
+    let other = LinkRef { name: "mvs-eth1".to_owned(), index: Some(LinkIndex(8)) };
+    let plan = vec![proxy(shim(), "fd77::11"), proxy(shim(), "fd77::12"), proxy(other, "fd77::11"), add()];
+    let tried = |code| {
+        let (mut schedule, mut ops) = (Schedule::default(), Vec::new());
+        schedule.walk(
+            &plan,
+            &Scope::All,
+            || now,
+            |step| {
+                ops.push(step.op.clone());
+                Err(Error { code, message: "no".to_owned(), hint: None })
+            },
+        );
+        (schedule, ops)
+    };
+    assert_eq!(tried(Code::KernelRefused).1.len(), 4);
+    let (mut schedule, ops) = tried(Code::LinkGone);
+    assert_eq!(ops, [plan[0].op.clone(), plan[2].op.clone()]);
+    // A look at one address does not show that the link is back.
+    let (route, scope) = (vec![add()], Scope::Addresses(["192.168.100.253".parse().unwrap()].into()));
+    let walked = schedule.walk(&route, &scope, || now, |_| Ok(Progress::Done));
+    assert!(matches!(walked[0].outcome, Outcome::Held));
+}
+
+#[test]
 fn a_shim_that_waits_for_a_route_to_go_is_looked_at_again_when_it_goes() {
     let (mut schedule, now) = (Schedule::default(), Instant::now());
     let later = |step: Step| Step { when: When::AfterBreath, ..step };

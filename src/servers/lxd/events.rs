@@ -111,14 +111,14 @@ fn ending(error: &Error) -> String {
 
 fn refusal(error: Error) -> String {
     #[derive(Deserialize)]
-    struct Answer {
+    struct ErrorBody {
         error: String,
     }
     let Error::Http(response) = error else { return error.to_string() };
     let status = response.status().as_u16();
     let body = response.body().as_deref().unwrap_or_default();
-    match serde_json::from_slice::<Answer>(body) {
-        Ok(answer) => format!("the server says {status}: {}", answer.error),
+    match serde_json::from_slice::<ErrorBody>(body) {
+        Ok(body) => format!("the server says {status}: {}", body.error),
         Err(_) => {
             format!("expected a WebSocket, but the server says {status}; the answer begins {}", excerpt(body))
         }

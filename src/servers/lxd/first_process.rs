@@ -19,10 +19,10 @@ use crate::servers::questions::GuestName;
 const AT_ONCE: usize = 4;
 
 /// The answers of a server to one round of questions.
-pub(in crate::servers) type Answers = Pin<Box<dyn Stream<Item = Answer> + Send>>;
+pub(in crate::servers) type Answers = Pin<Box<dyn Stream<Item = FirstProcess> + Send>>;
 
 /// A server's answer about one guest.
-pub(in crate::servers) struct Answer {
+pub(in crate::servers) struct FirstProcess {
     guest: GuestName,
     started: String,
     /// `None` if it did not say.
@@ -74,7 +74,7 @@ impl FirstProcesses {
                     return None;
                 }
                 let pid = first_process(&client, &guest, rest).await;
-                Some(Answer { guest, started, pid })
+                Some(FirstProcess { guest, started, pid })
             }
         });
         Some(Box::pin(asked.buffer_unordered(AT_ONCE).filter_map(future::ready)))
@@ -93,8 +93,8 @@ impl FirstProcesses {
     }
 
     /// Takes in an answer. Returns the guest and its first process if they are new.
-    pub(in crate::servers) fn answered(&mut self, answer: Answer) -> Option<(GuestName, u32)> {
-        let Answer { guest, started, pid } = answer;
+    pub(in crate::servers) fn answered(&mut self, answer: FirstProcess) -> Option<(GuestName, u32)> {
+        let FirstProcess { guest, started, pid } = answer;
         // The guest may have started again meanwhile. Then the answer is outdated.
         if self.wanted.get(&guest) != Some(&started) {
             return None;

@@ -28,8 +28,13 @@ impl Ward {
             "{blow}, for {seconds:.1} s: {lines} lines in the log, {} ms of processor time",
             used.as_millis()
         );
-        ensure!(used.as_secs_f64() < seconds / 5.0, "it spins: {used:?} of {seconds:.1} s");
-        ensure!(lines < 150, "the log is flooded: {lines} lines in {seconds:.1} s");
+        ensure!(used.as_secs_f64() < seconds / 2.0, "it spins: {used:?} of {seconds:.1} s");
+        let most = 100.0 + 15.0 * seconds;
+        ensure!(
+            (lines as f64) < most,
+            "the log is flooded: {lines} lines in {seconds:.1} s: {}",
+            self.story()
+        );
 
         foe.kill()?;
         talk.goes_on("the fight over", SystemTime::now()).with_context(|| self.story())?;
