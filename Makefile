@@ -3,7 +3,7 @@
 # `make deb` and `make rpm` need only Rust and a linker, and no network once the crates and the tools are
 # there.
 
-.PHONY: help setup build demo test test-repeatedly test-stock-kernel test-stock-node chaos fuzz bench lint deb rpm documents sbom release reproducible clean
+.PHONY: help setup build demo test test-repeatedly test-stock-kernel test-stock-node chaos fuzz bench lint deb rpm documents notices sbom release reproducible clean
 
 # The folders of cargo's output and of the packages.
 TARGET = $(or $(CARGO_TARGET_DIR),target)
@@ -44,7 +44,7 @@ setup:
 build:
 	$(CARGO_RELEASE) build --release --locked
 
-# Man pages, completions, notices, Debian's changelog.
+# Man pages, completions, Debian's changelog.
 documents:
 	@cargo run --locked --quiet -p macvlan-shim-documents -- target/documents "$$(LC_ALL=C date -uRd @$$SOURCE_DATE_EPOCH)"
 
@@ -74,6 +74,13 @@ sbom:
 	cargo cyclonedx --quiet --format json --override-filename sbom.cdx
 	@sed 's#path+file://$(CURDIR)#path+file://.#g' sbom.cdx.json >$(PACKAGES)/macvlan-shim-$(VERSION).cdx.json
 	@rm -f sbom.cdx.json */*/sbom.cdx.json
+
+# The licences of the crates that are built into the binary. To be made again when these change.
+notices:
+	@packaging/cargo-tools.sh cargo-about
+	cargo fetch --quiet --locked
+	cargo about generate --locked --offline --fail --config packaging/notices/about.toml \
+	  --output-file packaging/THIRD-PARTY-NOTICES packaging/notices/THIRD-PARTY-NOTICES.hbs
 
 # Everything that is published: both packages, the list of crates, the checksums of all. Sign SHA256SUMS.
 release: deb rpm sbom

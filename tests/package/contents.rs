@@ -1,5 +1,6 @@
 //! The contents of the packages, without installing them.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
@@ -39,6 +40,33 @@ fn ensure_has(listing: &str, files: &[&str]) -> Result<()> {
     for file in files {
         ensure!(listing.lines().any(|line| line.ends_with(file)), "no {file} in\n{listing}");
     }
+    Ok(())
+}
+
+#[test]
+fn the_notices_are_those_of_the_crates_in_the_binary() -> Result<()> {
+    let mut tree = Command::new(env!("CARGO"));
+    tree.args(["tree", "--locked", "--package", "macvlan-shim", "--edges", "normal"]);
+    for platform in ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"] {
+        tree.args(["--target", platform]);
+    }
+    tree.args(["--prefix", "none", "--format", "{p}"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    let tree = run(&mut tree)?;
+    // A line is `name v1.2.3`, with more after it if the crate is ours or was listed before.
+    let crates = tree.lines().filter(|line| !line.contains(" (/")).filter_map(|line| {
+        let (name, rest) = line.split_once(" v")?;
+        Some(format!("{name} {}", rest.split(' ').next()?))
+    });
+    let crates: BTreeSet<String> = crates.collect();
+    let notices = include_str!("../../packaging/THIRD-PARTY-NOTICES");
+    // After a line of dashes come the licence's name and its crates, indented.
+    let named = notices
+        .split("\n-----")
+        .skip(1)
+        .flat_map(|part| part.lines().skip(2).map_while(|line| line.strip_prefix("  ")).map(str::to_owned));
+    let named: BTreeSet<String> = named.collect();
+    ensure!(crates.len() > 100, "the crates were not found");
+    ensure!(named == crates, "`make notices` is to be run: {:?}", named.symmetric_difference(&crates));
     Ok(())
 }
 

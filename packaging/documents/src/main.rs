@@ -1,13 +1,12 @@
 //! Writes the parts of the packages, besides the binary, that have another source: man pages and shell
-//! completions from the command line's own definition, the notices of the crates in the binary, the documents
-//! with other links, Debian's changelog from CHANGELOG.md.
+//! completions from the command line's own definition, the documents with other links, Debian's changelog from
+//! CHANGELOG.md.
 //!
 //! usage: macvlan-shim-documents FOLDER DATE, where DATE is that of the release as `date -R` prints it
 
 mod changelog;
 mod config_page;
 mod links;
-mod notices;
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -46,7 +45,6 @@ fn main() -> Result<()> {
     compressed(&folder.join("macvlan-shim.toml.5.gz"), config_page::page().as_bytes())?;
     completions(folder)?;
     documents(folder)?;
-    fs::write(folder.join("THIRD-PARTY-NOTICES"), notices::third_party()?)?;
     let changelog = changelog::debian(CHANGES, &date)?;
     compressed(&folder.join("changelog.Debian.gz"), changelog.as_bytes())
 }
