@@ -6,6 +6,8 @@ use std::ops::RangeInclusive;
 
 use ipnet::IpNet;
 
+use smol_str::SmolStr;
+
 use super::inventory::Mode;
 use super::link::LinkKind;
 use super::{LinkIndex, Mac, NetnsId};
@@ -59,7 +61,7 @@ pub struct Child {
     /// Its mode.
     pub mode: Mode,
     /// Its name in its namespace.
-    pub name: String,
+    pub name: SmolStr,
     /// macvtap: a VM's NIC.
     pub tap: bool,
     /// Administratively up. No two children of a parent that are up have the same MAC.
@@ -89,7 +91,7 @@ pub struct Master {
     /// Its ifindex in the guest's namespace.
     pub index: LinkIndex,
     /// Its name in the guest's namespace.
-    pub name: String,
+    pub name: SmolStr,
     /// Its MAC, which it sends from.
     pub mac: Option<Mac>,
 }
@@ -102,7 +104,7 @@ impl Child {
             LinkKind::Macvtap(mode) => (*mode, true),
             _ => return None,
         };
-        let (name, addresses) = (name.to_owned(), BTreeMap::new());
+        let (name, addresses) = (name.into(), BTreeMap::new());
         let sources = Sources::default();
         Some(Child { parent, mac, mode, name, tap, up, master: None, sources, addresses })
     }

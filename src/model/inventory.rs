@@ -8,13 +8,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use super::Mac;
 
 /// A server's short, stable name in output: `lxd`, `lxd-snap`, `incus`, or the path of a configured socket.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct ServerId(pub String);
+pub struct ServerId(pub SmolStr);
 
 impl fmt::Display for ServerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -28,9 +29,9 @@ pub struct GuestKey {
     /// The server that it belongs to.
     pub server: ServerId,
     /// Its project.
-    pub project: String,
+    pub project: SmolStr,
     /// Its name, unique in the project.
-    pub name: String,
+    pub name: SmolStr,
 }
 
 impl fmt::Display for GuestKey {
@@ -50,7 +51,7 @@ pub struct NicKey {
     pub guest: GuestKey,
     /// The name of the device in the guest's configuration, such as `eth0`. For a guest whose NICs no server
     /// lists, the name of the link in the guest.
-    pub nic: String,
+    pub nic: SmolStr,
 }
 
 impl fmt::Display for NicKey {
@@ -138,9 +139,9 @@ pub enum ServerState {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Guest {
     /// Its project.
-    pub project: String,
+    pub project: SmolStr,
     /// Its name.
-    pub name: String,
+    pub name: SmolStr,
     /// Container or VM.
     pub kind: GuestKind,
     /// Whether it runs.
@@ -149,7 +150,7 @@ pub struct Guest {
     /// does.
     pub home: Home,
     /// The profiles that it uses.
-    pub profiles: Vec<String>,
+    pub profiles: Vec<SmolStr>,
     /// The wish that `user.macvlan-shim.enabled` states.
     pub opt: OptOut,
     /// Its macvlan NICs.
@@ -229,10 +230,10 @@ impl Nics {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Nic {
     /// The device's name, such as `eth0`.
-    pub name: String,
+    pub name: SmolStr,
     /// The name that a container starts with its link under: the device's `name`, else `volatile.<nic>.name`,
     /// else the device's own.
-    pub link: String,
+    pub link: SmolStr,
     /// `hwaddr`, else `volatile.<nic>.hwaddr`. `None` before the first start.
     pub mac: Option<Mac>,
     /// The parent of its macvlan child, as far as the server's configuration tells.
@@ -247,7 +248,7 @@ pub enum NicParent {
     /// An interface, and the VLAN on it if one is asked for.
     Link {
         /// The interface's name.
-        name: String,
+        name: SmolStr,
         /// The VLAN id. The child is then on that VLAN's interface.
         vlan: Option<u16>,
     },

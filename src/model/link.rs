@@ -1,5 +1,7 @@
 //! Links of the host.
 
+use smol_str::SmolStr;
+
 use super::inventory::Mode;
 use super::names;
 use super::{LinkIndex, Mac};
@@ -10,7 +12,7 @@ pub struct Link {
     /// Its ifindex.
     pub index: LinkIndex,
     /// Its name.
-    pub name: String,
+    pub name: SmolStr,
     /// Its kind.
     pub kind: LinkKind,
     /// Its MAC; `None` for links without an Ethernet address.
@@ -67,11 +69,11 @@ pub enum LinkKind {
     /// A bridge.
     Bridge,
     /// Any other kind by the kernel's name (`veth`, `bond`, …), empty for a physical NIC.
-    Other(String),
+    Other(SmolStr),
 }
 
 impl Default for LinkKind {
     fn default() -> LinkKind {
-        LinkKind::Other(String::new())
+        LinkKind::Other(SmolStr::default())
     }
 }

@@ -1,5 +1,7 @@
 //! Every name and number that marks an object in the kernel or a file as ours.
 
+use smol_str::{SmolStr, format_smolstr};
+
 use super::{Family, LinkIndex, Mac};
 
 /// The program, its package, its unit.
@@ -76,19 +78,19 @@ pub const MAX_LINK_NAME: usize = 15;
 
 /// The name of the shim on a parent: `mvs-<parent>`, or `mvs-` and eight hex digits of a hash of the
 /// parent's name where that would not fit.
-pub fn shim_name(parent: &str) -> String {
-    let name = format!("mvs-{parent}");
+pub fn shim_name(parent: &str) -> SmolStr {
+    let name = format_smolstr!("mvs-{parent}");
     if name.len() <= MAX_LINK_NAME {
         return name;
     }
     use sha2::{Digest, Sha256};
     let digest = Sha256::digest(parent.as_bytes());
-    format!("mvs-{:02x}{:02x}{:02x}{:02x}", digest[0], digest[1], digest[2], digest[3])
+    format_smolstr!("mvs-{:02x}{:02x}{:02x}{:02x}", digest[0], digest[1], digest[2], digest[3])
 }
 
 /// A name for a shim if another link has the right one.
-pub fn spare_name(index: LinkIndex) -> String {
-    format!("mvs-if{index}")
+pub fn spare_name(index: LinkIndex) -> SmolStr {
+    format_smolstr!("mvs-if{index}")
 }
 
 #[cfg(test)]

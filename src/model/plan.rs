@@ -6,6 +6,8 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net};
 
+use smol_str::SmolStr;
+
 use super::names::{FILTER_TABLE, TABLE_MAIN};
 use super::snapshot::{Link, Setting, is_host};
 use super::{Family, LinkIndex, Mac};
@@ -57,21 +59,21 @@ impl When {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LinkRef {
     /// Its name.
-    pub name: String,
+    pub name: SmolStr,
     /// Its ifindex; `None` until it is created.
     pub index: Option<LinkIndex>,
 }
 
 impl LinkRef {
     /// A link that exists.
-    pub fn standing(name: impl Into<String>, index: LinkIndex) -> LinkRef {
+    pub fn standing(name: impl Into<SmolStr>, index: LinkIndex) -> LinkRef {
         LinkRef { name: name.into(), index: Some(index) }
     }
 }
 
 impl From<&Link> for LinkRef {
     fn from(link: &Link) -> LinkRef {
-        LinkRef::standing(&link.name, link.index)
+        LinkRef::standing(link.name.clone(), link.index)
     }
 }
 
@@ -89,7 +91,7 @@ pub enum Op {
     /// Makes a shim: macvlan in bridge mode, marked, down.
     CreateShim { shim: LinkRef, parent: LinkRef, mac: Mac, mtu: u32 },
     /// Gives a shim of ours another name.
-    Rename { link: LinkRef, name: String },
+    Rename { link: LinkRef, name: SmolStr },
     /// Puts both marks on a shim: the link group, and the alias with the MAC that it was made with.
     Mark { shim: LinkRef, mac: Mac },
     /// Gives a shim back the MAC that it was made with, because guests remember it. Its neighbour entries

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net};
+use smol_str::SmolStr;
 
 pub use super::child::{Child, ChildKey, GuestAddress, Master, Netns, Sources};
 use super::inventory::Home;
@@ -217,7 +218,7 @@ pub struct ForeignChain {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ShimFilter {
     /// The name of the link that it was made for.
-    pub device: String,
+    pub device: SmolStr,
     /// The MACs of the guests that it lets pass; `None` if it lets anybody pass.
     pub macs: Option<BTreeSet<Mac>>,
     /// The IPv4 addresses that guests may ask for with ARP.

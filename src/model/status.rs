@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::inventory::{GuestKind, ServerKind, ServerState};
 use super::{Code, Mac};
+use smol_str::SmolStr;
 
 /// One report of everything, as `GET /1.0/status` answers it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -30,7 +31,7 @@ pub struct Status {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the fields of model::inventory::Server, in the contract's order")]
 pub struct ServerStatus {
-    pub id: String,
+    pub id: SmolStr,
     pub kind: Option<ServerKind>,
     pub socket: String,
     pub version: Option<String>,
@@ -43,9 +44,9 @@ pub struct ServerStatus {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ShimStatus {
     /// Its name.
-    pub name: String,
+    pub name: SmolStr,
     /// Its parent's name.
-    pub parent: String,
+    pub parent: SmolStr,
     /// Its MAC; `None` if it could not be made.
     pub mac: Option<Mac>,
     /// Whether it works.
@@ -74,11 +75,11 @@ pub enum ShimState {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct GuestStatus {
     /// Its server's id.
-    pub server: String,
+    pub server: SmolStr,
     /// Its project.
-    pub project: String,
+    pub project: SmolStr,
     /// Its name.
-    pub name: String,
+    pub name: SmolStr,
     /// Container or VM.
     #[serde(rename = "type")]
     pub kind: GuestKind,
@@ -90,9 +91,9 @@ pub struct GuestStatus {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct NicStatus {
     /// The device's name.
-    pub name: String,
+    pub name: SmolStr,
     /// Its parent: the kernel's if the kernel shows the NIC, else the server's.
-    pub parent: String,
+    pub parent: SmolStr,
     /// Its MAC, from the same source.
     pub mac: Option<Mac>,
     /// The first state that applies.
@@ -159,7 +160,7 @@ pub struct UnclaimedStatus {
     /// The guest's address.
     pub address: IpAddr,
     /// The shim that its route leads through.
-    pub shim: String,
+    pub shim: SmolStr,
     /// The guest's MAC.
     pub mac: Mac,
 }

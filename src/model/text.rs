@@ -4,6 +4,8 @@
 //! Characters that control a terminal, end a line, reverse the direction of writing or cannot be seen are
 //! written as `\n` or `\u{202e}`.
 
+use smol_str::SmolStr;
+
 /// Maximum number of characters of a sentence or a value.
 const LONGEST: usize = 500;
 
@@ -23,22 +25,22 @@ pub fn visible(text: &str) -> String {
 }
 
 /// A name: two that differ still do, because a backslash becomes two.
-pub fn name(text: &str) -> String {
+pub fn name(text: &str) -> SmolStr {
     // Nearly every name is like this, and a list of guests has thousands.
     if text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'\\') {
-        return text.to_owned();
+        return text.into();
     }
     text.chars().flat_map(escaped_in_name).collect()
 }
 
 /// A name that need not be UTF-8, such as a link's: two that differ still do.
-pub fn name_of_bytes(bytes: &[u8]) -> String {
+pub fn name_of_bytes(bytes: &[u8]) -> SmolStr {
     let mut name = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         name.extend(chunk.valid().chars().flat_map(escaped_in_name));
         chunk.invalid().iter().for_each(|byte| name.push_str(&format!("\\x{byte:02x}")));
     }
-    name
+    name.into()
 }
 
 fn escaped(c: char) -> Escaped {
@@ -97,7 +99,7 @@ mod tests {
         let long = "x".repeat(10_000);
         assert_eq!(words(&long).chars().count(), LONGEST + 1);
         assert!(words(&long).ends_with("x…"));
-        assert_eq!((visible(&long), name(&long)), (long.clone(), long));
+        assert_eq!((visible(&long).as_str(), name(&long).as_str()), (long.as_str(), long.as_str()));
     }
 
     #[test]
@@ -113,7 +115,7 @@ mod tests {
             b"a\\",
             b"a\\\\",
         ];
-        let printable: std::collections::BTreeSet<String> =
+        let printable: std::collections::BTreeSet<SmolStr> =
             names.iter().map(|name| name_of_bytes(name)).collect();
         assert_eq!(printable.len(), names.len(), "{printable:?}");
         assert!(printable.iter().all(|name| *name == visible(name)), "{printable:?}");

@@ -307,7 +307,7 @@ mod tests {
         let mac = Mac([0, 0x16, 0x3e, 0, 0, 1]);
         let eth0 = Link {
             index: PARENT,
-            name: "eth0".to_owned(),
+            name: "eth0".into(),
             mtu: 1500,
             up: true,
             multicast: true,
@@ -316,8 +316,8 @@ mod tests {
         };
         let snapshot = Snapshot { links: [(PARENT, eth0)].into(), ..Snapshot::default() };
         let shim = DesiredShim {
-            link: LinkRef { name: "mvs-eth0".to_owned(), index: Some(LinkIndex(3)) },
-            parent: "eth0".to_owned(),
+            link: LinkRef { name: "mvs-eth0".into(), index: Some(LinkIndex(3)) },
+            parent: "eth0".into(),
             mac,
             mtu: 1500,
             why: String::new(),

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use smol_str::{SmolStr, ToSmolStr};
 
 use super::material::Material;
 use crate::model::inventory::{Guest, Nics};
@@ -19,13 +20,13 @@ impl Material<'_> {
     pub(super) fn guest(&self, key: &GuestKey, guest: &Guest) -> GuestStatus {
         let told = guest.nics.told().iter().map(|nic| {
             let key = NicKey { guest: key.clone(), nic: nic.name.clone() };
-            self.nic(&key, nic.parent.to_string(), nic.mac)
+            self.nic(&key, nic.parent.to_smolstr(), nic.mac)
         });
         let found = self.joins.nics_of(key).filter(|_| guest.nics == Nics::AllInItsNamespace);
         let found = found.filter_map(|(nic, child)| {
             let child = self.snapshot.children.get(child)?;
             let parent = self.snapshot.links.get(&child.parent);
-            let parent = parent.map_or_else(|| "?".to_owned(), |link| link.name.clone());
+            let parent = parent.map_or_else(|| "?".into(), |link| link.name.clone());
             Some(self.nic(nic, parent, Some(child.mac)))
         });
         GuestStatus {
@@ -37,7 +38,7 @@ impl Material<'_> {
         }
     }
 
-    fn nic(&self, key: &NicKey, parent: String, mac: Option<Mac>) -> NicStatus {
+    fn nic(&self, key: &NicKey, parent: SmolStr, mac: Option<Mac>) -> NicStatus {
         let mut status = NicStatus {
             name: key.nic.clone(),
             parent,

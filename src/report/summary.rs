@@ -43,7 +43,7 @@ mod tests {
                 message: (*state == ServerState::Failed).then(|| "no permission".to_owned()),
                 ..Server::default()
             };
-            (ServerId((*id).to_owned()), Arc::new(server))
+            (ServerId((*id).into()), Arc::new(server))
         };
         Inventory { servers: states.iter().map(server).collect() }
     }

@@ -76,10 +76,10 @@ pub(super) fn as_read(before: &Server, reading: &Reading) -> Server {
         place: before.place.clone(),
         kind: Some(reading.info.kind),
         version: Some(text::words(&reading.info.version)),
-        name: Some(text::name(&reading.info.name)),
+        name: Some(text::name(&reading.info.name).into()),
         state: ServerState::Connected,
         message: reading.message(),
-        peers: members.map(|(address, name)| (*address, text::name(name))).collect(),
+        peers: members.map(|(address, name)| (*address, text::name(name).into())).collect(),
         guests: Some(reading.guests.clone()),
     }
 }

@@ -1,5 +1,6 @@
 //! The questions of the rest of the program to one server, besides its listings.
 
+use smol_str::SmolStr;
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -9,9 +10,9 @@ use tokio::sync::Notify;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GuestName {
     /// Its project.
-    pub project: String,
+    pub project: SmolStr,
     /// Its name, unique in the project.
-    pub name: String,
+    pub name: SmolStr,
 }
 
 /// Shared by a follower and its listeners.

@@ -55,7 +55,7 @@ pub fn targets(configured: &[PathBuf], env: impl Fn(&str) -> Option<OsString>) -
         if let Some(first) = target.candidates.first()
             && targets.iter().any(|other| other.id == target.id)
         {
-            target.id = ServerId(text::visible(&first.display().to_string()));
+            target.id = ServerId(text::visible(&first.display().to_string()).into());
         }
         if !target.candidates.is_empty() {
             targets.push(target);
@@ -95,7 +95,7 @@ fn named(socket: &Path) -> Target {
 }
 
 fn target(id: &str, kind: Option<ServerKind>, candidates: Vec<PathBuf>) -> Target {
-    Target { id: ServerId(id.to_owned()), kind, candidates }
+    Target { id: ServerId(id.into()), kind, candidates }
 }
 
 /// The socket itself may not be there yet. Its folder usually is.

@@ -260,7 +260,7 @@ impl InMemoryKernel {
         let index = self.next_index();
         let link = Link {
             index,
-            name: name.to_owned(),
+            name: name.into(),
             kind: LinkKind::Macvlan(Mode::Bridge),
             mac: Some(mac),
             mtu,

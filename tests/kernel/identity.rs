@@ -59,7 +59,7 @@ fn a_shim_is_renamed_and_keeps_everything_on_it() {
         kernel.apply(&rename(link, "mvs-lan0")).unwrap();
     }
     // A plan uses the shim's future name, and knows it by its index.
-    let shim = LinkRef { name: "mvs-any".to_owned(), index: Some(link) };
+    let shim = LinkRef { name: "mvs-any".into(), index: Some(link) };
     kernel.apply(&Op::Set { shim, setting: Setting::ArpFilter, value: 0 }).unwrap();
     kernel.drain();
     let after = kernel.snapshot();

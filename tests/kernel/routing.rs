@@ -245,7 +245,7 @@ fn ours(snapshot: &Snapshot, addresses: &[IpAddr]) -> BTreeMap<IpAddr, (Answer, 
         parent: snapshot.link_named("eth0").unwrap().index,
         mac,
         mode: Mode::Bridge,
-        name: "eth0".to_owned(),
+        name: "eth0".into(),
         tap: false,
         up: true,
         master: None,
@@ -260,12 +260,8 @@ fn ours(snapshot: &Snapshot, addresses: &[IpAddr]) -> BTreeMap<IpAddr, (Answer, 
     let inputs = Inputs { config: &config, inventory: &inventory, snapshot: &snapshot, now: Instant::now() };
     let (desired, _) = desire(&inputs, &Memory::default());
     let nic = NicKey {
-        guest: GuestKey {
-            server: ServerId("lxd".to_owned()),
-            project: "default".to_owned(),
-            name: "web".to_owned(),
-        },
-        nic: "eth0".to_owned(),
+        guest: GuestKey { server: ServerId("lxd".into()), project: "default".into(), name: "web".into() },
+        nic: "eth0".into(),
     };
     assert!(desired.decisions[&nic].parent().is_some());
     let verdict = |address| match desired.held.claims.verdict(&key, address).unwrap() {

@@ -318,7 +318,7 @@ fn a_tree_of_sysctls_that_is_hidden_is_no_kernel_without_sysctls() {
     // The known state stays, IPv6 included.
     assert_eq!((hidden.settings, hidden.host.ipv6, shims), (known.settings.clone(), true, right.shims));
     assert!(told(problems));
-    let shim = macvlan_shim::model::LinkRef { name: "mvs-eth0".to_owned(), index: None };
+    let shim = macvlan_shim::model::LinkRef { name: "mvs-eth0".into(), index: None };
     let set = Op::Set { shim, setting: Setting::ArpFilter, value: 0 };
     let error = kernel.apply(&set).unwrap_err();
     assert!(error.hint.unwrap().contains("/proc/sys/net"));

@@ -22,7 +22,7 @@ impl Host {
     }
 
     pub(crate) fn shim_ref(&self) -> LinkRef {
-        LinkRef { name: "mvs-eth0".to_owned(), index: None }
+        LinkRef { name: "mvs-eth0".into(), index: None }
     }
 
     /// A shim with one guest, by every kind of operation.

@@ -32,7 +32,7 @@ fn the_snapshot_shows_the_hosts_objects() {
 
     let eth0 = snapshot.link_named("eth0").unwrap();
     assert!(eth0.up && eth0.multicast && eth0.arp && eth0.mtu == 1500 && !eth0.wireless);
-    assert_eq!(eth0.kind, LinkKind::Other("veth".to_owned()));
+    assert_eq!(eth0.kind, LinkKind::Other("veth".into()));
     assert_eq!(snapshot.link_named("br0").unwrap().kind, LinkKind::Bridge);
     assert_eq!(snapshot.link_named("lan").unwrap().master, Some(snapshot.link_named("br0").unwrap().index));
 

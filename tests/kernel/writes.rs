@@ -120,7 +120,7 @@ fn our_objects_are_replaced_and_foreign_ones_are_left_alone() {
     assert_eq!(kernel.snapshot().proxies.get(&(index, proxy)), Some(&false), "it is not made ours");
 
     // Deleting asks for our mark.
-    let standing = LinkRef::standing(name, index);
+    let standing = LinkRef::standing(name.clone(), index);
     kernel.apply(&Op::DeleteProxy { link: standing.clone(), address: proxy }).unwrap();
     let address = ip("192.0.2.121");
     kernel.apply(&Op::DeleteNeighbour { link: standing, address }).unwrap();
@@ -233,7 +233,7 @@ fn failures_name_their_cause() {
     host.ip(&format!("link add {} type bridge", shim.name));
     let error = kernel.apply(&create(parent, SHIM_MAC, 1500)).unwrap_err();
     assert_eq!(error.code, Code::NameTaken, "{error:?}");
-    assert!(error.message.contains(&shim.name) && error.hint.is_some());
+    assert!(error.message.contains(shim.name.as_str()) && error.hint.is_some());
     assert_eq!(kernel.apply(&Op::SetUp { shim: shim.clone() }).unwrap_err().code, Code::NameTaken);
     host.ip(&format!("link del {}", shim.name));
 

@@ -25,7 +25,7 @@ fn crowd(guests: u16) -> World {
             parent: LinkIndex(2),
             mac,
             mode: Mode::Bridge,
-            name: "eth0".to_owned(),
+            name: "eth0".into(),
             tap: false,
             up: true,
             master: None,

@@ -15,6 +15,7 @@ use macvlan_shim::model::{Code, LinkIndex, Mac, NetnsId, Op, Step};
 use macvlan_shim::reconcile::admit::Verdict;
 use macvlan_shim::reconcile::{Desired, Inputs, LanQuestions, Memory, decide};
 use proptest::prelude::*;
+use smol_str::format_smolstr;
 
 use super::in_memory_kernel::InMemoryKernel;
 use super::worlds::{Event, LAN_MACHINE, plain_host};
@@ -142,7 +143,7 @@ impl Tale {
     /// The server lists the guest as it is now. A server that is away lists nobody.
     fn tell(&mut self, guest: usize) {
         self.told = true;
-        let lxd = self.inventory.servers.get(&ServerId("lxd".to_owned()));
+        let lxd = self.inventory.servers.get(&ServerId("lxd".into()));
         if lxd.is_some_and(|lxd| lxd.guests.is_none()) {
             return;
         }
@@ -216,19 +217,19 @@ impl Tale {
             Deed::NewNic | Deed::LosesNic => {}
             Deed::Server(there) => {
                 let state = if there { ServerState::Connected } else { ServerState::Failed };
-                let lxd = self.inventory.servers.get(&ServerId("lxd".to_owned()));
+                let lxd = self.inventory.servers.get(&ServerId("lxd".into()));
                 let was_there = lxd.is_some_and(|lxd| lxd.guests.is_some());
                 let read = there && was_there;
                 Event::Server { server: "lxd", state, read }.happen(&mut self.kernel, &mut self.inventory);
                 if there && !was_there {
-                    let lxd = self.inventory.servers.get_mut(&ServerId("lxd".to_owned())).unwrap();
+                    let lxd = self.inventory.servers.get_mut(&ServerId("lxd".into())).unwrap();
                     Arc::make_mut(lxd).guests = Some(Vec::new());
                     (0..NAMES.len()).for_each(|guest| self.tell(guest));
                 }
                 self.told = true;
             }
             Deed::Anew => {
-                let lxd = self.inventory.servers.get(&ServerId("lxd".to_owned()));
+                let lxd = self.inventory.servers.get(&ServerId("lxd".into()));
                 if lxd.is_none_or(|lxd| lxd.guests.is_none()) {
                     return Ok(());
                 }
@@ -249,7 +250,7 @@ impl Tale {
             parent: PARENT,
             mac: self.guests[guest].macs[nic],
             mode: Mode::Bridge,
-            name: format!("eth{nic}"),
+            name: format_smolstr!("eth{nic}"),
             tap: false,
             up: true,
             master: None,

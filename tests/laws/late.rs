@@ -11,6 +11,7 @@ use macvlan_shim::model::{Code, LinkIndex, Op, Snapshot};
 use macvlan_shim::reconcile::schedule::Error;
 use macvlan_shim::reconcile::{desire, diff};
 use proptest::prelude::*;
+use smol_str::SmolStr;
 
 use super::worlds::{event, world};
 use super::{Run, config, shown};
@@ -22,7 +23,7 @@ fn filtered(snapshot: &Snapshot) -> BTreeMap<LinkIndex, bool> {
 }
 
 /// The next change of a filter ends.
-fn end(run: &mut Run, fails: bool, impossible: &mut BTreeSet<String>) {
+fn end(run: &mut Run, fails: bool, impossible: &mut BTreeSet<SmolStr>) {
     let Some(op) = run.late.as_mut().and_then(|late| late.pop_front()) else { return };
     let before = filtered(&run.kernel.snapshot);
     let result = if fails { Err("told to".to_owned()) } else { run.kernel.apply(&op) };
@@ -41,7 +42,7 @@ fn end(run: &mut Run, fails: bool, impossible: &mut BTreeSet<String>) {
 }
 
 /// Walks, and checks which shims go up.
-fn settle(run: &mut Run, impossible: &BTreeSet<String>) {
+fn settle(run: &mut Run, impossible: &BTreeSet<SmolStr>) {
     let before = filtered(&run.kernel.snapshot);
     run.settle(&|_| false);
     let snapshot = &run.kernel.snapshot;

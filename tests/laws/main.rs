@@ -32,6 +32,7 @@ use macvlan_shim::reconcile::facts::Trust;
 use macvlan_shim::reconcile::schedule::{BLINK, BREATH, Error, Outcome, Walked};
 use macvlan_shim::reconcile::{Decision, Desired, LanQuestions, Memory, Schedule, decide, desire, diff};
 use proptest::prelude::*;
+use smol_str::SmolStr;
 
 use in_memory_kernel::InMemoryKernel;
 use worlds::{Event, World, address_event, event, good_net, world};
@@ -216,7 +217,7 @@ proptest! {
     #[test]
     fn no_op_uses_a_link_before_it_is_made(world in world()) {
         let (_, plan) = plan(&world, &world.kernel);
-        let mut there: BTreeMap<String, LinkIndex> =
+        let mut there: BTreeMap<SmolStr, LinkIndex> =
             world.kernel.snapshot.links.values().map(|link| (link.name.clone(), link.index)).collect();
         for step in &plan {
             match &step.op {
@@ -573,7 +574,7 @@ fn related(a: &Op, b: &Op) -> bool {
 fn a_guest_that_flips_through_addresses_does_not_fill_our_memory() {
     let mut schedule = Schedule::default();
     let mut now = Instant::now();
-    let shim = LinkRef { name: "mvs-eth0".to_owned(), index: Some(LinkIndex(9)) };
+    let shim = LinkRef { name: "mvs-eth0".into(), index: Some(LinkIndex(9)) };
     for round in 0..20_000u32 {
         now += Duration::from_micros(50);
         let address = IpAddr::from((0x0a00_0000 + round / 2).to_be_bytes());
@@ -690,7 +691,7 @@ fn unmarked_since(first: &Snapshot, now: &Snapshot) -> Snapshot {
 
 /// Everything that bears our mark.
 fn marked(snapshot: &Snapshot) -> Vec<String> {
-    let links = snapshot.shims().map(|(_, link)| link.name.clone());
+    let links = snapshot.shims().map(|(_, link)| link.name.to_string());
     let addresses =
         snapshot.addresses.iter().filter(|(_, address)| address.ours).map(|(key, _)| format!("{key:?}"));
     let routes = snapshot.routes.iter().filter(|(_, route)| route.ours).map(|(key, _)| format!("{key:?}"));

@@ -70,7 +70,7 @@ pub(crate) fn world() -> impl Strategy<Value = World> {
             let kernel = plain_host(ipv6, arp_ignore);
             let mut world = World { config, inventory: Inventory::default(), kernel };
             for ((mut guest, untold, children, sibling), name) in guests.into_iter().zip(["a", "b", "c"]) {
-                guest.name = name.to_owned();
+                guest.name = name.into();
                 let mut siblings: Vec<Event> = sibling.into_iter().collect();
                 for (nic, mut child) in guest.nics.told().iter().zip(children) {
                     if let Event::Child { mac, parent, .. } = &mut child {
@@ -144,7 +144,7 @@ pub(crate) fn plain_host(ipv6: bool, arp_ignore: i64) -> InMemoryKernel {
     snapshot.homes =
         (0i32..4).map(|id| (Home::Pid(1000 + id.unsigned_abs()), Netns::Id(NetnsId(id)))).collect();
     for (index, name) in PARENTS.into_iter().zip(NAMES) {
-        snapshot.links.insert(index, link(index, name, LinkKind::Other(String::new())));
+        snapshot.links.insert(index, link(index, name, LinkKind::default()));
     }
     if let Some(vlan) = snapshot.links.get_mut(&LinkIndex(4)) {
         vlan.kind = LinkKind::Vlan(5);
@@ -177,7 +177,7 @@ pub(crate) fn cost_host() -> InMemoryKernel {
 fn link(index: LinkIndex, name: &str, kind: LinkKind) -> Link {
     Link {
         index,
-        name: name.to_owned(),
+        name: name.into(),
         kind,
         mac: Some(Mac([0x52, 0x54, 0, 0, 0, u8::try_from(index.0).unwrap()])),
         mtu: 1500,
@@ -605,7 +605,7 @@ pub(crate) fn wide_or_host(ip: IpAddr, wide: bool) -> IpNet {
 fn guest(name: impl Strategy<Value = &'static str>) -> impl Strategy<Value = Guest> {
     let parent = prop_oneof![
         9 => select(vec![("eth0", None), ("eth0", None), ("eth1", None), ("eth1", None), ("eth0", Some(5)), ("eth9", None)]).prop_map(|(name, vlan)| {
-            NicParent::Link { name: name.to_owned(), vlan }
+            NicParent::Link { name: name.into(), vlan }
         }),
         1 => Just(NicParent::Unknown("unknown".to_owned())),
     ];
@@ -751,7 +751,7 @@ impl Event {
                 let device = kernel.snapshot.links.get(link).map_or("mvs-gone", |link| link.name.as_str());
                 let macs = mac.map(|mac| BTreeSet::from([mac]));
                 let answers = mac.iter().map(|_| "10.0.0.99/32".parse().unwrap()).collect();
-                let filter = ShimFilter { device: device.to_owned(), macs, answers, whole: *whole };
+                let filter = ShimFilter { device: device.into(), macs, answers, whole: *whole };
                 kernel.snapshot.filter.shims.insert(*link, filter);
             }
             Event::SwapNames { link, other } if there(link, kernel) && there(other, kernel) => {
@@ -795,7 +795,7 @@ impl Event {
                     parent: *parent,
                     mac: *mac,
                     mode: *mode,
-                    name: "eth0".to_owned(),
+                    name: "eth0".into(),
                     tap: *tap,
                     up: true,
                     master: None,
@@ -817,8 +817,7 @@ impl Event {
             Event::Port { key, bridge, mac } => {
                 if let Some(child) = kernel.snapshot.children.get_mut(key) {
                     let mac = mac.or(Some(child.mac));
-                    child.master =
-                        bridge.then(|| Master { index: LinkIndex(90), name: "br0".to_owned(), mac });
+                    child.master = bridge.then(|| Master { index: LinkIndex(90), name: "br0".into(), mac });
                 }
             }
             Event::Moves { key, address } if kernel.snapshot.children.contains_key(key) => {
@@ -924,5 +923,5 @@ fn server_mut<'a>(inventory: &'a mut Inventory, name: &str) -> &'a mut Server {
             ..Server::default()
         })
     };
-    Arc::make_mut(inventory.servers.entry(ServerId(name.to_owned())).or_insert_with(unread))
+    Arc::make_mut(inventory.servers.entry(ServerId(name.into())).or_insert_with(unread))
 }

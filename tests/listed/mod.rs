@@ -9,10 +9,10 @@ use macvlan_shim::model::inventory::{
 /// A NIC in mode bridge on the host's `eth0`.
 pub(crate) fn nic(name: &str, mac: Mac) -> Nic {
     Nic {
-        name: name.to_owned(),
-        link: name.to_owned(),
+        name: name.into(),
+        link: name.into(),
         mac: Some(mac),
-        parent: NicParent::Link { name: "eth0".to_owned(), vlan: None },
+        parent: NicParent::Link { name: "eth0".into(), vlan: None },
         mode: Mode::Bridge,
     }
 }
@@ -20,12 +20,12 @@ pub(crate) fn nic(name: &str, mac: Mac) -> Nic {
 /// A container of the project `default` that runs.
 pub(crate) fn container(name: &str, nics: Vec<Nic>) -> Guest {
     Guest {
-        project: "default".to_owned(),
-        name: name.to_owned(),
+        project: "default".into(),
+        name: name.into(),
         kind: GuestKind::Container,
         home: Home::Unknown,
         power: Power::Running,
-        profiles: vec!["default".to_owned()],
+        profiles: vec!["default".into()],
         opt: OptOut::In,
         nics: Nics::Told(nics),
     }
@@ -39,5 +39,5 @@ pub(crate) fn by_lxd(guests: Vec<Guest>) -> Inventory {
         guests: Some(guests),
         ..Server::default()
     };
-    Inventory { servers: [(ServerId("lxd".to_owned()), server.into())].into() }
+    Inventory { servers: [(ServerId("lxd".into()), server.into())].into() }
 }

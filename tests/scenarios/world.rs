@@ -57,6 +57,7 @@ use macvlan_shim::model::snapshot::{
 };
 use macvlan_shim::model::{Family, LinkIndex, Mac, NetnsId, Op};
 use macvlan_shim::reconcile::{Desired, LanQuestions, Memory, Schedule};
+use smol_str::SmolStr;
 
 use crate::in_memory_kernel::{InMemoryKernel, default_settings};
 
@@ -98,7 +99,7 @@ impl World {
         }
         let lo = Link {
             index: LinkIndex(1),
-            name: "lo".to_owned(),
+            name: "lo".into(),
             mtu: 65536,
             up: true,
             arp: true,
@@ -300,7 +301,7 @@ impl World {
                 let index = self.kernel.next_index();
                 Link {
                     index,
-                    name: name.to_owned(),
+                    name: name.into(),
                     mac: Some(Mac([0x52, 0x54, 0, 0, 0, u8::try_from(index.0).unwrap_or(0)])),
                     mtu: 1500,
                     up: true,
@@ -371,7 +372,7 @@ impl World {
             }
         }
         if let Some(name) = words.after("name")? {
-            link.name = name.to_owned();
+            link.name = name.into();
         }
         let index = link.index;
         let up = words.has("up");
@@ -524,7 +525,7 @@ impl World {
     }
 
     fn server(&mut self, no: bool, words: &mut Words<'_>) -> Said {
-        let id = ServerId(words.next()?.to_owned());
+        let id = ServerId(words.next()?.into());
         if no {
             self.inventory.servers.remove(&id);
             return Ok(());
@@ -575,7 +576,7 @@ impl World {
                 .after("profiles")?
                 .map_or("default", |list| list)
                 .split(',')
-                .map(str::to_owned)
+                .map(SmolStr::from)
                 .collect(),
             opt: match words.after("enabled")? {
                 None | Some("true") => OptOut::In,
@@ -610,11 +611,8 @@ impl World {
         let port = words.has("port");
         let name = words.after("of")?.filter(|_| port);
         let others = words.after("mac")?.map(mac).transpose()?;
-        let master = name.map(|name| Master {
-            index: LinkIndex(90),
-            name: name.to_owned(),
-            mac: others.or(Some(own)),
-        });
+        let master =
+            name.map(|name| Master { index: LinkIndex(90), name: name.into(), mac: others.or(Some(own)) });
         let sources =
             words.after("from")?.map_or(Ok(BTreeSet::new()), |list| list.split(',').map(mac).collect())?;
         let child = Child {
@@ -623,7 +621,7 @@ impl World {
             master,
             mode: mode(words),
             sources: Sources { count: sources.len(), macs: sources, only: words.has("nodst") },
-            name: words.after("named")?.unwrap_or("eth0").to_owned(),
+            name: words.after("named")?.unwrap_or("eth0").into(),
             tap: words.has("tap"),
             up: !words.has("down"),
             addresses: addresses
@@ -650,14 +648,14 @@ fn guest_address(text: &str) -> Said<(IpNet, GuestAddress)> {
 /// `eth0 :01 on eth0 vlan 5 private`
 fn nic(text: &str) -> Said<Nic> {
     let mut words = Words(text.split_whitespace().collect());
-    let name = words.next()?.to_owned();
+    let name = SmolStr::from(words.next()?);
     let mac = Some(words.next()?).filter(|text| *text != "-").map(mac).transpose()?;
     words.expect("on")?;
     let parent = match words.next()? {
         "network" => NicParent::Unknown(format!("its network {} is not known", words.next()?)),
-        link => NicParent::Link { name: link.to_owned(), vlan: words.after("vlan")?.map(parse).transpose()? },
+        link => NicParent::Link { name: link.into(), vlan: words.after("vlan")?.map(parse).transpose()? },
     };
-    let link = words.after("named")?.map_or_else(|| name.clone(), str::to_owned);
+    let link = words.after("named")?.map_or_else(|| name.clone(), SmolStr::from);
     let nic = Nic { name, link, mac, parent, mode: mode(&mut words) };
     words.done()?;
     Ok(nic)
@@ -685,7 +683,7 @@ fn setting(text: &str) -> Said<Setting> {
 fn guest_key(text: &str) -> Said<GuestKey> {
     let (server, guest) = text.split_once(':').ok_or("expected server:guest")?;
     let (project, name) = guest.split_once('/').unwrap_or(("default", guest));
-    Ok(GuestKey { server: ServerId(server.to_owned()), project: project.to_owned(), name: name.to_owned() })
+    Ok(GuestKey { server: ServerId(server.into()), project: project.into(), name: name.into() })
 }
 
 fn mac(text: &str) -> Said<Mac> {

@@ -52,7 +52,7 @@ async fn if_there_are_too_many_guests_the_first_by_name_are_served() {
     let patience = Patience { max_guests: 20, ..patience() };
     let mut listener = Listener::new(&server.socket(), patience, without_systemd(folder.path()));
     let found = listener.connected().await;
-    let names: Vec<String> = found.guests.unwrap().into_iter().map(|guest| guest.name).collect();
+    let names: Vec<_> = found.guests.unwrap().into_iter().map(|guest| guest.name).collect();
     assert_eq!(names, (0..20).map(name).collect::<Vec<_>>());
     assert_eq!(
         found.message.unwrap(),

@@ -19,7 +19,7 @@ fn first_process(server: &Server, guest: &str) -> Option<u32> {
 }
 
 fn asked_for<'a>(names: impl IntoIterator<Item = &'a str>) -> BTreeSet<GuestName> {
-    let guest = |name: &str| GuestName { project: "default".to_owned(), name: name.to_owned() };
+    let guest = |name: &str| GuestName { project: "default".into(), name: name.into() };
     names.into_iter().map(guest).collect()
 }
 

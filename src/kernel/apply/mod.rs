@@ -21,12 +21,13 @@ use crate::kernel::view::slice::Slice;
 use crate::kernel::view::state::State;
 use crate::model::plan::Progress;
 use crate::model::{Code, LinkIndex, LinkRef, Op};
+use smol_str::SmolStr;
 
 /// The memory of writes until the next reading.
 #[derive(Debug, Default)]
 pub(in crate::kernel) struct Writer {
     /// The shims that were made since the last reading, which are not in the snapshot yet, by name.
-    made: BTreeMap<String, LinkIndex>,
+    made: BTreeMap<SmolStr, LinkIndex>,
 }
 
 impl Writer {
@@ -195,7 +196,7 @@ fn standing(link: &LinkRef) -> Result<LinkIndex, WriteError> {
 /// that follow from asking.
 fn index(
     requests: &mut Requests,
-    made: &mut BTreeMap<String, LinkIndex>,
+    made: &mut BTreeMap<SmolStr, LinkIndex>,
     shim: &LinkRef,
 ) -> Result<LinkIndex, WriteError> {
     if let Some(index) = shim.index.or_else(|| made.get(&shim.name).copied()) {

@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use ipnet::Ipv4Net;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use smol_str::SmolStr;
 
 use crate::model::names::FILTER_TABLE;
 use crate::model::{LinkIndex, Mac};
@@ -168,9 +169,9 @@ fn dropping(chain: &str, matches: &[Value], comment: &str) -> NftObject {
 }
 
 /// The device that the rules of a filter were made for: the first word of their comments.
-pub(in crate::kernel) fn device(objects: &[NftObject]) -> String {
+pub(in crate::kernel) fn device(objects: &[NftObject]) -> SmolStr {
     let comment = objects.iter().find_map(|(_, object)| object["comment"].as_str());
-    comment.and_then(|comment| comment.split(' ').next()).unwrap_or_default().to_owned()
+    comment.and_then(|comment| comment.split(' ').next()).unwrap_or_default().into()
 }
 
 /// Whether a listing shows the result of [`definition`]: the same objects with the same digest, no rule that

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::Ipv4Net;
 use serde_json::{Value, json};
+use smol_str::SmolStr;
 
 use super::nft::{Nft, NftError};
 use super::rules::{self, Abilities, NftObject};
@@ -21,7 +22,7 @@ pub(in crate::kernel) struct WantedFilter {
     /// The shim.
     pub(in crate::kernel) link: LinkIndex,
     /// Its name.
-    pub(in crate::kernel) device: String,
+    pub(in crate::kernel) device: SmolStr,
     /// The MACs that pass; `None`: anybody's.
     pub(in crate::kernel) macs: Option<BTreeSet<Mac>>,
     /// The IPv4 addresses that may be asked for.
@@ -108,7 +109,7 @@ impl FilterTable {
     /// ability can be missing.
     fn find_abilities(&mut self) -> Result<Abilities, NftError> {
         let mut result = Err(NftError::Failed("nft was not asked".to_owned()));
-        let (link, device) = (LinkIndex::NONE, "lo".to_owned());
+        let (link, device) = (LinkIndex::NONE, "lo".into());
         let wanted = WantedFilter { link, device, macs: Some(BTreeSet::new()), answers: BTreeSet::new() };
         for abilities in Abilities::ALL {
             let trial = addition(&wanted, abilities);

@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 use netlink_packet_route::AddressFamily;
 use nix::libc;
+use smol_str::SmolStr;
 
 use crate::model::{Family, LinkIndex, NetnsId, text};
 
@@ -172,7 +173,7 @@ pub(in crate::kernel) fn u32_of(value: &[u8]) -> Result<u32, MalformedError> {
 }
 
 /// A printable name from bytes that end with a zero. Different names stay different.
-pub(in crate::kernel) fn text_of(value: &[u8]) -> String {
+pub(in crate::kernel) fn text_of(value: &[u8]) -> SmolStr {
     text::name_of_bytes(until_zero(value))
 }
 

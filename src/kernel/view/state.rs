@@ -266,7 +266,7 @@ impl State {
 }
 
 fn host_link(seen: link::Seen, old: Option<&Link>) -> Link {
-    let may_be_wireless = seen.kind == LinkKind::Other(String::new()) && seen.mac.is_some();
+    let may_be_wireless = seen.kind == LinkKind::default() && seen.mac.is_some();
     let wireless = match old {
         Some(old) if old.name == seen.name => old.wireless,
         _ => may_be_wireless && sysctl::is_wireless(&seen.name),

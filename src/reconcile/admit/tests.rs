@@ -16,7 +16,7 @@ const MACHINE: Mac = Mac([2, 0, 0, 0, 0, 9]);
 fn parent() -> Link {
     Link {
         index: PARENT,
-        name: "eth0".to_owned(),
+        name: "eth0".into(),
         mtu: 1500,
         up: true,
         multicast: true,
@@ -30,7 +30,7 @@ fn child() -> Child {
         parent: PARENT,
         mac: MAC,
         mode: Mode::Bridge,
-        name: "eth0".to_owned(),
+        name: "eth0".into(),
         tap: false,
         up: false,
         master: None,

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use smol_str::SmolStr;
+
 use super::Steps;
 use crate::model::inventory::Mode;
 use crate::model::names::spare_name;
@@ -19,7 +21,7 @@ impl Steps<'_> {
             (link.name != shim.link.name).then_some((link, shim))
         });
         let misnamed: Vec<(&Link, &DesiredShim)> = misnamed.collect();
-        let mut names: BTreeMap<LinkIndex, String> =
+        let mut names: BTreeMap<LinkIndex, SmolStr> =
             misnamed.iter().map(|(link, _)| (link.index, link.name.clone())).collect();
         for (link, shim) in misnamed {
             let right = &shim.link.name;
@@ -33,10 +35,10 @@ impl Steps<'_> {
     }
 
     /// `names`: the names that the shims have by then.
-    fn rename(&mut self, names: &mut BTreeMap<LinkIndex, String>, link: LinkIndex, name: &str, why: &str) {
-        if let Some(before) = names.insert(link, name.to_owned()) {
+    fn rename(&mut self, names: &mut BTreeMap<LinkIndex, SmolStr>, link: LinkIndex, name: &str, why: &str) {
+        if let Some(before) = names.insert(link, name.into()) {
             let link = LinkRef::standing(before, link);
-            self.now(Op::Rename { link, name: name.to_owned() }, why);
+            self.now(Op::Rename { link, name: name.into() }, why);
         }
     }
 

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use smol_str::SmolStr;
+
 use crate::model::snapshot::{ChildKey, Netns};
 use crate::model::{GuestKey, NicKey, Snapshot};
 use crate::reconcile::facts::siblings::siblings_of;
@@ -78,7 +80,7 @@ impl Joins {
 
     /// The NICs of a guest, and the child that each is.
     pub fn nics_of(&self, guest: &GuestKey) -> impl Iterator<Item = (&NicKey, &ChildKey)> {
-        let first = NicKey { guest: guest.clone(), nic: String::new() };
+        let first = NicKey { guest: guest.clone(), nic: SmolStr::default() };
         self.nics.range(first.clone()..).take_while(move |(nic, _)| nic.guest == first.guest)
     }
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use smol_str::SmolStr;
+
 use crate::model::inventory::{Guest, Inventory, Mode, Nic, NicParent, Nics, Power};
 use crate::model::snapshot::{ChildKey, Netns};
 use crate::model::{GuestKey, LinkIndex, Mac, NicKey};
@@ -39,7 +41,7 @@ impl<'a> Running<'a> {
         let (mut guests, mut nics) = (BTreeSet::new(), Vec::new());
         for (key, guest) in inventory.guests().filter(|(_, guest)| guest.power == Power::Running) {
             let home = facts.snapshot.homes.get(&guest.home).copied();
-            let nic = |name: &String, told: Option<&'a Nic>| RunningNic {
+            let nic = |name: &SmolStr, told: Option<&'a Nic>| RunningNic {
                 key: NicKey { guest: key.clone(), nic: name.clone() },
                 guest,
                 told,

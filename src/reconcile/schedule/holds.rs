@@ -5,21 +5,22 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use crate::model::{Family, Op};
+use smol_str::SmolStr;
 
 /// The objects whose ops must wait, because an op that must come before has not happened. Each has the time
 /// when that op is due.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Holds {
     /// Shims that do not exist, or are not up.
-    shims: Until<String>,
+    shims: Until<SmolStr>,
     /// Shims with routes that should be gone. The shims stay until then.
-    routed: Until<String>,
+    routed: Until<SmolStr>,
     /// Names that shims should have given up.
-    names: Until<String>,
+    names: Until<SmolStr>,
     /// Shims that are not complete, and so must not go up.
-    incomplete: Until<String>,
+    incomplete: Until<SmolStr>,
     /// Shims whose filters are being changed: one change at a time.
-    filters: Until<String>,
+    filters: Until<SmolStr>,
     /// The table of filters is being deleted.
     table: Option<Instant>,
     /// Own addresses of shims that do not exist.
@@ -27,7 +28,7 @@ pub(super) struct Holds {
     /// Addresses whose route is still the former one.
     moves: Until<IpAddr>,
     /// Addresses on shims whose neighbour entry or route is missing, or not yet gone.
-    addresses: Until<(String, IpAddr)>,
+    addresses: Until<(SmolStr, IpAddr)>,
     /// Families with routes that are missing, or not yet gone.
     routes: Until<Family>,
 }
@@ -39,8 +40,8 @@ impl Holds {
     /// The earliest time of an event that must come before this op and has not happened; `None` if there is
     /// no such event.
     pub(super) fn hold_back(&self, op: &Op) -> Option<Instant> {
-        let shim = |name: &String| self.shims.get(name);
-        let address_on = |name: &String, address: &IpAddr| self.addresses.get(&(name.clone(), *address));
+        let shim = |name: &SmolStr| self.shims.get(name);
+        let address_on = |name: &SmolStr, address: &IpAddr| self.addresses.get(&(name.clone(), *address));
         let holds = match op {
             Op::Ask { .. } | Op::ReleaseNeighbour { .. } | Op::AddRule { .. } | Op::DeleteProxy { .. } => {
                 [None; 3]
@@ -106,7 +107,7 @@ impl Holds {
 
     /// Adds the ops that are about a link that does not exist any more.
     pub(super) fn add_gone(&mut self, link: &str, due: Instant) {
-        add(&mut self.shims, &link.to_owned(), due);
+        add(&mut self.shims, &SmolStr::from(link), due);
     }
 
     /// Adds the ops that must come after an op that has not happened, and will not before it is due.

@@ -11,7 +11,7 @@ impl Schedule {
 }
 
 fn shim() -> LinkRef {
-    LinkRef { name: "mvs-eth0".to_owned(), index: Some(LinkIndex(7)) }
+    LinkRef { name: "mvs-eth0".into(), index: Some(LinkIndex(7)) }
 }
 
 fn add() -> Step {
@@ -72,7 +72,7 @@ fn a_link_that_is_gone_is_reported_once_and_holds_back_what_is_on_it() {
         let op = Op::AddProxy { shim, address: address.parse().unwrap() };
         Step { op, ..add() }
     };
-    let other = LinkRef { name: "mvs-eth1".to_owned(), index: Some(LinkIndex(8)) };
+    let other = LinkRef { name: "mvs-eth1".into(), index: Some(LinkIndex(8)) };
     let plan = vec![proxy(shim(), "fd77::11"), proxy(shim(), "fd77::12"), proxy(other, "fd77::11"), add()];
     let tried = |code| {
         let (mut schedule, mut ops) = (Schedule::default(), Vec::new());

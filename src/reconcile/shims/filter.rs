@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use smol_str::SmolStr;
+
 use super::shim::DesiredShim;
 use crate::model::snapshot::{Filter, ForeignChain};
 use crate::model::status::Problem;
@@ -34,11 +36,11 @@ fn without_filter(lacks: &str, usable: bool) -> Problem {
 /// A foreign chain that can drop frames of our shims. It is not ours to delete.
 fn foreign_chain(chain: &ForeignChain, shims: &BTreeMap<LinkIndex, DesiredShim>) -> Vec<Problem> {
     let ForeignChain { table, name, devices } = chain;
-    let here = shims.values().map(|shim| &shim.link.name).filter(|shim| devices.contains(*shim));
-    let problem = |shim: &String| {
+    let here = shims.values().map(|shim| &shim.link.name).filter(|shim| devices.contains(shim.as_str()));
+    let problem = |shim: &SmolStr| {
         Problem::new(
             Code::FilterForeign,
-            shim.clone(),
+            shim.to_string(),
             format!(
                 "the chain {name} of the nftables table netdev {table} is at a hook of {shim} and can take frames away: \
              then guests and host do not reach each other"

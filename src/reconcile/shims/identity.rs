@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use sha2::{Digest, Sha256};
+use smol_str::SmolStr;
 
 use crate::model::Mac;
 use crate::model::names::{shim_name, spare_name};
@@ -12,7 +13,7 @@ use crate::reconcile::facts::obstacle::foreign;
 
 /// The name of the shim on a parent. An existing shim goes by its spare name if a foreign link has the right
 /// one.
-pub(super) fn name(facts: &Facts<'_>, parent: &Link) -> String {
+pub(super) fn name(facts: &Facts<'_>, parent: &Link) -> SmolStr {
     let right = shim_name(&parent.name);
     match facts.shim(parent.index) {
         Some(standing) if foreign(facts, &right).is_some() => spare_name(standing.index),

@@ -101,8 +101,12 @@ fn new_shim(
         IpAddr::V6(address) if facts.ipv6() => Some(address),
         _ => None,
     });
-    let ranges =
-        facts.config.parents.get(&parent.name).map(|parent| parent.routes.as_slice()).unwrap_or_default();
+    let ranges = facts
+        .config
+        .parents
+        .get(parent.name.as_str())
+        .map(|parent| parent.routes.as_slice())
+        .unwrap_or_default();
     let ranges = ranges.iter().filter(|range| facts.ipv6() || Family::of(**range) == Family::V4);
     DesiredShim {
         link: LinkRef { name, index: standing.map(|link| link.index) },

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net};
+use smol_str::SmolStr;
 
 use crate::model::snapshot::Setting;
 use crate::model::{LinkRef, Mac, PerFamily};
@@ -15,7 +16,7 @@ pub struct DesiredShim {
     /// Its name, and its ifindex if it exists.
     pub link: LinkRef,
     /// The parent's name.
-    pub parent: String,
+    pub parent: SmolStr,
     /// Its MAC.
     pub mac: Mac,
     /// Its MTU, in bytes.

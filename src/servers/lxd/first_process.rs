@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_guest_without_an_answer_waits_for_the_others() {
-        let guest = |name: &str| GuestName { project: "default".to_owned(), name: name.to_owned() };
+        let guest = |name: &str| GuestName { project: "default".into(), name: name.into() };
         let mut first_processes = FirstProcesses::default();
         for name in ["a", "b", "c", "d"] {
             first_processes.wanted.insert(guest(name), String::new());

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use smol_str::SmolStr;
 
 use super::api::{Instance, default_project};
 use crate::model::text;
@@ -32,8 +33,8 @@ pub(super) struct Listing {
 /// An entry that is not an instance as we know them, with the parts of it that could be read.
 #[derive(Debug)]
 pub(super) struct Unreadable {
-    pub(super) project: Option<String>,
-    pub(super) name: Option<String>,
+    pub(super) project: Option<SmolStr>,
+    pub(super) name: Option<SmolStr>,
     pub(super) location: Option<String>,
     pub(super) why: String,
 }
@@ -133,7 +134,7 @@ fn read(item: &[u8]) -> Result<Instance, Unreadable> {
     let text = |key| value.get(key).and_then(Value::as_str);
     let name = text("name").filter(|name| !name.is_empty()).map(text::name);
     let project = match value.get("project") {
-        None => Some(default_project()),
+        None => Some(default_project().into()),
         Some(_) => text("project").map(text::name),
     };
     Err(Unreadable { project, name, location: text("location").map(str::to_owned), why })

@@ -197,6 +197,8 @@ async fn network(
 mod tests {
     use serde_json::json;
 
+    use smol_str::SmolStr;
+
     use super::*;
 
     fn guest(project: &str, name: &str) -> Guest {
@@ -206,7 +208,7 @@ mod tests {
     }
 
     fn unreadable(project: Option<&str>, name: Option<&str>) -> Unreadable {
-        let text = |text: Option<&str>| text.map(str::to_owned);
+        let text = |text: Option<&str>| text.map(SmolStr::from);
         Unreadable { project: text(project), name: text(name), location: None, why: "why".into() }
     }
 

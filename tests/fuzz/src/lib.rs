@@ -74,7 +74,7 @@ fn served() -> Inventory {
         guests: fuzzing::guests(answer).ok(),
         peers: std::collections::BTreeMap::new(),
     };
-    Inventory { servers: [(ServerId("lxd".to_owned()), server.into())].into() }
+    Inventory { servers: [(ServerId("lxd".into()), server.into())].into() }
 }
 
 /// A configuration file. If it is accepted, the form in which it is shown means the same.

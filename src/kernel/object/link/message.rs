@@ -2,6 +2,7 @@
 
 use netlink_packet_route::link::LinkLayerType;
 use nix::libc;
+use smol_str::SmolStr;
 
 use crate::kernel::socket::wire::{
     Attributes, MalformedError, Message, link_at, link_of, netns_of, text_of, u8_at, u16_at, u32_at, u32_of,
@@ -18,7 +19,7 @@ const SOURCES: usize = 8;
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::kernel) struct Seen {
     pub(in crate::kernel) index: LinkIndex,
-    pub(in crate::kernel) name: String,
+    pub(in crate::kernel) name: SmolStr,
     pub(in crate::kernel) kind: LinkKind,
     /// The MACs of a macvlan or macvtap in mode source.
     pub(in crate::kernel) sources: Sources,
@@ -78,8 +79,8 @@ pub(in crate::kernel) fn read(message: &Message<'_>) -> Result<Option<Seen>, Mal
     let mut names = 0;
     let mut seen = Seen {
         index: link_at(payload, 4)?,
-        name: String::new(),
-        kind: LinkKind::Other(String::new()),
+        name: SmolStr::default(),
+        kind: LinkKind::default(),
         sources: Sources::default(),
         mac: None,
         mtu: 0,
@@ -158,7 +159,7 @@ fn mac(layer: u16, bytes: &[u8]) -> Option<Mac> {
 }
 
 fn kind_of(info: &[u8]) -> Result<LinkKind, MalformedError> {
-    let (mut name, mut data) = (String::new(), None);
+    let (mut name, mut data) = (SmolStr::default(), None);
     for attribute in Attributes::inside(info) {
         match attribute? {
             (libc::IFLA_INFO_KIND, value) => name = text_of(value),
