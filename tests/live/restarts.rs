@@ -277,7 +277,8 @@ fn ensure_routed(node: &Node, guests: &[&Guest]) -> Result<BTreeSet<IpAddr>> {
             "{status:#}"
         );
         Ok(())
-    })?;
+    })
+    .with_context(|| format!("the daemon said:\n{}", node.daemon.output().join("\n")))?;
     Ok(wanted)
 }
 

@@ -8,19 +8,28 @@ use anyhow::{Context, Result, bail, ensure};
 /// last one took, because a waiting test must not slow a busy machine down.
 ///
 /// # Errors
-/// The last error of `attempt`, if none succeeded within `within`. It is called at least once.
+/// The last error of `attempt`, if none succeeded within `within`, and for how long it had been that error. It
+/// is called at least once.
 pub fn eventually<T>(within: Duration, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     let start = Instant::now();
     let mut pause = Duration::from_millis(5);
+    let (mut reason, mut since) = (String::new(), start);
     loop {
         let began = Instant::now();
-        match attempt() {
+        let error = match attempt() {
             Ok(value) => return Ok(value),
-            Err(error) if start.elapsed() >= within => {
-                return Err(error).with_context(|| format!("still so after {within:?}"));
-            }
-            Err(_) => std::thread::sleep(pause.max(began.elapsed())),
+            Err(error) => error,
+        };
+        let why = format!("{error:#}");
+        if why != reason {
+            (reason, since) = (why, began);
         }
+        if start.elapsed() >= within {
+            let unchanged = since.elapsed().as_secs_f64();
+            return Err(error)
+                .with_context(|| format!("still so after {within:?}, unchanged for {unchanged:.1} s"));
+        }
+        std::thread::sleep(pause.max(began.elapsed()));
         pause = (pause * 2).min(Duration::from_millis(50));
     }
 }
