@@ -21,9 +21,11 @@ use crate::config::{Config, Loaded};
 use crate::kernel::{self, Kernel, OpError};
 use crate::model::plan::Scope;
 use crate::model::status::Problem;
-use crate::model::{Changes, Code, Inventory, Plan, Step};
+use crate::model::{Changes, Code, Inventory, Op, Plan, Step};
 use crate::reconcile::schedule::{Error, Outcome, Walked};
-use crate::reconcile::{Desired, Inputs, LanQuestions, Memory, Schedule, decide, servers_to_ask};
+use crate::reconcile::{
+    Desired, Inputs, LanQuestions, Memory, Schedule, decide, servers_to_ask, spare_questions,
+};
 use crate::report::{Material, Report, summary};
 use crate::servers::jittered;
 
@@ -122,6 +124,14 @@ struct Daemon {
     ready: bool,
 }
 
+/// The LAN was asked.
+struct Asked {
+    /// The questions that were put.
+    put: Vec<Op>,
+    /// Other addresses than before cannot be asked about, so verdicts change.
+    changes_verdicts: bool,
+}
+
 impl Daemon {
     fn new(config: Config, config_file: Option<PathBuf>, kernel: Kernel) -> Daemon {
         Daemon {
@@ -152,24 +162,27 @@ impl Daemon {
     /// has come.
     fn settle(&mut self, servers: &Servers) {
         self.reconcile(servers);
-        self.dirty |= self.ask();
+        self.dirty |= self.ask().changes_verdicts;
     }
 
-    /// Asks the LAN the questions that are due. Returns whether the addresses that cannot be asked about have
-    /// changed.
-    fn ask(&mut self) -> bool {
+    /// Asks the LAN the questions that are due.
+    fn ask(&mut self) -> Asked {
+        let mut put = Vec::new();
         while let Some(op) = self.questions.next(self.kernel.snapshot(), Instant::now()) {
             let result = self.kernel.begin(&op).map(drop).map_err(Error::from);
             match &result {
-                Ok(()) => tracing::debug!("{op}"),
+                Ok(()) => {
+                    tracing::debug!("{op}");
+                    put.push(op.clone());
+                }
                 Err(error) => tracing::debug!("{}", error.message),
             }
             self.questions.asked(op, Instant::now(), result);
         }
         let unasked = self.questions.unasked();
-        let changed = unasked != self.memory.trust.unasked;
+        let changes_verdicts = unasked != self.memory.trust.unasked;
         self.memory.trust.unasked = unasked;
-        changed
+        Asked { put, changes_verdicts }
     }
 
     fn reconcile(&mut self, servers: &Servers) {
@@ -211,9 +224,11 @@ impl Daemon {
         let (mut plan, mut scope) = self.decide(changes);
         // This comes before anything is written, because an address that the LAN cannot be asked about gets
         // no route.
-        if self.ask() {
+        let asked = self.ask();
+        if asked.changes_verdicts {
             (plan, scope) = self.decide(&Changes { all: true, ..Changes::default() });
         }
+        spare_questions(&mut plan, &asked.put);
         let ran = self.run(&plan, &scope);
         let spent = kernel::processor_time().saturating_sub(began);
         self.kernel.charge(&changes.causes, spent);

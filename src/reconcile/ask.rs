@@ -18,9 +18,10 @@ use super::desired::Desired;
 use super::hold::Holder;
 use super::schedule::Error;
 use crate::config::{Config, Policy, Probe};
+use crate::model::neighbours::solicited_node;
 use crate::model::plan::Scope;
 use crate::model::snapshot::{ChildKey, NeighbourState};
-use crate::model::{Code, LinkIndex, Op, Snapshot};
+use crate::model::{Code, LinkIndex, Op, Plan, Snapshot};
 
 /// The time after which an existing address is asked about again, because a service may have moved to another
 /// machine.
@@ -222,6 +223,25 @@ impl LanQuestions {
     }
 }
 
+/// Takes out of a plan the steps that would end one of these questions. The plan was made before they were
+/// put, so it shows what an earlier question came to.
+pub fn spare_questions(plan: &mut Plan, put: &[Op]) {
+    if !put.is_empty() {
+        plan.retain(|step| !put.iter().any(|question| ends(&step.op, question)));
+    }
+}
+
+/// Whether an op takes away the entry of a question, or of the group that the question goes to.
+fn ends(op: &Op, question: &Op) -> bool {
+    let Op::Ask { link: on, address: of, .. } = question else { return false };
+    match op {
+        Op::DeleteNeighbour { link, address } | Op::ReleaseNeighbour { link, address } => {
+            link == on && (address == of || solicited_node(*of) == Some(*address))
+        }
+        _ => false,
+    }
+}
+
 /// Whether an address has to be asked about, and its claimant. Of the addresses that a child waits for, only
 /// the first are asked about, as many as a NIC may have.
 fn subject(
@@ -295,8 +315,9 @@ fn is_open(verdict: &Verdict) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::plan::When;
     use crate::model::snapshot::{Link, Neighbour, Netns};
-    use crate::model::{LinkRef, Mac, NetnsId, PerFamily};
+    use crate::model::{LinkRef, Mac, NetnsId, PerFamily, Step};
     use crate::reconcile::hold::Held;
     use crate::reconcile::shims::DesiredShim;
 
@@ -432,5 +453,28 @@ mod tests {
         desired.held.holders.clear();
         look(&mut questions, &desired, &snapshot, now);
         assert!(questions.next(&snapshot, now).is_none() && questions.wake().is_none());
+    }
+
+    /// A guest takes an address again at the moment when the question about its last time there comes to
+    /// nothing. The plan still takes away the entry of that question.
+    #[test]
+    fn a_plan_from_before_a_question_does_not_end_it() {
+        let on = |name: &str, index| LinkRef { name: name.into(), index: Some(LinkIndex(index)) };
+        let address: IpAddr = "fd77::101".parse().unwrap();
+        let group = solicited_node(address).unwrap();
+        let delete = |link, address| Step {
+            op: Op::DeleteNeighbour { link, address },
+            when: When::Now,
+            why: String::new(),
+        };
+        let others = [
+            delete(on("mvs-eth0", 3), address),
+            delete(on("eth1", 4), group),
+            delete(on("eth0", 2), "fd77::102".parse().unwrap()),
+        ];
+        let ends = [delete(on("eth0", 2), address), delete(on("eth0", 2), group)];
+        let mut plan: Plan = ends.into_iter().chain(others.clone()).collect();
+        spare_questions(&mut plan, &[Op::Ask { link: on("eth0", 2), address, disputed: false }]);
+        assert_eq!(plan, others);
     }
 }

@@ -36,7 +36,7 @@ pub mod schedule;
 pub mod select;
 pub mod shims;
 
-pub use ask::LanQuestions;
+pub use ask::{LanQuestions, spare_questions};
 pub use decide::decide;
 pub use desire::desire;
 pub use desired::Desired;

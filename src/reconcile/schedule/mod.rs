@@ -204,6 +204,8 @@ impl Schedule {
             let (link, _) = op.object();
             round.held.add_gone(link, not_before);
             self.held.add_gone(link, not_before);
+            // Everything is decided again then, even if no event reports its end.
+            self.set_alarm_at(None, not_before);
         }
     }
 
@@ -261,7 +263,11 @@ impl Schedule {
     }
 
     fn set_alarm(&mut self, op: &Op, due: Instant) {
-        let alarm = self.alarms.entry(op.address()).or_insert(due);
+        self.set_alarm_at(op.address(), due);
+    }
+
+    fn set_alarm_at(&mut self, subject: Option<IpAddr>, due: Instant) {
+        let alarm = self.alarms.entry(subject).or_insert(due);
         *alarm = due.min(*alarm);
     }
 
