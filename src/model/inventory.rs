@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -23,15 +24,34 @@ impl fmt::Display for ServerId {
     }
 }
 
-/// Names one guest on this host.
+/// Names one guest on this host. Copies share one place in memory, because many maps hold them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct GuestKey {
+pub struct GuestKey(Arc<GuestParts>);
+
+/// The parts of a guest's name.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GuestParts {
     /// The server that it belongs to.
     pub server: ServerId,
     /// Its project.
     pub project: SmolStr,
     /// Its name, unique in the project.
     pub name: SmolStr,
+}
+
+impl GuestKey {
+    /// The key of the guest of this name in that project of that server.
+    pub fn new(server: ServerId, project: SmolStr, name: SmolStr) -> GuestKey {
+        GuestKey(Arc::new(GuestParts { server, project, name }))
+    }
+}
+
+impl Deref for GuestKey {
+    type Target = GuestParts;
+
+    fn deref(&self) -> &GuestParts {
+        &self.0
+    }
 }
 
 impl fmt::Display for GuestKey {
@@ -160,7 +180,7 @@ pub struct Guest {
 impl Guest {
     /// Its key, given its server.
     pub fn key(&self, server: &ServerId) -> GuestKey {
-        GuestKey { server: server.clone(), project: self.project.clone(), name: self.name.clone() }
+        GuestKey::new(server.clone(), self.project.clone(), self.name.clone())
     }
 }
 

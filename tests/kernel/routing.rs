@@ -260,7 +260,7 @@ fn ours(snapshot: &Snapshot, addresses: &[IpAddr]) -> BTreeMap<IpAddr, (Answer, 
     let inputs = Inputs { config: &config, inventory: &inventory, snapshot: &snapshot, now: Instant::now() };
     let (desired, _) = desire(&inputs, &Memory::default());
     let nic = NicKey {
-        guest: GuestKey { server: ServerId("lxd".into()), project: "default".into(), name: "web".into() },
+        guest: GuestKey::new(ServerId("lxd".into()), "default".into(), "web".into()),
         nic: "eth0".into(),
     };
     assert!(desired.decisions[&nic].parent().is_some());

@@ -567,8 +567,8 @@ impl World {
             return Ok(());
         }
         let guest = Guest {
-            project: key.project,
-            name: key.name,
+            project: key.project.clone(),
+            name: key.name.clone(),
             kind: if words.has("vm") { GuestKind::VirtualMachine } else { GuestKind::Container },
             home: words.after("init")?.map(parse).transpose()?.map_or(Home::Unknown, Home::Pid),
             power: if words.has("stopped") { Power::Stopped } else { Power::Running },
@@ -683,7 +683,7 @@ fn setting(text: &str) -> Said<Setting> {
 fn guest_key(text: &str) -> Said<GuestKey> {
     let (server, guest) = text.split_once(':').ok_or("expected server:guest")?;
     let (project, name) = guest.split_once('/').unwrap_or(("default", guest));
-    Ok(GuestKey { server: ServerId(server.into()), project: project.into(), name: name.into() })
+    Ok(GuestKey::new(ServerId(server.into()), project.into(), name.into()))
 }
 
 fn mac(text: &str) -> Said<Mac> {

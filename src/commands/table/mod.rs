@@ -99,7 +99,7 @@ fn guests(guests: &[GuestStatus], look: Look) -> String {
     let mut grid = Grid::new(["GUEST", "NIC", "PARENT", "ADDRESS", "STATE", "SOURCE OR REASON"]);
     for guest in guests {
         let (server, project) = (ServerId(guest.server.clone()), guest.project.clone());
-        let mut label = GuestKey { server, project, name: guest.name.clone() }.to_string();
+        let mut label = GuestKey::new(server, project, guest.name.clone()).to_string();
         for nic in &guest.nics {
             for (n, Row { address, state, detail }) in nic_rows(nic).into_iter().enumerate() {
                 let first = |text: &str| Cell::from(if n == 0 { text } else { "" });

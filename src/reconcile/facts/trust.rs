@@ -37,10 +37,10 @@ impl Suspect {
     pub(in crate::reconcile) fn exists(&self, inventory: &Inventory, snapshot: &Snapshot) -> bool {
         match self {
             Suspect::Child(child) => snapshot.children.contains_key(child),
-            Suspect::Guest(GuestKey { server, project, name }) => {
-                inventory.servers.get(server).is_some_and(|server| match &server.guests {
+            Suspect::Guest(key) => {
+                inventory.servers.get(&key.server).is_some_and(|server| match &server.guests {
                     Some(guests) => {
-                        guests.iter().any(|guest| guest.project == *project && guest.name == *name)
+                        guests.iter().any(|guest| guest.project == key.project && guest.name == key.name)
                     }
                     None => true,
                 })

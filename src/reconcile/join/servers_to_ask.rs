@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_child_that_a_known_guest_makes_for_itself_is_no_reason() {
-        let guest = GuestKey { server: ServerId("lxd".into()), project: "default".into(), name: "c2".into() };
+        let guest = GuestKey::new(ServerId("lxd".into()), "default".into(), "c2".into());
         let nic = NicKey { guest, nic: "eth0".into() };
         let mut joins = Joins::default();
         let child = ChildKey { netns: Netns::Id(NetnsId(1)), index: LinkIndex(3) };

@@ -98,7 +98,7 @@ impl Record {
 
     pub(super) fn adopt(&mut self, party: Party) {
         self.last = Some(party.clone());
-        self.tenants.push(Tenant::new(party, None));
+        self.add_tenant(Tenant::new(party, None));
     }
 
     /// When it was lost last.
@@ -217,13 +217,19 @@ impl Record {
     }
 
     /// Somebody gets it. A tenant with a lesser right that still claims it loses that right.
+    /// There is hardly ever a second one, and there is a record for every address.
+    fn add_tenant(&mut self, tenant: Tenant) {
+        self.tenants.reserve_exact(1);
+        self.tenants.push(tenant);
+    }
+
     fn give(&mut self, claim: &Claim<'_>, at_start: bool, now: Instant) {
         let position = self.tenants.iter().position(|tenant| tenant.party.makes(claim));
         let position = position.unwrap_or_else(|| {
             if self.tenants.len() >= MOST_TENANTS {
                 self.tenants.pop();
             }
-            self.tenants.push(Tenant::new(claim.party(), (!at_start).then_some(now)));
+            self.add_tenant(Tenant::new(claim.party(), (!at_start).then_some(now)));
             self.tenants.len() - 1
         });
         let mut at = 0;
