@@ -247,11 +247,11 @@ impl State {
         if !self.wanted_homes.is_empty() {
             self.stale.add(Slice::Homes);
         }
-        if message.kind == libc::RTM_NEWNSID {
-            self.stale.add(Slice::Namespace(id));
-        } else {
+        if message.kind == libc::RTM_DELNSID {
             self.drop_namespace(id);
         }
+        // An id is free before its end is reported, so a new namespace may have it already (FACTS 65).
+        self.stale.add(Slice::Namespace(id));
         Ok(())
     }
 
@@ -285,5 +285,33 @@ impl State {
             _ => {}
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    fn event(kind: u16, id: NetnsId) -> Vec<u8> {
+        const NETNSA_NSID: u16 = 1;
+        let mut datagram = Vec::new();
+        datagram.extend(28_u32.to_ne_bytes());
+        datagram.extend(kind.to_ne_bytes());
+        datagram.extend([0; 14]); // flags, sequence, port, family
+        datagram.extend(8_u16.to_ne_bytes());
+        datagram.extend(NETNSA_NSID.to_ne_bytes());
+        datagram.extend(id.0.to_ne_bytes());
+        datagram
+    }
+
+    #[test]
+    fn an_id_that_was_taken_over_before_its_end_was_reported_is_read() {
+        let (mut state, id) = (State::new(NetnsId(0), Instant::now()), NetnsId(3));
+        for kind in [libc::RTM_NEWNSID, libc::RTM_DELNSID] {
+            state.take_in(Channel::Here, None, &event(kind, id)).unwrap();
+        }
+        assert_eq!(state.stale.take(), Some(Slice::Namespace(id)));
     }
 }
