@@ -38,6 +38,9 @@ const FIGHT_PAUSE: Duration = Duration::from_secs(1);
 /// How long a step that has begun may take before the plan is looked at again. Its end is an event, so this
 /// is a precaution.
 const WATCH: Duration = Duration::from_secs(1);
+/// How long the effect of an op about an address may take to be seen before the address is looked at again. The
+/// kernel sometimes reports success and has done nothing (FACTS 66).
+const UNSEEN: Duration = Duration::from_secs(1);
 /// Number of addresses with a history from which on finished ones are searched for. A guest that flips
 /// through addresses must not fill our memory.
 const CROWD: usize = 512;
@@ -228,6 +231,10 @@ impl Schedule {
         } else {
             let (link, destination) = op.object();
             self.turned.insert((link.to_owned(), destination, op.deletes()));
+            // An event shows the effect at once, and leads to the next plan for the address.
+            if op.address().is_some() {
+                self.set_alarm(op, now + UNSEEN);
+            }
         }
         self.track_mut(op).history =
             Some(History { rounds, failures, last: now, not_before, error: result.err() });

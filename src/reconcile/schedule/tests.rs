@@ -97,6 +97,18 @@ fn a_link_that_is_gone_is_reported_once_and_holds_back_what_is_on_it() {
 }
 
 #[test]
+fn an_address_is_looked_at_again_if_the_effect_of_an_op_is_not_seen() {
+    let (mut schedule, now) = (Schedule::default(), Instant::now());
+    let address: IpAddr = "192.168.100.253".parse().unwrap();
+    assert!(run(&mut schedule, &delete(), now));
+    assert_eq!(schedule.wake(), Some(now + UNSEEN));
+    assert!(schedule.due(now + UNSEEN).addresses.contains(&address));
+    // The next plan for it, after the event, ends the wait.
+    schedule.begin(&Plan::new(), &Scope::Addresses([address].into()), now);
+    assert_eq!(schedule.wake(), None);
+}
+
+#[test]
 fn a_shim_that_waits_for_a_route_to_go_is_looked_at_again_when_it_goes() {
     let (mut schedule, now) = (Schedule::default(), Instant::now());
     let later = |step: Step| Step { when: When::AfterBreath, ..step };
