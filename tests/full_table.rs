@@ -139,7 +139,7 @@ fn questions(site: &Site) -> Result<String> {
 fn a_full_table_does_not_give_a_lan_machines_address_to_a_guest() -> Result<()> {
     let mut story = Story::new("", |_| Ok(()))?;
     let Story { site, node, guest, .. } = &story;
-    let watch = site.host.spawn(&["ip", "-ts", "monitor", "route"])?;
+    let watch = site.host.monitor(&["ip", "-ts", "monitor", "route"])?;
     for (address, length) in [(PEER[0], 24), (PEER[1], 64)] {
         story.is_full()?;
         guest.sh(&format!("ip addr add {address}/{length} dev eth0"))?;

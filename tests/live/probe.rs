@@ -35,7 +35,7 @@ fn is_routed(site: &Site, address: &str) -> Result<bool> {
 #[test]
 fn an_address_of_a_machine_that_the_host_has_never_heard_of_is_withdrawn() -> Result<()> {
     let (site, node, guest) = site("")?;
-    let watch = site.host.spawn(&["ip", "-ts", "monitor", "route"])?;
+    let watch = site.host.monitor(&["ip", "-ts", "monitor", "route"])?;
     for (taken, address) in [("192.168.77.12/24", PEER), ("fd77::12/64", PEER_V6)] {
         guest.sh(&format!("ip addr add {taken} dev eth0"))?;
         let entry = node.wait_address(&guest, address.parse::<IpAddr>()?, "refused")?;
@@ -88,7 +88,7 @@ fn a_service_address_that_moves_to_another_machine_is_released_and_comes_back() 
 #[test]
 fn under_a_strict_probe_no_route_comes_before_the_lan_was_asked() -> Result<()> {
     let (site, node, guest) = site("[policy]\nprobe = \"strict\"\n")?;
-    let watch = site.host.spawn(&["ip", "-ts", "monitor", "route"])?;
+    let watch = site.host.monitor(&["ip", "-ts", "monitor", "route"])?;
     guest.sh("ip addr add 192.168.77.12/24 dev eth0; ip addr add fd77::12/64 dev eth0")?;
     for address in [PEER, PEER_V6] {
         eventually(PATIENCE, || {
@@ -145,7 +145,7 @@ fn a_mac_from_a_server_does_not_admit_an_address() -> Result<()> {
     let (site, node, _) = site("")?;
     ensure!(site.host.reaches(PEER.parse::<IpAddr>()?, PATIENCE));
     ensure!(site.host.reaches(PEER_V6.parse::<IpAddr>()?, PATIENCE));
-    let watch = site.host.spawn(&["ip", "-ts", "monitor", "route"])?;
+    let watch = site.host.monitor(&["ip", "-ts", "monitor", "route"])?;
     let thief = launch_with_mac(&site.server, "thief", "launch", &mac_of(&site.peer)?)?;
     node.wait_nic(&thief, "eth0", "waiting")?;
     // It makes the switch believe that the MAC is here.
@@ -184,7 +184,7 @@ fn the_mac_of_a_stopped_guest_helps_nobody_else() -> Result<()> {
     let mac = mac_of(&site.peer)?;
     let accomplice = launch_with_mac(&site.server, "accomplice", "init", &mac)?;
     node.wait_nic(&accomplice, "eth0", "stopped")?;
-    let watch = site.host.spawn(&["ip", "-ts", "monitor", "route"])?;
+    let watch = site.host.monitor(&["ip", "-ts", "monitor", "route"])?;
     guest.sh(&format!("ip link set eth0 down; ip link set eth0 address {mac}; ip link set eth0 up"))?;
     guest.sh("ip addr add 192.168.77.12/24 dev eth0")?;
     let entry = node.wait_address(&guest, PEER.parse::<IpAddr>()?, "refused")?;

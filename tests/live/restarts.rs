@@ -123,7 +123,7 @@ fn ensure_next_writes_nothing(site: &Site, mut node: Node) -> Result<()> {
     let shims = node.status()?["shims"].clone();
     node.daemon.kill()?;
     ensure!(site.host.pings(GUEST.parse::<IpAddr>()?), "the death of the daemon cuts the guest off");
-    let watch = site.host.spawn(&["ip", "monitor", "all"])?;
+    let watch = site.host.monitor(&["ip", "monitor", "all"])?;
     // Everything between two marks was done by the new daemon.
     eventually(PATIENCE, || {
         site.host.sh("ip link add mark0 type bridge; ip link del mark0")?;

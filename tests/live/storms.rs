@@ -49,13 +49,8 @@ fn routed(host: &Machine) -> Result<BTreeSet<String>> {
 pub(crate) fn time_to_route(guest: &Guest, address: &str) -> Result<Duration> {
     let (host, target) = (guest.server().machine(), format!("--target={}", guest.pid()?));
     let monitor = ["ip", "-ts", "-o", "monitor"];
-    let in_guest = host.spawn(&[&["nsenter", &target, "--net"][..], &monitor, &["address"]].concat())?;
-    let on_host = host.spawn(&[&monitor[..], &["route"]].concat())?;
-    let listens = |monitor: &lab::Daemon| {
-        let pid = monitor.pid().map_or_else(String::new, |pid| pid.to_string());
-        host.ok(&format!("ls -l /proc/{pid}/fd | grep -q socket"))
-    };
-    until(PATIENCE, "the monitors listen", || listens(&in_guest) && listens(&on_host))?;
+    let in_guest = host.monitor(&[&["nsenter", &target, "--net"][..], &monitor, &["address"]].concat())?;
+    let on_host = host.monitor(&[&monitor[..], &["route"]].concat())?;
     inside(guest, &format!("ip addr add {address}/24 dev eth0"))?;
     let had = in_guest.wait_line(&format!("{address}/"), PATIENCE)?;
     let routed = on_host.wait_line(&format!("{address} "), PATIENCE)?;

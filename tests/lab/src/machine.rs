@@ -14,6 +14,8 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::enter::{self, PATH, within};
 use crate::{Daemon, eventually};
 
+/// How long `ip monitor` may take until it hears events.
+const LISTENS: Duration = Duration::from_secs(30);
 const SCRIPT: &str = include_str!("machine.sh");
 
 /// One machine of a [`Lab`](crate::Lab). Clones mean the same machine.
@@ -202,6 +204,28 @@ impl Machine {
         let mut command = self.command(program);
         command.args(arguments);
         self.daemon(command)
+    }
+
+    /// Starts `ip monitor`, or a command that ends up as it, and waits until it hears events. On a busy
+    /// machine that takes a while, and what happens before is not in its output.
+    ///
+    /// # Errors
+    /// If it cannot be started, or does not listen in time.
+    pub fn monitor(&self, argv: &[&str]) -> Result<Daemon> {
+        let monitor = self.spawn(argv)?;
+        eventually(LISTENS, || {
+            let pid = monitor.pid().context("it has ended")?;
+            let sockets = self.sh(&format!("cat /proc/{pid}/net/netlink"))?;
+            let is_its = |socket: &str| {
+                let columns: Vec<&str> = socket.split_whitespace().collect();
+                matches!(columns[..], [_, "0", port, groups, ..]
+                    if port == pid.to_string() && groups.bytes().any(|digit| digit != b'0'))
+            };
+            ensure!(sockets.lines().any(is_its), "it is in no group:\n{sockets}");
+            Ok(())
+        })
+        .with_context(|| argv.join(" "))?;
+        Ok(monitor)
     }
 
     /// Starts a command made by [`Machine::command`] as a [`Daemon`].

@@ -47,7 +47,7 @@ fn the_host_is_renumbered_by_dhcp() -> Result<()> {
     talk.wait(SystemTime::now(), SOON)?;
 
     ward.site.lan.dhcp_with(&lease(160))?;
-    let events = host.spawn(&["ip", "-ts", "monitor", "address"])?;
+    let events = host.monitor(&["ip", "-ts", "monitor", "address"])?;
     client.signal("USR2")?;
     client.signal("USR1")?;
     let new = Ipv4Addr::new(192, 168, 77, 160);

@@ -26,7 +26,7 @@ impl Den {
 
     /// Starts to watch the host's routes and neighbours.
     fn watch(&self) -> Result<Daemon> {
-        let monitor = self.site.host.spawn(&["ip", "-o", "monitor", "route", "neigh"])?;
+        let monitor = self.site.host.monitor(&["ip", "-o", "monitor", "route", "neigh"])?;
         eventually(PATIENCE, || self.is_heard(&monitor))?;
         Ok(monitor)
     }
@@ -61,7 +61,7 @@ fn a_nic_that_comes_home_with_many_names_costs_nobody_a_shim_or_a_route() -> Res
         host.pulse(&enter, &HOST_IP6.to_string())?,
     ];
     // It gives up at the first message that is too large for it.
-    let links = host.spawn(&["ip", "-o", "monitor", "link"])?;
+    let links = host.monitor(&["ip", "-o", "monitor", "link"])?;
     let (monitor, mark, began) = (den.watch()?, den.node.daemon.mark(), SystemTime::now());
     for round in 0..6 {
         den.name_at_length()?;
