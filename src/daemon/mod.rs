@@ -124,7 +124,7 @@ struct Daemon {
     ready: bool,
 }
 
-/// The LAN was asked.
+/// The outcome of asking the LAN.
 struct Asked {
     /// The questions that were put.
     put: Vec<Op>,

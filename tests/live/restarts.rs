@@ -125,10 +125,8 @@ fn ensure_next_writes_nothing(site: &Site, mut node: Node) -> Result<()> {
     ensure!(site.host.pings(GUEST.parse::<IpAddr>()?), "the death of the daemon cuts the guest off");
     let watch = site.host.monitor(&["ip", "monitor", "all"])?;
     // Everything between two marks was done by the new daemon.
-    eventually(PATIENCE, || {
-        site.host.sh("ip link add mark0 type bridge; ip link del mark0")?;
-        watch.wait_line("mark0", Duration::from_millis(200))
-    })?;
+    site.host.sh("ip link add mark0 type bridge; ip link del mark0")?;
+    watch.wait_line("mark0", PATIENCE)?;
     let from = watch.mark();
     let trace = "/run/lab/trace";
     let traced =

@@ -182,9 +182,13 @@ impl Writer {
 
 /// Whether the link that an op changes does not exist any more.
 fn link_is_gone(requests: &mut Requests, op: &Op) -> bool {
-    let (name, _) = op.object();
     let is_made_by_it = matches!(op, Op::CreateShim { .. });
-    !is_made_by_it && link::with_name(requests, name).is_err_and(|error| error.errno() == Some(Errno::ENODEV))
+    let Some(link) = op.link().filter(|_| !is_made_by_it) else { return false };
+    let seen = match link.index {
+        Some(index) => link::with_index(requests, None, index),
+        None => link::with_name(requests, &link.name),
+    };
+    seen.is_err_and(|error| error.errno() == Some(Errno::ENODEV))
 }
 
 /// The ifindex of an existing link.

@@ -7,6 +7,7 @@
 //!   again and again, because somebody else undoes it, runs once a second.
 //! * An op that waits, is under way or failed holds back the ops that must come after it, and no others. If
 //!   its link is gone, the others on that link would fail too, so they wait for the next plan.
+//! * An address is looked at again if no event has shown the effect of an op within a second.
 
 mod failures;
 mod history;

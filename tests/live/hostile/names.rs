@@ -26,9 +26,7 @@ impl Den {
 
     /// Starts to watch the host's routes and neighbours.
     fn watch(&self) -> Result<Daemon> {
-        let monitor = self.site.host.monitor(&["ip", "-o", "monitor", "route", "neigh"])?;
-        eventually(PATIENCE, || self.is_heard(&monitor))?;
-        Ok(monitor)
+        self.site.host.monitor(&["ip", "-o", "monitor", "route", "neigh"])
     }
 
     fn is_heard(&self, monitor: &Daemon) -> Result<()> {
