@@ -4,17 +4,22 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
+/// Minimum number of attempts before it counts as too late. On a machine that stands still for seconds, one
+/// attempt may take all of the time.
+const ATTEMPTS: u32 = 5;
+
 /// Calls `attempt` until it succeeds and returns its value. Two attempts are 50 ms apart, or as long as the
 /// last one took, because a waiting test must not slow a busy machine down.
 ///
 /// # Errors
-/// The last error of `attempt`, if none succeeded within `within`, and for how long it had been that error. It
-/// is called at least once.
+/// The last error of `attempt`, if none succeeded within `within`, and for how long it had been that error.
 pub fn eventually<T>(within: Duration, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     let start = Instant::now();
     let mut pause = Duration::from_millis(5);
     let (mut reason, mut since) = (String::new(), start);
+    let mut attempts = 0;
     loop {
+        attempts += 1;
         let began = Instant::now();
         let error = match attempt() {
             Ok(value) => return Ok(value),
@@ -24,10 +29,11 @@ pub fn eventually<T>(within: Duration, mut attempt: impl FnMut() -> Result<T>) -
         if why != reason {
             (reason, since) = (why, began);
         }
-        if start.elapsed() >= within {
+        if start.elapsed() >= within && attempts >= ATTEMPTS {
             let unchanged = since.elapsed().as_secs_f64();
-            return Err(error)
-                .with_context(|| format!("still so after {within:?}, unchanged for {unchanged:.1} s"));
+            return Err(error).with_context(|| {
+                format!("still so after {within:?} and {attempts} attempts, unchanged for {unchanged:.1} s")
+            });
         }
         std::thread::sleep(pause.max(began.elapsed()));
         pause = (pause * 2).min(Duration::from_millis(50));
