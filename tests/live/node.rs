@@ -28,6 +28,11 @@ impl Node {
         Node::start_by(host, &[BINARY, "run"])
     }
 
+    /// The same, with every op in its log. For stories whose failure cannot be told from the end alone.
+    pub(crate) fn start_talkative(host: &Machine) -> Result<Node> {
+        Node::start_by(host, &["env", "RUST_LOG=debug", BINARY, "run"])
+    }
+
     /// The processor time that it and its programs have had so far.
     pub(crate) fn processor_time(&self) -> Result<Duration> {
         let pid = self.daemon.outside_pid().context("the daemon has ended")?;
@@ -67,7 +72,7 @@ impl Node {
             check(self.host.get(CONTROL, "/1.0/status")?)?;
             check(self.status()?)
         })
-        .with_context(|| format!("the daemon said:\n{}", self.daemon.output().join("\n")))
+        .with_context(|| format!("the daemon said:\n{}", self.daemon.story()))
     }
 
     /// Waits until a NIC is in a state.

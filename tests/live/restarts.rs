@@ -276,7 +276,7 @@ fn ensure_routed(node: &Node, guests: &[&Guest]) -> Result<BTreeSet<IpAddr>> {
         );
         Ok(())
     })
-    .with_context(|| format!("the daemon said:\n{}", node.daemon.output().join("\n")))?;
+    .with_context(|| format!("the daemon said:\n{}", node.daemon.story()))?;
     Ok(wanted)
 }
 
@@ -302,14 +302,14 @@ fn killed_200_times_while_addresses_change_it_leaves_nothing_wrong() -> Result<(
         let nanos = SystemTime::now().duration_since(UNIX_EPOCH)?.subsec_nanos();
         std::thread::sleep(Duration::from_micros(span as u64 * u64::from(nanos / 1000 % 1000) / 1000));
         daemon.kill()?;
-        let said = daemon.output().join("\n");
+        let said = daemon.story();
         let worked = said.contains("add route");
         span *= if worked { 0.9 } else { 1.1 };
         deaths[usize::from(said.contains("connected, version")) + usize::from(worked)] += 1;
         ensure_safe(&site.host).with_context(|| format!("round {round}:\n{said}"))?;
         if round % 20 == 19 {
             changing.iter_mut().try_for_each(|changing| changing.signal("STOP"))?;
-            let mut node = Node::start(&site.host)?;
+            let mut node = Node::start_talkative(&site.host)?;
             ensure_routed(&node, &[&one, &two]).with_context(|| format!("round {round}:\n{said}"))?;
             node.daemon.kill()?;
             changing.iter_mut().try_for_each(|changing| changing.signal("CONT"))?;
@@ -324,7 +324,7 @@ fn killed_200_times_while_addresses_change_it_leaves_nothing_wrong() -> Result<(
     for mut changing in changing {
         changing.kill()?;
     }
-    let node = Node::start(&site.host)?;
+    let node = Node::start_talkative(&site.host)?;
     ensure_right(&node, &[&one, &two])
 }
 
@@ -444,7 +444,7 @@ impl Victim {
         let lived = lives && daemon.kill().is_ok();
         daemon.wait(PATIENCE)?;
         let moment = moment()?;
-        let story = || format!("killed at {moment}\n{}", daemon.output().join("\n"));
+        let story = || format!("killed at {moment}\n{}", daemon.story());
         ensure_safe(host).with_context(story)?;
         let half = !ours(host)?.is_empty();
         if half {

@@ -302,7 +302,7 @@ fn a_cut_event_stream_loses_no_guest(kind: Kind) -> Result<()> {
             ensure!(routes.iter().any(|r| r.starts_with("192.168.77.101 ")), "{routes:#?}");
             Ok(())
         })
-        .with_context(|| node.daemon.output().join("\n"))?;
+        .with_context(|| node.daemon.story())?;
         ensure!(late.pings(HOST.parse::<IpAddr>()?) && early.pings(HOST.parse::<IpAddr>()?));
     }
     Ok(())

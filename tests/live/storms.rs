@@ -178,7 +178,7 @@ fn changes_during_a_loss_of_events_are_made_up_for() -> Result<()> {
             ensure!(routed.contains(&wanted) && !routed.contains(&gone), "routed are {routed:?}");
             Ok(())
         })
-        .with_context(|| node.daemon.output().join("\n"))?;
+        .with_context(|| node.daemon.story())?;
         println!("made up for in {:?}", start.elapsed());
         node.daemon.wait_line_after(mark, "events of the kernel were lost", PATIENCE)?;
         drop(storm);

@@ -34,8 +34,15 @@ struct Process {
 
 #[derive(Debug, Default)]
 struct Lines {
-    all: Mutex<Vec<(Stream, String)>>,
+    all: Mutex<Vec<Line>>,
     more: Condvar,
+}
+
+#[derive(Debug)]
+struct Line {
+    from: Stream,
+    at: Instant,
+    text: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -138,17 +145,20 @@ impl Daemon {
     /// All lines so far, of stdout and stderr.
     #[must_use]
     pub fn output(&self) -> Vec<String> {
-        lock(&self.lines.all).iter().map(|(_, line)| line.clone()).collect()
+        lock(&self.lines.all).iter().map(|line| line.text.clone()).collect()
+    }
+
+    /// All lines so far, each with its age in seconds, for the error of a failed test.
+    #[must_use]
+    pub fn story(&self) -> String {
+        tell(&lock(&self.lines.all))
     }
 
     /// The lines so far of stdout alone.
     #[must_use]
     pub fn stdout(&self) -> Vec<String> {
-        lock(&self.lines.all)
-            .iter()
-            .filter(|(s, _)| *s == Stream::Out)
-            .map(|(_, line)| line.clone())
-            .collect()
+        let all = lock(&self.lines.all);
+        all.iter().filter(|line| line.from == Stream::Out).map(|line| line.text.clone()).collect()
     }
 
     /// The number of lines so far, for [`Daemon::wait_line_after`].
@@ -173,8 +183,8 @@ impl Daemon {
         let end = Instant::now() + within;
         let mut all = lock(&self.lines.all);
         loop {
-            if let Some((_, line)) = all.iter().skip(mark).find(|(_, line)| line.contains(pattern)) {
-                return Ok(line.clone());
+            if let Some(line) = all.iter().skip(mark).find(|line| line.text.contains(pattern)) {
+                return Ok(line.text.clone());
             }
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -200,9 +210,13 @@ impl Drop for Daemon {
 impl Lines {
     fn tail(&self) -> String {
         let all = lock(&self.all);
-        let last = all.iter().skip(all.len().saturating_sub(40)).map(|(_, line)| format!("  | {line}"));
-        last.collect::<Vec<_>>().join("\n")
+        tell(&all[all.len().saturating_sub(40)..])
     }
+}
+
+fn tell(lines: &[Line]) -> String {
+    let tell = |line: &Line| format!("  {:8.3} s ago | {}", line.at.elapsed().as_secs_f64(), line.text);
+    lines.iter().map(tell).collect::<Vec<_>>().join("\n")
 }
 
 fn finished(reader: &JoinHandle<()>) -> Result<()> {
@@ -217,7 +231,7 @@ fn read(pipe: impl Read + Send + 'static, stream: Stream, lines: &Arc<Lines>) ->
         let mut line = Vec::new();
         while pipe.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
             let text = String::from_utf8_lossy(&line).trim_end_matches('\n').to_owned();
-            lock(&lines.all).push((stream, text));
+            lock(&lines.all).push(Line { from: stream, at: Instant::now(), text });
             lines.more.notify_all();
             line.clear();
         }

@@ -50,7 +50,7 @@ struct Talk {
 impl Ward {
     fn new() -> Result<Ward> {
         let site = Site::new(Kind::Lxd)?;
-        let node = Node::start(&site.host)?;
+        let node = Node::start_talkative(&site.host)?;
         let guest = site.launch_static("c1", &["192.168.77.101/24", "fd77::101/64"])?;
         node.wait_both_ways(&guest, GUEST, &HOST.to_string())?;
         node.wait_both_ways(&guest, GUEST_V6, &HOST_V6.to_string())?;
@@ -109,7 +109,7 @@ impl Ward {
 
     fn story(&self) -> String {
         let picture = self.node.picture().unwrap_or_else(|error| format!("{error:#}"));
-        format!("the daemon said:\n{}\n{picture}", self.node.daemon.output().join("\n"))
+        format!("the daemon said:\n{}\n{picture}", self.node.daemon.story())
     }
 }
 
