@@ -96,10 +96,11 @@ impl Follower {
 
     async fn run(&self, mut known: Known) {
         let mut pauses = Pauses::new(&self.patience);
+        let mut watch = SocketWatch::default();
         loop {
             let began = Instant::now();
             // Watch before we look, so that no later change is missed.
-            let watch = SocketWatch::new(&self.target);
+            watch.begin(&self.target);
             known.has_read = false;
             let error = match self.host.socket(&self.target) {
                 Ok(socket) => self.session(&mut known, &socket).await,

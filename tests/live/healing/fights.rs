@@ -11,7 +11,7 @@ impl Ward {
     /// Another program strikes the blow as often as it can. `named` is the object of the problem.
     fn fights(&self, talk: &Talk, blow: &str, named: &str, meanwhile: impl Fn() -> Result<()>) -> Result<()> {
         let (began, used) = (SystemTime::now(), self.node.processor_time()?);
-        let lines = self.node.daemon.mark();
+        let lines = self.lines();
         let mut foe =
             self.site.host.spawn(&["sh", "-c", &format!("while :; do {blow} 2>/dev/null; done")])?;
         self.node.wait("a fight is reported", |status| {
@@ -22,7 +22,7 @@ impl Ward {
         std::thread::sleep(Duration::from_secs(3));
         meanwhile().with_context(|| self.story())?;
         let used = self.node.processor_time()? - used;
-        let lines = self.node.daemon.mark() - lines;
+        let lines = self.lines() - lines;
         let seconds = began.elapsed()?.as_secs_f64();
         println!(
             "{blow}, for {seconds:.1} s: {lines} lines in the log, {} ms of processor time",
@@ -43,6 +43,11 @@ impl Ward {
             status["problems"].as_array().is_some_and(Vec::is_empty)
         })?;
         Ok(())
+    }
+
+    /// The number of lines in a log of the usual level.
+    fn lines(&self) -> usize {
+        self.node.daemon.output().iter().filter(|line| !line.contains(" DEBUG ")).count()
     }
 }
 
