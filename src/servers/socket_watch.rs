@@ -16,11 +16,11 @@ use super::target::Target;
 /// is followed, because its end takes long (FACTS 67).
 #[derive(Default)]
 pub(super) struct SocketWatch {
-    changes: Option<Changes>,
+    notices: Option<Notices>,
 }
 
-/// The changes that were noticed.
-struct Changes {
+/// An instance of inotify, and its notices.
+struct Notices {
     inotify: Inotify,
     watched: BTreeMap<PathBuf, WatchDescriptor>,
     /// The kernel writes them into inotify's file, which can be read like a pipe.
@@ -31,18 +31,18 @@ impl SocketWatch {
     /// Watches from now on, and forgets all changes so far. If that is impossible, for example in a folder
     /// that we may not read, nothing is noticed.
     pub(super) fn begin(&mut self, target: &Target) {
-        if self.changes.is_none() {
-            self.changes = Changes::open().ok();
+        if self.notices.is_none() {
+            self.notices = Notices::open().ok();
         }
-        if let Some(changes) = &mut self.changes {
-            changes.watch(target);
-            changes.forget();
+        if let Some(notices) = &mut self.notices {
+            notices.watch(target);
+            notices.forget();
         }
     }
 
     /// Waits until something there has changed since the beginning. Cancel safe.
     pub(super) async fn changed(&self) {
-        if let Some(Changes { queue, .. }) = &self.changes
+        if let Some(Notices { queue, .. }) = &self.notices
             && queue.readable().await.is_ok()
         {
             return;
@@ -53,18 +53,18 @@ impl SocketWatch {
 
 impl Drop for SocketWatch {
     fn drop(&mut self) {
-        let changes = self.changes.take();
+        let notices = self.notices.take();
         if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn_blocking(|| drop(changes));
+            runtime.spawn_blocking(|| drop(notices));
         }
     }
 }
 
-impl Changes {
-    fn open() -> io::Result<Changes> {
+impl Notices {
+    fn open() -> io::Result<Notices> {
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
         let queue = Receiver::from_owned_fd_unchecked(inotify.as_fd().try_clone_to_owned()?)?;
-        Ok(Changes { inotify, watched: BTreeMap::new(), queue })
+        Ok(Notices { inotify, watched: BTreeMap::new(), queue })
     }
 
     /// Watches the folders of the sockets, and no others any more. The kernel does not watch a folder twice.
@@ -117,7 +117,7 @@ mod tests {
         let target = Target { id: ServerId("lxd".into()), kind: None, candidates: vec![socket.clone()] };
         let mut watch = SocketWatch::default();
         watch.begin(&target);
-        let first = watch.changes.as_ref().unwrap().watched[above.path()];
+        let first = watch.notices.as_ref().unwrap().watched[above.path()];
         assert!(!is_noticed(&watch).await);
         fs::create_dir(folder).unwrap();
         assert!(is_noticed(&watch).await);
@@ -135,7 +135,7 @@ mod tests {
         watch.begin(&target);
         fs::create_dir(folder).unwrap();
         assert!(is_noticed(&watch).await);
-        let last = watch.changes.as_ref().unwrap().watched[above.path()];
+        let last = watch.notices.as_ref().unwrap().watched[above.path()];
         assert!(last > first, "a new instance would count its watches from the beginning");
     }
 }
