@@ -86,7 +86,7 @@ pub enum ConfigCommand {
 const EXIT_STATUS: &str = "\
 Exit status:
   0  good
-  1  the operation failed, a check found a fault, or another daemon runs
+  1  the operation failed, status or plan shows a problem, or another daemon runs
   2  wrong usage or configuration
   3  status found no daemon";
 

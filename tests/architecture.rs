@@ -63,6 +63,7 @@ const LINE: &[&str] = &[
     "hold",
     "shims",
     "desired",
+    "problems",
     "diff",
     "schedule",
     "memory",

@@ -29,7 +29,7 @@ use crate::cli::{Cli, Command, Files};
 
 /// Good.
 pub const GOOD: u8 = 0;
-/// The operation failed, a check found a fault, or another daemon holds the lock.
+/// The operation failed, there is a problem, or another daemon holds the lock.
 pub const FAILED: u8 = 1;
 /// Wrong usage or configuration.
 pub const WRONG_USAGE: u8 = 2;

@@ -12,8 +12,8 @@ use serde::Serialize;
 use super::Failure;
 use crate::config::Config;
 use crate::kernel::Kernel;
-use crate::model::Inventory;
 use crate::model::inventory::{Server, ServerState};
+use crate::model::{Inventory, Severity};
 use crate::reconcile::{Inputs, Memory, desire, diff};
 use crate::servers;
 
@@ -45,9 +45,13 @@ pub fn plan(config_file: Option<PathBuf>, json: bool) -> Result<u8, Failure> {
             super::complain(format_args!("{id}: {message}"));
         }
     }
-    for problem in desired.all_problems() {
+    let problems = desired.all_problems(snapshot);
+    for problem in &problems {
         super::complain(format_args!("{}: {}\n  hint: {}", problem.object, problem.message, problem.hint));
     }
+    // They keep something from being done, so the plan is not all that is wanted.
+    let in_the_way = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
+    let exit = if in_the_way > 0 { super::FAILED } else { super::GOOD };
     if json {
         let view = plan.iter().map(|step| StepView {
             op: step.op.to_string(),
@@ -56,15 +60,18 @@ pub fn plan(config_file: Option<PathBuf>, json: bool) -> Result<u8, Failure> {
         });
         let view: Vec<StepView> = view.collect();
         super::say(format_args!("{}", serde_json::to_string_pretty(&view)?))?;
-        return Ok(0);
+        return Ok(exit);
     }
-    if plan.is_empty() {
-        super::say(format_args!("nothing to do: the kernel's state is as it should be"))?;
+    match (plan.is_empty(), in_the_way) {
+        (false, _) => {}
+        (true, 0) => super::say(format_args!("nothing to do: the kernel's state is as it should be"))?,
+        (true, 1) => super::say(format_args!("nothing can be done: 1 problem stands in the way"))?,
+        (true, more) => super::say(format_args!("nothing can be done: {more} problems stand in the way"))?,
     }
     for step in &plan {
         super::say(format_args!("{}: {}", step.op, step.why))?;
     }
-    Ok(0)
+    Ok(exit)
 }
 
 /// Reads all servers at the same time. If that takes long, says which of them it waits for.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::output::{Look, print};
-use super::{Failure, GOOD, NO_DAEMON, block_on, table};
+use super::{FAILED, Failure, GOOD, NO_DAEMON, block_on, table};
 use crate::cli::StatusArgs;
 use crate::model::names;
 use crate::model::status::Status;
@@ -22,12 +22,30 @@ const PERIOD: Duration = Duration::from_secs(1);
 pub fn status(socket: &Path, arguments: StatusArgs) -> Result<u8, Failure> {
     block_on(async {
         match arguments {
-            StatusArgs { watch: true, .. } => watch(socket).await?,
-            StatusArgs { json: true, .. } => print(&ask(socket).await?)?,
-            _ => print(&table(socket, Look::of_stdout()).await?)?,
+            StatusArgs { watch: true, .. } => {
+                watch(socket).await?;
+                Ok(GOOD)
+            }
+            StatusArgs { json: true, .. } => {
+                let body = ask(socket).await?;
+                print(&body)?;
+                verdict(&body)
+            }
+            _ => {
+                let body = ask(socket).await?;
+                print(&table::render(&understand(&body)?, Look::of_stdout()))?;
+                verdict(&body)
+            }
         }
-        Ok(GOOD)
     })?
+}
+
+/// The exit status for the daemon's answer, whatever its version: good if every running guest that is selected
+/// is reached at each of its addresses, and nothing else needs anybody.
+fn verdict(body: &str) -> Result<u8, Failure> {
+    let body: serde_json::Value = serde_json::from_str(body)?;
+    let is_good = body["problems"].as_array().is_some_and(Vec::is_empty);
+    Ok(if is_good { GOOD } else { FAILED })
 }
 
 /// Shows the status whenever it changes, even over restarts of the daemon.
@@ -35,8 +53,8 @@ async fn watch(socket: &Path) -> Result<(), Failure> {
     let mut shown = String::new();
     loop {
         let look = Look::of_stdout();
-        let now = match table(socket, look).await {
-            Ok(table) => table,
+        let now = match ask(socket).await.and_then(|body| understand(&body)) {
+            Ok(status) => table::render(&status, look),
             Err(failure) => format!("{failure}\n"),
         };
         if now != shown {
@@ -55,10 +73,9 @@ async fn watch(socket: &Path) -> Result<(), Failure> {
     }
 }
 
-async fn table(socket: &Path, look: Look) -> Result<String, Failure> {
-    let body = ask(socket).await?;
-    let status: Status = serde_json::from_str(&body).map_err(|error| {
-        let version = serde_json::from_str::<serde_json::Value>(&body).ok();
+fn understand(body: &str) -> Result<Status, Failure> {
+    serde_json::from_str(body).map_err(|error| {
+        let version = serde_json::from_str::<serde_json::Value>(body).ok();
         let version = version.and_then(|body| Some(format!(" (version {})", body["version"].as_str()?)));
         let version = version.unwrap_or_default();
         Failure::new(format!("the daemon{version} gives an answer that this version does not understand"))
@@ -68,8 +85,7 @@ async fn table(socket: &Path, look: Look) -> Result<String, Failure> {
                  which leaves every route in place, or use --json",
                 env!("CARGO_PKG_VERSION")
             ))
-    })?;
-    Ok(table::render(&status, look))
+    })
 }
 
 /// The daemon's answer, unchanged.

@@ -56,7 +56,8 @@ section! {
         /// Own addresses of this shim.
         pub addresses: Option<Vec<IpAddr>> = optional(list(of_family(text(own_address)))),
             example r#"["192.168.101.72"]"#;
-        /// Ranges to reach through this shim besides known guests.
+        /// Ranges to reach through this shim besides known guests. The shim then stays while no guest needs
+        /// it, unless `keep` is false.
         pub routes: Vec<IpNet> = list(unique(of_family(text(range)))), example r#"["192.168.124.160/27"]"#;
         /// Keep this shim while no guest needs it.
         pub keep: Option<bool> = optional(boolean), example "true";

@@ -5,9 +5,11 @@ pub mod control;
 pub mod lock;
 mod notify;
 mod op_log;
+mod problem_log;
 pub mod publisher;
 mod servers;
 mod unread;
+mod views;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -16,6 +18,7 @@ use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::notify::Notifier;
+use self::problem_log::ProblemLog;
 use self::servers::Servers;
 use crate::config::{Config, Loaded};
 use crate::kernel::{self, Kernel, OpError};
@@ -26,7 +29,7 @@ use crate::reconcile::schedule::{Error, Outcome, Walked};
 use crate::reconcile::{
     Desired, Inputs, LanQuestions, Memory, Schedule, decide, servers_to_ask, spare_questions,
 };
-use crate::report::{Material, Report, summary};
+use crate::report::{Reach, summary};
 use crate::servers::jittered;
 
 /// How often the host is read again, because some changes send no event. The period varies by a fifth, so
@@ -63,14 +66,17 @@ pub async fn run(config_file: Option<PathBuf>, socket: &Path) -> anyhow::Result<
     daemon.settle(&servers);
     notifier.ready();
 
+    daemon.problem_log.changed(Instant::now());
+
     let mut resync = tokio::time::Instant::now() + jittered(RESYNC);
     let mut resyncs = 0;
     loop {
         // In a storm there is always something to do, so nothing below waits.
         tokio::task::yield_now().await;
-        notifier.turn(summary(&daemon.inventory, &daemon.desired), Instant::now());
+        daemon.look_at_problems();
+        notifier.turn(summary(&daemon.inventory, daemon.reach), Instant::now());
         publisher.answer(Instant::now(), || daemon.report());
-        let wakes = [daemon.wake(), notifier.wake(), publisher.wake()];
+        let wakes = [daemon.wake(), daemon.problem_log.wake(), notifier.wake(), publisher.wake()];
         let wake = wakes.into_iter().flatten().min().map(tokio::time::Instant::from_std);
         tokio::select! {
             _ = terminate.recv() => break,
@@ -98,6 +104,7 @@ pub async fn run(config_file: Option<PathBuf>, socket: &Path) -> anyhow::Result<
             }
         }
         daemon.settle(&servers);
+        daemon.problem_log.changed(Instant::now());
         publisher.changed();
     }
     notifier.stopping();
@@ -116,6 +123,9 @@ struct Daemon {
     desired: Desired,
     schedule: Schedule,
     questions: LanQuestions,
+    problem_log: ProblemLog,
+    /// As of the last look at the problems.
+    reach: Reach,
     /// Something other than the kernel asks for a new decision.
     dirty: bool,
     /// There is more to do, and it cannot wait.
@@ -144,6 +154,8 @@ impl Daemon {
             desired: Desired::default(),
             schedule: Schedule::default(),
             questions: LanQuestions::default(),
+            problem_log: ProblemLog::default(),
+            reach: Reach::default(),
             dirty: true,
             again: false,
             ready: false,
@@ -301,23 +313,6 @@ impl Daemon {
         }
         self.kernel.resync();
         self.dirty = true;
-    }
-
-    fn report(&self) -> Report {
-        let read = unread::problems(&self.kernel, &self.memory);
-        let problems: Vec<Problem> = self.config_problem.iter().cloned().chain(read).collect();
-        Report::of(&Material {
-            inventory: &self.inventory,
-            snapshot: self.kernel.snapshot(),
-            desired: &self.desired,
-            joins: &self.memory.joins,
-            schedule: &self.schedule,
-            questions: &self.questions,
-            tables: self.kernel.neighbour_tables(),
-            problems: &problems,
-            ready: self.ready,
-            now: Instant::now(),
-        })
     }
 }
 

@@ -4,7 +4,7 @@ use smol_str::SmolStr;
 
 use super::inventory::Mode;
 use super::names;
-use super::{LinkIndex, Mac};
+use super::{Code, LinkIndex, Mac};
 
 /// A link in the host's namespace.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -21,6 +21,8 @@ pub struct Link {
     pub mtu: u32,
     /// Administratively up (`IFF_UP`).
     pub up: bool,
+    /// It is up and can carry no frame (not `IFF_RUNNING`): it has no carrier, or the link below it has none.
+    pub no_carrier: bool,
     /// `IFF_MULTICAST`.
     pub multicast: bool,
     /// It asks and answers with ARP (not `IFF_NOARP`).
@@ -49,6 +51,15 @@ impl Link {
     pub fn shim_parent(&self) -> Option<LinkIndex> {
         is_shim(&self.kind, &self.name, self.group, self.made_with)
             .then_some(self.lower.unwrap_or(LinkIndex::NONE))
+    }
+
+    /// Why no frame passes a parent, in a sentence; `None` if frames pass.
+    pub fn outage(&self) -> Option<(Code, String)> {
+        match (self.up, self.no_carrier) {
+            (false, _) => Some((Code::ParentDown, format!("{} is down", self.name))),
+            (true, true) => Some((Code::NoCarrier, format!("{} has no carrier", self.name))),
+            (true, false) => None,
+        }
     }
 }
 

@@ -37,7 +37,7 @@ pub mod status;
 pub mod text;
 
 pub use changes::Changes;
-pub use code::Code;
+pub use code::{Code, Severity};
 pub use family::{Family, PerFamily};
 pub use id::{LinkIndex, NetnsId};
 pub use inventory::{GuestKey, Inventory, NicKey, ServerId};

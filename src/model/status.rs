@@ -2,10 +2,11 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::inventory::{GuestKind, ServerKind, ServerState};
-use super::{Code, Mac};
+use super::{Code, Mac, Severity};
 use smol_str::SmolStr;
 
 /// One report of everything, as `GET /1.0/status` answers it.
@@ -53,6 +54,9 @@ pub struct ShimStatus {
     pub state: ShimState,
     /// Its own addresses.
     pub addresses: Vec<IpAddr>,
+    /// The ranges of `[[parent]] routes` that are routed through it.
+    #[serde(default)]
+    pub routes: Vec<IpNet>,
     /// Number of NICs that use it.
     pub nics: usize,
     /// The fault, if it failed.
@@ -170,7 +174,10 @@ pub struct UnclaimedStatus {
 pub struct Problem {
     /// A stable code.
     pub code: String,
-    /// Its subject: an interface, a server, a guest.
+    /// How urgent it is. Never a note, which is no problem.
+    #[serde(default)]
+    pub severity: Severity,
+    /// Its subject: an interface, a server, a NIC of a guest.
     pub object: String,
     /// The fault, in a sentence.
     pub message: String,
@@ -179,7 +186,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem with a code of the catalogue. The object is an interface, a server or a guest. The message
+    /// A problem with a code of the catalogue. The object is an interface, a server or a NIC. The message
     /// says what is wrong, and the hint says what to do.
     pub fn new(
         code: Code,
@@ -189,6 +196,7 @@ impl Problem {
     ) -> Problem {
         Problem {
             code: code.as_str().to_owned(),
+            severity: code.severity(),
             object: object.into(),
             message: message.into(),
             hint: hint.into(),

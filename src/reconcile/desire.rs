@@ -8,7 +8,7 @@ use super::hold::{Claimants, Claims, Held, claimants, settle_all};
 use super::inputs::Inputs;
 use super::join::{Running, doubts, homes, join, overhear};
 use super::memory::Memory;
-use super::select::decision;
+use super::select::{Decision, decision};
 use super::shims::{Demand, rules, shims};
 use crate::model::inventory::{Nics, OptOut};
 use crate::model::snapshot::ChildKey;
@@ -46,6 +46,7 @@ pub fn desire(inputs: &Inputs<'_>, memory: &Memory) -> (Desired, Memory) {
             decisions.insert(nic_key.clone(), decision(&facts, guest, None, Some(child)));
         }
     }
+    problems.extend(select_matches_nothing(&decisions).filter(|_| inventory.settled()));
     let claimants = claimants(&facts, inventory, &joins, &decisions);
     let mut trust = Trust {
         distrusted: claimants.still_distrusted(&memory.trust.distrusted, inventory, snapshot),
@@ -70,6 +71,22 @@ pub fn desire(inputs: &Inputs<'_>, memory: &Memory) -> (Desired, Memory) {
     let desired =
         Desired { shims, rules, decisions, doubts, held, leftovers, settled, problems, host, unclaimed };
     (desired, memory)
+}
+
+/// `[select]` is meant to leave out some guests, and leaves out all of them.
+fn select_matches_nothing(decisions: &BTreeMap<NicKey, Decision>) -> Option<Problem> {
+    let by_select =
+        |decision: &Decision| matches!(decision, Decision::Unselected(Code::Profile | Code::Project, _));
+    let running = || decisions.values().filter(|decision| **decision != Decision::Stopped);
+    if running().next().is_none() || !running().all(by_select) {
+        return None;
+    }
+    Some(Problem::new(
+        Code::SelectMatchesNothing,
+        "[select]",
+        "it leaves out every running guest that has a macvlan NIC",
+        "correct its profiles and projects: the reasons are shown with the guests",
+    ))
 }
 
 /// Weighs the claims of all children. A guest that is caught with another machine's address is distrusted

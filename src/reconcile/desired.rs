@@ -3,9 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use ipnet::IpNet;
-
-use super::admit::{Refusal, Verdict};
 use super::facts::{HostFacts, UnclaimedAddress};
 use super::hold::{Held, Holder, Leftovers};
 use super::select::Decision;
@@ -33,7 +30,7 @@ pub struct Desired {
     pub leftovers: Leftovers,
     /// False while servers are still to be read. Then no shim is surplus.
     pub settled: bool,
-    /// The faults of the host or the configuration.
+    /// The faults of the host or the configuration. [`Desired::all_problems`] has those of guests as well.
     pub problems: Vec<Problem>,
     /// The host's facts that all this depends on.
     pub host: HostFacts,
@@ -76,24 +73,5 @@ impl Desired {
         let link = snapshot.link_named(&shim.link.name).filter(|link| link.shim_parent().is_some())?;
         let is_desired = self.shims.values().any(|shim| shim.link.index == Some(link.index));
         (!is_desired).then_some(link)
-    }
-
-    /// The faults of the host, the configuration and the addresses of guests.
-    pub fn all_problems(&self) -> BTreeSet<Problem> {
-        let mut problems: BTreeSet<Problem> = self.problems.iter().cloned().collect();
-        for child in self.held.claimants.served.keys() {
-            for (address, verdict) in self.held.claims.of(child) {
-                if let Verdict::Refused(Refusal { code, message, hint: Some(hint), .. }) = verdict {
-                    problems.insert(Problem::new(
-                        *code,
-                        IpNet::from(address).to_string(),
-                        message.clone(),
-                        hint.clone(),
-                    ));
-                }
-            }
-        }
-        problems.extend(self.held.conflicts());
-        problems
     }
 }

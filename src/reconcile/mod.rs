@@ -11,6 +11,7 @@
 //! | `admit` | facts, one address | the verdict of the rules about one NIC, with its reason |
 //! | `hold` | verdicts, memory | the holder of an address that several claim |
 //! | `shims` | holders | the shims that should exist, and their properties |
+//! | `problems` | [`Desired`], snapshot | everything that needs somebody |
 //! | `diff` | [`Desired`], snapshot | the ordered plan |
 //! | `schedule` | plan, time | the ops that are due |
 //!
@@ -32,6 +33,7 @@ mod inputs;
 pub mod join;
 pub mod memory;
 mod neighbour_table;
+mod problems;
 pub mod schedule;
 pub mod select;
 pub mod shims;

@@ -8,12 +8,21 @@ use smol_str::{SmolStr, ToSmolStr};
 use super::material::Material;
 use crate::model::inventory::{Guest, Nics};
 use crate::model::names::metric;
-use crate::model::snapshot::{ChildKey, RouteKey};
+use crate::model::snapshot::{ChildKey, Link, RouteKey};
 use crate::model::status::{AddressState, AddressStatus, GuestStatus, NicState, NicStatus};
 use crate::model::{Code, Family, GuestKey, LinkIndex, LinkRef, Mac, NicKey, Op};
 use crate::reconcile::Decision;
 use crate::reconcile::admit::Verdict;
 use crate::reconcile::shims::DesiredShim;
+
+/// The passage of frames between the host and a NIC.
+#[derive(Clone, Copy)]
+struct Passage<'a> {
+    shim: Option<&'a DesiredShim>,
+    /// Why no frame passes the parent.
+    outage: Option<&'a (Code, String)>,
+    mac: Mac,
+}
 
 impl Material<'_> {
     /// A guest and its NICs.
@@ -76,9 +85,11 @@ impl Material<'_> {
         }
         status.mac = Some(mac);
         let shim = self.desired.shims.get(&parent);
+        let outage = self.snapshot.links.get(&parent).and_then(Link::outage);
+        let passage = Passage { shim, outage: outage.as_ref(), mac };
         let verdicts = self.desired.held.verdicts(child);
         status.addresses =
-            verdicts.map(|(address, verdict)| self.address(shim, address, mac, &verdict)).collect();
+            verdicts.map(|(address, verdict)| self.address(&passage, address, &verdict)).collect();
         let any = |state| status.addresses.iter().any(|address| address.state == state);
         status.state = match () {
             () if any(AddressState::Routed) => NicState::Reachable,
@@ -86,23 +97,19 @@ impl Material<'_> {
             () if status.addresses.is_empty() => NicState::Waiting,
             () => NicState::Refused,
         };
-        if let Some(obstacle) = shim.and_then(|shim| shim.obstacle.as_ref()) {
+        let obstacle = shim.and_then(|shim| shim.obstacle.as_ref());
+        let obstacle = obstacle.map(|obstacle| (obstacle.code, obstacle.message.clone()));
+        if let Some((code, message)) = obstacle.or(outage) {
             status.state = NicState::Failed;
-            status.reason = Some(obstacle.code.to_string());
-            status.message = Some(obstacle.message.clone());
+            status.reason = Some(code.to_string());
+            status.message = Some(message);
         } else if status.state == NicState::Waiting {
             status.reason = Some(Code::NoAddress.to_string());
             status.message = Some("it has no address of global scope yet".to_owned());
         }
     }
 
-    fn address(
-        &self,
-        shim: Option<&DesiredShim>,
-        address: IpAddr,
-        mac: Mac,
-        verdict: &Verdict,
-    ) -> AddressStatus {
+    fn address(&self, passage: &Passage<'_>, address: IpAddr, verdict: &Verdict) -> AddressStatus {
         let status = |state, source, reason: Option<Code>, message| AddressStatus {
             address,
             state,
@@ -116,8 +123,8 @@ impl Material<'_> {
                 status(AddressState::Refused, None, Some(refusal.code), message)
             }
             Verdict::Admitted { source } => {
-                let mac = self.desired.held.holders.get(&address).map_or(mac, |holder| holder.mac);
-                match self.obstruction(shim, address, mac, *source) {
+                let mac = self.desired.held.holders.get(&address).map_or(passage.mac, |holder| holder.mac);
+                match self.obstruction(&Passage { mac, ..*passage }, address, *source) {
                     None => status(AddressState::Routed, Some(*source), None, None),
                     Some((code, message)) => status(AddressState::Failed, None, Some(code), Some(message)),
                 }
@@ -125,18 +132,16 @@ impl Material<'_> {
         }
     }
 
-    /// Why an admitted address is not routed; `None` if the kernel shows its route and its neighbour, and no
-    /// filter that drops its frames.
-    fn obstruction(
-        &self,
-        shim: Option<&DesiredShim>,
-        address: IpAddr,
-        mac: Mac,
-        source: IpAddr,
-    ) -> Option<(Code, String)> {
+    /// Why an admitted address is not routed; `None` if the kernel shows its route and its neighbour, no
+    /// filter drops its frames, and frames pass the parent.
+    fn obstruction(&self, passage: &Passage<'_>, address: IpAddr, source: IpAddr) -> Option<(Code, String)> {
+        let Passage { shim, outage, mac } = *passage;
         let Some(shim) = shim else { return Some((Code::Pending, "not applied yet".to_owned())) };
         if let Some(obstacle) = &shim.obstacle {
             return Some((obstacle.code, obstacle.message.clone()));
+        }
+        if let Some(outage) = outage {
+            return Some(outage.clone());
         }
         let index = shim.link.index.unwrap_or(LinkIndex::NONE);
         let family = Family::of(address);
@@ -150,7 +155,7 @@ impl Material<'_> {
             self.snapshot.routes.get(&key).is_some_and(|route| route.ours && route.source == Some(source));
         let neighbour = self.snapshot.neighbours.get(&(address, index));
         let neighbour = neighbour.is_some_and(|entry| entry.ours && entry.mac == Some(mac));
-        let up = self.snapshot.links.get(&index).is_some_and(|link| link.up);
+        let up = self.snapshot.links.get(&index).is_some_and(|link| link.up && !link.no_carrier);
         if route && neighbour && up {
             return self.filtered(&shim.link, mac);
         }

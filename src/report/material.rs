@@ -12,6 +12,8 @@ use crate::reconcile::{Desired, LanQuestions, Schedule};
 
 /// Everything that the daemon knows when a report is made.
 pub struct Material<'a> {
+    /// Whether the configuration names the servers to follow.
+    pub names_servers: bool,
     /// The servers and their guests.
     pub inventory: &'a Inventory,
     /// The state of the kernel.

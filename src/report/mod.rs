@@ -16,16 +16,21 @@ mod summary;
 use std::sync::Arc;
 
 pub use self::material::Material;
-pub use self::summary::summary;
+pub use self::summary::{Reach, summary};
 use crate::model::ServerId;
 use crate::model::inventory::{Inventory, Server};
-use crate::model::status::{ServerStatus, Status};
+use crate::model::status::{Problem, ServerStatus, Status};
 
 /// The daemon at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     /// The answer to `GET /1.0/status`.
     pub status: Status,
+}
+
+/// Every problem.
+pub fn problems(material: &Material<'_>) -> Vec<Problem> {
+    material.all_problems()
 }
 
 impl Report {

@@ -1,7 +1,7 @@
 //! Everything that needs somebody: of servers, of decisions, of the kernel.
 
 use super::material::Material;
-use crate::model::inventory::ServerState;
+use crate::model::inventory::{Server, ServerState};
 use crate::model::status::Problem;
 use crate::model::{Code, Op};
 use crate::reconcile::table_full;
@@ -31,7 +31,8 @@ impl Material<'_> {
                 ));
             }
         }
-        problems.extend(self.desired.all_problems());
+        problems.extend(self.servers_that_are_missed());
+        problems.extend(self.desired.all_problems(self.snapshot));
         problems.extend(self.tables.iter().filter_map(table_full));
         let failures: Vec<_> = self.schedule.failures().chain(self.questions.failures()).collect();
         for (op, error) in failures.iter().take(MAX_FAILURES) {
@@ -59,6 +60,28 @@ impl Material<'_> {
             ));
         }
         problems
+    }
+
+    /// A server that the configuration names should be there. If it names none, there should be any.
+    fn servers_that_are_missed(&self) -> Vec<Problem> {
+        let servers = &self.inventory.servers;
+        let absent = servers.iter().filter(|(_, server)| server.state == ServerState::Absent);
+        let sentence =
+            |server: &Server| server.message.clone().unwrap_or_else(|| "it is not there".to_owned());
+        if self.names_servers {
+            let cure = "start it, or correct its socket in [[server]]; it is followed as soon as it is there";
+            let missed = absent
+                .map(|(id, server)| Problem::new(Code::ServerAbsent, id.to_string(), sentence(server), cure));
+            return missed.collect();
+        }
+        let sentences: Vec<String> = absent.map(|(_, server)| sentence(server)).collect();
+        if sentences.is_empty() || sentences.len() < servers.len() {
+            return Vec::new();
+        }
+        let message = format!("no LXD and no Incus was found on this host: {}", sentences.join("; "));
+        let cure = "it is followed as soon as it is there; if its socket is elsewhere, name it: \
+                    [[server]] socket = \"/path/unix.socket\"";
+        vec![Problem::new(Code::NoServer, "servers", message, cure)]
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::material::Material;
 use crate::model::LinkIndex;
+use crate::model::snapshot::Link;
 use crate::model::status::{ShimState, ShimStatus, UnclaimedStatus};
 use crate::reconcile::Decision;
 use crate::reconcile::shims::DesiredShim;
@@ -13,24 +14,30 @@ impl Material<'_> {
         let failure = self.failure_of_shim(&shim.link.name);
         let obstacle = shim.obstacle.as_ref().map(|obstacle| obstacle.message.clone());
         let message = obstacle.or_else(|| failure.map(|error| error.message.clone()));
+        let outage = self.snapshot.links.get(&parent).and_then(Link::outage).map(|(_, sentence)| sentence);
         let served =
             |decision: &&Decision| matches!(decision, Decision::Served { parent: on, .. } if *on == parent);
         let addresses = self.snapshot.addresses.keys().filter(|key| Some(key.link) == shim.link.index);
         let addresses = addresses
             .map(|key| key.address.addr())
             .filter(|own| shim.addresses.iter().any(|given| given.addr() == *own));
+        let routes = self.snapshot.routes.iter().filter(|(key, route)| {
+            route.ours && Some(key.link) == shim.link.index && shim.ranges.contains_key(&key.destination)
+        });
+        let routes = routes.map(|(key, _)| key.destination);
         ShimStatus {
             name: shim.link.name.clone(),
             parent: shim.parent.clone(),
             mac: link.and_then(|link| link.mac),
             state: match (link, &message) {
                 (_, Some(_)) => ShimState::Failed,
-                (Some(link), None) if link.up => ShimState::Up,
+                (Some(link), None) if link.up && !link.no_carrier => ShimState::Up,
                 _ => ShimState::Down,
             },
             addresses: addresses.collect(),
+            routes: routes.collect(),
             nics: self.desired.decisions.values().filter(served).count(),
-            message,
+            message: message.or(outage),
         }
     }
 

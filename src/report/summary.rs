@@ -1,30 +1,68 @@
 //! The daemon in one line.
 
-use crate::model::Inventory;
-use crate::model::inventory::ServerState;
-use crate::reconcile::Desired;
+use std::collections::BTreeSet;
 
-/// One line for `systemctl status`: the servers that are served, and those that are waited for.
-pub fn summary(inventory: &Inventory, desired: &Desired) -> String {
+use crate::model::inventory::ServerState;
+use crate::model::{GuestKey, Inventory, Severity, Snapshot};
+use crate::reconcile::{Decision, Desired};
+
+/// How many guests are reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// Number of running guests that should be reached.
+    pub wanted: usize,
+    /// Number of those that are reached at one address or more.
+    pub reached: usize,
+    /// Number of problems.
+    pub problems: usize,
+}
+
+impl Reach {
+    /// Counts the guests.
+    pub fn of(desired: &Desired, snapshot: &Snapshot, problems: usize) -> Reach {
+        let is_wanted = |decision: &Decision| match decision {
+            Decision::Stopped | Decision::Unselected(..) => false,
+            Decision::Unsupported(code, _) => code.severity() != Severity::Note,
+            Decision::Unseen(_) | Decision::Served { .. } => true,
+        };
+        let wanted = desired.decisions.iter().filter(|(_, decision)| is_wanted(decision));
+        let wanted: BTreeSet<&GuestKey> = wanted.map(|(nic, _)| &nic.guest).collect();
+        let passes = |parent| snapshot.links.get(parent).is_some_and(|link| link.outage().is_none());
+        let holders = desired.held.holders.values().filter(|holder| passes(&holder.parent));
+        let reached: BTreeSet<&GuestKey> =
+            holders.filter_map(|holder| holder.nic.as_ref()).map(|nic| &nic.guest).collect();
+        Reach { wanted: wanted.len(), reached: reached.intersection(&wanted).count(), problems }
+    }
+}
+
+/// One line for `systemctl status`: the guests that are reached, and the servers that are waited for.
+pub fn summary(inventory: &Inventory, reach: Reach) -> String {
     let in_state = |states: &'static [ServerState]| {
         inventory.servers.iter().filter(|(_, server)| states.contains(&server.state))
     };
-    let connected: Vec<String> = in_state(&[ServerState::Connected]).map(|(id, _)| id.to_string()).collect();
+    let is_connected = in_state(&[ServerState::Connected]).next().is_some();
     let awaited: Vec<String> = in_state(&[ServerState::Connecting, ServerState::Failed])
         .map(|(id, server)| match &server.message {
             Some(message) => format!("{id} ({message})"),
             None => id.to_string(),
         })
         .collect();
-    let serves = || {
-        format!("{} addresses of guests of {} routed", desired.held.holders.len(), connected.join(" and "))
+    let guests = match (is_connected, reach.wanted) {
+        (true, _) | (false, 1..) => Some(format!("{} of {} guests reachable", reach.reached, reach.wanted)),
+        (false, 0) => None,
     };
-    match (connected.is_empty(), awaited.is_empty()) {
-        (true, true) => "waiting for an LXD or Incus server".to_owned(),
-        (true, false) => format!("waiting for {}", awaited.join(" and ")),
-        (false, true) => serves(),
-        (false, false) => format!("{}; waiting for {}", serves(), awaited.join(" and ")),
-    }
+    let problems = match reach.problems {
+        0 => None,
+        1 => Some("1 problem".to_owned()),
+        more => Some(format!("{more} problems")),
+    };
+    let waits = match (is_connected, awaited.is_empty()) {
+        (true, true) => None,
+        (_, false) => Some(format!("waiting for {}", awaited.join(" and "))),
+        (false, true) => Some("waiting for an LXD or Incus server".to_owned()),
+    };
+    let parts: Vec<String> = guests.into_iter().chain(problems).chain(waits).collect();
+    parts.join(", ")
 }
 
 #[cfg(test)]
@@ -49,18 +87,26 @@ mod tests {
     }
 
     #[test]
-    fn the_line_names_the_servers_that_are_served_and_those_that_are_awaited() {
+    fn the_line_counts_guests_and_problems_and_names_the_servers_that_are_awaited() {
         use ServerState::{Absent, Connected, Connecting, Failed};
-        for (states, line) in [
-            (&[("lxd", Absent)][..], "waiting for an LXD or Incus server"),
-            (&[("lxd", Connecting)], "waiting for lxd"),
-            (&[("incus", Connected)], "0 addresses of guests of incus routed"),
+        let reach = |reached, wanted, problems| Reach { reached, wanted, problems };
+        for (states, reach, line) in [
+            (&[("lxd", Absent)][..], reach(0, 0, 0), "waiting for an LXD or Incus server"),
+            (
+                &[("lxd", Absent)],
+                reach(2, 2, 0),
+                "2 of 2 guests reachable, waiting for an LXD or Incus server",
+            ),
+            (&[("lxd", Connecting)], reach(0, 0, 0), "waiting for lxd"),
+            (&[("incus", Connected)], reach(1, 1, 0), "1 of 1 guests reachable"),
+            (&[("incus", Connected)], reach(2, 3, 1), "2 of 3 guests reachable, 1 problem"),
             (
                 &[("incus", Connected), ("lxd", Failed)],
-                "0 addresses of guests of incus routed; waiting for lxd (no permission)",
+                reach(0, 0, 2),
+                "0 of 0 guests reachable, 2 problems, waiting for lxd (no permission)",
             ),
         ] {
-            assert_eq!(summary(&inventory(states), &Desired::default()), line);
+            assert_eq!(summary(&inventory(states), reach), line);
         }
     }
 }

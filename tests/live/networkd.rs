@@ -137,7 +137,7 @@ impl Site {
     fn picture(&self) -> String {
         let objects =
             "networkctl; ip -d addr; ip route; ip -6 route; ip rule; ip neigh; ip -6 neigh show proxy";
-        let objects = self.host.sh(&format!("{objects}; macvlan-shim status"));
+        let objects = self.host.sh(&format!("{objects}; macvlan-shim status || :"));
         let journal = self.host.journal(&["macvlan-shim", "systemd-networkd"]);
         format!("{}\n{journal}", objects.unwrap_or_else(|error| format!("{error:#}")))
     }

@@ -148,7 +148,7 @@ impl Node {
 
 /// The output of `status --json` on a machine.
 pub(crate) fn status(host: &Machine) -> Result<Value> {
-    let text = host.run(&[BINARY, "status", "--json"])?;
+    let text = host.verdict(&[BINARY, "status", "--json"])?;
     serde_json::from_str(&text).with_context(|| format!("status --json printed {text}"))
 }
 

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixListener;
 use crate::node::{BINARY, HOST, HOST_V6, Node, PATIENCE, Site, ours, routes};
 use anyhow::{Result, ensure};
 use lab::{Kind, Machine};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Runs the binary on a machine: its exit status, stdout and stderr.
 fn shim(host: &Machine, arguments: &[&str]) -> Result<(i32, String, String)> {
@@ -73,22 +73,110 @@ fn plan_shows_the_changes_of_run_and_cleanup_removes_them() -> Result<()> {
 }
 
 #[test]
-fn no_server_is_fine_and_a_server_that_comes_later_is_taken_up() -> Result<()> {
+fn no_server_is_a_problem_until_one_comes() -> Result<()> {
     let lab = lab::Lab::new()?;
     let lan = lab.lan("192.168.77.0/24", "fd77::/64")?;
     lan.dhcp()?;
     let host = lab.host("node")?;
     host.plug("eth0", &lan, &["192.168.77.11/24"])?;
     let node = Node::start(&host)?;
-    let status = node.status()?;
-    ensure!(
-        status["servers"].as_array().is_some_and(|all| all.iter().all(|s| s["state"] == "absent")),
-        "{status:#}"
-    );
+    let status = node.wait("all are absent", |status| {
+        status["servers"].as_array().is_some_and(|all| all.iter().all(|server| server["state"] == "absent"))
+    })?;
+    let places =
+        problem(&status, "no-server").map(|problem| problem["message"].to_string()).unwrap_or_default();
+    for place in
+        ["/var/lib/lxd/unix.socket", "/var/snap/lxd/common/lxd/unix.socket", "/run/incus/unix.socket"]
+    {
+        ensure!(places.contains(place), "{status:#}");
+    }
+    ensure!(shim(&host, &["status"])?.0 == 1, "it looks like success");
     let lxd = host.lxd()?;
     lxd.macvlan_profile("mv", "eth0")?;
     let guest = lxd.launch("c1", &["-p", "mv"])?;
-    node.wait_both_ways(&guest, guest.ipv4("eth0")?, HOST)
+    node.wait_both_ways(&guest, guest.ipv4("eth0")?, HOST)?;
+    node.wait("nothing needs anybody", |status| status["problems"] == json!([]))?;
+    let (exit, table, _) = shim(&host, &["status"])?;
+    ensure!(exit == 0 && table.ends_with("no problems\n"), "{table}");
+    Ok(())
+}
+
+/// One of the configured servers is not there. Without a configuration nobody would miss it.
+#[test]
+fn a_configured_server_that_is_not_there_is_a_problem() -> Result<()> {
+    let site = Site::new(Kind::Lxd)?;
+    let node = Node::start_with(
+        &site.host,
+        "[[server]]\nsocket = \"/var/lib/lxd/unix.socket\"\n[[server]]\nsocket = \"/run/mistyped.socket\"\n",
+    )?;
+    let status = node.wait("it is missed", |status| problem(status, "server-absent").is_some())?;
+    ensure!(
+        problem(&status, "server-absent").is_some_and(|it| it["object"] == "/run/mistyped.socket"),
+        "{status:#}"
+    );
+    Ok(())
+}
+
+/// Neither status nor plan nor the log calls a guest reachable whose parent carries nothing.
+#[test]
+fn a_parent_that_carries_nothing_is_told() -> Result<()> {
+    let site = Site::new(Kind::Lxd)?;
+    let node = Node::start(&site.host)?;
+    let guest = site.launch_static("c1", &["192.168.77.101/24"])?;
+    let address: IpAddr = "192.168.77.101".parse()?;
+    node.wait_both_ways(&guest, address, HOST)?;
+    let port = site.port.name();
+    for (code, machine, link) in [("no-carrier", &*site.lan, port), ("parent-down", &site.host, "eth0")] {
+        let mark = node.daemon.mark();
+        machine.sh(&format!("ip link set {link} down"))?;
+        let nic = node.wait_nic(&guest, "eth0", "failed")?;
+        ensure!(nic["reason"] == code && nic["addresses"][0]["reason"] == code, "{nic:#}");
+        let status = node.status()?;
+        ensure!(status["shims"][0]["state"] == "down", "{status:#}");
+        ensure!(
+            problem(&status, code).is_some_and(|it| it["object"] == "eth0" && it["severity"] == "error"),
+            "{status:#}"
+        );
+        ensure!(shim(&site.host, &["status"])?.0 == 1, "it looks like success");
+        let (exit, plan, complaints) = shim(&site.host, &["plan"])?;
+        ensure!(
+            exit == 1 && plan == "nothing can be done: 1 problem stands in the way\n",
+            "{plan}{complaints}"
+        );
+        ensure!(!site.host.pings(address), "it was reachable all the time");
+        node.daemon.wait_line_after(mark, &format!("({code})"), PATIENCE)?;
+
+        machine.sh(&format!("ip link set {link} up"))?;
+        node.wait_both_ways(&guest, address, HOST)?;
+        node.daemon.wait_line_after(mark, &format!("eth0: no longer {code}"), PATIENCE)?;
+        ensure!(shim(&site.host, &["status"])?.0 == 0, "{}", shim(&site.host, &["status"])?.1);
+    }
+    Ok(())
+}
+
+/// A guest is reached, and claims an address besides that is not its own.
+#[test]
+fn a_claim_that_concerns_somebody_is_a_problem_as_long_as_it_stands() -> Result<()> {
+    let site = Site::new(Kind::Lxd)?;
+    let node = Node::start(&site.host)?;
+    let guest = site.launch_static("c1", &["192.168.77.101/24"])?;
+    node.wait_both_ways(&guest, "192.168.77.101".parse::<IpAddr>()?, HOST)?;
+    ensure!(shim(&site.host, &["status"])?.0 == 0, "{:#}", node.status()?);
+    let mark = node.daemon.mark();
+    guest.sh("ip addr add 10.20.30.40/32 dev eth0; ip addr add 10.20.30.41/32 dev eth0")?;
+    let status = node.wait("it is a problem", |status| problem(status, "off-link").is_some())?;
+    let off_link = problem(&status, "off-link").cloned().unwrap_or_default();
+    ensure!(off_link["object"] == "lxd:c1 eth0" && off_link["severity"] == "warning", "{off_link:#}");
+    node.wait("both addresses are counted", |status| {
+        problem(status, "off-link")
+            .is_some_and(|it| it["message"].to_string().contains("(and one more address of it)"))
+    })?;
+    ensure!(shim(&site.host, &["status"])?.0 == 1, "it looks like success");
+    node.daemon.wait_line_after(mark, "(off-link)", PATIENCE)?;
+    guest.sh("ip addr del 10.20.30.40/32 dev eth0; ip addr del 10.20.30.41/32 dev eth0")?;
+    node.wait("it is over", |status| status["problems"] == json!([]))?;
+    node.daemon.wait_line_after(mark, "lxd:c1 eth0: no longer off-link", PATIENCE)?;
+    Ok(())
 }
 
 #[test]

@@ -98,7 +98,7 @@ impl Node {
     pub(crate) fn wait(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Result<Value> {
         eventually(PATIENCE, || {
             let status: Value =
-                serde_json::from_str(&self.host.run(&["macvlan-shim", "status", "--json"])?)?;
+                serde_json::from_str(&self.host.verdict(&["macvlan-shim", "status", "--json"])?)?;
             if holds(&status) { Ok(status) } else { bail!("not yet: {what}; status is {status:#}") }
         })
         .with_context(|| self.picture())
@@ -116,7 +116,7 @@ impl Node {
     }
 
     pub(crate) fn picture(&self) -> String {
-        let objects = "ip -d addr; ip route; ip -6 route; ip rule; ip neigh; macvlan-shim status";
+        let objects = "ip -d addr; ip route; ip -6 route; ip rule; ip neigh; macvlan-shim status || :";
         let objects = self.host.sh(&format!("{objects}; systemctl status {UNIT}"));
         format!("{}\n{}", objects.unwrap_or_else(|error| format!("{error:#}")), self.host.journal(&[UNIT]))
     }

@@ -212,7 +212,8 @@ impl Node {
 
     fn ensure_installation_is_right(&self) -> Result<()> {
         let status: Value = eventually(PATIENCE, || {
-            let status: Value = serde_json::from_str(&self.vm.sh("macvlan-shim status --json")?)?;
+            let status: Value =
+                serde_json::from_str(&self.vm.sh("macvlan-shim status --json || [ $? = 1 ]")?)?;
             ensure!(status["ready"] == true, "{status:#}");
             Ok(status)
         })?;
@@ -264,7 +265,7 @@ impl Node {
 
     fn picture(&self) -> String {
         let picture = self.vm.sh(&format!(
-            "ip -d addr; ip route; ip -6 route; ip neigh; macvlan-shim status; systemctl status --no-pager {UNIT}
+            "ip -d addr; ip route; ip -6 route; ip neigh; macvlan-shim status || :; systemctl status --no-pager {UNIT}
              journalctl --no-pager -b -u {UNIT}"
         ));
         picture.unwrap_or_else(|error| format!("{error:#}"))

@@ -115,7 +115,10 @@ fn neither_a_user_nor_a_full_run_keeps_it_from_starting() -> Result<()> {
     )?;
     node.host.sh(&format!("systemctl start {UNIT}"))?;
     ensure!(node.unit("NRestarts")? == "0", "{}", node.picture());
-    ensure!(node.host.ok("macvlan-shim status") && !node.host.ok("macvlan-shim cleanup"), "two at a time");
+    ensure!(
+        node.host.verdict(&["macvlan-shim", "status"]).is_ok() && !node.host.ok("macvlan-shim cleanup"),
+        "two at a time"
+    );
     node.host.sh(&format!("systemctl stop holder {UNIT}; macvlan-shim cleanup"))?;
 
     node.host.sh("mount -t tmpfs -o size=4k,mode=755 full /run/macvlan-shim
@@ -139,7 +142,7 @@ fn it_does_not_run_beside_a_daemon_that_was_started_by_hand() -> Result<()> {
         ensure!(!node.host.ok(&format!("systemctl start {UNIT}")), "both run\n{}", node.picture());
         ensure!(node.unit("ExecMainStatus")? == status, "{}", node.picture());
         node.host.sh(&format!("systemctl stop {UNIT}; systemctl reset-failed {UNIT} || true"))?;
-        node.host.sh("macvlan-shim status").map(drop)
+        node.host.verdict(&["macvlan-shim", "status"]).map(drop)
     };
     refused("1")?;
     ensure!(node.host.journal(&[UNIT]).contains("already running in this network namespace (pid "));

@@ -74,7 +74,7 @@ pub(crate) fn decisions(world: &World) -> String {
         let answers: Vec<String> = shim.answers.iter().map(ToString::to_string).collect();
         writeln!(text, "{} answers for {}", shim.link.name, answers.join(", ")).unwrap();
     }
-    for problem in world.desired.all_problems() {
+    for problem in world.desired.problems_of_host() {
         writeln!(
             text,
             "problem {} of {}: {} → {}",

@@ -4,7 +4,7 @@
 //! ```text
 //! config:                                        the lines below it, indented, are the file
 //! link eth0 [mac M] [mtu N] [name N] [up|down] [wifi|bridge|vlan N on L|macvlan on L] [port of L]
-//!           [private|passthru] [marked] [group N] [no ethernet] [arp_ignore N]
+//!           [private|passthru] [marked] [group N] [no ethernet] [[no] carrier] [arp_ignore N]
 //!           [multicast] [noarp] [protodown]
 //! address eth0 192.168.100.62/24 [tentative|deprecated|temporary|secondary|ours] [noprefixroute] [peer A/24]
 //! route 10.0.0.0/8 [via A] dev eth0 [and [via B] dev eth1] [src A] [metric N] [table N] [ours]
@@ -347,10 +347,13 @@ impl World {
                 .settings
                 .insert(link.index, default_settings(self.kernel.snapshot.host.ipv6));
         }
-        if words.has("no") {
-            words.expect("ethernet")?;
-            link.mac = None;
+        match words.after("no")? {
+            None => {}
+            Some("ethernet") => link.mac = None,
+            Some("carrier") => link.no_carrier = true,
+            Some(other) => return Err(format!("a link has no {other}")),
         }
+        link.no_carrier &= !words.has("carrier");
         if let Some(text) = words.after("mac")? {
             link.mac = Some(mac(text)?);
             self.kernel.snapshot.neighbours.retain(|(_, at), _| *at != link.index);

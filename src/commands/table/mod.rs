@@ -9,7 +9,7 @@ use crate::model::status::{
     AddressState, AddressStatus, GuestStatus, NicState, NicStatus, Problem, ServerStatus, ShimState,
     ShimStatus, Status,
 };
-use crate::model::{GuestKey, ServerId, names};
+use crate::model::{Code, GuestKey, ServerId, Severity, names};
 
 /// The whole status.
 pub(super) fn render(status: &Status, look: Look) -> String {
@@ -79,6 +79,8 @@ fn shims(shims: &[ShimStatus], look: Look) -> String {
             ShimState::Failed => ("failed", Tone::Bad),
         };
         let addresses: Vec<String> = shim.addresses.iter().map(ToString::to_string).collect();
+        let routes: Vec<String> = shim.routes.iter().map(ToString::to_string).collect();
+        let routes = (!routes.is_empty()).then(|| format!("routes {}", routes.join(" ")));
         let addresses = if addresses.is_empty() { "none".to_owned() } else { addresses.join(" ") };
         grid.row([
             Cell::from(&shim.name),
@@ -86,7 +88,7 @@ fn shims(shims: &[ShimStatus], look: Look) -> String {
             Cell::or_dash(&shim.mac.map(|mac| mac.to_string()).unwrap_or_default()),
             Cell::toned(state, tone),
             Cell::from(&shim.nics.to_string()),
-            Cell::lines([Some(addresses), shim.message.clone()]),
+            Cell::lines([Some(addresses), routes, shim.message.clone()]),
         ]);
     }
     grid.render(look)
@@ -145,6 +147,7 @@ fn nic_rows(nic: &NicStatus) -> Vec<Row> {
 fn address_row(address: &AddressStatus) -> Row {
     let (state, tone) = match address.state {
         AddressState::Routed => ("routed", Tone::Good),
+        AddressState::Refused if is_note(&address.reason) => ("refused", Tone::Faint),
         AddressState::Refused => ("refused", Tone::Bad),
         AddressState::Failed => ("failed", Tone::Bad),
     };
@@ -153,6 +156,12 @@ fn address_row(address: &AddressStatus) -> Row {
         None => reason(&address.message, &address.reason),
     };
     Row { address: Cell::from(&address.address.to_string()), state: Cell::toned(state, tone), detail }
+}
+
+/// A reason that is nobody's fault.
+fn is_note(reason: &Option<String>) -> bool {
+    let code = reason.as_ref().and_then(|reason| Code::named(reason));
+    code.is_some_and(|code| code.severity() == Severity::Note)
 }
 
 /// The sentence, followed by its code, which the documentation explains.
@@ -184,9 +193,10 @@ fn problems(problems: &[Problem], look: Look) -> String {
     if problems.is_empty() {
         return "no problems\n".to_owned();
     }
-    let label = Cell::toned("problem:", Tone::Bad).painted(look);
     let mut text = String::new();
-    for Problem { code, object, message, hint } in problems {
+    for Problem { code, severity, object, message, hint } in problems {
+        let tone = if *severity == Severity::Error { Tone::Bad } else { Tone::Waiting };
+        let label = Cell::toned("problem:", tone).painted(look);
         let problem = grid::printable(&format!("problem: {object}: {message} ({code})"));
         let problem = wrap(&problem, look.width, 2).join("\n  ");
         text += &format!("{}\n", problem.replacen("problem:", &label, 1));

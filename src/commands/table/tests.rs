@@ -149,12 +149,15 @@ problem: eth0: no shim is possible, because the interface is a port of the
 }
 
 #[test]
-fn own_addresses_are_shown() {
+fn own_addresses_and_ranges_are_shown() {
     let shims = json!([{"name": "mvs-eth0", "parent": "eth0", "mac": "02:5a:11:22:33:44", "state": "down",
-                        "addresses": ["192.168.100.72", "fd00::72"], "nics": 0, "message": null}]);
+                        "addresses": ["192.168.100.72", "fd00::72"], "routes": ["192.168.124.160/27"],
+                        "nics": 0, "message": "eth0 has no carrier"}]);
     let expected = "
 SHIM      PARENT  MAC                STATE  NICS  OWN ADDRESSES
-mvs-eth0  eth0    02:5a:11:22:33:44  down   0     192.168.100.72 fd00::72";
+mvs-eth0  eth0    02:5a:11:22:33:44  down   0     192.168.100.72 fd00::72
+                                                  routes 192.168.124.160/27
+                                                  eth0 has no carrier";
     assert_eq!(section(json!({"shims": shims})), expected);
 }
 

@@ -91,6 +91,8 @@ impl State {
         if old == Some(&link) {
             return;
         }
+        let is_carrier_alone =
+            old.is_some_and(|old| Link { no_carrier: link.no_carrier, ..old.clone() } == link);
         let is_shim = link.shim_parent().is_some();
         let went_down = old.is_some_and(|old| old.up && !link.up);
         if is_shim && old.is_none_or(|old| old.name != link.name || old.shim_parent().is_none()) {
@@ -99,9 +101,16 @@ impl State {
         if went_down && (is_shim || self.carries_routes(index)) {
             self.lost_silently();
         }
+        self.changes.all |= !is_carrier_alone || self.is_parent(index);
         self.snapshot.links.insert(index, link);
-        self.changes.all = true;
         self.host_child(index);
+    }
+
+    /// Whether a link has children.
+    fn is_parent(&self, index: LinkIndex) -> bool {
+        let mut parents = self.snapshot.children.values().map(|child| child.parent);
+        parents.any(|parent| parent == index)
+            || self.snapshot.links.values().any(|link| link.shim_parent() == Some(index))
     }
 
     /// A link of the host is gone, and with it everything on it.
@@ -279,6 +288,7 @@ fn host_link(seen: link::Seen, old: Option<&Link>) -> Link {
         mac: seen.mac,
         mtu: seen.mtu,
         up: seen.up,
+        no_carrier: seen.no_carrier,
         multicast: seen.multicast,
         arp: seen.arp,
         protodown: seen.protodown,

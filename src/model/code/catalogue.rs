@@ -43,6 +43,10 @@ catalogue! {
     Profile "profile" Unselected Note
         "it has none of the profiles in `[select] profiles`"
         "add one of them to the guest, or one of the guest's to the list";
+    HostIsSibling "host-is-sibling" Unselected Note
+        "its parent is itself a macvlan NIC in mode bridge, as in a container or VM on a macvlan network. So \
+         the guest and this host reach each other without a shim"
+        "nothing";
 
     // Why a NIC cannot be served.
     Vm "vm" Unsupported Note
@@ -67,6 +71,13 @@ catalogue! {
         "the host's own routing does not lead onto the link of the parent, so this address is in none of \
          its networks"
         "if it should be reached there, admit its range with `[policy] allow`";
+    NoFamily "no-family" Refused Note
+        "the host has no IPv6 network on the parent, so it does not talk IPv6 there"
+        "give the parent an IPv6 address if guests should be reached by IPv6. Otherwise nothing";
+    OtherUplink "other-uplink" Refused Note
+        "the parent has no network of this family, and another link of the host has the one of the address: \
+         the host's own way to the guest is that link and the LAN"
+        "nothing, if both links are on one LAN";
     RoutedElsewhere "routed-elsewhere" Refused Warning
         "a route or rule of the host leads elsewhere, for example to a bridge or a VPN"
         "`[policy] allow` admits it, by a range that is at least as long as that route's prefix";
@@ -135,11 +146,27 @@ catalogue! {
     Filtered "filtered" Failed Error
         "the filter of the shim does not let the guest's MAC pass, because `nft` failed or was removed"
         "the sentence has the words of `nft`";
+    ParentDown "parent-down" Failed Error
+        "the parent is down, so no frame passes it, and none passes between its guests and the host"
+        "set it up: `ip link set PARENT up`";
+    NoCarrier "no-carrier" Failed Error
+        "the parent is up and has no carrier, so no frame passes it, and none passes between its guests and \
+         the host"
+        "look at the cable and the switch. A bridge has a carrier if one of its ports has one";
 
     // Problems of servers, the kernel and the configuration.
     ServerFailed "server-failed" Problem Error
         "a server does not answer, or refuses us. Existing routes stay in place"
         "the sentence says what failed. \"No permission\" names the group that the daemon has to be in";
+    NoServer "no-server" Problem Warning
+        "no LXD and no Incus was found on this host, so nobody tells which guests there are"
+        "if there is one, name its socket: `[[server]] socket = \"/path/unix.socket\"`";
+    ServerAbsent "server-absent" Problem Warning
+        "the configuration names a server, and nothing listens at its socket"
+        "start the server, or correct `socket` in `[[server]]`. It is followed as soon as it is there";
+    SelectMatchesNothing "select-matches-nothing" Problem Warning
+        "guests have macvlan NICs, and `[select]` leaves out all of them"
+        "correct `[select]`: most often the name of a profile or project is misspelt";
     ServerIncomplete "server-incomplete" Problem Warning
         "a server has more guests (16,384) than are served, or described some in a way that cannot be read"
         "look at the named guests and networks. All others are served";

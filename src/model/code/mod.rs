@@ -10,13 +10,17 @@ mod tests;
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 pub use self::catalogue::Code;
 
 /// How urgent a code is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Nobody need act: it is wanted, or passes by itself, and the sentence explains it.
     Note,
+    #[default]
     /// Somebody should look: a part is not served, or a protection is missing.
     Warning,
     /// Somebody must act: something that should work does not, or guests can do harm.
@@ -57,6 +61,11 @@ impl Code {
     /// The stable name.
     pub const fn as_str(self) -> &'static str {
         self.entry().name
+    }
+
+    /// The code of that name.
+    pub fn named(name: &str) -> Option<Code> {
+        Code::ALL.iter().copied().find(|code| code.as_str() == name)
     }
 
     /// Its subject.

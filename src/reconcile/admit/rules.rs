@@ -46,11 +46,13 @@ pub const RULES: &[AdmissionRule] = &[
     urgent(Code::HostAddress, address::host_address),
     urgent(Code::ClusterMember, address::cluster_member),
     urgent(Code::NextHop, ways::next_hop),
+    patient(Code::NoFamily, ways::no_family),
     patient(Code::OffLink, ways::off_link),
     urgent(Code::HostAddress, ways::local_route),
     patient(Code::RouteTaken, ways::route_taken_nearby),
     urgent(Code::RoutedElsewhere, ways::routed_elsewhere),
     // The parent's own network is away, perhaps because the host renews its lease.
+    patient(Code::OtherUplink, ways::other_uplink),
     patient(Code::RoutedElsewhere, ways::routed_away),
     urgent(Code::NetworkAddress, address::network_address),
     urgent(Code::BroadcastAddress, address::broadcast_address),

@@ -4,7 +4,7 @@ mod left_out;
 
 pub(super) use self::left_out::left_out;
 use crate::model::inventory::{Guest, GuestKind, Mode, Nic, NicParent, Power};
-use crate::model::snapshot::ChildKey;
+use crate::model::snapshot::{ChildKey, LinkKind};
 use crate::model::{Code, LinkIndex, Mac};
 use crate::reconcile::facts::Facts;
 
@@ -63,10 +63,24 @@ pub(super) fn decision(
         let message = format!("its macvlan mode is {mode}; only mode bridge can reach the host");
         return Decision::Unsupported(Code::Mode, message);
     }
-    match seen {
-        Some((key, child)) => Decision::Served { child: key, parent: child.parent, mac: child.mac },
-        None => Decision::Unseen(unseen(facts, told.map(|nic| &nic.parent))),
+    let parent = told.map(|nic| &nic.parent);
+    match (seen, parent.and_then(|parent| sibling(facts, parent))) {
+        (Some((key, child)), _) => Decision::Served { child: key, parent: child.parent, mac: child.mac },
+        (None, Some(sibling)) => {
+            let message =
+                format!("{sibling} is itself a macvlan NIC, so the guest and this host are siblings on it");
+            Decision::Unselected(Code::HostIsSibling, message)
+        }
+        (None, None) => Decision::Unseen(unseen(facts, parent)),
     }
+}
+
+/// The name of a parent that is itself a child in mode bridge, of a link in another namespace. The kernel puts
+/// the guest's NIC beside it, on that link.
+fn sibling<'a>(facts: &Facts<'a>, parent: &NicParent) -> Option<&'a str> {
+    let NicParent::Link { name, vlan } = parent else { return None };
+    let link = facts.resolve(name, *vlan)?;
+    (link.kind == LinkKind::Macvlan(Mode::Bridge) && link.lower.is_none()).then_some(link.name.as_str())
 }
 
 /// The reason why the kernel does not show a NIC, given the parent that its server names.

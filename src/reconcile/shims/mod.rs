@@ -3,6 +3,7 @@
 mod answers;
 mod filter;
 mod identity;
+mod outage;
 mod rules;
 mod shim;
 mod sysctls;
@@ -61,6 +62,8 @@ pub(super) fn shims(
             ));
         }
     }
+    let used = standing.iter().filter_map(|parent| facts.snapshot.links.get(parent));
+    problems.extend(used.filter_map(|parent| outage::problem(demand, parent)));
     for (parent, shim) in &mut shims {
         shim.macs = shim.ranges.is_empty().then(|| macs(facts, demand.held, *parent));
         shim.answers = answers(facts, *parent, shim);

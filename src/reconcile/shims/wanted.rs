@@ -64,6 +64,9 @@ impl Demand<'_> {
                 Some(link) if parent.keep.unwrap_or(general_keep) => {
                     wanted.entry(link.index).or_insert_with(|| format!("[[parent]] {name} keep"));
                 }
+                Some(link) if parent.keep.is_none() && !parent.routes.is_empty() => {
+                    wanted.entry(link.index).or_insert_with(|| format!("[[parent]] {name} routes"));
+                }
                 Some(_) => {}
                 None => problems.push(Problem::new(
                     Code::ParentAbsent,

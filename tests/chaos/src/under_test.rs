@@ -160,13 +160,13 @@ impl UnderTest {
 
     /// The output of `status --json`.
     pub(crate) fn status(&self) -> Result<Value> {
-        let text = self.host.run(&[&self.binary(), "status", "--json"])?;
+        let text = self.host.verdict(&[&self.binary(), "status", "--json"])?;
         serde_json::from_str(&text).context("status --json")
     }
 
     /// The output of `status` for people.
     pub(crate) fn status_table(&self) -> Result<String> {
-        self.host.run(&[&self.binary(), "status"])
+        self.host.verdict(&[&self.binary(), "status"])
     }
 
     /// The output of it and its predecessors.

@@ -245,6 +245,17 @@ impl Machine {
         self.run_with_stdin(argv, "")
     }
 
+    /// [`Machine::run`] of a command whose exit status is a verdict: with 1 it says that something is wrong,
+    /// and prints what.
+    ///
+    /// # Errors
+    /// As for [`Machine::run`], and if it exits with 1 and prints nothing.
+    pub fn verdict(&self, argv: &[&str]) -> Result<String> {
+        let script = r#"said=$("$@") || { status=$?; [ "$status" = 1 ] && [ "$said" ] || exit "$status"; }
+            printf '%s\n' "$said""#;
+        self.finish("bash", &[&["-c", script, "bash"], argv].concat(), &argv.join(" "), "")
+    }
+
     /// [`Machine::run`] with a text for the command's stdin.
     ///
     /// # Errors

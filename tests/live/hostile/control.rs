@@ -27,7 +27,7 @@ const ALICE: [&str; 4] = ["setpriv", "--reuid=7001", "--regid=7001", "--groups=7
 const MALLORY: [&str; 4] = ["setpriv", "--reuid=7002", "--regid=7002", "--clear-groups"];
 
 fn status_as(host: &Machine, user: &[&str]) -> Result<String> {
-    host.run(&[user, &[BINARY, "status"]].concat())
+    host.verdict(&[user, &[BINARY, "status"]].concat())
 }
 
 /// Connects this often as that user and says nothing, again and again.

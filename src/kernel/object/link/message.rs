@@ -26,6 +26,8 @@ pub(in crate::kernel) struct Seen {
     pub(in crate::kernel) mac: Option<Mac>,
     pub(in crate::kernel) mtu: u32,
     pub(in crate::kernel) up: bool,
+    /// It is up and not `IFF_RUNNING`.
+    pub(in crate::kernel) no_carrier: bool,
     pub(in crate::kernel) multicast: bool,
     pub(in crate::kernel) arp: bool,
     pub(in crate::kernel) protodown: bool,
@@ -85,6 +87,7 @@ pub(in crate::kernel) fn read(message: &Message<'_>) -> Result<Option<Seen>, Mal
         mac: None,
         mtu: 0,
         up: flags & libc::IFF_UP as u32 != 0,
+        no_carrier: flags & (libc::IFF_UP | libc::IFF_RUNNING) as u32 == libc::IFF_UP as u32,
         multicast: flags & libc::IFF_MULTICAST as u32 != 0,
         arp: flags & libc::IFF_NOARP as u32 == 0,
         protodown: false,

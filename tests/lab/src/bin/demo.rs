@@ -72,7 +72,7 @@ fn show(binary: &Path) -> Result<()> {
     println!("lxd2# macvlan-shim run");
     let mut daemon = host.spawn(&[binary, "run"])?;
     eventually(MINUTE, || {
-        let status = host.run(&[binary, "status", "--json"])?;
+        let status = host.verdict(&[binary, "status", "--json"])?;
         let routed = status.matches("\"routed\"").count();
         ensure!(routed == 2, "{routed} of 2 addresses are routed:\n{}", daemon.output().join("\n"));
         Ok(())

@@ -1,0 +1,41 @@
+//! The views of the daemon's state, for those who ask and for the log.
+
+use std::time::Instant;
+
+use super::{Daemon, unread};
+use crate::model::status::Problem;
+use crate::report::{Material, Reach, Report, problems};
+
+impl Daemon {
+    /// Counts the guests that are reached, and logs what is new about problems, now and then.
+    pub(super) fn look_at_problems(&mut self) {
+        let now = Instant::now();
+        if self.problem_log.wake().is_some_and(|due| due <= now) {
+            let problems = self.with_material(problems);
+            self.reach = Reach::of(&self.desired, self.kernel.snapshot(), problems.len());
+            self.problem_log.look(now, &problems);
+        }
+    }
+
+    pub(super) fn report(&self) -> Report {
+        self.with_material(Report::of)
+    }
+
+    fn with_material<T>(&self, make: impl FnOnce(&Material<'_>) -> T) -> T {
+        let read = unread::problems(&self.kernel, &self.memory);
+        let problems: Vec<Problem> = self.config_problem.iter().cloned().chain(read).collect();
+        make(&Material {
+            names_servers: !self.config.servers.is_empty(),
+            inventory: &self.inventory,
+            snapshot: self.kernel.snapshot(),
+            desired: &self.desired,
+            joins: &self.memory.joins,
+            schedule: &self.schedule,
+            questions: &self.questions,
+            tables: self.kernel.neighbour_tables(),
+            problems: &problems,
+            ready: self.ready,
+            now: Instant::now(),
+        })
+    }
+}
