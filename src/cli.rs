@@ -1,8 +1,9 @@
 //! The command line: clap types only.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::model::names;
 
@@ -40,9 +41,9 @@ pub enum Command {
     /// configuration, and a bad file keeps the old one. SIGTERM ends the daemon and leaves everything in
     /// place.
     Run,
-    /// Show servers, shims, guests and problems
+    /// Show whether all guests are reached, and what needs somebody
     ///
-    /// Asks the running daemon. Exits with 3 if there is none.
+    /// Asks the running daemon. Exits with 1 if there is a problem, and with 3 if there is no daemon.
     Status(StatusArgs),
     /// Show what `run` would change now, and change nothing
     Plan {
@@ -64,14 +65,44 @@ pub enum Command {
 }
 
 /// The form of `status`.
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct StatusArgs {
+    /// Only these guests, with all that is known of them: web, shop/web, lxd:web
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
     /// Print JSON, as the daemon sends it
-    #[arg(long, conflicts_with = "watch")]
+    #[arg(long)]
     pub json: bool,
-    /// Show it again whenever it changes, until Ctrl-C
+    /// Show it again whenever it changes, until Ctrl-C; with --json, a line each time
     #[arg(long)]
     pub watch: bool,
+    /// Show every guest and every reason, however long
+    #[arg(long)]
+    pub all: bool,
+    /// Show only what needs somebody
+    #[arg(long, conflicts_with = "names")]
+    pub problems: bool,
+    /// The order of guests
+    #[arg(long, value_enum, value_name = "KEY", default_value_t)]
+    pub sort: Sort,
+    /// Wait until the daemon is ready, at most this long: 30s
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub wait: Option<Duration>,
+    /// Print one line and exit with 0, 1, 2 or 3, as Nagios plugins do
+    #[arg(long, conflicts_with_all = ["names", "json", "watch", "all", "problems", "sort"])]
+    pub check: bool,
+}
+
+/// The order of guests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Sort {
+    /// By server, project and name
+    #[default]
+    Name,
+    /// Those that need somebody come first
+    State,
+    /// By their first address
+    Address,
 }
 
 /// The commands about the configuration.

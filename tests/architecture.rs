@@ -36,7 +36,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("sd_notify", &["daemon"]),
     ("serde_json", &["servers", "kernel", "daemon", "commands"]),
     ("toml", &["config"]),
-    ("strsim", &["config"]),
+    ("strsim", &["model"]),
     ("clap", &["cli"]),
     ("tracing_subscriber", &["commands"]),
     ("tracing_appender", &["commands"]),

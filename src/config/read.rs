@@ -9,6 +9,7 @@ use toml::de::DeValue;
 
 use super::reader::{Reader, Value};
 use super::values::{Checked, Wrong};
+use crate::model::text::closest;
 
 /// Reads a value of one kind.
 pub(super) trait Read<T>: Fn(&Value<'_>, &mut Reader<'_>) -> Option<T> {}
@@ -114,11 +115,4 @@ pub(super) fn list<T: Debug>(read: impl Read<T>) -> impl Read<Vec<T>> {
 /// A value without a default of its own: if it is absent, the general value holds.
 pub(super) fn optional<T>(read: impl Read<T>) -> impl Read<Option<T>> {
     move |value: &Value<'_>, reader: &mut Reader<'_>| read(value, reader).map(Some)
-}
-
-/// The known word that somebody may have meant.
-pub(super) fn closest<'k>(written: &str, known: &[&'k str]) -> Option<&'k str> {
-    let likeness = |known: &str| strsim::jaro_winkler(&written.to_lowercase(), known);
-    let best = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
-    (likeness(best) > 0.8).then_some(best)
 }

@@ -5,10 +5,10 @@ use std::collections::btree_map::Entry;
 
 use toml::de::{DeTable, DeValue};
 
-use super::read::closest;
 use super::reader::{KeyValues, Place, Reader, Value};
 use super::section::{Schema, Section};
 use super::sections::SECTIONS;
+use crate::model::text::closest;
 
 /// The tables of all files, by the name of their section.
 #[derive(Default)]

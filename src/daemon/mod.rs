@@ -24,7 +24,7 @@ use crate::config::{Config, Loaded};
 use crate::kernel::{self, Kernel, OpError};
 use crate::model::plan::Scope;
 use crate::model::status::Problem;
-use crate::model::{Changes, Code, Inventory, Op, Plan, Step};
+use crate::model::{Changes, Code, Inventory, Op, Plan, Step, text};
 use crate::reconcile::schedule::{Error, Outcome, Walked};
 use crate::reconcile::{
     Desired, Inputs, LanQuestions, Memory, Schedule, decide, servers_to_ask, spare_questions,
@@ -114,6 +114,8 @@ pub async fn run(config_file: Option<PathBuf>, socket: &Path) -> anyhow::Result<
 
 /// The whole state of the loop.
 struct Daemon {
+    /// The name of the host.
+    host: String,
     config: Config,
     config_file: Option<PathBuf>,
     config_problem: Option<Problem>,
@@ -144,7 +146,9 @@ struct Asked {
 
 impl Daemon {
     fn new(config: Config, config_file: Option<PathBuf>, kernel: Kernel) -> Daemon {
+        let host = nix::unistd::gethostname().map(|name| text::words(&name.to_string_lossy()));
         Daemon {
+            host: host.unwrap_or_default(),
             config,
             config_file,
             config_problem: None,

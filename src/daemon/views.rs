@@ -4,15 +4,15 @@ use std::time::Instant;
 
 use super::{Daemon, unread};
 use crate::model::status::Problem;
-use crate::report::{Material, Reach, Report, problems};
+use crate::report::{self, Material, Report};
 
 impl Daemon {
     /// Counts the guests that are reached, and logs what is new about problems, now and then.
     pub(super) fn look_at_problems(&mut self) {
         let now = Instant::now();
         if self.problem_log.wake().is_some_and(|due| due <= now) {
-            let problems = self.with_material(problems);
-            self.reach = Reach::of(&self.desired, self.kernel.snapshot(), problems.len());
+            let problems;
+            (problems, self.reach) = self.with_material(report::problems);
             self.problem_log.look(now, &problems);
         }
     }
@@ -25,7 +25,8 @@ impl Daemon {
         let read = unread::problems(&self.kernel, &self.memory);
         let problems: Vec<Problem> = self.config_problem.iter().cloned().chain(read).collect();
         make(&Material {
-            names_servers: !self.config.servers.is_empty(),
+            host: &self.host,
+            config: &self.config,
             inventory: &self.inventory,
             snapshot: self.kernel.snapshot(),
             desired: &self.desired,

@@ -14,6 +14,12 @@ use smol_str::SmolStr;
 pub struct Status {
     /// The version of the daemon.
     pub version: String,
+    /// The name of the host.
+    #[serde(default)]
+    pub host: String,
+    /// Number of guests that should be reached, and that are.
+    #[serde(default)]
+    pub counts: Counts,
     /// True once every present server was read and the plan applied.
     pub ready: bool,
     /// The servers that are followed.
@@ -26,6 +32,15 @@ pub struct Status {
     pub unclaimed: Vec<UnclaimedStatus>,
     /// Everything that needs somebody.
     pub problems: Vec<Problem>,
+}
+
+/// How many guests are reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Number of running guests that should be reached.
+    pub wanted: usize,
+    /// Number of those that are reached at one address or more.
+    pub reached: usize,
 }
 
 /// A server.
@@ -56,11 +71,38 @@ pub struct ShimStatus {
     pub addresses: Vec<IpAddr>,
     /// The ranges of `[[parent]] routes` that are routed through it.
     #[serde(default)]
-    pub routes: Vec<IpNet>,
+    pub ranges: Vec<IpNet>,
     /// Number of NICs that use it.
     pub nics: usize,
+    /// Number of addresses of guests that are routed through it.
+    #[serde(default)]
+    pub routed: usize,
+    /// Whether its filter stands.
+    #[serde(default)]
+    pub filtered: bool,
+    /// Whether frames pass its parent.
+    #[serde(default)]
+    pub parent_state: ParentState,
+    /// The host's addresses on the parent, at which guests reach it.
+    #[serde(default)]
+    pub host_addresses: Vec<IpAddr>,
     /// The fault, if it failed.
     pub message: Option<String>,
+}
+
+/// Whether frames pass a parent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ParentState {
+    /// They pass.
+    #[default]
+    Up,
+    /// It is not set up.
+    Down,
+    /// It is set up and has no carrier.
+    NoCarrier,
+    /// There is no such link any more.
+    Absent,
 }
 
 /// Whether a shim works.

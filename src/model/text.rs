@@ -3,6 +3,8 @@
 //!
 //! Characters that control a terminal, end a line, reverse the direction of writing or cannot be seen are
 //! written as `\n` or `\u{202e}`.
+//!
+//! [`closest`] guesses the word that a user may have meant.
 
 use smol_str::SmolStr;
 
@@ -73,6 +75,13 @@ impl Iterator for Escaped {
             Escaped::Debug(characters) => characters.next(),
         }
     }
+}
+
+/// The known word that somebody may have meant.
+pub fn closest<'k>(written: &str, known: &[&'k str]) -> Option<&'k str> {
+    let likeness = |known: &str| strsim::jaro_winkler(&written.to_lowercase(), known);
+    let best = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+    (likeness(best) > 0.8).then_some(best)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
+use crate::config::Config;
 use crate::model::neighbours::NeighbourTable;
 use crate::model::status::Problem;
 use crate::model::{Inventory, Op, Snapshot};
@@ -12,8 +13,10 @@ use crate::reconcile::{Desired, LanQuestions, Schedule};
 
 /// Everything that the daemon knows when a report is made.
 pub struct Material<'a> {
-    /// Whether the configuration names the servers to follow.
-    pub names_servers: bool,
+    /// The name of the host.
+    pub host: &'a str,
+    /// The configuration.
+    pub config: &'a Config,
     /// The servers and their guests.
     pub inventory: &'a Inventory,
     /// The state of the kernel.

@@ -28,18 +28,22 @@ pub struct Report {
     pub status: Status,
 }
 
-/// Every problem.
-pub fn problems(material: &Material<'_>) -> Vec<Problem> {
-    material.all_problems()
+/// Every problem, and the numbers.
+pub fn problems(material: &Material<'_>) -> (Vec<Problem>, Reach) {
+    let problems = material.all_problems();
+    let reach = Reach { counts: material.counts(), problems: problems.len() };
+    (problems, reach)
 }
 
 impl Report {
     /// Makes the report.
     pub fn of(material: &Material<'_>) -> Report {
-        let Material { inventory, desired, ready, .. } = material;
+        let Material { inventory, desired, host, ready, .. } = material;
         Report {
             status: Status {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
+                host: (*host).to_owned(),
+                counts: material.counts(),
                 ready: *ready,
                 servers: servers(inventory),
                 shims: desired.shims.iter().map(|(parent, shim)| material.shim(*parent, shim)).collect(),

@@ -62,17 +62,21 @@ impl Material<'_> {
         problems
     }
 
-    /// A server that the configuration names should be there. If it names none, there should be any.
+    /// A server that the configuration names should be there. If it names none, and no ranges of strangers to
+    /// reach, there should be any.
     fn servers_that_are_missed(&self) -> Vec<Problem> {
         let servers = &self.inventory.servers;
         let absent = servers.iter().filter(|(_, server)| server.state == ServerState::Absent);
         let sentence =
             |server: &Server| server.message.clone().unwrap_or_else(|| "it is not there".to_owned());
-        if self.names_servers {
+        if !self.config.servers.is_empty() {
             let cure = "start it, or correct its socket in [[server]]; it is followed as soon as it is there";
             let missed = absent
                 .map(|(id, server)| Problem::new(Code::ServerAbsent, id.to_string(), sentence(server), cure));
             return missed.collect();
+        }
+        if self.config.parents.values().any(|parent| !parent.routes.is_empty()) {
+            return Vec::new();
         }
         let sentences: Vec<String> = absent.map(|(_, server)| sentence(server)).collect();
         if sentences.is_empty() || sentences.len() < servers.len() {

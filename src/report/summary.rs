@@ -2,24 +2,25 @@
 
 use std::collections::BTreeSet;
 
+use super::material::Material;
 use crate::model::inventory::ServerState;
-use crate::model::{GuestKey, Inventory, Severity, Snapshot};
-use crate::reconcile::{Decision, Desired};
+use crate::model::status::Counts;
+use crate::model::{GuestKey, Inventory, Severity};
+use crate::reconcile::Decision;
 
-/// How many guests are reached.
+/// The state of everything in numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reach {
-    /// Number of running guests that should be reached.
-    pub wanted: usize,
-    /// Number of those that are reached at one address or more.
-    pub reached: usize,
+    /// Number of guests.
+    pub counts: Counts,
     /// Number of problems.
     pub problems: usize,
 }
 
-impl Reach {
+impl Material<'_> {
     /// Counts the guests.
-    pub fn of(desired: &Desired, snapshot: &Snapshot, problems: usize) -> Reach {
+    pub(super) fn counts(&self) -> Counts {
+        let Material { desired, snapshot, .. } = self;
         let is_wanted = |decision: &Decision| match decision {
             Decision::Stopped | Decision::Unselected(..) => false,
             Decision::Unsupported(code, _) => code.severity() != Severity::Note,
@@ -31,7 +32,7 @@ impl Reach {
         let holders = desired.held.holders.values().filter(|holder| passes(&holder.parent));
         let reached: BTreeSet<&GuestKey> =
             holders.filter_map(|holder| holder.nic.as_ref()).map(|nic| &nic.guest).collect();
-        Reach { wanted: wanted.len(), reached: reached.intersection(&wanted).count(), problems }
+        Counts { wanted: wanted.len(), reached: reached.intersection(&wanted).count() }
     }
 }
 
@@ -47,8 +48,9 @@ pub fn summary(inventory: &Inventory, reach: Reach) -> String {
             None => id.to_string(),
         })
         .collect();
-    let guests = match (is_connected, reach.wanted) {
-        (true, _) | (false, 1..) => Some(format!("{} of {} guests reachable", reach.reached, reach.wanted)),
+    let Counts { wanted, reached } = reach.counts;
+    let guests = match (is_connected, wanted) {
+        (true, _) | (false, 1..) => Some(format!("{reached} of {wanted} guests reachable")),
         (false, 0) => None,
     };
     let problems = match reach.problems {
@@ -89,7 +91,7 @@ mod tests {
     #[test]
     fn the_line_counts_guests_and_problems_and_names_the_servers_that_are_awaited() {
         use ServerState::{Absent, Connected, Connecting, Failed};
-        let reach = |reached, wanted, problems| Reach { reached, wanted, problems };
+        let reach = |reached, wanted, problems| Reach { counts: Counts { wanted, reached }, problems };
         for (states, reach, line) in [
             (&[("lxd", Absent)][..], reach(0, 0, 0), "waiting for an LXD or Incus server"),
             (

@@ -3,6 +3,45 @@
 use crate::commands::output::Look;
 use crate::model::text;
 
+/// A state at a glance.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Mark {
+    Good,
+    Bad,
+    Warning,
+    Idle,
+}
+
+impl Mark {
+    /// Its symbol.
+    pub(super) fn symbol(self, look: Look) -> &'static str {
+        match (self, look.symbols) {
+            (Mark::Good, true) => "●",
+            (Mark::Good, false) => "*",
+            (Mark::Bad, true) => "✗",
+            (Mark::Bad, false) => "x",
+            (Mark::Warning, _) => "!",
+            (Mark::Idle, true) => "○",
+            (Mark::Idle, false) => "o",
+        }
+    }
+
+    /// Its colour.
+    pub(super) fn tone(self) -> Tone {
+        match self {
+            Mark::Good => Tone::Good,
+            Mark::Bad => Tone::Bad,
+            Mark::Warning => Tone::Waiting,
+            Mark::Idle => Tone::Faint,
+        }
+    }
+
+    /// A symbol with its colour.
+    pub(super) fn painted(self, look: Look) -> String {
+        Cell::toned(self.symbol(look), self.tone()).painted(look)
+    }
+}
+
 /// The meaning of a text, shown as a colour.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Tone {
@@ -23,7 +62,14 @@ pub(super) struct Cell {
 
 /// A table in the making.
 pub(super) struct Grid<const N: usize> {
-    rows: Vec<[Cell; N]>,
+    rows: Vec<GridLine<N>>,
+}
+
+/// A line of a table.
+enum GridLine<const N: usize> {
+    Row([Cell; N]),
+    /// A text that is too long for its column.
+    Alone(Cell),
 }
 
 /// Minimum width of the last column.
@@ -36,6 +82,11 @@ impl Cell {
 
     pub(super) fn toned(text: &str, tone: Tone) -> Cell {
         Cell { text: printable(text), tone }
+    }
+
+    /// A text behind a symbol, in one colour.
+    pub(super) fn marked(mark: Mark, text: &str, look: Look) -> Cell {
+        Cell::toned(&format!("{} {text}", mark.symbol(look)), mark.tone())
     }
 
     /// A dash if the value is unknown or absent.
@@ -71,20 +122,35 @@ impl Cell {
 
 impl<const N: usize> Grid<N> {
     pub(super) fn new(header: [&str; N]) -> Grid<N> {
-        Grid { rows: vec![header.map(|title| Cell::toned(title, Tone::Header))] }
+        Grid { rows: vec![GridLine::Row(header.map(|title| Cell::toned(title, Tone::Header)))] }
     }
 
     pub(super) fn row(&mut self, cells: [Cell; N]) {
-        self.rows.push(cells);
+        self.rows.push(GridLine::Row(cells));
+    }
+
+    /// A line with nothing beside this text.
+    pub(super) fn alone(&mut self, cell: Cell) {
+        self.rows.push(GridLine::Alone(cell));
     }
 
     pub(super) fn render(&self, look: Look) -> String {
-        let width = |column: usize| self.rows.iter().map(|row| row[column].width()).max().unwrap_or(0) + 2;
+        let rows = || {
+            self.rows.iter().filter_map(|line| if let GridLine::Row(row) = line { Some(row) } else { None })
+        };
+        let width = |column: usize| rows().map(|row| row[column].width()).max().unwrap_or(0) + 2;
         let widths: Vec<usize> = (0..N - 1).map(width).collect();
         let left: usize = widths.iter().sum();
         let right = look.width.map(|width| width.saturating_sub(left).max(NARROWEST));
         let mut text = String::new();
-        for row in &self.rows {
+        for line in &self.rows {
+            let row = match line {
+                GridLine::Row(row) => row,
+                GridLine::Alone(cell) => {
+                    text += &format!("{}\n", cell.painted(look));
+                    continue;
+                }
+            };
             let mut line = String::new();
             for (cell, width) in row.iter().zip(&widths) {
                 line += &cell.painted(look);
@@ -151,7 +217,7 @@ mod tests {
     fn colours_take_no_room() {
         let mut grid = Grid::new(["A", "B"]);
         grid.row([Cell::toned("x", Tone::Good), Cell::from("y")]);
-        let coloured = grid.render(Look { colour: true, width: None });
+        let coloured = grid.render(Look { colour: true, ..Look::PLAIN });
         assert_eq!(coloured, "\x1b[1mA\x1b[0m  \x1b[1mB\x1b[0m\n\x1b[32mx\x1b[0m  y\n");
         assert_eq!(grid.render(Look::PLAIN), "A  B\nx  y\n");
     }

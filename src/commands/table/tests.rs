@@ -1,42 +1,43 @@
 //! The look of each state at a terminal of 80 columns.
 
 use super::*;
+use crate::model::Code;
+use crate::model::status::Problem;
 use serde_json::{Value, json};
 
-const TERMINAL: Look = Look { colour: false, width: Some(80) };
+const TERMINAL: Look = Look { colour: false, width: Some(80), height: Some(24), symbols: true };
 
-/// The table of a status in which everything is well except for the given keys.
-fn table(differs: Value) -> String {
+/// The status of a host where everything is well except for the given keys.
+fn status(differs: Value) -> Status {
     let mut status = json!({
-        "version": "0.1.0", "ready": true,
+        "version": "0.1.0", "host": "lxd2", "ready": true, "counts": {"wanted": 1, "reached": 1},
         "servers": [{"id": "lxd", "kind": "lxd", "socket": "/var/lib/lxd/unix.socket", "version": "5.0.2",
                      "name": "lxd2", "state": "connected", "message": null}],
         "shims": [{"name": "mvs-eth0", "parent": "eth0", "mac": "02:5a:11:22:33:44", "state": "up",
-                   "addresses": [], "nics": 1, "message": null}],
-        "guests": [], "unclaimed": [], "problems": [],
+                   "addresses": [], "nics": 1, "routed": 2, "filtered": true, "parent_state": "up",
+                   "host_addresses": ["192.168.100.62", "fd64::62"], "message": null}],
+        "guests": [reached("test1", "192.168.100.253")], "unclaimed": [], "problems": [],
     });
     for (key, value) in differs.as_object().unwrap() {
         status[key] = value.clone();
     }
-    let status: Status = serde_json::from_value(status).unwrap();
-    let text = render(&status, TERMINAL);
-    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    serde_json::from_value(status).unwrap()
+}
+
+fn shown(differs: Value, wishes: Wishes<'_>, look: Look) -> String {
+    let text = render(&status(differs), wishes, look);
+    assert!(text.lines().all(|line| look.width.is_none_or(|width| line.chars().count() <= width)), "{text}");
     text
 }
 
-/// Only the sections that differ from a status without guests.
-fn section(differs: Value) -> String {
-    let key = differs.as_object().unwrap().keys().next().unwrap().clone();
-    let sections = table(differs);
-    let mut sections = sections.split("\n\n");
-    let n = match key.as_str() {
-        "servers" => 1,
-        "shims" => 2,
-        "guests" => 3,
-        "unclaimed" => 4,
-        _ => 4,
-    };
-    format!("\n{}", sections.nth(n).unwrap().trim_end())
+fn table(differs: Value) -> String {
+    shown(differs, Wishes::default(), TERMINAL)
+}
+
+/// The part of the text that begins with this word.
+fn part(text: &str, word: &str) -> String {
+    let mut parts = text.split("\n\n").filter(|part| part.starts_with(word));
+    format!("\n{}\n", parts.next().unwrap_or_else(|| panic!("no {word} in {text}")).trim_end())
 }
 
 fn guest(name: &str, state: &str, differs: Value) -> Value {
@@ -48,154 +49,232 @@ fn guest(name: &str, state: &str, differs: Value) -> Value {
     json!({"server": "lxd", "project": "default", "name": name, "type": "container", "nics": [nic]})
 }
 
-fn routed(address: &str, source: &str) -> Value {
-    json!({"address": address, "state": "routed", "source": source, "reason": null, "message": null})
+fn routed(address: &str) -> Value {
+    json!({"address": address, "state": "routed", "source": "192.168.100.62", "reason": null, "message": null})
+}
+
+fn reached(name: &str, address: &str) -> Value {
+    guest(name, "reachable", json!({"addresses": [routed(address)]}))
+}
+
+fn refused(address: &str, code: Code, message: &str) -> Value {
+    json!({"address": address, "state": "refused", "reason": code.as_str(), "message": message})
+}
+
+fn problem(code: Code, object: &str, message: &str, hint: &str) -> Value {
+    serde_json::to_value(Problem::new(code, object, message, hint)).unwrap()
 }
 
 #[test]
 fn all_is_well() {
-    let addresses = [
-        routed("192.168.100.253", "192.168.100.62"),
-        routed("2001:db8:1:2:216:3eff:fe00:1", "2001:db8:1:2:5a11:22ff:fe33:4444"),
-    ];
+    let addresses = [routed("192.168.100.253"), routed("2001:db8:1234:5678:216:3eff:fe15:6fa0")];
     let guests = json!([guest("test1", "reachable", json!({"addresses": addresses}))]);
     let expected = "\
-macvlan-shim 0.1.0, ready
+● macvlan-shim 0.1.0 on lxd2: the running guest is reachable
 
-SERVER  VERSION    NAME  STATE      SOCKET
-lxd     LXD 5.0.2  lxd2  connected  /var/lib/lxd/unix.socket
+SERVER  VERSION    STATE        GUESTS  SOCKET
+lxd     LXD 5.0.2  ● connected  1       /var/lib/lxd/unix.socket
 
-SHIM      PARENT  MAC                STATE  NICS  OWN ADDRESSES
-mvs-eth0  eth0    02:5a:11:22:33:44  up     1     none
-
-GUEST      NIC   PARENT  ADDRESS                       STATE   SOURCE OR REASON
-lxd:test1  eth0  eth0    192.168.100.253               routed  192.168.100.62
-                         2001:db8:1:2:216:3eff:fe00:1  routed
-                                                2001:db8:1:2:5a11:22ff:fe33:4444
+PARENT  STATE  SHIM      NICS  ROUTES  FILTER  THIS HOST IS REACHED AT
+eth0    ● up   mvs-eth0  1     2       on      192.168.100.62, fd64::62
 
 no problems
+
+GUEST        NIC   ADDRESS
+● lxd:test1  eth0  192.168.100.253
+                   2001:db8:1234:5678:216:3eff:fe15:6fa0
 ";
     assert_eq!(table(json!({"guests": guests})), expected);
 }
 
 #[test]
-fn an_address_is_refused() {
-    let refused = json!({"address": "8.8.8.8", "state": "refused", "reason": "off-link",
-                         "message": "it lies in no on-link prefix of eth0"});
-    let addresses = [routed("192.168.100.253", "192.168.100.62"), refused];
-    let guests = json!([guest("test1", "reachable", json!({"addresses": addresses}))]);
-    let expected = "
-GUEST      NIC   PARENT  ADDRESS          STATE    SOURCE OR REASON
-lxd:test1  eth0  eth0    192.168.100.253  routed   192.168.100.62
-                         8.8.8.8          refused  it lies in no on-link prefix
-                                                   of eth0 (off-link)";
-    assert_eq!(section(json!({"guests": guests})), expected);
-}
-
-#[test]
-fn nics_without_a_route_say_why() {
-    let private =
-        json!({"reason": "mode", "message": "its mode is private; only bridge mode can be reached"});
-    let mut shop = guest("db", "waiting", json!({}));
-    shop["project"] = json!("shop");
+fn a_parent_is_down_and_a_guest_claims_the_gateway() {
+    let down = json!({"addresses": [{"address": "10.5.0.9", "state": "failed", "source": null,
+                                     "reason": "parent-down", "message": "eth1 is down"}],
+                      "reason": "parent-down", "message": "eth1 is down"});
+    let claim =
+        refused("192.168.100.1", Code::NextHop, "192.168.100.1 is the gateway of a route of this host");
     let guests = json!([
-        guest("a", "stopped", json!({})),
-        guest("b", "unselected", json!({"reason": "opted-out"})),
-        guest("c", "unsupported", private),
-        shop,
+        guest("cam-2", "failed", down),
+        guest("db-07", "refused", json!({"addresses": [claim]})),
+        reached("test1", "192.168.100.253"),
     ]);
-    let expected = "
-GUEST        NIC   PARENT  ADDRESS  STATE        SOURCE OR REASON
-lxd:a        eth0  eth0    -        stopped
-lxd:b        eth0  eth0    -        unselected   opted-out
-lxd:c        eth0  eth0    -        unsupported  its mode is private; only
-                                                 bridge mode can be reached
-                                                 (mode)
-lxd:shop/db  eth0  eth0    -        waiting";
-    assert_eq!(section(json!({"guests": guests})), expected);
+    let problems = json!([
+        problem(
+            Code::NextHop,
+            "lxd:db-07 eth0",
+            "192.168.100.1 is the gateway of a route of this host; policy.allow admits it",
+            "give the guest another address"
+        ),
+        problem(
+            Code::ParentDown,
+            "eth1",
+            "eth1 is down, so the guest on it and this host cannot reach each other",
+            "ip link set eth1 up"
+        ),
+    ]);
+    let shims = json!([
+        {"name": "mvs-eth0", "parent": "eth0", "mac": null, "state": "up", "addresses": ["192.168.100.72"], "nics": 2,
+         "routed": 1, "filtered": false, "host_addresses": ["192.168.100.62"], "ranges": ["192.168.124.160/27"],
+         "message": null},
+        {"name": "mvs-eth1", "parent": "eth1", "mac": null, "state": "down", "addresses": [], "nics": 1,
+         "routed": 1, "filtered": true, "parent_state": "down", "host_addresses": [], "message": "eth1 is down"},
+    ]);
+    let expected = "\
+✗ macvlan-shim 0.1.0 on lxd2
+  1 of 3 running guests are reachable; 2 things need you
+
+SERVER  VERSION    STATE        GUESTS  SOCKET
+lxd     LXD 5.0.2  ● connected  3       /var/lib/lxd/unix.socket
+
+PARENT  STATE   SHIM      NICS  ROUTES  FILTER  THIS HOST IS REACHED AT
+eth0    ● up    mvs-eth0  2     1       ! off   192.168.100.62
+                                                192.168.100.72 (the shim's own)
+                                                routes also 192.168.124.160/27
+eth1    ✗ down  mvs-eth1  1     1       on      no address of its own
+
+NEEDS YOU
+✗ eth1: eth1 is down, so the guest on it and this host cannot reach each other
+  (parent-down)
+    → ip link set eth1 up
+! lxd:db-07 eth0: 192.168.100.1 is the gateway of a route of this host;
+  policy.allow admits it (next-hop)
+    → give the guest another address
+
+GUEST        NIC   ADDRESS
+✗ lxd:cam-2  eth0  10.5.0.9         parent-down
+✗ lxd:db-07  eth0  192.168.100.1    next-hop
+● lxd:test1  eth0  192.168.100.253
+";
+    let counts = json!({"wanted": 3, "reached": 1});
+    assert_eq!(
+        table(json!({"guests": guests, "problems": problems, "shims": shims, "counts": counts})),
+        expected
+    );
 }
 
 #[test]
-fn a_failed_nic_shows_its_addresses_too() {
-    let failed = json!({"address": "10.0.0.9", "state": "failed", "source": null, "reason": "exists",
-                        "message": "a foreign route stands there"});
-    let guests =
-        json!([guest("a", "failed", json!({"message": "every route failed", "addresses": [failed]}))]);
+fn nobody_needs_anybody_for_what_is_nobodys_fault() {
+    let ipv6 = refused("2001:db8::9", Code::NoFamily, "this host has no IPv6 network on eth0");
+    let lan = refused("192.168.7.10", Code::OtherUplink, "this host reaches it through eth1 and the LAN");
+    let guests = json!([
+        guest("a", "reachable", json!({"addresses": [routed("192.168.100.253"), ipv6]})),
+        guest("nas", "refused", json!({"addresses": [lan]})),
+        guest("old-1", "stopped", json!({})),
+        guest("old-2", "stopped", json!({})),
+        guest("build", "unselected", json!({"reason": "opted-out", "message": "its key says so"})),
+        guest("vm1", "unsupported", json!({"reason": "vm", "message": "a VM is not served yet"})),
+    ]);
+    let differs = json!({"guests": guests});
     let expected = "
-GUEST  NIC   PARENT  ADDRESS   STATE   SOURCE OR REASON
-lxd:a  eth0  eth0    -         failed  every route failed
-                     10.0.0.9  failed  a foreign route stands there (exists)";
-    assert_eq!(section(json!({"guests": guests})), expected);
+GUEST      NIC   ADDRESS
+● lxd:a    eth0  192.168.100.253
+● lxd:nas  eth0  -                no route: this host reaches it through eth1
+                                  and the LAN (other-uplink)
+  2 stopped: lxd:old-1, lxd:old-2
+  1 left out: lxd:build (opted-out)
+  1 not supported: lxd:vm1 (vm)
+  1 more address has no route, which is nobody's fault: --all shows why
+";
+    assert_eq!(part(&table(differs.clone()), "GUEST"), expected);
+    let expected = "
+GUEST        NIC   ADDRESS
+● lxd:a      eth0  192.168.100.253  routed from 192.168.100.62
+                   2001:db8::9      refused: this host has no IPv6 network on
+                                    eth0 (no-family)
+● lxd:nas    eth0  192.168.7.10     refused: this host reaches it through eth1
+                                    and the LAN (other-uplink)
+○ lxd:old-1  eth0  -                stopped
+○ lxd:old-2  eth0  -                stopped
+○ lxd:build  eth0  -                left out: its key says so (opted-out)
+○ lxd:vm1    eth0  -                not supported: a VM is not served yet (vm)
+";
+    let all = Wishes { all: true, ..Wishes::default() };
+    assert_eq!(part(&shown(differs, all, TERMINAL), "GUEST"), expected);
 }
 
 #[test]
-fn a_shim_failed() {
-    let shims = json!([{"name": "mvs-eth0", "parent": "eth0", "mac": null, "state": "failed", "addresses": [],
-                        "nics": 2, "message": "eth0 has another kind of receiver"}]);
-    let problems = json!([{"code": "parent-busy", "object": "eth0", "hint": "take eth0 out of the bridge br0, or \
-                           let the guests use br0 as their parent instead",
-                           "message": "no shim is possible, because the interface is a port of the bridge br0"}]);
-    let expected = "
-SHIM      PARENT  MAC  STATE   NICS  OWN ADDRESSES
-mvs-eth0  eth0    -    failed  2     none
-                                     eth0 has another kind of receiver";
-    assert_eq!(section(json!({"shims": shims})), expected);
-    let expected = "
-problem: eth0: no shim is possible, because the interface is a port of the
-  bridge br0 (parent-busy)
-  hint: take eth0 out of the bridge br0, or let the guests use br0 as their
-        parent instead";
-    assert_eq!(section(json!({"problems": problems})), expected);
+fn one_guest_is_shown_in_full_with_its_problems_alone() {
+    let off = refused("8.8.8.8", Code::OffLink, "it is in none of the networks of eth0");
+    let mut shop = guest("db", "reachable", json!({"addresses": [routed("192.168.100.9"), off]}));
+    shop["project"] = json!("shop");
+    let guests = json!([reached("db-2", "192.168.100.10"), shop]);
+    let problems = json!([
+        problem(
+            Code::OffLink,
+            "lxd:shop/db eth0",
+            "it is in none of the networks of eth0",
+            "admit its range"
+        ),
+        problem(Code::NoAddress, "lxd:db-2 eth0", "it has no address", "look in the guest"),
+    ]);
+    let expected = "\
+GUEST          NIC   ADDRESS
+! lxd:shop/db  eth0  192.168.100.9  routed from 192.168.100.62
+                     8.8.8.8        refused: it is in none of the networks of
+                                    eth0 (off-link)
+
+NEEDS YOU
+! lxd:shop/db eth0: it is in none of the networks of eth0 (off-link)
+    → admit its range
+";
+    for name in ["db", "shop/db", "lxd:shop/db"] {
+        let names = [name.to_owned()];
+        let wishes = Wishes { names: &names, ..Wishes::default() };
+        assert_eq!(shown(json!({"guests": guests, "problems": problems}), wishes, TERMINAL), expected);
+    }
 }
 
 #[test]
-fn own_addresses_and_ranges_are_shown() {
-    let shims = json!([{"name": "mvs-eth0", "parent": "eth0", "mac": "02:5a:11:22:33:44", "state": "down",
-                        "addresses": ["192.168.100.72", "fd00::72"], "routes": ["192.168.124.160/27"],
-                        "nics": 0, "message": "eth0 has no carrier"}]);
-    let expected = "
-SHIM      PARENT  MAC                STATE  NICS  OWN ADDRESSES
-mvs-eth0  eth0    02:5a:11:22:33:44  down   0     192.168.100.72 fd00::72
-                                                  routes 192.168.124.160/27
-                                                  eth0 has no carrier";
-    assert_eq!(section(json!({"shims": shims})), expected);
+fn nothing_to_serve_and_nothing_found() {
+    let idle = json!({"guests": [], "shims": [], "counts": {"wanted": 0, "reached": 0}});
+    assert!(
+        table(idle.clone()).starts_with("○ macvlan-shim 0.1.0 on lxd2: there is no running guest to serve\n")
+    );
+    let mut reading = idle.clone();
+    reading["ready"] = json!(false);
+    assert!(table(reading).starts_with("○ macvlan-shim 0.1.0 on lxd2: it is still reading its servers\n"));
+
+    let server = |id: &str, socket: &str| {
+        json!({"id": id, "kind": null, "socket": socket, "version": null, "name": null, "state": "absent",
+               "message": format!("no socket at {socket}")})
+    };
+    let mut none = idle;
+    none["servers"] =
+        json!([server("incus", "/run/incus/unix.socket"), server("lxd", "/var/lib/lxd/unix.socket")]);
+    none["problems"] =
+        json!([problem(Code::NoServer, "servers", "no LXD and no Incus was found on this host", "name it")]);
+    let expected = "\
+! macvlan-shim 0.1.0 on lxd2
+  it finds no LXD and no Incus; 1 thing needs you
+
+SERVER  VERSION  STATE     GUESTS  SOCKET
+incus   -        ○ absent  0       no socket at /run/incus/unix.socket
+lxd     -        ○ absent  0       no socket at /var/lib/lxd/unix.socket
+
+NEEDS YOU
+! servers: no LXD and no Incus was found on this host (no-server)
+    → name it
+";
+    assert_eq!(table(none), expected);
 }
 
 #[test]
-fn servers_that_are_away() {
+fn a_server_that_never_was_has_no_row_beside_one_that_is_there() {
     let server = |id: &str, state: &str, message: Option<&str>| {
         json!({"id": id, "kind": null, "socket": format!("/var/lib/{id}/unix.socket"), "version": null,
                "name": null, "state": state, "message": message})
     };
-    let absent = server("incus", "absent", Some("no socket at /var/lib/incus/unix.socket"));
+    let servers = json!([
+        server("incus", "absent", Some("no socket at /var/lib/incus/unix.socket")),
+        server("lxd", "failed", Some("it may not be asked: permission denied")),
+    ]);
     let expected = "
-SERVER  VERSION  NAME  STATE   SOCKET
-incus   -        -     absent  no socket at /var/lib/incus/unix.socket";
-    assert_eq!(section(json!({"servers": [absent]})), expected);
-
-    // A server that never was needs no row beside one that is there.
-    let servers = json!([absent, server("lxd", "failed", Some("it may not be asked: permission denied"))]);
-    let expected = "
-SERVER  VERSION  NAME  STATE   SOCKET
-lxd     -        -     failed  /var/lib/lxd/unix.socket
-                               it may not be asked: permission denied";
-    assert_eq!(section(json!({"servers": servers})), expected);
-}
-
-#[test]
-fn empty_sections_are_said_in_words() {
-    let expected = "\
-macvlan-shim 0.1.0, not ready yet
-
-no server: there is no LXD or Incus socket on this host
-
-no shim: no guest needs one now
-
-no guest with a macvlan NIC
-
-no problems
+SERVER  VERSION  STATE     GUESTS  SOCKET
+lxd     -        ✗ failed  1       /var/lib/lxd/unix.socket
+                                   it may not be asked: permission denied
 ";
-    assert_eq!(table(json!({"ready": false, "servers": [], "shims": []})), expected);
+    assert_eq!(part(&table(json!({"servers": servers})), "SERVER"), expected);
 }
 
 #[test]
@@ -204,23 +283,74 @@ fn routes_that_no_server_vouches_for() {
     let expected = "
 UNCLAIMED      SHIM      MAC                DETAIL
 192.168.100.9  mvs-eth0  00:16:3e:00:00:09  kept: no server that answers vouches
-                                            for it";
-    assert_eq!(section(json!({"unclaimed": unclaimed})), expected);
+                                            for it
+";
+    assert_eq!(part(&table(json!({"unclaimed": unclaimed})), "UNCLAIMED"), expected);
+}
+
+/// A thousand guests fit on every screen. Those that need somebody always have their rows.
+#[test]
+fn guests_that_do_not_fit_are_counted_if_they_are_well() {
+    let well = (0..1000)
+        .map(|nth| reached(&format!("web-{nth:04}"), &format!("10.0.{}.{}", nth / 250, nth % 250 + 1)));
+    let off = refused("8.8.8.8", Code::OffLink, "it is in none of the networks of eth0");
+    let guests: Vec<Value> = well.chain([guest("z", "refused", json!({"addresses": [off]}))]).collect();
+    let differs = json!({"guests": guests});
+    let text = table(differs.clone());
+    assert!(text.lines().count() <= 24, "{text}");
+    let (first, last) = (&guests[0]["name"], text.lines().last().unwrap());
+    assert!(text.contains(first.as_str().unwrap()) && text.contains("✗ lxd:z"), "{text}");
+    assert!(last.ends_with("more that are well: --all shows them"), "{text}");
+    let all = shown(differs.clone(), Wishes { all: true, ..Wishes::default() }, TERMINAL);
+    assert!(all.lines().count() > 1001);
+    let piped = shown(differs.clone(), Wishes::default(), Look::PLAIN);
+    assert!(piped.lines().count() > 1001, "a program wants every row");
+    let by_state = shown(differs, Wishes { sort: Sort::State, ..Wishes::default() }, TERMINAL);
+    assert!(part(&by_state, "GUEST").lines().nth(2).unwrap().starts_with("✗ lxd:z"), "{by_state}");
 }
 
 #[test]
-fn a_pipe_gets_one_row_an_address() {
-    let refused =
-        json!({"address": "8.8.8.8", "state": "refused", "reason": "off-link", "message": "x ".repeat(99)});
-    let mut status: Status =
-        serde_json::from_value(json!({"version": "1", "ready": true, "servers": [], "shims": [],
-        "guests": [guest("a", "refused", json!({"addresses": [refused]}))], "unclaimed": [], "problems": []}))
-        .unwrap();
-    assert!(
-        render(&status, Look::PLAIN)
-            .lines()
-            .any(|line| line.contains("8.8.8.8") && line.ends_with("(off-link)"))
+fn a_long_name_has_a_line_of_its_own() {
+    let off = refused("2001:db8:1234:5678:216:3eff:fe15:6fa0", Code::OffLink, "it is in no network");
+    let long = guest(&"n".repeat(63), "refused", json!({"addresses": [off]}));
+    let guests = json!([long, reached("web", "192.168.100.9")]);
+    let expected = format!(
+        "
+GUEST      NIC   ADDRESS
+✗ lxd:{}
+           eth0  2001:db8:1234:5678:216:3eff:fe15:6fa0  off-link
+● lxd:web  eth0  192.168.100.9
+",
+        "n".repeat(63)
     );
-    status.guests.clear();
-    assert!(!render(&status, Look::PLAIN).contains('\x1b'));
+    assert_eq!(part(&table(json!({"guests": guests})), "GUEST"), expected);
+}
+
+#[test]
+fn without_utf_8_the_symbols_are_ascii() {
+    let problems = json!([problem(Code::ParentDown, "eth1", "eth1 is down", "ip link set eth1 up")]);
+    let ascii = Look { symbols: false, ..TERMINAL };
+    let text = shown(json!({"problems": problems}), Wishes::default(), ascii);
+    assert!(text.is_ascii(), "{text}");
+    assert!(text.contains("x eth1: eth1 is down (parent-down)\n    > ip link set eth1 up\n"), "{text}");
+}
+
+#[test]
+fn problems_alone() {
+    let problems = json!([problem(Code::ParentDown, "eth1", "eth1 is down", "ip link set eth1 up")]);
+    let wishes = Wishes { problems: true, ..Wishes::default() };
+    let expected = "\
+✗ macvlan-shim 0.1.0 on lxd2
+  the running guest is reachable; 1 thing needs you
+
+NEEDS YOU
+✗ eth1: eth1 is down (parent-down)
+    → ip link set eth1 up
+";
+    assert_eq!(shown(json!({"problems": problems}), wishes, TERMINAL), expected);
+    let many: Vec<Value> = (0..12)
+        .map(|nth| problem(Code::NoAddress, &format!("lxd:g{nth} eth0"), "none yet", "look"))
+        .collect();
+    let text = shown(json!({"problems": many}), wishes, TERMINAL);
+    assert!(text.ends_with("  … 2 more: --all shows them\n"), "{text}");
 }

@@ -159,7 +159,8 @@ catalogue! {
         "a server does not answer, or refuses us. Existing routes stay in place"
         "the sentence says what failed. \"No permission\" names the group that the daemon has to be in";
     NoServer "no-server" Problem Warning
-        "no LXD and no Incus was found on this host, so nobody tells which guests there are"
+        "no LXD and no Incus was found on this host, so nobody tells which guests there are, and no \
+         `[[parent]]` has `routes` to reach others"
         "if there is one, name its socket: `[[server]] socket = \"/path/unix.socket\"`";
     ServerAbsent "server-absent" Problem Warning
         "the configuration names a server, and nothing listens at its socket"

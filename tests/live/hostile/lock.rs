@@ -111,7 +111,7 @@ fn root_and_the_user_of_the_unit_take_turns() -> Result<()> {
     ensure!(bare.mode()? == "600 7077", "it is {}", bare.mode()?);
 
     let user_runs = bare.host.spawn(&[&UNIT[..], &[BINARY, "run"]].concat())?;
-    until(PATIENCE, "root gets an answer", || bare.host.ok(&format!("{BINARY} status")))?;
+    until(PATIENCE, "root gets an answer", || bare.host.verdict(&[BINARY, "status"]).is_ok())?;
     ensure!(bare.host.run(&[BINARY, "cleanup"]).is_err(), "two at a time");
     drop(user_runs);
     bare.runs()?;

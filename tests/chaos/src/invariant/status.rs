@@ -87,12 +87,27 @@ fn check_problems(found: &mut Vec<String>, intent: &Intent, memory: &Memory, sta
             "config-rejected" => intent.daemon.rejected,
             "route-taken" => intent.routes.contains(&IN_THE_WAY),
             "address-conflict" => text(&problem["object"]).parse().is_ok_and(|one| memory.is_contested(one)),
-            _ => false,
+            "no-server" => intent.servers.iter().all(|server| *server == ServerIntent::Down),
+            "parent-down" => !intent.uplink.up,
+            "no-carrier" => intent.uplink.up && !intent.uplink.carrier,
+            code => is_told_by_nic(status, text(&problem["object"]), code),
         };
         must(found, good, || format!("status: a problem: {problem}"));
     }
     let told = list(&status["problems"]).any(|problem| problem["code"] == "config-rejected");
     must(found, told || !intent.daemon.rejected, || "status: the faulty file is no problem".to_owned());
+}
+
+/// Whether a NIC, or an address of it, is in a state for that reason. The verdicts themselves are checked one by
+/// one.
+fn is_told_by_nic(status: &Value, object: &str, code: &str) -> bool {
+    let is_it = |guest: &&Value| {
+        let label = format!("{}:{} ", text(&guest["server"]), text(&guest["name"]));
+        object.starts_with(&label)
+    };
+    let nics = list(&status["guests"]).filter(is_it).flat_map(|guest| list(&guest["nics"]));
+    let mut told = nics.flat_map(|nic| list(&nic["addresses"]).chain([nic]));
+    told.any(|entry| entry["reason"] == code)
 }
 
 /// Lines of the log that should not be there.

@@ -1,13 +1,11 @@
-//! `status`: asks the daemon and shows its answer.
+//! The question to the daemon, and the reasons why there is no answer.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
-use super::output::{Look, print};
-use super::{FAILED, Failure, GOOD, NO_DAEMON, block_on, table};
-use crate::cli::StatusArgs;
+use crate::commands::{Failure, NO_DAEMON};
 use crate::model::names;
 use crate::model::status::Status;
 
@@ -15,65 +13,9 @@ use crate::model::status::Status;
 const CONNECT: Duration = Duration::from_secs(2);
 /// How long it may take in all.
 const ANSWER: Duration = Duration::from_secs(5);
-/// How often `--watch` asks.
-const PERIOD: Duration = Duration::from_secs(1);
 
-/// Shows the status of the daemon behind a control socket.
-pub fn status(socket: &Path, arguments: StatusArgs) -> Result<u8, Failure> {
-    block_on(async {
-        match arguments {
-            StatusArgs { watch: true, .. } => {
-                watch(socket).await?;
-                Ok(GOOD)
-            }
-            StatusArgs { json: true, .. } => {
-                let body = ask(socket).await?;
-                print(&body)?;
-                verdict(&body)
-            }
-            _ => {
-                let body = ask(socket).await?;
-                print(&table::render(&understand(&body)?, Look::of_stdout()))?;
-                verdict(&body)
-            }
-        }
-    })?
-}
-
-/// The exit status for the daemon's answer, whatever its version: good if every running guest that is selected
-/// is reached at each of its addresses, and nothing else needs anybody.
-fn verdict(body: &str) -> Result<u8, Failure> {
-    let body: serde_json::Value = serde_json::from_str(body)?;
-    let is_good = body["problems"].as_array().is_some_and(Vec::is_empty);
-    Ok(if is_good { GOOD } else { FAILED })
-}
-
-/// Shows the status whenever it changes, even over restarts of the daemon.
-async fn watch(socket: &Path) -> Result<(), Failure> {
-    let mut shown = String::new();
-    loop {
-        let look = Look::of_stdout();
-        let now = match ask(socket).await.and_then(|body| understand(&body)) {
-            Ok(status) => table::render(&status, look),
-            Err(failure) => format!("{failure}\n"),
-        };
-        if now != shown {
-            // Home, and clear to the end, so that nothing flickers.
-            let before = if look.width.is_some() { "\x1b[H\x1b[2J" } else { "" };
-            let after = if look.width.is_some() { "" } else { "\n" };
-            print(&format!("{before}{now}{after}"))?;
-            shown = now;
-        }
-        tokio::select! {
-            interrupted = tokio::signal::ctrl_c() => {
-                return interrupted.map_err(|error| Failure::new("cannot wait for Ctrl-C").because(&error));
-            }
-            () = tokio::time::sleep(PERIOD) => {}
-        }
-    }
-}
-
-fn understand(body: &str) -> Result<Status, Failure> {
+/// The meaning of the daemon's answer.
+pub(super) fn understand(body: &str) -> Result<Status, Failure> {
     serde_json::from_str(body).map_err(|error| {
         let version = serde_json::from_str::<serde_json::Value>(body).ok();
         let version = version.and_then(|body| Some(format!(" (version {})", body["version"].as_str()?)));
@@ -89,7 +31,7 @@ fn understand(body: &str) -> Result<Status, Failure> {
 }
 
 /// The daemon's answer, unchanged.
-async fn ask(socket: &Path) -> Result<String, Failure> {
+pub(super) async fn ask(socket: &Path) -> Result<String, Failure> {
     let cannot = |error: reqwest::Error| unreachable(socket, &error);
     let client =
         reqwest::Client::builder().unix_socket(socket).connect_timeout(CONNECT).timeout(ANSWER).build();

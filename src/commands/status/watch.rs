@@ -1,0 +1,89 @@
+//! `status --watch`: shows the status whenever it changes, even over restarts of the daemon.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::ask::ask;
+use super::shown;
+use crate::cli::StatusArgs;
+use crate::commands::output::{Look, print};
+use crate::commands::{Failure, GOOD};
+
+/// How often it asks.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// The terminal's other screen, so that what was there before comes back at the end.
+const ENTER: &str = "\x1b[?1049h\x1b[?25l";
+const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
+
+/// Shows it until it is interrupted.
+pub(super) async fn watch(socket: &Path, arguments: &StatusArgs) -> Result<u8, Failure> {
+    let is_terminal = Look::of_stdout().height.is_some() && !arguments.json;
+    if is_terminal {
+        print(ENTER)?;
+    }
+    let end = show(socket, arguments, is_terminal).await;
+    if is_terminal {
+        print(LEAVE)?;
+    }
+    end.map(|()| GOOD)
+}
+
+async fn show(socket: &Path, arguments: &StatusArgs, is_terminal: bool) -> Result<(), Failure> {
+    let cannot = |error| Failure::new("cannot wait for the end").because(&error);
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
+    let mut last = String::new();
+    loop {
+        let look = Look::of_stdout();
+        let now = match ask(socket).await.and_then(|body| shown(&body, arguments, look)) {
+            Ok(text) if arguments.json => one_line(&text)?,
+            Ok(text) => text,
+            Err(failure) if arguments.json => format!("{}\n", serde_json::json!({"error": failure.message})),
+            Err(failure) => format!("{failure}\n"),
+        };
+        if now != last {
+            match look.height.filter(|_| is_terminal) {
+                Some(height) => print(&screen(&now, height))?,
+                None if arguments.json => print(&now)?,
+                None => print(&format!("{now}\n"))?,
+            }
+            last = now;
+        }
+        tokio::select! {
+            _ = interrupt.recv() => return Ok(()),
+            _ = terminate.recv() => return Ok(()),
+            () = tokio::time::sleep(PERIOD) => {}
+        }
+    }
+}
+
+/// A document as one line of a stream.
+fn one_line(body: &str) -> Result<String, Failure> {
+    let body: serde_json::Value = serde_json::from_str(body)?;
+    Ok(format!("{body}\n"))
+}
+
+/// The text from the upper left corner on, as much of it as fits, and nothing else. Nothing flickers.
+fn screen(text: &str, height: usize) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let fitting = if lines.len() > height { height.saturating_sub(1) } else { lines.len() };
+    let mut shown: Vec<String> = lines.iter().take(fitting).map(|line| format!("{line}\x1b[K")).collect();
+    if fitting < lines.len() {
+        shown.push(format!("… {} more lines\x1b[K", lines.len() - fitting));
+    }
+    format!("\x1b[H{}\x1b[J", shown.join("\r\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::screen;
+
+    #[test]
+    fn a_screen_shows_as_much_as_fits() {
+        assert_eq!(screen("a\nb\n", 2), "\x1b[Ha\x1b[K\r\nb\x1b[K\x1b[J");
+        assert_eq!(screen("a\nb\nc\n", 2), "\x1b[Ha\x1b[K\r\n… 2 more lines\x1b[K\x1b[J");
+    }
+}

@@ -1,0 +1,44 @@
+//! Everything that needs somebody, each with its cure.
+
+use super::grid::{Cell, Mark, Tone, printable, wrap};
+use super::{Wishes, is_named, label};
+use crate::commands::output::Look;
+use crate::model::Severity;
+use crate::model::status::{Problem, Status};
+
+/// Maximum number of problems on a terminal. The first ones are the gravest.
+const MOST: usize = 10;
+
+/// The problems, errors first; nothing if there are none.
+pub(super) fn render(status: &Status, wishes: Wishes<'_>, look: Look) -> String {
+    let named = status.guests.iter().filter(|guest| is_named(guest, wishes.names)).map(label);
+    let named: Vec<String> = named.map(|label| format!("{label} ")).collect();
+    let is_asked_for = |problem: &&Problem| {
+        wishes.names.is_empty() || named.iter().any(|label| problem.object.starts_with(label.as_str()))
+    };
+    let mut problems: Vec<&Problem> = status.problems.iter().filter(is_asked_for).collect();
+    if problems.is_empty() {
+        return if wishes.names.is_empty() { "no problems\n".to_owned() } else { String::new() };
+    }
+    problems.sort_by_key(|problem| std::cmp::Reverse(problem.severity));
+    let is_short = look.height.is_some() && !wishes.all && wishes.names.is_empty();
+    let most = if is_short { MOST } else { problems.len() };
+    let mut text = Cell::toned("NEEDS YOU", Tone::Header).painted(look) + "\n";
+    for problem in problems.iter().take(most) {
+        text += &one(problem, look);
+    }
+    if let Some(more) = problems.len().checked_sub(most + 1) {
+        let dots = if look.symbols { "…" } else { "..." };
+        text += &format!("  {dots} {} more: --all shows them\n", more + 1);
+    }
+    text
+}
+
+fn one(Problem { code, severity, object, message, hint }: &Problem, look: Look) -> String {
+    let mark = if *severity == Severity::Error { Mark::Bad } else { Mark::Warning };
+    let room = |less: usize| look.width.map(|width| width.saturating_sub(less));
+    let fault = wrap(&printable(&format!("{object}: {message} ({code})")), room(2), 0);
+    let cure = wrap(&printable(hint), room(6), 0);
+    let arrow = if look.symbols { "→" } else { ">" };
+    format!("{} {}\n    {arrow} {}\n", mark.painted(look), fault.join("\n  "), cure.join("\n      "))
+}
