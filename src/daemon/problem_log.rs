@@ -12,6 +12,10 @@ use crate::model::text;
 /// finds it still there, because most faults mend themselves in a moment.
 const PACE: Duration = Duration::from_secs(1);
 
+/// How long a problem that is over has to stand when it comes back, before it is logged again. A guest may make
+/// one come and go all the time.
+const CALM: Duration = Duration::from_secs(60);
+
 /// The code and the object of a problem. Its sentence may change meanwhile.
 type ProblemKey = (String, String);
 
@@ -20,8 +24,10 @@ type ProblemKey = (String, String);
 pub(super) struct ProblemLog {
     /// Those that were logged and are not over.
     told: BTreeSet<ProblemKey>,
-    /// Those that the last look found for the first time.
-    fresh: BTreeSet<ProblemKey>,
+    /// Those that stand and were not logged yet, each with the time when it is.
+    fresh: BTreeMap<ProblemKey, Instant>,
+    /// Those that were over lately, each with the time until which that counts.
+    lately: BTreeMap<ProblemKey, Instant>,
     due: Option<Instant>,
 }
 
@@ -61,25 +67,28 @@ impl ProblemLog {
         let all = problems.iter().filter(|problem| !is_logged_elsewhere(problem));
         let all: BTreeMap<ProblemKey, &Problem> =
             all.map(|problem| ((problem.code.clone(), problem.object.clone()), problem)).collect();
-        let before = std::mem::take(&mut self.fresh);
+        self.fresh.retain(|key, _| all.contains_key(key));
+        self.lately.retain(|_, until| *until > now);
         let mut news = Vec::new();
         for (key, problem) in &all {
             if self.told.contains(key) {
                 continue;
             }
-            if before.contains(key) {
+            let soon = self.lately.get(key).copied().unwrap_or(now + PACE);
+            let due = *self.fresh.entry(key.clone()).or_insert(soon);
+            if due <= now {
+                self.fresh.remove(key);
                 self.told.insert(key.clone());
                 news.push(News::Stands(problem));
-            } else {
-                self.fresh.insert(key.clone());
             }
         }
         let over: Vec<ProblemKey> = self.told.iter().filter(|key| !all.contains_key(*key)).cloned().collect();
         for key in over {
             self.told.remove(&key);
+            self.lately.insert(key.clone(), now + CALM);
             news.push(News::IsOver(key));
         }
-        self.due = (!self.fresh.is_empty()).then(|| now + PACE);
+        self.due = self.fresh.values().min().map(|due| (*due).max(now + PACE));
         news
     }
 }
@@ -131,6 +140,25 @@ mod tests {
         assert_eq!(log.news(at(7), &down), []);
         assert_eq!(log.news(at(8), &[]), [News::IsOver(key(Code::ParentDown, "eth0"))]);
         assert_eq!(log.news(at(9), &[]), []);
+    }
+
+    /// A guest that adds and deletes an address for ever gets two lines a minute.
+    #[test]
+    fn a_problem_that_comes_and_goes_is_logged_once_a_minute() {
+        let start = Instant::now();
+        let mut log = ProblemLog::default();
+        let off = [problem(Code::OffLink, "lxd:web eth0")];
+        let mut lines = 0;
+        for round in 0..120 {
+            // It stands for two looks and is away for one.
+            let stands = round % 3 != 2;
+            lines += log.news(start + PACE * round, if stands { &off } else { &[] }).len();
+        }
+        assert!((2..=4).contains(&lines), "{lines} lines in two minutes");
+        for second in 120..300 {
+            lines += log.news(start + PACE * second, &off).len();
+        }
+        assert!((3..=5).contains(&lines), "it stands, and is logged in the end");
     }
 
     #[test]

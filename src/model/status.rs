@@ -76,7 +76,7 @@ pub struct ShimStatus {
     pub nics: usize,
     /// Number of addresses of guests that are routed through it.
     #[serde(default)]
-    pub routed: usize,
+    pub routes: usize,
     /// Whether its filter stands.
     #[serde(default)]
     pub filtered: bool,

@@ -43,7 +43,7 @@ impl Material<'_> {
             },
             addresses: addresses.collect(),
             ranges,
-            routed: hosts.len(),
+            routes: hosts.len(),
             filtered: self.snapshot.filter.usable && filter.is_some_and(|filter| filter.whole),
             parent_state: match (parent_link, &outage) {
                 (None, _) => ParentState::Absent,

@@ -41,7 +41,7 @@ fn line(status: &Status) -> (String, u8) {
         gravest.map(|it| format!(", {}: {} ({})", it.object, it.message, it.code)).unwrap_or_default();
     // A bar begins the numbers.
     let about = about.replace('|', "/");
-    let routes: usize = status.shims.iter().map(|shim| shim.routed).sum();
+    let routes: usize = status.shims.iter().map(|shim| shim.routes).sum();
     let line = format!(
         "MACVLAN-SHIM {word} - {reached} of {wanted} running guests reachable{about} | \
          reachable={reached} wanted={wanted} routes={routes} problems={problems}"

@@ -69,7 +69,7 @@ pub(super) fn parents(status: &Status, look: Look) -> String {
             state,
             Cell::from(&shim.name),
             Cell::from(&shim.nics.to_string()),
-            Cell::from(&shim.routed.to_string()),
+            Cell::from(&shim.routes.to_string()),
             filter,
             reached_at(shim),
         ]);

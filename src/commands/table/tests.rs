@@ -14,7 +14,7 @@ fn status(differs: Value) -> Status {
         "servers": [{"id": "lxd", "kind": "lxd", "socket": "/var/lib/lxd/unix.socket", "version": "5.0.2",
                      "name": "lxd2", "state": "connected", "message": null}],
         "shims": [{"name": "mvs-eth0", "parent": "eth0", "mac": "02:5a:11:22:33:44", "state": "up",
-                   "addresses": [], "nics": 1, "routed": 2, "filtered": true, "parent_state": "up",
+                   "addresses": [], "nics": 1, "routes": 2, "filtered": true, "parent_state": "up",
                    "host_addresses": ["192.168.100.62", "fd64::62"], "message": null}],
         "guests": [reached("test1", "192.168.100.253")], "unclaimed": [], "problems": [],
     });
@@ -115,10 +115,10 @@ fn a_parent_is_down_and_a_guest_claims_the_gateway() {
     ]);
     let shims = json!([
         {"name": "mvs-eth0", "parent": "eth0", "mac": null, "state": "up", "addresses": ["192.168.100.72"], "nics": 2,
-         "routed": 1, "filtered": false, "host_addresses": ["192.168.100.62"], "ranges": ["192.168.124.160/27"],
+         "routes": 1, "filtered": false, "host_addresses": ["192.168.100.62"], "ranges": ["192.168.124.160/27"],
          "message": null},
         {"name": "mvs-eth1", "parent": "eth1", "mac": null, "state": "down", "addresses": [], "nics": 1,
-         "routed": 1, "filtered": true, "parent_state": "down", "host_addresses": [], "message": "eth1 is down"},
+         "routes": 1, "filtered": true, "parent_state": "down", "host_addresses": [], "message": "eth1 is down"},
     ]);
     let expected = "\
 ✗ macvlan-shim 0.1.0 on lxd2
