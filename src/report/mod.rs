@@ -16,10 +16,11 @@ mod summary;
 use std::sync::Arc;
 
 pub use self::material::Material;
+use self::summary::count;
 pub use self::summary::{Reach, summary};
 use crate::model::ServerId;
 use crate::model::inventory::{Inventory, Server};
-use crate::model::status::{Problem, ServerStatus, Status};
+use crate::model::status::{GuestStatus, Problem, ServerStatus, Status};
 
 /// The daemon at one moment.
 #[derive(Clone, Debug, Default)]
@@ -31,7 +32,7 @@ pub struct Report {
 /// Every problem, and the numbers.
 pub fn problems(material: &Material<'_>) -> (Vec<Problem>, Reach) {
     let problems = material.all_problems();
-    let reach = Reach { counts: material.counts(), problems: problems.len() };
+    let reach = Reach { counts: count(&guests(material)), problems: problems.len() };
     (problems, reach)
 }
 
@@ -39,20 +40,25 @@ impl Report {
     /// Makes the report.
     pub fn of(material: &Material<'_>) -> Report {
         let Material { inventory, desired, host, ready, .. } = material;
+        let guests = guests(material);
         Report {
             status: Status {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 host: (*host).to_owned(),
-                counts: material.counts(),
+                counts: count(&guests),
                 ready: *ready,
                 servers: servers(inventory),
                 shims: desired.shims.iter().map(|(parent, shim)| material.shim(*parent, shim)).collect(),
-                guests: inventory.guests().map(|(key, guest)| material.guest(&key, guest)).collect(),
+                guests,
                 unclaimed: material.unclaimed(),
                 problems: material.all_problems(),
             },
         }
     }
+}
+
+fn guests(material: &Material<'_>) -> Vec<GuestStatus> {
+    material.inventory.guests().map(|(key, guest)| material.guest(&key, guest)).collect()
 }
 
 fn servers(inventory: &Inventory) -> Vec<ServerStatus> {

@@ -1,12 +1,8 @@
 //! The daemon in one line.
 
-use std::collections::BTreeSet;
-
-use super::material::Material;
 use crate::model::inventory::ServerState;
-use crate::model::status::Counts;
-use crate::model::{GuestKey, Inventory, Severity};
-use crate::reconcile::Decision;
+use crate::model::status::{Counts, GuestStatus, NicState, NicStatus};
+use crate::model::{Code, Inventory, Severity};
 
 /// The state of everything in numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,23 +13,26 @@ pub struct Reach {
     pub problems: usize,
 }
 
-impl Material<'_> {
-    /// Counts the guests.
-    pub(super) fn counts(&self) -> Counts {
-        let Material { desired, snapshot, .. } = self;
-        let is_wanted = |decision: &Decision| match decision {
-            Decision::Stopped | Decision::Unselected(..) => false,
-            Decision::Unsupported(code, _) => code.severity() != Severity::Note,
-            Decision::Unseen(_) | Decision::Served { .. } => true,
-        };
-        let wanted = desired.decisions.iter().filter(|(_, decision)| is_wanted(decision));
-        let wanted: BTreeSet<&GuestKey> = wanted.map(|(nic, _)| &nic.guest).collect();
-        let passes = |parent| snapshot.links.get(parent).is_some_and(|link| link.outage().is_none());
-        let holders = desired.held.holders.values().filter(|holder| passes(&holder.parent));
-        let reached: BTreeSet<&GuestKey> =
-            holders.filter_map(|holder| holder.nic.as_ref()).map(|nic| &nic.guest).collect();
-        Counts { wanted: wanted.len(), reached: reached.intersection(&wanted).count() }
+/// Counts the guests.
+pub(super) fn count(guests: &[GuestStatus]) -> Counts {
+    let wanted = guests.iter().filter(|guest| guest.nics.iter().any(is_wanted));
+    let is_reached = |guest: &&GuestStatus| guest.nics.iter().any(|nic| nic.state == NicState::Reachable);
+    Counts { wanted: wanted.clone().count(), reached: wanted.filter(is_reached).count() }
+}
+
+/// Whether a NIC should be reached through a shim.
+fn is_wanted(nic: &NicStatus) -> bool {
+    match nic.state {
+        NicState::Stopped | NicState::Unselected => false,
+        NicState::Unsupported => !is_note(nic.reason.as_deref()),
+        NicState::Refused => nic.addresses.iter().any(|address| !is_note(address.reason.as_deref())),
+        NicState::Failed | NicState::Reachable | NicState::Waiting => true,
     }
+}
+
+/// A reason that is nobody's fault.
+fn is_note(reason: Option<&str>) -> bool {
+    reason.and_then(Code::named).is_some_and(|code| code.severity() == Severity::Note)
 }
 
 /// One line for `systemctl status`: the guests that are reached, and the servers that are waited for.
@@ -86,6 +85,33 @@ mod tests {
             (ServerId((*id).into()), Arc::new(server))
         };
         Inventory { servers: states.iter().map(server).collect() }
+    }
+
+    fn guest(nic: serde_json::Value) -> GuestStatus {
+        let mut all = serde_json::json!({"name": "eth0", "parent": "eth0", "mac": null, "state": "refused", "reason": null,
+                                         "message": null, "addresses": []});
+        nic.as_object().unwrap().iter().for_each(|(key, value)| all[key] = value.clone());
+        let guest = serde_json::json!({"server": "lxd", "project": "default", "name": "a", "type": "container", "nics": [all]});
+        serde_json::from_value(guest).unwrap()
+    }
+
+    #[test]
+    fn a_guest_counts_if_it_should_be_reached_through_a_shim() {
+        use serde_json::json;
+        let refused = |code: Code| json!({"addresses": [{"address": "10.0.0.9", "state": "refused", "reason": code.as_str(), "message": null}]});
+        for (nic, wanted, reached) in [
+            (json!({"state": "reachable"}), 1, 1),
+            (json!({"state": "waiting", "reason": "no-address"}), 1, 0),
+            (json!({"state": "failed", "reason": "no-carrier"}), 1, 0),
+            (json!({"state": "stopped"}), 0, 0),
+            (json!({"state": "unselected", "reason": "opted-out"}), 0, 0),
+            (json!({"state": "unsupported", "reason": "vm"}), 0, 0),
+            (json!({"state": "unsupported", "reason": "mode"}), 1, 0),
+            (refused(Code::OffLink), 1, 0),
+            (refused(Code::OtherUplink), 0, 0),
+        ] {
+            assert_eq!(count(&[guest(nic.clone())]), Counts { wanted, reached }, "{nic}");
+        }
     }
 
     #[test]
