@@ -209,6 +209,8 @@ mod status {
 
     const NOTHING: &str = r#"{
   "version": "0.1.0",
+  "host": "node",
+  "counts": {"wanted": 0, "reached": 0},
   "ready": true,
   "servers": [],
   "shims": [],
@@ -247,7 +249,10 @@ mod status {
         let (_folder, socket) = daemon("200 OK", NOTHING);
         let ran = run(&["status", "--socket", &socket]);
         assert_eq!(ran.code, Some(0));
-        assert_eq!(ran.out, "o macvlan-shim 0.1.0: there is no running guest to serve\n\nno problems\n");
+        assert_eq!(
+            ran.out,
+            "o macvlan-shim 0.1.0 on node: there is no running guest to serve\n\nno problems\n"
+        );
     }
 
     #[test]

@@ -29,6 +29,11 @@ impl Look {
     #[cfg(test)]
     pub(super) const PLAIN: Look = Look { colour: false, width: None, height: None, symbols: true };
 
+    /// The sign that something was left out.
+    pub(super) fn dots(self) -> &'static str {
+        if self.symbols { "…" } else { "..." }
+    }
+
     /// The form for standard output and `NO_COLOR`.
     pub(super) fn of_stdout() -> Look {
         let stdout = io::stdout();

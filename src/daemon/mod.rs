@@ -66,8 +66,6 @@ pub async fn run(config_file: Option<PathBuf>, socket: &Path) -> anyhow::Result<
     daemon.settle(&servers);
     notifier.ready();
 
-    daemon.problem_log.changed(Instant::now());
-
     let mut resync = tokio::time::Instant::now() + jittered(RESYNC);
     let mut resyncs = 0;
     loop {
@@ -92,6 +90,7 @@ pub async fn run(config_file: Option<PathBuf>, socket: &Path) -> anyhow::Result<
             }
             () = tokio::time::sleep_until(resync) => {
                 resync = tokio::time::Instant::now() + jittered(RESYNC);
+                daemon.problem_log.changed(Instant::now());
                 if resyncs == RESYNCS_OF_HOST {
                     daemon.kernel.resync();
                     daemon.dirty = true;
@@ -104,7 +103,6 @@ pub async fn run(config_file: Option<PathBuf>, socket: &Path) -> anyhow::Result<
             }
         }
         daemon.settle(&servers);
-        daemon.problem_log.changed(Instant::now());
         publisher.changed();
     }
     notifier.stopping();
@@ -216,6 +214,9 @@ impl Daemon {
             changes.merge(self.schedule.due(Instant::now()));
             changes.merge(self.memory.tenure.due(Instant::now()));
             changes.all |= std::mem::take(&mut self.dirty);
+            if !changes.is_empty() {
+                self.problem_log.changed(Instant::now());
+            }
             let ran = if changes.is_empty() { 0 } else { self.round(&changes, servers) };
             servers.look(&servers_to_ask(
                 &changes.new_children,

@@ -15,10 +15,8 @@ pub struct Status {
     /// The version of the daemon.
     pub version: String,
     /// The name of the host.
-    #[serde(default)]
     pub host: String,
     /// Number of guests that should be reached, and that are.
-    #[serde(default)]
     pub counts: Counts,
     /// True once every present server was read and the plan applied.
     pub ready: bool,
@@ -70,32 +68,26 @@ pub struct ShimStatus {
     /// Its own addresses.
     pub addresses: Vec<IpAddr>,
     /// The ranges of `[[parent]] routes` that are routed through it.
-    #[serde(default)]
     pub ranges: Vec<IpNet>,
     /// Number of NICs that use it.
     pub nics: usize,
     /// Number of addresses of guests that are routed through it.
-    #[serde(default)]
     pub routes: usize,
     /// Whether its filter stands.
-    #[serde(default)]
     pub filtered: bool,
     /// Whether frames pass its parent.
-    #[serde(default)]
     pub parent_state: ParentState,
     /// The host's addresses on the parent, at which guests reach it.
-    #[serde(default)]
     pub host_addresses: Vec<IpAddr>,
     /// The fault, if it failed.
     pub message: Option<String>,
 }
 
 /// Whether frames pass a parent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ParentState {
     /// They pass.
-    #[default]
     Up,
     /// It is not set up.
     Down,
@@ -217,7 +209,6 @@ pub struct Problem {
     /// A stable code.
     pub code: String,
     /// How urgent it is. Never a note, which is no problem.
-    #[serde(default)]
     pub severity: Severity,
     /// Its subject: an interface, a server, a NIC of a guest.
     pub object: String,

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::admit::{Refusal, Verdict};
 use super::desired::Desired;
 use super::hold::tenure::Contest;
-use super::select::Decision;
+use super::select::{Decision, NO_ADDRESS};
 use crate::model::snapshot::ChildKey;
 use crate::model::status::Problem;
 use crate::model::{Code, LinkIndex, NicKey, Severity, Snapshot};
@@ -39,8 +39,7 @@ impl Desired {
             Decision::Unseen(message) => vec![problem(Code::NotSeen, message, Code::NotSeen.cure())],
             Decision::Served { parent, .. } if self.is_out(snapshot, *parent) => Vec::new(),
             Decision::Served { child, .. } if self.held.verdicts(child).next().is_none() => {
-                let message = "it has no address of global scope yet";
-                vec![problem(Code::NoAddress, message, Code::NoAddress.cure())]
+                vec![problem(Code::NoAddress, NO_ADDRESS, Code::NoAddress.cure())]
             }
             Decision::Served { child, .. } => {
                 let refusals = self.refusals(child).into_iter();

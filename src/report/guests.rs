@@ -13,6 +13,7 @@ use crate::model::status::{AddressState, AddressStatus, GuestStatus, NicState, N
 use crate::model::{Code, Family, GuestKey, LinkIndex, LinkRef, Mac, NicKey, Op};
 use crate::reconcile::Decision;
 use crate::reconcile::admit::Verdict;
+use crate::reconcile::select::NO_ADDRESS;
 use crate::reconcile::shims::DesiredShim;
 
 /// The passage of frames between the host and a NIC.
@@ -105,7 +106,7 @@ impl Material<'_> {
             status.message = Some(message);
         } else if status.state == NicState::Waiting {
             status.reason = Some(Code::NoAddress.to_string());
-            status.message = Some("it has no address of global scope yet".to_owned());
+            status.message = Some(NO_ADDRESS.to_owned());
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::model::inventory::ServerState;
 use crate::model::status::{Counts, GuestStatus, NicState, NicStatus};
-use crate::model::{Code, Inventory, Severity};
+use crate::model::{Code, Inventory};
 
 /// The state of everything in numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,15 +24,10 @@ pub(super) fn count(guests: &[GuestStatus]) -> Counts {
 fn is_wanted(nic: &NicStatus) -> bool {
     match nic.state {
         NicState::Stopped | NicState::Unselected => false,
-        NicState::Unsupported => !is_note(nic.reason.as_deref()),
-        NicState::Refused => nic.addresses.iter().any(|address| !is_note(address.reason.as_deref())),
+        NicState::Unsupported => !Code::is_note(nic.reason.as_deref()),
+        NicState::Refused => nic.addresses.iter().any(|address| !Code::is_note(address.reason.as_deref())),
         NicState::Failed | NicState::Reachable | NicState::Waiting => true,
     }
-}
-
-/// A reason that is nobody's fault.
-fn is_note(reason: Option<&str>) -> bool {
-    reason.and_then(Code::named).is_some_and(|code| code.severity() == Severity::Note)
 }
 
 /// One line for `systemctl status`: the guests that are reached, and the servers that are waited for.

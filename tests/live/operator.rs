@@ -138,6 +138,8 @@ fn a_parent_that_carries_nothing_is_told() -> Result<()> {
             "{status:#}"
         );
         ensure!(shim(&site.host, &["status"])?.0 == 1, "it looks like success");
+        let (exit, table, _) = shim(&site.host, &["status", "c1"])?;
+        ensure!(exit == 1 && table.contains(&format!("({code})")), "{table}");
         let (exit, plan, complaints) = shim(&site.host, &["plan"])?;
         ensure!(
             exit == 1 && plan == "nothing can be done: 1 problem stands in the way\n",

@@ -30,7 +30,7 @@ pub fn status(socket: &Path, arguments: StatusArgs) -> Result<u8, Failure> {
             _ => {
                 let body = ask(socket).await?;
                 print(&shown(&body, &arguments, Look::of_stdout())?)?;
-                verdict(&body)
+                verdict(&body, &arguments.names)
             }
         }
     })?
@@ -49,6 +49,7 @@ fn shown(body: &str, arguments: &StatusArgs, look: Look) -> Result<String, Failu
         }
     }
     if *json {
+        status.problems = table::about(&status, names).into_iter().cloned().collect();
         status.guests.retain(|guest| table::is_named(guest, names));
         return Ok(serde_json::to_string_pretty(&status)? + "\n");
     }
@@ -83,10 +84,14 @@ async fn wait(socket: &Path, patience: Duration) -> Result<(), Failure> {
     }
 }
 
-/// The exit status for the daemon's answer, whatever its version: good if every running guest that is selected
-/// is reached at each of its addresses, and nothing else needs anybody.
-fn verdict(body: &str) -> Result<u8, Failure> {
-    let body: serde_json::Value = serde_json::from_str(body)?;
-    let is_good = body["problems"].as_array().is_some_and(Vec::is_empty);
+/// The exit status for the daemon's answer: good if nothing is a problem, as far as these guests are concerned.
+/// Without names any version of the daemon will do.
+fn verdict(body: &str, names: &[String]) -> Result<u8, Failure> {
+    let is_good = match names {
+        [] => {
+            serde_json::from_str::<serde_json::Value>(body)?["problems"].as_array().is_some_and(Vec::is_empty)
+        }
+        names => table::about(&understand(body)?, names).is_empty(),
+    };
     Ok(if is_good { GOOD } else { FAILED })
 }

@@ -20,21 +20,22 @@ const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
 
 /// Shows it until it is interrupted.
 pub(super) async fn watch(socket: &Path, arguments: &StatusArgs) -> Result<u8, Failure> {
+    let cannot = |error| Failure::new("cannot wait for the end").because(&error);
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
     let is_terminal = Look::of_stdout().height.is_some() && !arguments.json;
-    if is_terminal {
-        print(ENTER)?;
-    }
-    let end = show(socket, arguments, is_terminal).await;
-    if is_terminal {
-        print(LEAVE)?;
-    }
+    // Only now, because a signal would end the program on the other screen.
+    print(if is_terminal { ENTER } else { "" })?;
+    let end = tokio::select! {
+        end = show(socket, arguments, is_terminal) => end,
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
+    };
+    print(if is_terminal { LEAVE } else { "" })?;
     end.map(|()| GOOD)
 }
 
 async fn show(socket: &Path, arguments: &StatusArgs, is_terminal: bool) -> Result<(), Failure> {
-    let cannot = |error| Failure::new("cannot wait for the end").because(&error);
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
     let mut last = String::new();
     loop {
         let look = Look::of_stdout();
@@ -46,17 +47,13 @@ async fn show(socket: &Path, arguments: &StatusArgs, is_terminal: bool) -> Resul
         };
         if now != last {
             match look.height.filter(|_| is_terminal) {
-                Some(height) => print(&screen(&now, height))?,
+                Some(height) => print(&screen(&now, height, look))?,
                 None if arguments.json => print(&now)?,
                 None => print(&format!("{now}\n"))?,
             }
             last = now;
         }
-        tokio::select! {
-            _ = interrupt.recv() => return Ok(()),
-            _ = terminate.recv() => return Ok(()),
-            () = tokio::time::sleep(PERIOD) => {}
-        }
+        tokio::time::sleep(PERIOD).await;
     }
 }
 
@@ -67,23 +64,23 @@ fn one_line(body: &str) -> Result<String, Failure> {
 }
 
 /// The text from the upper left corner on, as much of it as fits, and nothing else. Nothing flickers.
-fn screen(text: &str, height: usize) -> String {
+fn screen(text: &str, height: usize, look: Look) -> String {
     let lines: Vec<&str> = text.lines().collect();
     let fitting = if lines.len() > height { height.saturating_sub(1) } else { lines.len() };
     let mut shown: Vec<String> = lines.iter().take(fitting).map(|line| format!("{line}\x1b[K")).collect();
     if fitting < lines.len() {
-        shown.push(format!("… {} more lines\x1b[K", lines.len() - fitting));
+        shown.push(format!("{} {} more lines\x1b[K", look.dots(), lines.len() - fitting));
     }
     format!("\x1b[H{}\x1b[J", shown.join("\r\n"))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::screen;
+    use super::{Look, screen};
 
     #[test]
     fn a_screen_shows_as_much_as_fits() {
-        assert_eq!(screen("a\nb\n", 2), "\x1b[Ha\x1b[K\r\nb\x1b[K\x1b[J");
-        assert_eq!(screen("a\nb\nc\n", 2), "\x1b[Ha\x1b[K\r\n… 2 more lines\x1b[K\x1b[J");
+        assert_eq!(screen("a\nb\n", 2, Look::PLAIN), "\x1b[Ha\x1b[K\r\nb\x1b[K\x1b[J");
+        assert_eq!(screen("a\nb\nc\n", 2, Look::PLAIN), "\x1b[Ha\x1b[K\r\n… 2 more lines\x1b[K\x1b[J");
     }
 }

@@ -1,7 +1,7 @@
 //! How much a guest needs somebody.
 
+use crate::model::Code;
 use crate::model::status::{AddressState, GuestStatus, NicState, NicStatus};
-use crate::model::{Code, Severity};
 
 /// How much a guest needs somebody. The last needs somebody most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,20 +23,16 @@ impl Concern {
     }
 
     fn of_nic(nic: &NicStatus) -> Concern {
-        let is_well = |state, reason: &Option<String>| state == AddressState::Routed || is_note(reason);
+        let is_well = |state, reason: &Option<String>| {
+            state == AddressState::Routed || Code::is_note(reason.as_deref())
+        };
         let all_well = nic.addresses.iter().all(|address| is_well(address.state, &address.reason));
         match nic.state {
             NicState::Stopped | NicState::Unselected => Concern::Apart,
-            NicState::Unsupported if is_note(&nic.reason) => Concern::Apart,
+            NicState::Unsupported if Code::is_note(nic.reason.as_deref()) => Concern::Apart,
             NicState::Reachable | NicState::Refused if all_well => Concern::Well,
             NicState::Reachable | NicState::Waiting | NicState::Unsupported => Concern::Warning,
             NicState::Failed | NicState::Refused => Concern::Bad,
         }
     }
-}
-
-/// A reason that is nobody's fault.
-pub(super) fn is_note(reason: &Option<String>) -> bool {
-    let code = reason.as_ref().and_then(|reason| Code::named(reason));
-    code.is_some_and(|code| code.severity() == Severity::Note)
 }

@@ -1,10 +1,12 @@
 //! The guests and their addresses.
 
-use super::concern::{Concern, is_note};
+use super::Wishes;
+use super::concern::Concern;
 use super::grid::{Cell, Grid, Mark, Tone, printable, wrap};
-use super::{Wishes, is_named, label};
+use super::named::{is_named, label};
 use crate::cli::Sort;
 use crate::commands::output::Look;
+use crate::model::Code;
 use crate::model::status::{AddressState, AddressStatus, GuestStatus, NicState, NicStatus, Status};
 
 /// Number of guests that are shown even if they do not fit on the terminal.
@@ -51,8 +53,7 @@ pub(super) fn render(status: &Status, wishes: Wishes<'_>, look: Look, room: Opti
         }
     }
     let mut text = if count > 0 { grid.render(look) } else { String::new() };
-    let dots = if look.symbols { "…" } else { "..." };
-    let more = (more > 0).then(|| format!("{dots} {more} more that are well: --all shows them"));
+    let more = (more > 0).then(|| format!("{} {more} more that are well: --all shows them", look.dots()));
     let hidden = match hidden {
         0 => None,
         1 => Some("1 more address has no route, which is nobody's fault: --all shows why".to_owned()),
@@ -118,7 +119,7 @@ fn rows(guest: &GuestStatus, in_full: bool) -> Vec<Row> {
 
 /// An address without a route, which is nobody's fault.
 fn is_quiet(address: &AddressStatus) -> bool {
-    address.state != AddressState::Routed && is_note(&address.reason)
+    address.state != AddressState::Routed && Code::is_note(address.reason.as_deref())
 }
 
 /// Number of addresses of a NIC that have no row. If none has one, the row of the NIC is about them.

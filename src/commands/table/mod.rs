@@ -7,6 +7,7 @@
 //! | `places` | the servers and the parents |
 //! | `needs` | the problems, each with its cure |
 //! | `guests` | the guests and their addresses |
+//! | `named` | the guests that the user names, and the problems that concern them |
 //! | `concern` | how much a guest needs somebody |
 //! | `grid` | columns, colours and symbols |
 
@@ -14,14 +15,15 @@ mod concern;
 mod grid;
 mod guests;
 mod head;
+mod named;
 mod needs;
 mod places;
 
 use self::grid::{Cell, Grid, Tone};
+pub(super) use self::named::{about, is_named};
 use super::output::Look;
 use crate::cli::Sort;
-use crate::model::status::{GuestStatus, Status};
-use crate::model::{GuestKey, ServerId};
+use crate::model::status::Status;
 
 /// The wishes of the user.
 #[derive(Clone, Copy, Debug, Default)]
@@ -75,19 +77,6 @@ fn unclaimed(status: &Status, look: Look) -> String {
         ]);
     }
     grid.render(look)
-}
-
-/// Whether a guest has one of these names: `web`, `shop/web`, `lxd:web` or `lxd:shop/web`.
-pub(super) fn is_named(guest: &GuestStatus, names: &[String]) -> bool {
-    let label = label(guest);
-    let bare = label.strip_prefix(&format!("{}:", guest.server)).unwrap_or(&label);
-    names.iter().any(|name| *name == label || *name == bare || guest.name == name.as_str())
-}
-
-/// `lxd:web`, or `lxd:shop/web` outside the default project.
-fn label(guest: &GuestStatus) -> String {
-    let (server, project) = (ServerId(guest.server.clone()), guest.project.clone());
-    GuestKey::new(server, project, guest.name.clone()).to_string()
 }
 
 #[cfg(test)]

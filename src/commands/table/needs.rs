@@ -1,7 +1,8 @@
 //! Everything that needs somebody, each with its cure.
 
+use super::Wishes;
 use super::grid::{Cell, Mark, Tone, printable, wrap};
-use super::{Wishes, is_named, label};
+use super::named::about;
 use crate::commands::output::Look;
 use crate::model::Severity;
 use crate::model::status::{Problem, Status};
@@ -11,12 +12,7 @@ const MOST: usize = 10;
 
 /// The problems, errors first; nothing if there are none.
 pub(super) fn render(status: &Status, wishes: Wishes<'_>, look: Look) -> String {
-    let named = status.guests.iter().filter(|guest| is_named(guest, wishes.names)).map(label);
-    let named: Vec<String> = named.map(|label| format!("{label} ")).collect();
-    let is_asked_for = |problem: &&Problem| {
-        wishes.names.is_empty() || named.iter().any(|label| problem.object.starts_with(label.as_str()))
-    };
-    let mut problems: Vec<&Problem> = status.problems.iter().filter(is_asked_for).collect();
+    let mut problems = about(status, wishes.names);
     if problems.is_empty() {
         return if wishes.names.is_empty() { "no problems\n".to_owned() } else { String::new() };
     }
@@ -28,8 +24,7 @@ pub(super) fn render(status: &Status, wishes: Wishes<'_>, look: Look) -> String 
         text += &one(problem, look);
     }
     if let Some(more) = problems.len().checked_sub(most + 1) {
-        let dots = if look.symbols { "…" } else { "..." };
-        text += &format!("  {dots} {} more: --all shows them\n", more + 1);
+        text += &format!("  {} {} more: --all shows them\n", look.dots(), more + 1);
     }
     text
 }

@@ -14,7 +14,7 @@ fn status(differs: Value) -> Status {
         "servers": [{"id": "lxd", "kind": "lxd", "socket": "/var/lib/lxd/unix.socket", "version": "5.0.2",
                      "name": "lxd2", "state": "connected", "message": null}],
         "shims": [{"name": "mvs-eth0", "parent": "eth0", "mac": "02:5a:11:22:33:44", "state": "up",
-                   "addresses": [], "nics": 1, "routes": 2, "filtered": true, "parent_state": "up",
+                   "addresses": [], "ranges": [], "nics": 1, "routes": 2, "filtered": true, "parent_state": "up",
                    "host_addresses": ["192.168.100.62", "fd64::62"], "message": null}],
         "guests": [reached("test1", "192.168.100.253")], "unclaimed": [], "problems": [],
     });
@@ -115,9 +115,9 @@ fn a_parent_is_down_and_a_guest_claims_the_gateway() {
     ]);
     let shims = json!([
         {"name": "mvs-eth0", "parent": "eth0", "mac": null, "state": "up", "addresses": ["192.168.100.72"], "nics": 2,
-         "routes": 1, "filtered": false, "host_addresses": ["192.168.100.62"], "ranges": ["192.168.124.160/27"],
+         "routes": 1, "filtered": false, "parent_state": "up", "host_addresses": ["192.168.100.62"], "ranges": ["192.168.124.160/27"],
          "message": null},
-        {"name": "mvs-eth1", "parent": "eth1", "mac": null, "state": "down", "addresses": [], "nics": 1,
+        {"name": "mvs-eth1", "parent": "eth1", "mac": null, "state": "down", "addresses": [], "ranges": [], "nics": 1,
          "routes": 1, "filtered": true, "parent_state": "down", "host_addresses": [], "message": "eth1 is down"},
     ]);
     let expected = "\
@@ -194,7 +194,7 @@ GUEST        NIC   ADDRESS
 }
 
 #[test]
-fn one_guest_is_shown_in_full_with_its_problems_alone() {
+fn one_guest_is_shown_in_full_with_the_problems_that_concern_it() {
     let off = refused("8.8.8.8", Code::OffLink, "it is in none of the networks of eth0");
     let mut shop = guest("db", "reachable", json!({"addresses": [routed("192.168.100.9"), off]}));
     shop["project"] = json!("shop");
@@ -207,6 +207,9 @@ fn one_guest_is_shown_in_full_with_its_problems_alone() {
             "admit its range"
         ),
         problem(Code::NoAddress, "lxd:db-2 eth0", "it has no address", "look in the guest"),
+        problem(Code::ParentDown, "eth1", "eth1 is down", "ip link set eth1 up"),
+        problem(Code::ParentDown, "eth0", "eth0 is down", "ip link set eth0 up"),
+        problem(Code::AddressConflict, "192.168.100.9", "two have it", "take it from one"),
     ]);
     let expected = "\
 GUEST          NIC   ADDRESS
@@ -215,6 +218,10 @@ GUEST          NIC   ADDRESS
                                     eth0 (off-link)
 
 NEEDS YOU
+✗ eth0: eth0 is down (parent-down)
+    → ip link set eth0 up
+✗ 192.168.100.9: two have it (address-conflict)
+    → take it from one
 ! lxd:shop/db eth0: it is in none of the networks of eth0 (off-link)
     → admit its range
 ";

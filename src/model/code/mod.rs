@@ -15,12 +15,11 @@ use serde::{Deserialize, Serialize};
 pub use self::catalogue::Code;
 
 /// How urgent a code is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Nobody need act: it is wanted, or passes by itself, and the sentence explains it.
     Note,
-    #[default]
     /// Somebody should look: a part is not served, or a protection is missing.
     Warning,
     /// Somebody must act: something that should work does not, or guests can do harm.
@@ -66,6 +65,11 @@ impl Code {
     /// The code of that name.
     pub fn named(name: &str) -> Option<Code> {
         Code::ALL.iter().copied().find(|code| code.as_str() == name)
+    }
+
+    /// Whether a reason, by its name, is nobody's fault.
+    pub fn is_note(reason: Option<&str>) -> bool {
+        reason.and_then(Code::named).is_some_and(|code| code.severity() == Severity::Note)
     }
 
     /// Its subject.

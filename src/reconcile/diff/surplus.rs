@@ -100,7 +100,7 @@ impl Steps<'_> {
         } else if host {
             self.surplus_host(key.link, key.destination.addr())
         } else {
-            (When::Now, "the configuration no longer has it".to_owned())
+            (When::Now, "no [[parent]] whose shim is needed has it in routes".to_owned())
         };
         self.plan.push(Step { op, when, why });
     }

@@ -8,6 +8,9 @@ use crate::model::snapshot::{ChildKey, LinkKind};
 use crate::model::{Code, LinkIndex, Mac};
 use crate::reconcile::facts::Facts;
 
+/// The sentence for a NIC that is served and has nothing to route.
+pub const NO_ADDRESS: &str = "it has no address of global scope yet";
+
 /// The decision on one NIC.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decision {
