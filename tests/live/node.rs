@@ -121,6 +121,15 @@ impl Node {
         })
     }
 
+    /// Waits until nothing is left to do. The entry of a question that the LAN has just not answered is deleted
+    /// at once, but `plan` may look in between.
+    pub(crate) fn wait_well(&self, within: Duration) -> Result<()> {
+        eventually(within, || {
+            let plan = self.host.run(&[BINARY, "plan"])?;
+            if plan.starts_with("nothing to do") { Ok(()) } else { bail!("the plan is not empty: {plan}") }
+        })
+    }
+
     /// Waits until a guest and its host reach each other at an address of the guest.
     pub(crate) fn wait_both_ways(
         &self,

@@ -39,8 +39,7 @@ fn plan_shows_the_changes_of_run_and_cleanup_removes_them() -> Result<()> {
 
     let mut node = Node::start(&site.host)?;
     node.wait_both_ways(&guest, "192.168.77.101".parse::<IpAddr>()?, HOST)?;
-    let (exit, plan, _) = shim(&site.host, &["plan"])?;
-    ensure!(exit == 0 && plan.starts_with("nothing to do"), "{plan}");
+    node.wait_well(PATIENCE)?;
     let (exit, table, _) = shim(&site.host, &["status"])?;
     ensure!(exit == 0 && table.contains("192.168.77.101") && table.contains("mvs-eth0"), "{table}");
 

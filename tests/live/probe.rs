@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use anyhow::{Result, ensure};
 use lab::{Guest, Kind, eventually};
 
-use crate::node::{BINARY, HOST, HOST_V6, Node, PATIENCE, Site, routes, stood};
+use crate::node::{HOST, HOST_V6, Node, PATIENCE, Site, routes, stood};
 use crate::storms::{LOST, time_to_route};
 
 const GUEST: &str = "192.168.77.101";
@@ -103,7 +103,7 @@ fn under_a_strict_probe_no_route_comes_before_the_lan_was_asked() -> Result<()> 
     daemon.stop()?;
     let node = Node::start(&site.host)?;
     node.wait_address(&guest, GUEST.parse::<IpAddr>()?, "routed")?;
-    ensure!(site.host.run(&[BINARY, "plan"])?.starts_with("nothing to do"));
+    node.wait_well(PATIENCE)?;
     let flaps = watch.output().into_iter().filter(|line| line.contains(GUEST));
     ensure!(flaps.clone().count() == 0, "{:#?}", flaps.collect::<Vec<_>>());
     Ok(())

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::nft::Nft;
-use crate::node::{BINARY, HOST, HOST_V6, Node, PATIENCE, Site, ours, routes};
-use anyhow::{Result, ensure};
+use crate::node::{HOST, HOST_V6, Node, PATIENCE, Site, ours, routes};
+use anyhow::{Context, Result, ensure};
 use lab::{Kind, eventually};
 
 /// Sooner than a resync.
@@ -169,11 +169,7 @@ fn objects_that_others_or_the_kernel_take_away_come_back_at_once() -> Result<()>
         "ip link set eth0 down; ip link set eth0 up; ip addr add fd77::11/64 dev eth0 nodad",
     ] {
         site.host.sh(fault)?;
-        eventually(SOON, || {
-            let plan = site.host.run(&[BINARY, "plan"])?;
-            ensure!(plan.starts_with("nothing to do"), "after {fault}: {plan}");
-            Ok(())
-        })?;
+        node.wait_well(SOON).with_context(|| format!("after {fault}"))?;
         // A new proxy entry helps a guest that asks again. A failed answer is remembered for a while.
         let reached = |address| site.host.reaches(address, SOON);
         ensure!(reached(v4) && reached(v6), "after {fault}\n{}", node.picture()?);

@@ -15,9 +15,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
-use lab::{Guest, Kind, Machine, Stream, eventually};
+use lab::{Guest, Kind, Machine, Stream};
 
-use crate::node::{BINARY, Node, Site};
+use crate::node::{Node, Site};
 
 /// Generous, and far below 24 s, the shortest interval of resyncs.
 const SOON: Duration = Duration::from_secs(10);
@@ -99,12 +99,7 @@ impl Ward {
 
     /// Waits until nothing is left to do.
     fn is_well(&self, within: Duration) -> Result<()> {
-        eventually(within, || {
-            let plan = self.site.host.run(&[BINARY, "plan"])?;
-            ensure!(plan.starts_with("nothing to do"), "the plan is not empty: {plan}");
-            Ok(())
-        })
-        .with_context(|| self.story())
+        self.node.wait_well(within).with_context(|| self.story())
     }
 
     fn story(&self) -> String {

@@ -18,7 +18,7 @@ use anyhow::{Context, Result, ensure};
 use lab::forge::{self, Mac};
 use lab::{Guest, Kind, Share};
 
-use crate::node::{BINARY, HOST, HOST_V6, Node, Site, routes};
+use crate::node::{HOST, HOST_V6, Node, Site, routes};
 
 /// Long enough for all effects of an event, and sooner than the resync.
 const SOON: Duration = Duration::from_secs(10);
@@ -124,10 +124,6 @@ impl Den {
 
     /// All objects are as they should be.
     fn is_settled(&self) -> Result<()> {
-        lab::eventually(SOON, || {
-            let plan = self.site.host.run(&[BINARY, "plan"])?;
-            ensure!(plan.starts_with("nothing to do"), "{plan}");
-            Ok(())
-        })
+        self.node.wait_well(SOON)
     }
 }

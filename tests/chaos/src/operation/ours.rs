@@ -65,12 +65,12 @@ const FAULTS: [Fault; 28] = [
     Fault {
         name: "a neighbour gets a wrong MAC",
         script: "r=$(ip neigh show dev $shim proto 77 | one)
-                 ip neigh replace ${r%% *} lladdr 02:66:00:00:00:66 dev $shim nud permanent",
+                 ip neigh change ${r%% *} lladdr 02:66:00:00:00:66 dev $shim nud permanent",
     },
     Fault {
         name: "a neighbour is no longer permanent",
         script: "r=$(ip neigh show dev $shim proto 77 | one); m=${r#* lladdr }
-                 ip neigh replace ${r%% *} lladdr ${m%% *} dev $shim nud stale",
+                 ip neigh change ${r%% *} lladdr ${m%% *} dev $shim nud stale",
     },
     Fault { name: "all neighbours are flushed", script: "ip neigh flush dev $shim nud all; ip -6 neigh flush dev $shim nud all" },
     Fault {
