@@ -1,11 +1,12 @@
 //! The command line: clap types only.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::model::names;
+use crate::model::{Timestamp, names};
 
 /// Lets macvlan guests of LXD and Incus and their own host reach each other.
 #[derive(Debug, Parser)]
@@ -40,11 +41,19 @@ pub enum Command {
     /// of this host needs one, and a route to every admitted address of the guests. SIGHUP reloads the
     /// configuration, and a bad file keeps the old one. SIGTERM ends the daemon and leaves everything in
     /// place.
-    Run,
+    Run {
+        /// The form of the log on stderr. Text goes to the journal with fields if stderr leads there
+        #[arg(long, value_enum, value_name = "FORM", default_value_t)]
+        log_format: LogFormat,
+    },
     /// Show whether all guests are reached, and what needs somebody
     ///
     /// Asks the running daemon. Exits with 1 if there is a problem, and with 3 if there is no daemon.
     Status(StatusArgs),
+    /// Show what has changed, the last thing last
+    ///
+    /// Asks the running daemon, which keeps the last 1024 changes of states since it started.
+    Events(EventsArgs),
     /// Show what `run` would change now, and change nothing
     Plan {
         /// Print JSON
@@ -93,6 +102,52 @@ pub struct StatusArgs {
     pub check: bool,
 }
 
+/// The form of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// A sentence a line
+    #[default]
+    Text,
+    /// An object a line
+    Json,
+}
+
+/// The form of `events`.
+#[derive(Clone, Debug, Args)]
+pub struct EventsArgs {
+    /// Only changes of these guests: web, shop/web, lxd:web
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Only changes since then: 1h, or 2026-11-30T14:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<Since>,
+    /// Go on with the changes to come, until Ctrl-C
+    #[arg(long)]
+    pub follow: bool,
+    /// Print a line of JSON for each
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A time, or how long ago it is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Since {
+    /// So long ago.
+    Ago(Duration),
+    /// At that time.
+    At(Timestamp),
+}
+
+impl FromStr for Since {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Since, String> {
+        let at = || text.parse().map(Since::At).ok();
+        let ago = humantime::parse_duration(text).map(Since::Ago).ok();
+        ago.or_else(at).ok_or_else(|| "expected 1h, 30min or 2026-11-30T14:00:00Z".to_owned())
+    }
+}
+
 /// The order of guests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Sort {
@@ -103,6 +158,8 @@ pub enum Sort {
     State,
     /// By their first address
     Address,
+    /// Those that have changed last come first
+    Since,
 }
 
 /// The commands about the configuration.
@@ -119,7 +176,7 @@ Exit status:
   0  good
   1  the operation failed, status or plan shows a problem, or another daemon runs
   2  wrong usage or configuration
-  3  status found no daemon";
+  3  status or events found no daemon";
 
 #[cfg(test)]
 mod tests {
@@ -129,6 +186,14 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_time_may_be_told_by_the_clock_or_by_its_age() {
+        assert_eq!("90min".parse(), Ok(Since::Ago(Duration::from_secs(5400))));
+        let time = "2026-11-30T14:00:00Z";
+        assert_eq!(time.parse(), Ok(Since::At(time.parse().unwrap())));
+        assert!("yesterday".parse::<Since>().is_err());
     }
 
     #[test]

@@ -35,6 +35,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("http_body_util", &["daemon"]),
     ("sd_notify", &["daemon"]),
     ("serde_json", &["servers", "kernel", "daemon", "commands"]),
+    ("form_urlencoded", &["daemon", "commands"]),
     ("toml", &["config"]),
     ("strsim", &["model"]),
     ("clap", &["cli"]),

@@ -210,6 +210,8 @@ mod status {
     const NOTHING: &str = r#"{
   "version": "0.1.0",
   "host": "node",
+  "started": "2026-11-30T14:00:00Z",
+  "time": "2026-11-30T14:02:00Z",
   "counts": {"wanted": 0, "reached": 0},
   "ready": true,
   "servers": [],
@@ -226,7 +228,7 @@ mod status {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("control.sock");
         let expected = format!(
-            "macvlan-shim: no daemon answers at {}\n  hint: is this the path that its --socket names?\n",
+            "macvlan-shim: no daemon answers at {}\n  nothing of it stands\n  hint: is this the path that its --socket names?\n",
             socket.display()
         );
         let ran = run(&["status", "--socket", shown(&socket)]);
@@ -251,7 +253,7 @@ mod status {
         assert_eq!(ran.code, Some(0));
         assert_eq!(
             ran.out,
-            "o macvlan-shim 0.1.0 on node: there is no running guest to serve\n\nno problems\n"
+            "o macvlan-shim 0.1.0 on node, up 2 min: there is no running guest to serve\n\nno problems\n"
         );
     }
 

@@ -5,12 +5,15 @@
 //! | --- | --- |
 //! | [`run`] | the daemon |
 //! | [`status`] | the daemon's view; `table` prints it |
+//! | [`events`] | what has changed |
 //! | [`plan`] | the changes that the daemon would make |
 //! | [`cleanup`] | removes everything of ours |
 //! | [`config`] | checks or shows the configuration |
 
+mod ask;
 pub mod cleanup;
 pub mod config;
+pub mod events;
 mod failure;
 mod log;
 mod output;
@@ -33,17 +36,18 @@ pub const GOOD: u8 = 0;
 pub const FAILED: u8 = 1;
 /// Wrong usage or configuration.
 pub const WRONG_USAGE: u8 = 2;
-/// `status` found no daemon.
+/// `status` or `events` found no daemon.
 pub const NO_DAEMON: u8 = 3;
 
 /// Runs the command of the command line. The exit status is one of this module's constants.
 pub fn execute(cli: Cli) -> Result<u8, Failure> {
     let Files { config, socket } = cli.files;
     match cli.command {
-        Command::Run => {
-            let _log = log::start();
+        Command::Run { log_format } => {
+            let _log = log::start(log_format);
             run::run(config, &socket)
         }
+        Command::Events(arguments) => events::events(&socket, &arguments),
         Command::Status(arguments) => status::status(&socket, arguments),
         Command::Plan { json } => plan::plan(config, json),
         Command::Cleanup { dry_run } => cleanup::cleanup(dry_run),

@@ -1,8 +1,11 @@
 //! The loop: wait, read, decide, write. One task owns the view of the kernel and all decisions. The followers
 //! of the servers and the control socket only send it messages.
 
+mod chronicle;
 pub mod control;
+pub mod history;
 pub mod lock;
+mod log_fields;
 mod notify;
 mod op_log;
 mod problem_log;
@@ -12,11 +15,13 @@ mod unread;
 mod views;
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
+use self::chronicle::Chronicle;
+use self::history::EventHistory;
 use self::notify::Notifier;
 use self::problem_log::ProblemLog;
 use self::servers::Servers;
@@ -24,12 +29,11 @@ use crate::config::{Config, Loaded};
 use crate::kernel::{self, Kernel, OpError};
 use crate::model::plan::Scope;
 use crate::model::status::Problem;
-use crate::model::{Changes, Code, Inventory, Op, Plan, Step, text};
+use crate::model::{Changes, Code, Inventory, Op, Plan, Step, Timestamp, text};
 use crate::reconcile::schedule::{Error, Outcome, Walked};
 use crate::reconcile::{
     Desired, Inputs, LanQuestions, Memory, Schedule, decide, servers_to_ask, spare_questions,
 };
-use crate::report::{Reach, summary};
 use crate::servers::jittered;
 
 /// How often the host is read again, because some changes send no event. The period varies by a fifth, so
@@ -58,10 +62,11 @@ pub async fn run(config_file: Option<PathBuf>, socket: &Path) -> anyhow::Result<
 
     let kernel = Kernel::open()?;
     let listener = control::bind(socket)?;
-    let (mut publisher, reader) = publisher::channel();
-    tokio::spawn(control::serve(listener, reader));
+    let (mut publisher, reports) = publisher::channel();
+    let (history, past) = history::channel();
+    tokio::spawn(control::serve(listener, reports, past));
     let mut servers = Servers::default();
-    let mut daemon = Daemon::new(config, config_file, kernel);
+    let mut daemon = Daemon::new(config, config_file, kernel, history);
     servers.follow(&daemon.config.sockets(), &mut daemon.inventory);
     daemon.settle(&servers);
     notifier.ready();
@@ -71,9 +76,9 @@ pub async fn run(config_file: Option<PathBuf>, socket: &Path) -> anyhow::Result<
     loop {
         // In a storm there is always something to do, so nothing below waits.
         tokio::task::yield_now().await;
-        daemon.look_at_problems();
-        notifier.turn(summary(&daemon.inventory, daemon.reach), Instant::now());
-        publisher.answer(Instant::now(), || daemon.report());
+        daemon.look(&servers);
+        notifier.turn(daemon.summary(), Instant::now());
+        publisher.answer(Instant::now(), || daemon.report(&servers));
         let wakes = [daemon.wake(), daemon.problem_log.wake(), notifier.wake(), publisher.wake()];
         let wake = wakes.into_iter().flatten().min().map(tokio::time::Instant::from_std);
         tokio::select! {
@@ -114,6 +119,7 @@ pub async fn run(config_file: Option<PathBuf>, socket: &Path) -> anyhow::Result<
 struct Daemon {
     /// The name of the host.
     host: String,
+    started: Timestamp,
     config: Config,
     config_file: Option<PathBuf>,
     config_problem: Option<Problem>,
@@ -124,8 +130,7 @@ struct Daemon {
     schedule: Schedule,
     questions: LanQuestions,
     problem_log: ProblemLog,
-    /// As of the last look at the problems.
-    reach: Reach,
+    chronicle: Chronicle,
     /// Something other than the kernel asks for a new decision.
     dirty: bool,
     /// There is more to do, and it cannot wait.
@@ -143,10 +148,11 @@ struct Asked {
 }
 
 impl Daemon {
-    fn new(config: Config, config_file: Option<PathBuf>, kernel: Kernel) -> Daemon {
+    fn new(config: Config, config_file: Option<PathBuf>, kernel: Kernel, history: EventHistory) -> Daemon {
         let host = nix::unistd::gethostname().map(|name| text::words(&name.to_string_lossy()));
         Daemon {
             host: host.unwrap_or_default(),
+            started: SystemTime::now().into(),
             config,
             config_file,
             config_problem: None,
@@ -157,7 +163,7 @@ impl Daemon {
             schedule: Schedule::default(),
             questions: LanQuestions::default(),
             problem_log: ProblemLog::default(),
-            reach: Reach::default(),
+            chronicle: Chronicle::new(history, Instant::now()),
             dirty: true,
             again: false,
             ready: false,
@@ -272,7 +278,7 @@ impl Daemon {
         // once.
         for Walked { step, outcome } in &walked {
             if let Outcome::Ran { result, is_known: false } = outcome {
-                op_log::tell(step, result);
+                op_log::tell(step, result, self.whose(&step.op).as_ref());
             }
         }
         walked.iter().filter(|one| one.has_run()).count()
@@ -287,7 +293,7 @@ impl Daemon {
             let is_known = self.schedule.is_known(&op, &result);
             let step = self.schedule.ended(&op, Instant::now(), result.clone());
             if let Some(step) = step.filter(|_| !is_known) {
-                op_log::tell(&step, &result);
+                op_log::tell(&step, &result, self.whose(&step.op).as_ref());
             }
         }
     }

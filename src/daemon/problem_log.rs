@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use super::log_fields::{OVER, PROBLEM, SubjectFields};
 use crate::model::Code;
 use crate::model::code::Topic;
 use crate::model::status::Problem;
@@ -54,10 +55,33 @@ impl ProblemLog {
         for news in self.news(now, problems) {
             match news {
                 News::Stands(Problem { code, object, message, hint, .. }) => {
-                    tracing::warn!("{}", text::words(&format!("{object}: {message} ({code}); {hint}")));
+                    let SubjectFields { server, project, guest, nic } = SubjectFields::of_object(object);
+                    tracing::warn!(
+                        message_id = PROBLEM,
+                        server,
+                        project,
+                        guest,
+                        nic,
+                        object,
+                        problem = code,
+                        reason = message,
+                        "{}",
+                        text::words(&format!("{object}: {message} ({code}); {hint}"))
+                    );
                 }
                 News::IsOver((code, object)) => {
-                    tracing::info!("{}", text::words(&format!("{object}: no longer {code}")));
+                    let SubjectFields { server, project, guest, nic } = SubjectFields::of_object(&object);
+                    tracing::info!(
+                        message_id = OVER,
+                        server,
+                        project,
+                        guest,
+                        nic,
+                        object,
+                        problem = code,
+                        "{}",
+                        text::words(&format!("{object}: no longer {code}"))
+                    );
                 }
             }
         }

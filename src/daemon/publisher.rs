@@ -65,7 +65,7 @@ impl Publisher {
     /// Answers all questions: with the last report if that is fresh and nothing has changed since, else with
     /// a new one, as soon as the pace allows. A report becomes outdated, because some things end by the clock
     /// alone.
-    pub fn answer(&mut self, now: Instant, make: impl FnOnce() -> Report) {
+    pub fn answer(&mut self, now: Instant, make: impl FnOnce() -> Arc<Report>) {
         let is_fresh = self.made.is_some_and(|made| now < made + PACE);
         if !self.is_awaited() || self.is_stale && is_fresh {
             return;
@@ -75,7 +75,7 @@ impl Publisher {
             Arc::clone(&self.reports.borrow().report)
         } else {
             (self.made, self.is_stale) = (Some(now), false);
-            Arc::new(make())
+            make()
         };
         self.reports.send_replace(Answered { report, answers });
     }
@@ -104,8 +104,8 @@ mod tests {
     use super::*;
     use crate::model::status::Status;
 
-    fn report(version: &str) -> Report {
-        Report { status: Status { version: version.to_owned(), ..Status::default() } }
+    fn report(version: &str) -> Arc<Report> {
+        Arc::new(Report { status: Status { version: version.to_owned(), ..Status::default() } })
     }
 
     fn ask(reader: &ReportReader) -> tokio::task::JoinHandle<Option<Arc<Report>>> {

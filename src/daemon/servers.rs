@@ -9,9 +9,8 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::model::inventory::Server;
-use crate::model::{GuestKey, Inventory, ServerId};
-use crate::servers::{self, GuestName, Questions};
+use crate::model::{GuestKey, Inventory, ServerId, Timestamp};
+use crate::servers::{self, GuestName, Newest, Questions};
 
 /// The servers that are followed.
 #[derive(Default)]
@@ -19,7 +18,7 @@ pub(super) struct Servers(BTreeMap<ServerId, Followed>);
 
 struct Followed {
     candidates: Vec<PathBuf>,
-    newest: watch::Receiver<Arc<Server>>,
+    newest: watch::Receiver<Newest>,
     questions: Arc<Questions>,
     task: JoinHandle<()>,
 }
@@ -55,7 +54,7 @@ impl Servers {
             let (id, candidates) = (target.id.clone(), target.candidates.clone());
             let questions = Arc::new(Questions::default());
             let (mut newest, following) = servers::follow(target, Arc::clone(&questions));
-            inventory.servers.insert(id.clone(), Arc::clone(&newest.borrow_and_update()));
+            inventory.servers.insert(id.clone(), Arc::clone(&newest.borrow_and_update().server));
             let task = tokio::spawn(following);
             self.0.insert(id, Followed { candidates, newest, questions, task });
         }
@@ -73,12 +72,19 @@ impl Servers {
         let mut changed = false;
         for (id, followed) in &mut self.0 {
             let newest = followed.newest.borrow_and_update();
-            if inventory.servers.get(id) != Some(&*newest) {
-                inventory.servers.insert(id.clone(), Arc::clone(&newest));
+            if inventory.servers.get(id) != Some(&newest.server) {
+                inventory.servers.insert(id.clone(), Arc::clone(&newest.server));
                 changed = true;
             }
         }
         changed
+    }
+
+    /// When each server was last read completely.
+    pub(super) fn last_read(&self) -> BTreeMap<ServerId, Timestamp> {
+        let read =
+            |(id, followed): (&ServerId, &Followed)| Some((id.clone(), followed.newest.borrow().last_read?));
+        self.0.iter().filter_map(read).collect()
     }
 
     /// These servers may have started a guest, or be back.

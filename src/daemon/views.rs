@@ -1,31 +1,53 @@
 //! The views of the daemon's state, for those who ask and for the log.
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
 
+use super::servers::Servers;
 use super::{Daemon, unread};
 use crate::model::status::Problem;
-use crate::report::{self, Material, Report};
+use crate::model::{NicKey, Op};
+use crate::report::{Material, Report, summary};
 
 impl Daemon {
-    /// Counts the guests that are reached, and logs what is new about problems, now and then.
-    pub(super) fn look_at_problems(&mut self) {
+    /// Looks at what has changed, now and then, for the log and the history.
+    pub(super) fn look(&mut self, servers: &Servers) {
         let now = Instant::now();
         if self.problem_log.wake().is_some_and(|due| due <= now) {
-            let problems;
-            (problems, self.reach) = self.with_material(report::problems);
-            self.problem_log.look(now, &problems);
+            let report = self.report(servers);
+            self.problem_log.look(now, &report.status.problems);
         }
     }
 
-    pub(super) fn report(&self) -> Report {
-        self.with_material(Report::of)
+    /// The daemon in one line, as of the last report.
+    pub(super) fn summary(&self) -> String {
+        let status = &self.chronicle.last().status;
+        summary(&self.inventory, status.counts, status.problems.len())
     }
 
-    fn with_material<T>(&self, make: impl FnOnce(&Material<'_>) -> T) -> T {
+    /// The present report.
+    pub(super) fn report(&mut self, servers: &Servers) -> Arc<Report> {
+        let report = self.with_material(servers, Report::of);
+        self.chronicle.take_in(report, Instant::now())
+    }
+
+    /// The NIC that has the address of an operation, or had it until lately.
+    pub(super) fn whose(&self, op: &Op) -> Option<NicKey> {
+        let address = op.address()?;
+        match self.desired.held.holders.get(&address) {
+            Some(holder) => holder.nic.clone(),
+            None => self.chronicle.had(address),
+        }
+    }
+
+    fn with_material<T>(&self, servers: &Servers, make: impl FnOnce(&Material<'_>) -> T) -> T {
         let read = unread::problems(&self.kernel, &self.memory);
         let problems: Vec<Problem> = self.config_problem.iter().cloned().chain(read).collect();
         make(&Material {
             host: &self.host,
+            started: self.started,
+            time: SystemTime::now().into(),
+            last_read: &servers.last_read(),
             config: &self.config,
             inventory: &self.inventory,
             snapshot: self.kernel.snapshot(),

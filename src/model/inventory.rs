@@ -25,11 +25,12 @@ impl fmt::Display for ServerId {
 }
 
 /// Names one guest on this host. Copies share one place in memory, because many maps hold them.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(from = "GuestParts", into = "GuestParts")]
 pub struct GuestKey(Arc<GuestParts>);
 
 /// The parts of a guest's name.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct GuestParts {
     /// The server that it belongs to.
     pub server: ServerId,
@@ -40,9 +41,24 @@ pub struct GuestParts {
 }
 
 impl GuestKey {
+    /// The project that is not named.
+    pub const DEFAULT_PROJECT: &str = "default";
+
     /// The key of the guest of this name in that project of that server.
     pub fn new(server: ServerId, project: SmolStr, name: SmolStr) -> GuestKey {
         GuestKey(Arc::new(GuestParts { server, project, name }))
+    }
+}
+
+impl From<GuestParts> for GuestKey {
+    fn from(parts: GuestParts) -> GuestKey {
+        GuestKey(Arc::new(parts))
+    }
+}
+
+impl From<GuestKey> for GuestParts {
+    fn from(key: GuestKey) -> GuestParts {
+        (*key.0).clone()
     }
 }
 
@@ -58,7 +74,7 @@ impl fmt::Display for GuestKey {
     /// `lxd:web`, or `lxd:shop/web` outside the default project.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.project.as_str() {
-            "default" => write!(f, "{}:{}", self.server, self.name),
+            GuestKey::DEFAULT_PROJECT => write!(f, "{}:{}", self.server, self.name),
             project => write!(f, "{}:{}/{}", self.server, project, self.name),
         }
     }
@@ -153,6 +169,18 @@ pub enum ServerState {
     Absent,
     /// It is there and something is wrong. It is retried with increasing pauses.
     Failed,
+}
+
+impl ServerState {
+    /// The word for it in the contract.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ServerState::Connected => "connected",
+            ServerState::Connecting => "connecting",
+            ServerState::Absent => "absent",
+            ServerState::Failed => "failed",
+        }
+    }
 }
 
 /// A container or virtual machine that has a macvlan NIC, or may have one.

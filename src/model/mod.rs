@@ -16,13 +16,16 @@
 //! | [`snapshot`] | the kernel's state: links, addresses, routes, …, the guests' children |
 //! | [`plan`] | the operations that turn a snapshot into the desired state |
 //! | [`status`] | the contract of `status --json` |
+//! | [`history`] | the contract of `events --json`: the changes of states |
 //! | [`text`] | the words of others, made printable |
+//! | [`timestamp`] | a time of the wall clock |
 
 pub mod address;
 pub mod changes;
 pub mod child;
 pub mod code;
 pub mod family;
+pub mod history;
 pub mod id;
 pub mod inventory;
 pub mod link;
@@ -35,6 +38,7 @@ pub mod setting;
 pub mod snapshot;
 pub mod status;
 pub mod text;
+pub mod timestamp;
 
 pub use changes::Changes;
 pub use code::{Code, Severity};
@@ -44,3 +48,4 @@ pub use inventory::{GuestKey, Inventory, NicKey, ServerId};
 pub use mac::Mac;
 pub use plan::{LinkRef, Op, Plan, Step};
 pub use snapshot::Snapshot;
+pub use timestamp::Timestamp;

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::inventory::{GuestKind, ServerKind, ServerState};
-use super::{Code, Mac, Severity};
+use super::{Code, GuestKey, Mac, ServerId, Severity, Timestamp};
 use smol_str::SmolStr;
 
 /// One report of everything, as `GET /1.0/status` answers it.
@@ -16,6 +16,10 @@ pub struct Status {
     pub version: String,
     /// The name of the host.
     pub host: String,
+    /// When the daemon started.
+    pub started: Timestamp,
+    /// When this report was made.
+    pub time: Timestamp,
     /// Number of guests that should be reached, and that are.
     pub counts: Counts,
     /// True once every present server was read and the plan applied.
@@ -43,7 +47,7 @@ pub struct Counts {
 
 /// A server.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the fields of model::inventory::Server, in the contract's order")]
+#[expect(missing_docs, reason = "most are the fields of model::inventory::Server, in the contract's order")]
 pub struct ServerStatus {
     pub id: SmolStr,
     pub kind: Option<ServerKind>,
@@ -52,6 +56,10 @@ pub struct ServerStatus {
     pub name: Option<String>,
     pub state: ServerState,
     pub message: Option<String>,
+    /// Since when it is in this state. `None` if it was so when the daemon began to look.
+    pub since: Option<Timestamp>,
+    /// When it was last read completely. `None` if it never was.
+    pub last_read: Option<Timestamp>,
 }
 
 /// A shim.
@@ -81,6 +89,8 @@ pub struct ShimStatus {
     pub host_addresses: Vec<IpAddr>,
     /// The fault, if it failed.
     pub message: Option<String>,
+    /// Since when it and its parent are in these states. `None` if they were so when the daemon began to look.
+    pub since: Option<Timestamp>,
 }
 
 /// Whether frames pass a parent.
@@ -97,6 +107,18 @@ pub enum ParentState {
     Absent,
 }
 
+impl ParentState {
+    /// The word for it in the contract.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ParentState::Up => "up",
+            ParentState::Down => "down",
+            ParentState::NoCarrier => Code::NoCarrier.as_str(),
+            ParentState::Absent => "absent",
+        }
+    }
+}
+
 /// Whether a shim works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -107,6 +129,17 @@ pub enum ShimState {
     Down,
     /// It cannot be made or completed.
     Failed,
+}
+
+impl ShimState {
+    /// The word for it in the contract.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ShimState::Up => "up",
+            ShimState::Down => "down",
+            ShimState::Failed => "failed",
+        }
+    }
 }
 
 /// A guest.
@@ -125,6 +158,13 @@ pub struct GuestStatus {
     pub nics: Vec<NicStatus>,
 }
 
+impl GuestStatus {
+    /// Its key, which is shown as `lxd:web`, or as `lxd:shop/web` outside the default project.
+    pub fn key(&self) -> GuestKey {
+        GuestKey::new(ServerId(self.server.clone()), self.project.clone(), self.name.clone())
+    }
+}
+
 /// A NIC.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct NicStatus {
@@ -140,6 +180,8 @@ pub struct NicStatus {
     pub reason: Option<String>,
     /// The same for people.
     pub message: Option<String>,
+    /// Since when it is in this state, for this reason. `None` if it was so when the daemon began to look.
+    pub since: Option<Timestamp>,
     /// Its addresses of global scope.
     pub addresses: Vec<AddressStatus>,
 }
@@ -164,6 +206,21 @@ pub enum NicState {
     Waiting,
 }
 
+impl NicState {
+    /// The word for it in the contract.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            NicState::Stopped => "stopped",
+            NicState::Unselected => "unselected",
+            NicState::Unsupported => "unsupported",
+            NicState::Failed => "failed",
+            NicState::Reachable => "reachable",
+            NicState::Refused => "refused",
+            NicState::Waiting => "waiting",
+        }
+    }
+}
+
 /// An address of a NIC.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AddressStatus {
@@ -172,12 +229,13 @@ pub struct AddressStatus {
     /// The verdict and its outcome.
     pub state: AddressState,
     /// The host's address that talks to it, if it is routed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<IpAddr>,
     /// A stable code, if it is refused or failed.
     pub reason: Option<String>,
     /// The same for people.
     pub message: Option<String>,
+    /// Since when it is in this state, for this reason. `None` if it was so when the daemon began to look.
+    pub since: Option<Timestamp>,
 }
 
 /// The outcome for an address.
@@ -192,6 +250,17 @@ pub enum AddressState {
     Failed,
 }
 
+impl AddressState {
+    /// The word for it in the contract.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AddressState::Routed => "routed",
+            AddressState::Refused => "refused",
+            AddressState::Failed => "failed",
+        }
+    }
+}
+
 /// A route that no server vouches for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct UnclaimedStatus {
@@ -201,6 +270,8 @@ pub struct UnclaimedStatus {
     pub shim: SmolStr,
     /// The guest's MAC.
     pub mac: Mac,
+    /// Since when no server vouches for it. `None` if it was so when the daemon began to look.
+    pub since: Option<Timestamp>,
 }
 
 /// Something that is wrong.
@@ -216,6 +287,8 @@ pub struct Problem {
     pub message: String,
     /// The cure, as an instruction.
     pub hint: String,
+    /// Since when it stands. `None` if it stood when the daemon began to look.
+    pub since: Option<Timestamp>,
 }
 
 impl Problem {
@@ -233,6 +306,7 @@ impl Problem {
             object: object.into(),
             message: message.into(),
             hint: hint.into(),
+            since: None,
         }
     }
 }

@@ -56,6 +56,7 @@ impl Material<'_> {
             state: NicState::Waiting,
             reason: None,
             message: None,
+            since: None,
             addresses: Vec::new(),
         };
         let because = |status: &mut NicStatus, state, code: Code, message: &str| {
@@ -117,6 +118,7 @@ impl Material<'_> {
             source,
             reason: reason.map(|code| code.to_string()),
             message,
+            since: None,
         };
         match verdict {
             Verdict::Refused(refusal) => {

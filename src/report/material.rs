@@ -1,12 +1,13 @@
 //! The material of a report.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Instant;
 
 use crate::config::Config;
 use crate::model::neighbours::NeighbourTable;
 use crate::model::status::Problem;
-use crate::model::{Inventory, Op, Snapshot};
+use crate::model::{Inventory, Op, ServerId, Snapshot, Timestamp};
 use crate::reconcile::join::Joins;
 use crate::reconcile::schedule::Error;
 use crate::reconcile::{Desired, LanQuestions, Schedule};
@@ -15,6 +16,12 @@ use crate::reconcile::{Desired, LanQuestions, Schedule};
 pub struct Material<'a> {
     /// The name of the host.
     pub host: &'a str,
+    /// When the daemon started.
+    pub started: Timestamp,
+    /// The time of the report, by the wall clock.
+    pub time: Timestamp,
+    /// When each server was last read completely.
+    pub last_read: &'a BTreeMap<ServerId, Timestamp>,
     /// The configuration.
     pub config: &'a Config,
     /// The servers and their guests.

@@ -5,9 +5,11 @@
 //! | --- | --- |
 //! | `material` | the material of a report |
 //! | `guests`, `shims`, `problems` | the parts of the status |
+//! | `history` | what has changed since the report before |
 //! | `summary` | the line of `systemctl status` |
 
 mod guests;
+mod history;
 mod material;
 mod problems;
 mod shims;
@@ -15,12 +17,13 @@ mod summary;
 
 use std::sync::Arc;
 
+pub use self::history::{compare, started};
 pub use self::material::Material;
 use self::summary::count;
-pub use self::summary::{Reach, summary};
+pub use self::summary::summary;
 use crate::model::ServerId;
-use crate::model::inventory::{Inventory, Server};
-use crate::model::status::{GuestStatus, Problem, ServerStatus, Status};
+use crate::model::inventory::Server;
+use crate::model::status::{GuestStatus, ServerStatus, Status};
 
 /// The daemon at one moment.
 #[derive(Clone, Debug, Default)]
@@ -29,25 +32,20 @@ pub struct Report {
     pub status: Status,
 }
 
-/// Every problem, and the numbers.
-pub fn problems(material: &Material<'_>) -> (Vec<Problem>, Reach) {
-    let problems = material.all_problems();
-    let reach = Reach { counts: count(&guests(material)), problems: problems.len() };
-    (problems, reach)
-}
-
 impl Report {
-    /// Makes the report.
+    /// Makes the report. It does not know yet since when everything is as it is: see [`compare`].
     pub fn of(material: &Material<'_>) -> Report {
-        let Material { inventory, desired, host, ready, .. } = material;
+        let Material { desired, host, ready, started, time, .. } = material;
         let guests = guests(material);
         Report {
             status: Status {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 host: (*host).to_owned(),
+                started: *started,
+                time: *time,
                 counts: count(&guests),
                 ready: *ready,
-                servers: servers(inventory),
+                servers: servers(material),
                 shims: desired.shims.iter().map(|(parent, shim)| material.shim(*parent, shim)).collect(),
                 guests,
                 unclaimed: material.unclaimed(),
@@ -61,7 +59,7 @@ fn guests(material: &Material<'_>) -> Vec<GuestStatus> {
     material.inventory.guests().map(|(key, guest)| material.guest(&key, guest)).collect()
 }
 
-fn servers(inventory: &Inventory) -> Vec<ServerStatus> {
+fn servers(material: &Material<'_>) -> Vec<ServerStatus> {
     let server = |(id, server): (&ServerId, &Arc<Server>)| ServerStatus {
         id: id.0.clone(),
         kind: server.kind,
@@ -70,6 +68,8 @@ fn servers(inventory: &Inventory) -> Vec<ServerStatus> {
         name: server.name.clone(),
         state: server.state,
         message: server.message.clone(),
+        since: None,
+        last_read: material.last_read.get(id).copied(),
     };
-    inventory.servers.iter().map(server).collect()
+    material.inventory.servers.iter().map(server).collect()
 }

@@ -54,6 +54,7 @@ impl Material<'_> {
             host_addresses: self.host_addresses(parent),
             nics: self.desired.decisions.values().filter(served).count(),
             message: message.or(outage.map(|(_, sentence)| sentence)),
+            since: None,
         }
     }
 
@@ -69,7 +70,7 @@ impl Material<'_> {
         let unclaimed = self.desired.held.holders.iter().filter(|(_, holder)| holder.nic.is_none());
         let shown = unclaimed.filter_map(|(address, holder)| {
             let shim = self.desired.shims.get(&holder.parent)?.link.name.clone();
-            Some(UnclaimedStatus { address: *address, shim, mac: holder.mac })
+            Some(UnclaimedStatus { address: *address, shim, mac: holder.mac, since: None })
         });
         shown.collect()
     }

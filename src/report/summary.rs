@@ -4,15 +4,6 @@ use crate::model::inventory::ServerState;
 use crate::model::status::{Counts, GuestStatus, NicState, NicStatus};
 use crate::model::{Code, Inventory};
 
-/// The state of everything in numbers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Reach {
-    /// Number of guests.
-    pub counts: Counts,
-    /// Number of problems.
-    pub problems: usize,
-}
-
 /// Counts the guests.
 pub(super) fn count(guests: &[GuestStatus]) -> Counts {
     let wanted = guests.iter().filter(|guest| guest.nics.iter().any(is_wanted));
@@ -31,7 +22,7 @@ fn is_wanted(nic: &NicStatus) -> bool {
 }
 
 /// One line for `systemctl status`: the guests that are reached, and the servers that are waited for.
-pub fn summary(inventory: &Inventory, reach: Reach) -> String {
+pub fn summary(inventory: &Inventory, counts: Counts, problems: usize) -> String {
     let in_state = |states: &'static [ServerState]| {
         inventory.servers.iter().filter(|(_, server)| states.contains(&server.state))
     };
@@ -42,12 +33,12 @@ pub fn summary(inventory: &Inventory, reach: Reach) -> String {
             None => id.to_string(),
         })
         .collect();
-    let Counts { wanted, reached } = reach.counts;
+    let Counts { wanted, reached } = counts;
     let guests = match (is_connected, wanted) {
         (true, _) | (false, 1..) => Some(format!("{reached} of {wanted} guests reachable")),
         (false, 0) => None,
     };
-    let problems = match reach.problems {
+    let problems = match problems {
         0 => None,
         1 => Some("1 problem".to_owned()),
         more => Some(format!("{more} problems")),
@@ -112,8 +103,8 @@ mod tests {
     #[test]
     fn the_line_counts_guests_and_problems_and_names_the_servers_that_are_awaited() {
         use ServerState::{Absent, Connected, Connecting, Failed};
-        let reach = |reached, wanted, problems| Reach { counts: Counts { wanted, reached }, problems };
-        for (states, reach, line) in [
+        let reach = |reached, wanted, problems| (Counts { wanted, reached }, problems);
+        for (states, (counts, problems), line) in [
             (&[("lxd", Absent)][..], reach(0, 0, 0), "waiting for an LXD or Incus server"),
             (
                 &[("lxd", Absent)],
@@ -129,7 +120,7 @@ mod tests {
                 "0 of 0 guests reachable, 2 problems, waiting for lxd (no permission)",
             ),
         ] {
-            assert_eq!(summary(&inventory(states), reach), line);
+            assert_eq!(summary(&inventory(states), counts, problems), line);
         }
     }
 }

@@ -15,7 +15,7 @@ use super::lxd::read;
 use super::lxd::reading::Reading;
 use super::lxd::running::HostPaths;
 use super::patience::{Patience, Pauses};
-use super::published::{Published, as_failed, as_read};
+use super::published::{Newest, Published, as_failed, as_read};
 use super::questions::Questions;
 use super::session::Session;
 use super::socket_watch::SocketWatch;
@@ -29,7 +29,7 @@ const ENDING_CHECK: Duration = Duration::from_millis(50);
 pub fn follow(
     target: Target,
     questions: Arc<Questions>,
-) -> (watch::Receiver<Arc<Server>>, impl Future<Output = ()> + Send) {
+) -> (watch::Receiver<Newest>, impl Future<Output = ()> + Send) {
     Follower::from(target).follow(questions)
 }
 
@@ -82,7 +82,7 @@ impl Follower {
     pub fn follow(
         self,
         questions: Arc<Questions>,
-    ) -> (watch::Receiver<Arc<Server>>, impl Future<Output = ()> + Send) {
+    ) -> (watch::Receiver<Newest>, impl Future<Output = ()> + Send) {
         let (published, newest) = Published::new(&self.target);
         let following = async move {
             let unheard = published.unheard();

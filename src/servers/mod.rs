@@ -36,5 +36,6 @@ pub use follow::{Follower, follow, read};
 pub use lxd::fuzzing;
 pub use lxd::running::HostPaths;
 pub use patience::{Patience, jittered};
+pub use published::Newest;
 pub use questions::{GuestName, Questions};
 pub use target::{Target, targets};

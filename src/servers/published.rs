@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -9,20 +10,29 @@ use tracing::{info, warn};
 use super::error::ServerError;
 use super::lxd::reading::Reading;
 use super::target::Target;
-use crate::model::ServerId;
 use crate::model::inventory::{Server, ServerState};
-use crate::model::text;
+use crate::model::{ServerId, Timestamp, text};
+
+/// The newest value of a server.
+#[derive(Clone, Debug)]
+pub struct Newest {
+    /// The value. A listener hears of it when it changes.
+    pub server: Arc<Server>,
+    /// When it was last read completely. No listener hears of that.
+    pub last_read: Option<Timestamp>,
+}
 
 /// Holds the newest value. Setting it never waits, so a slow listener cannot keep us from reading the events.
 pub(super) struct Published {
     id: ServerId,
-    newest: watch::Sender<Arc<Server>>,
+    newest: watch::Sender<Newest>,
 }
 
 impl Published {
     /// Begins with a server that has not been heard yet.
-    pub(super) fn new(target: &Target) -> (Published, watch::Receiver<Arc<Server>>) {
-        let (newest, listener) = watch::channel(Arc::new(target.unread()));
+    pub(super) fn new(target: &Target) -> (Published, watch::Receiver<Newest>) {
+        let unread = Newest { server: Arc::new(target.unread()), last_read: None };
+        let (newest, listener) = watch::channel(unread);
         (Published { id: target.id.clone(), newest }, listener)
     }
 
@@ -46,6 +56,10 @@ impl Published {
 
     /// It was read.
     pub(super) fn publish(&self, reading: &Reading) {
+        self.newest.send_if_modified(|newest| {
+            newest.last_read = Some(SystemTime::now().into());
+            false
+        });
         self.update(|before| as_read(before, reading));
     }
 
@@ -56,13 +70,13 @@ impl Published {
 
     fn update(&self, change: impl FnOnce(&Server) -> Server) {
         self.newest.send_if_modified(|newest| {
-            let server = change(newest);
-            if (server.state, &server.message) != (newest.state, &newest.message) {
+            let (server, before) = (change(&newest.server), &newest.server);
+            if (server.state, &server.message) != (before.state, &before.message) {
                 log(&self.id, &server);
             }
-            let changed = server != **newest;
+            let changed = server != **before;
             if changed {
-                *newest = Arc::new(server);
+                newest.server = Arc::new(server);
             }
             changed
         });

@@ -25,7 +25,10 @@ use ipnet::IpNet;
 use macvlan_shim::config::Config;
 use macvlan_shim::model::inventory::{Inventory, Mode, Nics, ServerState};
 use macvlan_shim::model::plan::{Progress, Scope, When};
-use macvlan_shim::model::snapshot::{Child, ChildKey, Filter, GuestAddress, NeighbourState, Netns, Snapshot};
+use macvlan_shim::model::routing::{Hop, Way};
+use macvlan_shim::model::snapshot::{
+    Child, ChildKey, Filter, GuestAddress, NeighbourState, Netns, RouteKey, RouteKind, Snapshot,
+};
 use macvlan_shim::model::{Code, Family, LinkIndex, LinkRef, Mac, NetnsId, Op, Plan, Step};
 use macvlan_shim::reconcile::admit::Verdict;
 use macvlan_shim::reconcile::facts::Trust;
@@ -35,7 +38,7 @@ use proptest::prelude::*;
 use smol_str::SmolStr;
 
 use in_memory_kernel::InMemoryKernel;
-use worlds::{Event, World, address_event, event, good_net, world};
+use worlds::{Event, World, address_event, event, good_net, plain_host, world};
 
 /// 256 cases each. PROPTEST_CASES asks for more.
 fn config() -> ProptestConfig {
@@ -325,8 +328,7 @@ proptest! {
     fn a_silent_server_changes_no_route(world in world()) {
         // Settle, then start a new process that no server has answered.
         let mut kernel = world.kernel.clone();
-        let (_, settling) = plan(&world, &kernel);
-        apply(&mut kernel, &settling);
+        settle(&world, &mut kernel, &mut Memory::default(), Instant::now());
         let ranges = configured_ranges(&world.config);
         let mut silent = world.clone();
         for state in [ServerState::Failed, ServerState::Absent] {
@@ -568,6 +570,23 @@ fn related(a: &Op, b: &Op) -> bool {
     // The last filter goes with the table, after all shims.
     let table = makes && matches!(b, Op::DeleteFilter { last: true, .. });
     rule || source || name || same_address || same_shim || table
+}
+
+/// As the real kernel does ("routes_in_one_place_are_followed" in tests/kernel). Else a gateway behind a shim
+/// that has gone would look like one on the LAN.
+#[test]
+fn a_link_that_goes_takes_ways_of_several_hops_along() {
+    let mut kernel = plain_host(true, 0);
+    let hop = |link, gateway: &str| Hop { link: LinkIndex(link), gateway: Some(gateway.parse().unwrap()) };
+    for (net, near, far) in [("9.0.0.0/8", "10.0.0.9", "10.0.1.9"), ("fd09::/64", "fd00::9", "fd01::9")] {
+        let key =
+            RouteKey { table: 254, destination: net.parse().unwrap(), metric: 1, link: LinkIndex::NONE };
+        let way = Way { kind: RouteKind::Unicast, hops: vec![hop(2, near), hop(3, far)] };
+        kernel.add_way(key, way).unwrap();
+    }
+    kernel.remove_link(LinkIndex(3));
+    let left: Vec<_> = kernel.snapshot.routing.gateways().collect();
+    assert_eq!(left, [("fd00::9".parse().unwrap(), LinkIndex(2))]);
 }
 
 #[test]

@@ -22,7 +22,7 @@ use std::time::Duration;
 use lab::stand_in::StandIn;
 use macvlan_shim::model::ServerId;
 use macvlan_shim::model::inventory::{NicParent, Server, ServerKind, ServerState};
-use macvlan_shim::servers::{Follower, HostPaths, Patience, Questions, Target};
+use macvlan_shim::servers::{Follower, HostPaths, Newest, Patience, Questions, Target};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -76,7 +76,7 @@ fn target(socket: &Path) -> Target {
 
 /// Listens to a follower.
 struct Listener {
-    newest: watch::Receiver<Arc<Server>>,
+    newest: watch::Receiver<Newest>,
     questions: Arc<Questions>,
     task: JoinHandle<()>,
 }
@@ -97,13 +97,14 @@ impl Listener {
 
     /// The newest value.
     fn server(&self) -> Arc<Server> {
-        Arc::clone(&self.newest.borrow())
+        Arc::clone(&self.newest.borrow().server)
     }
 
     /// Waits for a value for which this holds.
     async fn until(&mut self, what: &str, holds: impl Fn(&Server) -> bool) -> Server {
-        let waiting = timeout(Duration::from_secs(20), self.newest.wait_for(|server| holds(server)));
-        let found = waiting.await.map(|server| Server::clone(&server.expect("the follower has ended")));
+        let waiting = timeout(Duration::from_secs(20), self.newest.wait_for(|newest| holds(&newest.server)));
+        let found =
+            waiting.await.map(|newest| Server::clone(&newest.expect("the follower has ended").server));
         found.unwrap_or_else(|_| panic!("still not: {what}; the last value is {:#?}", self.server()))
     }
 

@@ -1,55 +1,88 @@
-//! The log of `run`: one line for each event on stderr. `RUST_LOG` sets the level (`debug`, or
-//! `macvlan_shim::kernel=debug`), which is `info` by default.
+//! The log of `run`: one line for each event, on stderr, or in the journal if stderr leads there. `RUST_LOG` sets
+//! the level (`debug`, or `macvlan_shim::kernel=debug`), which is `info` by default.
+//!
+//! | module | contents |
+//! | --- | --- |
+//! | `fields` | the values that an event carries for programs, beside its sentence |
+//! | `journal` | entries of systemd's journal |
+//! | `rate_limit` | a limit on the rate of lines from each place in the code |
 
+mod fields;
+mod journal;
 mod rate_limit;
 
-use std::fmt;
 use std::io::{self, IsTerminal};
-use std::os::unix::fs::MetadataExt;
 
-use tracing::{Event, Level, Subscriber};
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::fmt::format::{Compact, Format, Writer};
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::fmt::format::{Format, JsonFields};
+use tracing_subscriber::fmt::{FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::registry::Registry;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use self::fields::Sentences;
+use self::journal::{Journal, JournalEntries};
 use self::rate_limit::RateLimited;
+use crate::cli::LogFormat;
 
 /// Maximum number of lines that wait for the reader of stderr. Further ones are dropped, because the daemon
 /// waits for nobody.
 const WAITING: usize = 1024;
 
-/// Starts the log. Under systemd's journal, lines carry their priority and no time. A thread of its own
-/// writes them. Lines that still wait are written when the value is dropped.
-pub(super) fn start() -> WorkerGuard {
-    let (writer, guard) = NonBlockingBuilder::default().buffered_lines_limit(WAITING).finish(io::stderr());
+/// Starts the log. A thread of its own writes the lines. Those that still wait are written when the value is
+/// dropped.
+pub(super) fn start(format: LogFormat) -> WorkerGuard {
     let (levels, complaint) = match levels(std::env::var("RUST_LOG").ok().as_deref()) {
         Ok(levels) => (levels, None),
         Err(why) => (by_default(Targets::new()), Some(why)),
     };
+    let text = Format::default().compact().with_target(false);
+    let guard = match (format, Journal::of_stderr()) {
+        (LogFormat::Json, _) => {
+            let (writer, guard) = waiting(io::stderr());
+            let json = Format::default().json().flatten_event(true).with_target(false);
+            log(writer, levels, JsonFields::new(), json);
+            guard
+        }
+        (LogFormat::Text, Some(journal)) => {
+            let (writer, guard) = waiting(journal);
+            log(writer, levels, Sentences, JournalEntries);
+            guard
+        }
+        (LogFormat::Text, None) => {
+            let (writer, guard) = waiting(io::stderr());
+            log(writer, levels, Sentences, text);
+            guard
+        }
+    };
+    if let Some(complaint) = complaint {
+        tracing::warn!("{complaint}");
+    }
+    guard
+}
+
+/// A writer that waits for nobody.
+fn waiting(to: impl io::Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
+    NonBlockingBuilder::default().buffered_lines_limit(WAITING).finish(to)
+}
+
+/// Logs in that form from now on.
+fn log<N, F>(writer: NonBlocking, levels: Targets, fields: N, format: F)
+where
+    N: for<'a> FormatFields<'a> + Send + Sync + 'static,
+    F: FormatEvent<Registry, N> + Send + Sync + 'static,
+{
     let log = tracing_subscriber::fmt()
         .with_writer(writer)
         // There is nobody to tell, because stderr itself fails.
         .log_internal_errors(false)
         .with_max_level(LevelFilter::TRACE)
-        .with_ansi(io::stderr().is_terminal());
-    let format = Format::default().compact().with_target(false);
-    let started = match is_journal() {
-        true => {
-            let format = Journal(format.without_time().with_level(false));
-            log.event_format(RateLimited::new(format)).finish().with(levels).try_init()
-        }
-        false => log.event_format(RateLimited::new(format)).finish().with(levels).try_init(),
-    };
+        .with_ansi(io::stderr().is_terminal())
+        .fmt_fields(fields)
+        .event_format(RateLimited::new(format));
     // A second start keeps the first log.
-    let _ = started;
-    if let Some(complaint) = complaint {
-        tracing::warn!("{complaint}");
-    }
-    guard
+    let _ = log.finish().with(levels).try_init();
 }
 
 /// The levels that `RUST_LOG` asks for.
@@ -65,40 +98,10 @@ fn by_default(levels: Targets) -> Targets {
     levels.with_default(LevelFilter::INFO)
 }
 
-/// Whether stderr is the stream that `JOURNAL_STREAM` names, as in systemd.exec(5).
-fn is_journal() -> bool {
-    let Ok(named) = std::env::var("JOURNAL_STREAM") else { return false };
-    let Ok(stderr) = std::fs::metadata("/proc/self/fd/2") else { return false };
-    named == format!("{}:{}", stderr.dev(), stderr.ino())
-}
-
-/// A line as the journal wants it: `<6>text`, see sd-daemon(3).
-struct Journal(Format<Compact, ()>);
-
-impl<S, N> FormatEvent<S, N> for Journal
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(
-        &self,
-        context: &FmtContext<'_, S, N>,
-        mut to: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
-        let priority = match *event.metadata().level() {
-            Level::ERROR => 3,
-            Level::WARN => 4,
-            Level::INFO => 6,
-            _ => 7,
-        };
-        write!(to, "<{priority}>")?;
-        self.0.format_event(context, to, event)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use tracing::Level;
+
     use super::*;
 
     #[test]

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::ask::{ask, understand};
+use super::{PATH, understand};
+use crate::commands::ask::ask;
 use crate::commands::output::print;
 use crate::commands::{Failure, NO_DAEMON};
 use crate::model::Severity;
@@ -15,7 +16,7 @@ const UNKNOWN: u8 = 3;
 
 /// Asks the daemon and prints the line.
 pub(super) async fn check(socket: &Path) -> Result<u8, Failure> {
-    let (line, exit) = match ask(socket).await.and_then(|body| understand(&body)) {
+    let (line, exit) = match ask(socket, PATH).await.and_then(|body| understand(&body)) {
         Ok(status) => line(&status),
         Err(failure) if failure.exit == NO_DAEMON => {
             ("MACVLAN-SHIM CRITICAL - the daemon does not run, so no guest is followed".to_owned(), CRITICAL)

@@ -1,19 +1,21 @@
 //! `status`: asks the daemon and shows its answer.
 
-mod ask;
 mod check;
+mod remains;
 mod watch;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use self::ask::{ask, understand};
+use super::ask::ask;
 use super::output::{Look, print};
 use super::table::{self, Wishes};
 use super::{FAILED, Failure, GOOD, block_on};
 use crate::cli::StatusArgs;
 use crate::model::status::Status;
 use crate::model::text;
+
+const PATH: &str = "/1.0/status";
 
 /// How often a daemon that is not ready is asked again.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -28,12 +30,28 @@ pub fn status(socket: &Path, arguments: StatusArgs) -> Result<u8, Failure> {
             StatusArgs { check: true, .. } => check::check(socket).await,
             StatusArgs { watch: true, .. } => watch::watch(socket, &arguments).await,
             _ => {
-                let body = ask(socket).await?;
+                let body = ask(socket, PATH).await.map_err(|failure| remains::told(failure, socket))?;
                 print(&shown(&body, &arguments, Look::of_stdout())?)?;
                 verdict(&body, &arguments.names)
             }
         }
     })?
+}
+
+/// The meaning of the daemon's answer.
+fn understand(body: &str) -> Result<Status, Failure> {
+    serde_json::from_str(body).map_err(|error| {
+        let version = serde_json::from_str::<serde_json::Value>(body).ok();
+        let version = version.and_then(|body| Some(format!(" (version {})", body["version"].as_str()?)));
+        let version = version.unwrap_or_default();
+        Failure::new(format!("the daemon{version} gives an answer that this version does not understand"))
+            .because(&error)
+            .hint(format!(
+                "this is version {}; restart the daemon, \
+                 which leaves every route in place, or use --json",
+                env!("CARGO_PKG_VERSION")
+            ))
+    })
 }
 
 /// The daemon's answer in the form that the user wants.
@@ -44,13 +62,17 @@ fn shown(body: &str, arguments: &StatusArgs, look: Look) -> Result<String, Failu
     }
     let mut status = understand(body)?;
     for name in names {
-        if !status.guests.iter().any(|guest| table::is_named(guest, std::slice::from_ref(name))) {
+        if !status
+            .guests
+            .iter()
+            .any(|guest| table::is_named(&guest.key().to_string(), std::slice::from_ref(name)))
+        {
             return Err(unknown(name, &status));
         }
     }
     if *json {
         status.problems = table::about(&status, names).into_iter().cloned().collect();
-        status.guests.retain(|guest| table::is_named(guest, names));
+        status.guests.retain(|guest| table::is_named(&guest.key().to_string(), names));
         return Ok(serde_json::to_string_pretty(&status)? + "\n");
     }
     let wishes = Wishes { names, all: *all, problems: *problems, sort: *sort };
@@ -71,7 +93,7 @@ fn unknown(name: &str, status: &Status) -> Failure {
 async fn wait(socket: &Path, patience: Duration) -> Result<(), Failure> {
     let end = Instant::now() + patience;
     loop {
-        let last = match ask(socket).await.and_then(|body| understand(&body)) {
+        let last = match ask(socket, PATH).await.and_then(|body| understand(&body)) {
             Ok(status) if status.ready => return Ok(()),
             Ok(_) => Failure::new(format!("it is not ready after {} s", patience.as_secs_f32()))
                 .hint("status shows the servers that are still to be read"),

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::ask::ask;
-use super::shown;
+use super::{PATH, shown};
 use crate::cli::StatusArgs;
+use crate::commands::ask::ask;
 use crate::commands::output::{Look, print};
 use crate::commands::{Failure, GOOD};
 
@@ -39,22 +39,36 @@ async fn show(socket: &Path, arguments: &StatusArgs, is_terminal: bool) -> Resul
     let mut last = String::new();
     loop {
         let look = Look::of_stdout();
-        let now = match ask(socket).await.and_then(|body| shown(&body, arguments, look)) {
-            Ok(text) if arguments.json => one_line(&text)?,
-            Ok(text) => text,
-            Err(failure) if arguments.json => format!("{}\n", serde_json::json!({"error": failure.message})),
-            Err(failure) => format!("{failure}\n"),
-        };
-        if now != last {
+        let body = ask(socket, PATH).await;
+        // Times pass by themselves, which is no change. On a terminal they are worth a line.
+        let now = body.as_deref().map_or_else(ToString::to_string, without_time);
+        if is_terminal || now != last {
+            let text = match body.and_then(|body| shown(&body, arguments, look)) {
+                Ok(text) if arguments.json => one_line(&text)?,
+                Ok(text) => text,
+                Err(failure) if arguments.json => {
+                    format!("{}\n", serde_json::json!({"error": failure.message}))
+                }
+                Err(failure) => format!("{failure}\n"),
+            };
             match look.height.filter(|_| is_terminal) {
-                Some(height) => print(&screen(&now, height, look))?,
-                None if arguments.json => print(&now)?,
-                None => print(&format!("{now}\n"))?,
+                Some(height) => print(&screen(&text, height, look))?,
+                None if arguments.json => print(&text)?,
+                None => print(&format!("{text}\n"))?,
             }
             last = now;
         }
         tokio::time::sleep(PERIOD).await;
     }
+}
+
+/// A status without its time.
+fn without_time(body: &str) -> String {
+    let mut status: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
+    if let Some(status) = status.as_object_mut() {
+        status.remove("time");
+    }
+    status.to_string()
 }
 
 /// A document as one line of a stream.
@@ -76,11 +90,18 @@ fn screen(text: &str, height: usize, look: Look) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Look, screen};
+    use super::{Look, screen, without_time};
 
     #[test]
     fn a_screen_shows_as_much_as_fits() {
         assert_eq!(screen("a\nb\n", 2, Look::PLAIN), "\x1b[Ha\x1b[K\r\nb\x1b[K\x1b[J");
         assert_eq!(screen("a\nb\nc\n", 2, Look::PLAIN), "\x1b[Ha\x1b[K\r\n… 2 more lines\x1b[K\x1b[J");
+    }
+
+    #[test]
+    fn time_that_passes_is_no_change() {
+        let at = |time, ready| format!(r#"{{"time": "{time}", "ready": {ready}}}"#);
+        assert_eq!(without_time(&at("1", true)), without_time(&at("2", true)));
+        assert_ne!(without_time(&at("1", true)), without_time(&at("1", false)));
     }
 }

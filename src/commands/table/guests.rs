@@ -3,11 +3,12 @@
 use super::Wishes;
 use super::concern::Concern;
 use super::grid::{Cell, Grid, Mark, Tone, printable, wrap};
-use super::named::{is_named, label};
+use super::lasting::lasting;
+use super::named::is_named;
 use crate::cli::Sort;
 use crate::commands::output::Look;
-use crate::model::Code;
 use crate::model::status::{AddressState, AddressStatus, GuestStatus, NicState, NicStatus, Status};
+use crate::model::{Code, Timestamp};
 
 /// Number of guests that are shown even if they do not fit on the terminal.
 const FEW: usize = 4;
@@ -32,13 +33,13 @@ pub(super) fn render(status: &Status, wishes: Wishes<'_>, look: Look, room: Opti
     let mut grid = Grid::new(["GUEST", "NIC", "ADDRESS", ""]);
     let (mut count, mut more) = (0, 0);
     for guest in shown {
-        let rows = rows(guest, in_full);
+        let rows = rows(guest, status.time, in_full);
         if Concern::of(guest) == Concern::Well && count >= FEW && rows.len() > left {
             more += 1;
             continue;
         }
         (count, left) = (count + 1, left.saturating_sub(rows.len()));
-        let label = label(guest);
+        let label = guest.key().to_string();
         let mut name = Cell::marked(mark(Concern::of(guest)), &label, look);
         if label.chars().count() > LONG {
             grid.alone(std::mem::replace(&mut name, Cell::from("")));
@@ -70,11 +71,18 @@ pub(super) fn render(status: &Status, wishes: Wishes<'_>, look: Look, room: Opti
 
 /// The guests that the user asks for, in the order that the user asks for.
 fn asked_for<'a>(status: &'a Status, wishes: Wishes<'_>) -> Vec<&'a GuestStatus> {
-    let asked = |guest: &&GuestStatus| wishes.names.is_empty() || is_named(guest, wishes.names);
+    let asked =
+        |guest: &&GuestStatus| wishes.names.is_empty() || is_named(&guest.key().to_string(), wishes.names);
     let mut guests: Vec<&GuestStatus> = status.guests.iter().filter(asked).collect();
     match wishes.sort {
         Sort::Name => {}
         Sort::State => guests.sort_by_key(|guest| std::cmp::Reverse(Concern::of(guest))),
+        Sort::Since => guests.sort_by_key(|guest| {
+            let nics = guest.nics.iter();
+            let times = nics.clone().map(|nic| nic.since);
+            let of_addresses = nics.flat_map(|nic| &nic.addresses).map(|address| address.since);
+            std::cmp::Reverse(times.chain(of_addresses).max().flatten())
+        }),
         Sort::Address => guests.sort_by_key(|guest| {
             let addresses = guest.nics.iter().flat_map(|nic| &nic.addresses).map(|address| address.address);
             (addresses.clone().next().is_none(), addresses.min())
@@ -100,17 +108,17 @@ struct Row {
 }
 
 /// The rows of a guest: one for each address, or one for a NIC without any.
-fn rows(guest: &GuestStatus, in_full: bool) -> Vec<Row> {
+fn rows(guest: &GuestStatus, now: Timestamp, in_full: bool) -> Vec<Row> {
     let mut rows = Vec::new();
     for nic in &guest.nics {
         let mut name = nic.name.to_string();
         let shown: Vec<&AddressStatus> = nic.addresses.iter().filter(|it| in_full || !is_quiet(it)).collect();
         if shown.is_empty() || (in_full && nic.message.is_some()) {
-            let reason = nic_reason(nic);
+            let reason = nic_reason(nic, now);
             rows.push(Row { nic: std::mem::take(&mut name), address: "-".to_owned(), reason });
         }
         for address in shown {
-            let reason = address_reason(address, in_full);
+            let reason = address_reason(address, now, in_full);
             rows.push(Row { nic: std::mem::take(&mut name), address: address.address.to_string(), reason });
         }
     }
@@ -128,7 +136,7 @@ fn hidden(nic: &NicStatus, in_full: bool) -> usize {
     if in_full || quiet == nic.addresses.len() { 0 } else { quiet }
 }
 
-fn nic_reason(nic: &NicStatus) -> Cell {
+fn nic_reason(nic: &NicStatus, now: Timestamp) -> Cell {
     let state = match nic.state {
         NicState::Stopped => "stopped",
         NicState::Unselected => "left out",
@@ -141,22 +149,23 @@ fn nic_reason(nic: &NicStatus) -> Cell {
     let first = nic.addresses.first();
     let message = nic.message.as_ref().or_else(|| first?.message.as_ref());
     let reason = nic.reason.as_ref().or_else(|| first?.reason.as_ref());
-    Cell::from(&sentence(state, message, reason))
+    Cell::from(&(sentence(state, message, reason) + &lasting(nic.since, now)))
 }
 
-fn address_reason(address: &AddressStatus, in_full: bool) -> Cell {
+fn address_reason(address: &AddressStatus, now: Timestamp, in_full: bool) -> Cell {
+    let lasting = lasting(address.since, now);
     let state = match (address.state, address.source) {
         (AddressState::Routed, Some(source)) if in_full => {
-            return Cell::from(&format!("routed from {source}"));
+            return Cell::from(&format!("routed from {source}{lasting}"));
         }
-        (AddressState::Routed, _) => return Cell::from(""),
+        (AddressState::Routed, _) => return Cell::toned(lasting.trim_start_matches(", "), Tone::Faint),
         (AddressState::Refused, _) => "refused",
         (AddressState::Failed, _) => "failed",
     };
     match &address.reason {
         // The sentence is with the problems.
-        Some(code) if !in_full => Cell::toned(code, Tone::Bad),
-        code => Cell::from(&sentence(state, address.message.as_ref(), code.as_ref())),
+        Some(code) if !in_full => Cell::toned(&(code.clone() + &lasting), Tone::Bad),
+        code => Cell::from(&(sentence(state, address.message.as_ref(), code.as_ref()) + &lasting)),
     }
 }
 
@@ -180,8 +189,8 @@ fn together(guests: &[&GuestStatus]) -> Vec<String> {
         let names: Vec<String> = of_state
             .filter(|(_, nic)| nic.state == state)
             .map(|(guest, nic)| match &nic.reason {
-                Some(code) => format!("{} ({code})", label(guest)),
-                None => label(guest),
+                Some(code) => format!("{} ({code})", guest.key()),
+                None => guest.key().to_string(),
             })
             .collect();
         let more = names.len().saturating_sub(NAMED);

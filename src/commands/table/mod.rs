@@ -9,17 +9,20 @@
 //! | `guests` | the guests and their addresses |
 //! | `named` | the guests that the user names, and the problems that concern them |
 //! | `concern` | how much a guest needs somebody |
+//! | `lasting` | how long something lasts already |
 //! | `grid` | columns, colours and symbols |
 
 mod concern;
 mod grid;
 mod guests;
 mod head;
+mod lasting;
 mod named;
 mod needs;
 mod places;
 
 use self::grid::{Cell, Grid, Tone};
+pub(super) use self::lasting::rough;
 pub(super) use self::named::{about, is_named};
 use super::output::Look;
 use crate::cli::Sort;

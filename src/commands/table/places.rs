@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 
 use super::grid::{Cell, Grid, Mark};
+use super::lasting::rough;
 use crate::commands::output::Look;
+use crate::model::Timestamp;
 use crate::model::inventory::{ServerKind, ServerState};
 use crate::model::status::{ParentState, ServerStatus, ShimState, ShimStatus, Status};
 
@@ -25,11 +27,12 @@ pub(super) fn servers(status: &Status, look: Look) -> String {
             ServerKind::Incus => "Incus",
         });
         let version: Vec<&str> = kind.into_iter().chain(server.version.as_deref()).collect();
+        let told = |state: &str| with_age(state, server.since, status.time);
         let state = match server.state {
-            ServerState::Connected => Cell::marked(Mark::Good, "connected", look),
-            ServerState::Connecting => Cell::marked(Mark::Warning, "connecting", look),
-            ServerState::Absent => Cell::marked(Mark::Idle, "absent", look),
-            ServerState::Failed => Cell::marked(Mark::Bad, "failed", look),
+            ServerState::Connected => Cell::marked(Mark::Good, &told("connected"), look),
+            ServerState::Connecting => Cell::marked(Mark::Warning, &told("connecting"), look),
+            ServerState::Absent => Cell::marked(Mark::Idle, &told("absent"), look),
+            ServerState::Failed => Cell::marked(Mark::Bad, &told("failed"), look),
         };
         let guests = status.guests.iter().filter(|guest| guest.server == server.id).count();
         // Most messages name the socket themselves.
@@ -55,13 +58,14 @@ pub(super) fn parents(status: &Status, look: Look) -> String {
     let mut grid =
         Grid::new(["PARENT", "STATE", "SHIM", "NICS", "ROUTES", "FILTER", "THIS HOST IS REACHED AT"]);
     for shim in &status.shims {
+        let told = |state: &str| with_age(state, shim.since, status.time);
         let state = match (shim.parent_state, shim.state) {
-            (ParentState::Absent, _) => Cell::marked(Mark::Bad, "gone", look),
-            (ParentState::Down, _) => Cell::marked(Mark::Bad, "down", look),
-            (ParentState::NoCarrier, _) => Cell::marked(Mark::Bad, "no carrier", look),
-            (ParentState::Up, ShimState::Failed) => Cell::marked(Mark::Bad, "no shim", look),
-            (ParentState::Up, ShimState::Down) => Cell::marked(Mark::Warning, "starting", look),
-            (ParentState::Up, ShimState::Up) => Cell::marked(Mark::Good, "up", look),
+            (ParentState::Absent, _) => Cell::marked(Mark::Bad, &told("gone"), look),
+            (ParentState::Down, _) => Cell::marked(Mark::Bad, &told("down"), look),
+            (ParentState::NoCarrier, _) => Cell::marked(Mark::Bad, &told("no carrier"), look),
+            (ParentState::Up, ShimState::Failed) => Cell::marked(Mark::Bad, &told("no shim"), look),
+            (ParentState::Up, ShimState::Down) => Cell::marked(Mark::Warning, &told("starting"), look),
+            (ParentState::Up, ShimState::Up) => Cell::marked(Mark::Good, &told("up"), look),
         };
         let filter = if shim.filtered { Cell::from("on") } else { Cell::marked(Mark::Warning, "off", look) };
         grid.row([
@@ -75,6 +79,14 @@ pub(super) fn parents(status: &Status, look: Look) -> String {
         ]);
     }
     grid.render(look)
+}
+
+/// `connected 3 d`, or `connected` if it was so when the daemon began to look.
+fn with_age(state: &str, since: Option<Timestamp>, now: Timestamp) -> String {
+    match since {
+        Some(since) => format!("{state} {}", rough(since.age(now))),
+        None => state.to_owned(),
+    }
 }
 
 /// The host's addresses there, and everything else that was set up for that parent.

@@ -10,7 +10,7 @@ const TERMINAL: Look = Look { colour: false, width: Some(80), height: Some(24), 
 /// The status of a host where everything is well except for the given keys.
 fn status(differs: Value) -> Status {
     let mut status = json!({
-        "version": "0.1.0", "host": "lxd2", "ready": true, "counts": {"wanted": 1, "reached": 1},
+        "version": "0.1.0", "host": "lxd2", "started": "2026-11-27T14:02:11Z", "time": "2026-11-30T14:02:11Z", "ready": true, "counts": {"wanted": 1, "reached": 1},
         "servers": [{"id": "lxd", "kind": "lxd", "socket": "/var/lib/lxd/unix.socket", "version": "5.0.2",
                      "name": "lxd2", "state": "connected", "message": null}],
         "shims": [{"name": "mvs-eth0", "parent": "eth0", "mac": "02:5a:11:22:33:44", "state": "up",
@@ -70,7 +70,7 @@ fn all_is_well() {
     let addresses = [routed("192.168.100.253"), routed("2001:db8:1234:5678:216:3eff:fe15:6fa0")];
     let guests = json!([guest("test1", "reachable", json!({"addresses": addresses}))]);
     let expected = "\
-● macvlan-shim 0.1.0 on lxd2: the running guest is reachable
+● macvlan-shim 0.1.0 on lxd2, up 3 d: the running guest is reachable
 
 SERVER  VERSION    STATE        GUESTS  SOCKET
 lxd     LXD 5.0.2  ● connected  1       /var/lib/lxd/unix.socket
@@ -121,7 +121,7 @@ fn a_parent_is_down_and_a_guest_claims_the_gateway() {
          "routes": 1, "filtered": true, "parent_state": "down", "host_addresses": [], "message": "eth1 is down"},
     ]);
     let expected = "\
-✗ macvlan-shim 0.1.0 on lxd2
+✗ macvlan-shim 0.1.0 on lxd2, up 3 d
   1 of 3 running guests are reachable; 2 things need you
 
 SERVER  VERSION    STATE        GUESTS  SOCKET
@@ -236,11 +236,14 @@ NEEDS YOU
 fn nothing_to_serve_and_nothing_found() {
     let idle = json!({"guests": [], "shims": [], "counts": {"wanted": 0, "reached": 0}});
     assert!(
-        table(idle.clone()).starts_with("○ macvlan-shim 0.1.0 on lxd2: there is no running guest to serve\n")
+        table(idle.clone())
+            .starts_with("○ macvlan-shim 0.1.0 on lxd2, up 3 d: there is no running guest to serve\n")
     );
     let mut reading = idle.clone();
     reading["ready"] = json!(false);
-    assert!(table(reading).starts_with("○ macvlan-shim 0.1.0 on lxd2: it is still reading its servers\n"));
+    assert!(
+        table(reading).starts_with("○ macvlan-shim 0.1.0 on lxd2, up 3 d: it is still reading its servers\n")
+    );
 
     let server = |id: &str, socket: &str| {
         json!({"id": id, "kind": null, "socket": socket, "version": null, "name": null, "state": "absent",
@@ -252,7 +255,7 @@ fn nothing_to_serve_and_nothing_found() {
     none["problems"] =
         json!([problem(Code::NoServer, "servers", "no LXD and no Incus was found on this host", "name it")]);
     let expected = "\
-! macvlan-shim 0.1.0 on lxd2
+! macvlan-shim 0.1.0 on lxd2, up 3 d
   it finds no LXD and no Incus; 1 thing needs you
 
 SERVER  VERSION  STATE     GUESTS  SOCKET
@@ -347,7 +350,7 @@ fn problems_alone() {
     let problems = json!([problem(Code::ParentDown, "eth1", "eth1 is down", "ip link set eth1 up")]);
     let wishes = Wishes { problems: true, ..Wishes::default() };
     let expected = "\
-✗ macvlan-shim 0.1.0 on lxd2
+✗ macvlan-shim 0.1.0 on lxd2, up 3 d
   the running guest is reachable; 1 thing needs you
 
 NEEDS YOU
@@ -360,4 +363,30 @@ NEEDS YOU
         .collect();
     let text = shown(json!({"problems": many}), wishes, TERMINAL);
     assert!(text.ends_with("  … 2 more: --all shows them\n"), "{text}");
+}
+
+#[test]
+fn what_has_changed_since_the_daemon_began_has_an_age() {
+    let mut routed = routed("192.168.100.253");
+    routed["since"] = json!("2026-11-30T13:57:11Z");
+    let refused = json!({"address": "192.168.100.9", "state": "refused", "reason": "off-link", "message": "no",
+                         "since": "2026-11-30T14:01:31Z"});
+    let mut problem = problem(Code::OffLink, "lxd:web eth0", "192.168.100.9 is elsewhere", "take it away");
+    problem["since"] = refused["since"].clone();
+    let mut all = serde_json::to_value(status(json!({}))).unwrap();
+    all["servers"][0]["since"] = json!("2026-11-30T11:02:11Z");
+    all["shims"][0]["since"] = json!("2026-11-30T14:02:10Z");
+    let text = table(json!({
+        "servers": all["servers"], "shims": all["shims"], "problems": [problem],
+        "guests": [guest("web", "reachable", json!({"addresses": [routed, refused]}))],
+    }));
+    for line in [
+        "lxd     LXD 5.0.2  ● connected 3 h  1       /var/lib/lxd/unix.socket",
+        "eth0    ● up 1 s  mvs-eth0  1     2       on      192.168.100.62, fd64::62",
+        "! lxd:web eth0: 192.168.100.9 is elsewhere (off-link, for 40 s)",
+        "! lxd:web  eth0  192.168.100.253  for 5 min",
+        "                 192.168.100.9    off-link, for 40 s",
+    ] {
+        assert!(text.contains(&format!("{line}\n")), "{line} is not in\n{text}");
+    }
 }

@@ -7,15 +7,19 @@
 
 mod answer;
 mod bind;
+mod events;
 mod peer;
 mod root;
 mod router;
 mod status;
 
 use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use hyper::body::Body;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -26,6 +30,7 @@ use tokio::task::JoinSet;
 pub use self::bind::{BindError, bind};
 use self::peer::{Asker, Peer};
 use self::router::Router;
+use crate::daemon::history::HistoryReader;
 use crate::daemon::publisher::ReportReader;
 
 /// Maximum number of connections of root that are served at once, while others wait in the kernel's queue.
@@ -39,19 +44,19 @@ const HEAD: usize = 8192;
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Serves until it is dropped.
-pub async fn serve(listener: UnixListener, reports: ReportReader) {
-    serve_within(DEADLINE, listener, reports).await;
+pub async fn serve(listener: UnixListener, reports: ReportReader, past: HistoryReader) {
+    serve_within(DEADLINE, listener, Router::new(reports, past)).await;
 }
 
 /// Serves one connection, as if root asked, for tests that try it with anything (`tests/fuzz`).
-pub async fn serve_one(stream: UnixStream, reports: ReportReader) {
-    connection(stream, Arc::new(Router::new(reports)), Asker::Root).await;
+pub async fn serve_one(stream: UnixStream, reports: ReportReader, past: HistoryReader) {
+    connection(stream, DEADLINE, Arc::new(Router::new(reports, past)), async { Asker::Root }).await;
 }
 
-async fn serve_within(deadline: Duration, listener: UnixListener, reports: ReportReader) {
+async fn serve_within(deadline: Duration, listener: UnixListener, router: Router) {
     let (roots, others) = (Arc::new(Semaphore::new(CONNECTIONS)), Arc::new(Semaphore::new(CONNECTIONS)));
     let group = peer::group();
-    let router = Arc::new(Router::new(reports));
+    let router = Arc::new(router);
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
@@ -66,13 +71,7 @@ async fn serve_within(deadline: Duration, listener: UnixListener, reports: Repor
                 let router = Arc::clone(&router);
                 connections.spawn(async move {
                     let _slot = slot;
-                    let served = async {
-                        let asker = Asker::of(peer, group).await;
-                        connection(stream, router, asker).await;
-                    };
-                    if tokio::time::timeout(deadline, served).await.is_err() {
-                        tracing::debug!("a control connection took too long");
-                    }
+                    connection(stream, deadline, router, Asker::of(peer, group)).await;
                 });
             }
             Err(error) => {
@@ -83,18 +82,39 @@ async fn serve_within(deadline: Duration, listener: UnixListener, reports: Repor
     }
 }
 
-async fn connection(stream: UnixStream, router: Arc<Router>, asker: Asker) {
-    let service = service_fn(|request| {
-        let router = Arc::clone(&router);
-        async move { Ok::<_, Infallible>(router.answer(request, asker).await) }
-    });
-    let served = http1::Builder::new()
-        .keep_alive(false)
-        .max_buf_size(HEAD)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
-    if let Err(error) = served {
-        tracing::debug!(%error, "a control connection failed");
+/// Serves a connection of somebody. A stream may take its own time.
+async fn connection(
+    stream: UnixStream,
+    deadline: Duration,
+    router: Arc<Router>,
+    asker: impl Future<Output = Asker>,
+) {
+    let is_stream = Arc::new(AtomicBool::new(false));
+    let served = async {
+        let asker = asker.await;
+        let service = service_fn(|request| {
+            let (router, is_stream) = (Arc::clone(&router), Arc::clone(&is_stream));
+            async move {
+                let answer = router.answer(request, asker).await;
+                is_stream.store(answer.size_hint().exact().is_none(), Ordering::Relaxed);
+                Ok::<_, Infallible>(answer)
+            }
+        });
+        http1::Builder::new()
+            .keep_alive(false)
+            .max_buf_size(HEAD)
+            .serve_connection(TokioIo::new(stream), service)
+            .await
+    };
+    let mut served = pin!(served);
+    let mut end = tokio::time::timeout(deadline, &mut served).await;
+    if end.is_err() && is_stream.load(Ordering::Relaxed) {
+        end = tokio::time::timeout(events::STREAM, served).await;
+    }
+    match end {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "a control connection failed"),
+        Err(_) => tracing::debug!("a control connection took too long"),
     }
 }
 
@@ -106,12 +126,15 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
+    use crate::daemon::history;
+    use crate::daemon::history::EventHistory;
     use crate::daemon::publisher::channel;
     use crate::model::status::Status;
     use crate::report::Report;
 
     struct Daemon {
         folder: tempfile::TempDir,
+        history: EventHistory,
         _tasks: JoinSet<()>,
     }
 
@@ -123,16 +146,17 @@ mod tests {
         fn start_within(deadline: Duration) -> Daemon {
             let folder = tempfile::tempdir().unwrap();
             let listener = bind(&folder.path().join("run/control.sock")).unwrap();
-            let (mut publisher, reader) = channel();
+            let (mut publisher, reports) = channel();
+            let (history, past) = history::channel();
             let mut tasks = JoinSet::new();
-            tasks.spawn(serve_within(deadline, listener, reader));
+            tasks.spawn(serve_within(deadline, listener, Router::new(reports, past)));
             tasks.spawn(async move {
                 loop {
                     publisher.asked().await;
-                    publisher.answer(Instant::now(), || Report { status: nothing() });
+                    publisher.answer(Instant::now(), || Arc::new(Report { status: nothing() }));
                 }
             });
-            Daemon { folder, _tasks: tasks }
+            Daemon { folder, history, _tasks: tasks }
         }
 
         async fn connect(&self) -> UnixStream {
@@ -166,14 +190,17 @@ mod tests {
         let (line, body) = Daemon::start().say("GET /1.0 HTTP/1.0\r\n\r\n").await;
         assert_eq!(line, "HTTP/1.0 200 OK");
         let body: serde_json::Value = serde_json::from_str(&body).unwrap();
-        assert_eq!((&body["program"], &body["paths"]), (&json!("macvlan-shim"), &json!(["/1.0/status"])));
+        assert_eq!(
+            (&body["program"], &body["paths"]),
+            (&json!("macvlan-shim"), &json!(["/1.0/events", "/1.0/status"]))
+        );
     }
 
     #[tokio::test]
     async fn other_requests_are_refused_in_words() {
         let daemon = Daemon::start();
         for (request, line, error) in [
-            ("GET /2.0", "404 Not Found", "there is no /2.0; there are /1.0 and /1.0/status"),
+            ("GET /2.0", "404 Not Found", "there is no /2.0; there are /1.0, /1.0/events, /1.0/status"),
             (
                 "PUT /1.0/status",
                 "405 Method Not Allowed",
@@ -215,13 +242,30 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("control.sock");
         let listener = bind(&path).unwrap();
-        let (publisher, reader) = channel();
+        let (publisher, reports) = channel();
         drop(publisher);
-        let _server = tokio::spawn(serve(listener, reader));
+        let (_history, past) = history::channel();
+        let _server = tokio::spawn(serve(listener, reports, past));
         let mut stream = UnixStream::connect(&path).await.unwrap();
         stream.write_all(b"GET /1.0/status HTTP/1.0\r\n\r\n").await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.0 503 ") && answer.contains("the daemon is stopping"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn a_stream_may_take_longer_than_an_answer() {
+        let deadline = Duration::from_millis(100);
+        let mut daemon = Daemon::start_within(deadline);
+        let mut stream = daemon.connect().await;
+        stream.write_all(b"GET /1.0/events?follow HTTP/1.0\r\n\r\n").await.unwrap();
+        tokio::time::sleep(deadline * 3).await;
+        let status = Status { time: std::time::SystemTime::now().into(), ..nothing() };
+        daemon.history.take_in(vec![crate::report::started(&status, 1)]);
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"}\n") {
+            assert_ne!(stream.read_buf(&mut answer).await.unwrap(), 0, "it was cut off");
+        }
+        assert!(String::from_utf8_lossy(&answer).contains(r#""to":"ready""#));
     }
 }

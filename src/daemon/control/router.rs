@@ -5,23 +5,26 @@ use hyper::header::{ALLOW, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 
 use super::answer::{Answer, refuse};
+use super::events::{self, EventsPage};
 use super::peer::Asker;
 use super::root;
 use super::status::{self, StatusPage};
+use crate::daemon::history::HistoryReader;
 use crate::daemon::publisher::ReportReader;
 
 /// The existing paths.
-const PATHS: [&str; 2] = [root::PATH, status::PATH];
+const PATHS: [&str; 3] = [root::PATH, events::PATH, status::PATH];
 
 /// Answers requests.
 pub(super) struct Router {
     status: StatusPage,
+    events: EventsPage,
 }
 
 impl Router {
-    /// Answers from these reports.
-    pub(super) fn new(reports: ReportReader) -> Router {
-        Router { status: StatusPage::new(reports) }
+    /// Answers from these reports and that history.
+    pub(super) fn new(reports: ReportReader, past: HistoryReader) -> Router {
+        Router { status: StatusPage::new(reports), events: EventsPage::new(past) }
     }
 
     /// The answer to a request of somebody.
@@ -33,7 +36,7 @@ impl Router {
         let asked = request.uri().path();
         let path = asked.trim_end_matches('/');
         if !PATHS.contains(&path) {
-            let message = format!("there is no {asked}; there are {}", PATHS.join(" and "));
+            let message = format!("there is no {asked}; there are {}", PATHS.join(", "));
             return refuse(StatusCode::NOT_FOUND, &message);
         }
         if request.method() != Method::GET {
@@ -46,6 +49,7 @@ impl Router {
             return refuse(StatusCode::PAYLOAD_TOO_LARGE, "no request has a body");
         }
         match path {
+            events::PATH => self.events.get(request.uri().query().unwrap_or_default()),
             status::PATH => self.status.get().await,
             _ => root::get(&PATHS[1..]),
         }

@@ -1,9 +1,10 @@
 //! The bytes that a user sends to the control socket.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use macvlan_shim::daemon::control::serve_one;
-use macvlan_shim::daemon::publisher::channel;
+use macvlan_shim::daemon::{history, publisher};
 use macvlan_shim::report::Report;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -18,12 +19,14 @@ pub(crate) fn requests(said: &[u8]) {
     let said = said[..said.len().min(MOST)].to_vec();
     runtime.block_on(async {
         let Ok((mut ours, theirs)) = UnixStream::pair() else { panic!("no sockets") };
-        let (mut publisher, reader) = channel();
-        let server = tokio::spawn(serve_one(theirs, reader));
+        let (mut publisher, reports) = publisher::channel();
+        // A stream of events ends at once, because its loop has.
+        let (_, past) = history::channel();
+        let server = tokio::spawn(serve_one(theirs, reports, past));
         let daemon = tokio::spawn(async move {
             loop {
                 publisher.asked().await;
-                publisher.answer(Instant::now(), Report::default);
+                publisher.answer(Instant::now(), || Arc::new(Report::default()));
             }
         });
         let talk = async {

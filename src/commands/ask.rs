@@ -5,46 +5,44 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::commands::{Failure, NO_DAEMON};
+use super::{Failure, NO_DAEMON};
 use crate::model::names;
-use crate::model::status::Status;
 
 /// How long the daemon may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(2);
 /// How long it may take in all.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// The meaning of the daemon's answer.
-pub(super) fn understand(body: &str) -> Result<Status, Failure> {
-    serde_json::from_str(body).map_err(|error| {
-        let version = serde_json::from_str::<serde_json::Value>(body).ok();
-        let version = version.and_then(|body| Some(format!(" (version {})", body["version"].as_str()?)));
-        let version = version.unwrap_or_default();
-        Failure::new(format!("the daemon{version} gives an answer that this version does not understand"))
-            .because(&error)
-            .hint(format!(
-                "this is version {}; restart the daemon, \
-                 which leaves every route in place, or use --json",
-                env!("CARGO_PKG_VERSION")
-            ))
-    })
+/// The daemon's answer to a path, unchanged.
+pub(super) async fn ask(socket: &Path, path: &str) -> Result<String, Failure> {
+    let cannot = |error| unreachable(socket, &error);
+    in_time(socket, async { open(socket, path).await?.text().await.map_err(cannot) }).await
 }
 
-/// The daemon's answer, unchanged.
-pub(super) async fn ask(socket: &Path) -> Result<String, Failure> {
-    let cannot = |error: reqwest::Error| unreachable(socket, &error);
-    let client =
-        reqwest::Client::builder().unix_socket(socket).connect_timeout(CONNECT).timeout(ANSWER).build();
-    let answer = client.map_err(cannot)?.get("http://daemon/1.0/status").send().await.map_err(cannot)?;
+/// The beginning of the daemon's answer to a path. The rest may take as long as it likes.
+pub(super) async fn open(socket: &Path, path: &str) -> Result<reqwest::Response, Failure> {
+    let cannot = |error| unreachable(socket, &error);
+    let client = reqwest::Client::builder().unix_socket(socket).connect_timeout(CONNECT).build();
+    let question = client.map_err(cannot)?.get(format!("http://daemon{path}"));
+    let answer = in_time(socket, async { question.send().await.map_err(cannot) }).await?;
     let code = answer.status();
-    let body = answer.text().await.map_err(cannot)?;
     if code.is_success() {
-        return Ok(body);
+        return Ok(answer);
     }
+    let body = answer.text().await.map_err(cannot)?;
     let error = serde_json::from_str::<serde_json::Value>(&body).ok();
     let error = error.and_then(|body| Some(body["error"].as_str()?.to_owned()));
     let failure = Failure::new(format!("the daemon at {} refuses to answer", socket.display()));
     Err(Failure { causes: vec![error.unwrap_or_else(|| code.to_string())], ..failure })
+}
+
+async fn in_time<T>(socket: &Path, answer: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::time::timeout(ANSWER, answer).await.unwrap_or_else(|_| Err(late(socket)))
+}
+
+fn late(socket: &Path) -> Failure {
+    Failure::new(format!("the daemon at {} does not answer in time", socket.display()))
+        .hint("its log may say why: journalctl -u macvlan-shimd")
 }
 
 fn unreachable(socket: &Path, error: &reqwest::Error) -> Failure {
@@ -62,8 +60,7 @@ fn unreachable(socket: &Path, error: &reqwest::Error) -> Failure {
         Some(io::ErrorKind::PermissionDenied) => {
             Failure::new(format!("you may not ask the daemon at {path}")).hint(who_may(socket))
         }
-        _ if error.is_timeout() => Failure::new(format!("the daemon at {path} does not answer in time"))
-            .hint("its log may say why: journalctl -u macvlan-shimd"),
+        _ if error.is_timeout() => late(socket),
         _ => Failure::new(format!("cannot ask the daemon at {path}")).because(error),
     }
 }
