@@ -15,6 +15,7 @@ mod cost;
 mod filter;
 mod guests;
 mod healing;
+mod history;
 mod hostile;
 mod keepalived;
 mod lan;

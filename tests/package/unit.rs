@@ -133,6 +133,49 @@ fn neither_a_user_nor_a_full_run_keeps_it_from_starting() -> Result<()> {
     Ok(())
 }
 
+/// Programs find the lines about a guest by fields. When the unit has ended, `status` says when and why, and what
+/// it left.
+#[test]
+fn the_journal_has_fields_and_status_knows_why_it_ended() -> Result<()> {
+    let node = Node::new(Some(Kind::Lxd))?;
+    let guest = node.launch(Kind::Lxd)?;
+    node.install()?;
+    node.meets(&guest)?;
+    let entries = node
+        .host
+        .sh(&format!("journalctl -b -o json GUEST={} _SYSTEMD_UNIT={UNIT}.service", guest.name()))?;
+    let entries = entries.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
+    let adds_route = |entry: &&Value| entry["ACTION"].as_str().is_some_and(|it| it.starts_with("add route"));
+    let route = entries.iter().find(adds_route).with_context(|| node.picture())?;
+    for (key, value) in [
+        ("PRIORITY", "6"),
+        ("SERVER", "lxd"),
+        ("PROJECT", "default"),
+        ("NIC", "eth0"),
+        ("SYSLOG_IDENTIFIER", "macvlan-shim"),
+        ("MESSAGE_ID", "f6f7905fac794b6587394a6f3f9afe35"),
+    ] {
+        ensure!(route[key] == value, "{key} is not {value}: {route:#}");
+    }
+    let action = route["ACTION"].as_str().unwrap_or_default();
+    ensure!(route["MESSAGE"].as_str().is_some_and(|line| line.starts_with(action)), "{route:#}");
+    ensure!(route["ADDRESS"].as_str().is_some_and(|address| action.contains(address)), "{route:#}");
+
+    let status = || node.host.sh("macvlan-shim status 2>&1 || echo \"exit $?\"");
+    node.host.sh(&format!("systemctl stop {UNIT}"))?;
+    let stopped = status()?;
+    ensure!(
+        stopped.contains("\n  it was stopped ") && stopped.contains("\n    mvs-eth0 on eth0: up, "),
+        "{stopped}"
+    );
+    ensure!(stopped.ends_with("exit 3\n"), "{stopped}");
+    node.host.sh(&format!("echo 'shim = 3' >> {CONFIG}; systemctl start {UNIT} || :"))?;
+    let failed = status()?;
+    ensure!(failed.contains("(exit-code), and the last that it said is:\n"), "{failed}");
+    ensure!(failed.contains(CONFIG), "it does not name the faulty file: {failed}");
+    Ok(())
+}
+
 #[test]
 fn it_does_not_run_beside_a_daemon_that_was_started_by_hand() -> Result<()> {
     let node = Node::new(None)?;
