@@ -477,7 +477,7 @@ impl InMemoryKernel {
     }
 
     /// A link that is gone takes every IPv4 route along that led through it and others. An IPv6 route loses that
-    /// hop alone (seen on Linux 6.18).
+    /// hop alone (FACTS 68).
     fn lose_hops(&mut self, link: LinkIndex) {
         let through = |(key, way): (&RouteKey, &Way)| {
             way.hops.iter().any(|hop| hop.link == link).then(|| (*key, way.clone()))

@@ -77,7 +77,7 @@ fn end() -> Vec<String> {
         Some(0) | None => "it has not run since the host started".to_owned(),
         Some(seconds) => {
             let ended = Timestamp::from(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
-            let ago = crate::commands::table::rough(ended.age(SystemTime::now().into()));
+            let ago = crate::commands::table::roughly(ended.age(SystemTime::now().into()));
             match value("Result") {
                 Some("success") | None => format!("it was stopped {ago} ago"),
                 Some(result) => format!("it ended {ago} ago ({result}), and the last that it said is:"),

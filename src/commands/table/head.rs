@@ -1,7 +1,7 @@
 //! The verdict.
 
 use super::grid::Mark;
-use super::lasting::rough;
+use super::lasting::roughly;
 use crate::commands::output::Look;
 use crate::model::status::{Counts, Status};
 use crate::model::{Code, Severity, names};
@@ -14,7 +14,7 @@ pub(super) fn render(status: &Status, look: Look) -> String {
     } else {
         format!(" on {}", super::grid::printable(&status.host))
     };
-    let up = rough(status.started.age(status.time));
+    let up = roughly(status.started.age(status.time));
     let program = format!("{} {} {}{on}, up {up}", mark.painted(look), names::PROGRAM, status.version);
     let needs = match status.problems.len() {
         0 => String::new(),

@@ -6,11 +6,11 @@ use crate::model::Timestamp;
 
 /// `, for 5 min`. Nothing if it is not known, because it was so when the daemon began to look.
 pub(super) fn lasting(since: Option<Timestamp>, now: Timestamp) -> String {
-    since.map(|since| format!(", for {}", rough(since.age(now)))).unwrap_or_default()
+    since.map(|since| format!(", for {}", roughly(since.age(now)))).unwrap_or_default()
 }
 
 /// A time in its largest unit that has two at least, rounded down: `119 s`, `2 min`, `47 h`, `2 d`.
-pub(in crate::commands) fn rough(time: Duration) -> String {
+pub(in crate::commands) fn roughly(time: Duration) -> String {
     let seconds = time.as_secs();
     let units = [(86_400, "d"), (3_600, "h"), (60, "min")];
     let unit = units.into_iter().find(|(length, _)| seconds >= 2 * length);
@@ -33,7 +33,7 @@ mod tests {
             (86_400, "24 h"),
             (180_000, "2 d"),
         ] {
-            assert_eq!(rough(Duration::from_secs(seconds)), text);
+            assert_eq!(roughly(Duration::from_secs(seconds)), text);
         }
     }
 }

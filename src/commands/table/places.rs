@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::grid::{Cell, Grid, Mark};
-use super::lasting::rough;
+use super::lasting::roughly;
 use crate::commands::output::Look;
 use crate::model::Timestamp;
 use crate::model::inventory::{ServerKind, ServerState};
@@ -84,7 +84,7 @@ pub(super) fn parents(status: &Status, look: Look) -> String {
 /// `connected 3 d`, or `connected` if it was so when the daemon began to look.
 fn with_age(state: &str, since: Option<Timestamp>, now: Timestamp) -> String {
     match since {
-        Some(since) => format!("{state} {}", rough(since.age(now))),
+        Some(since) => format!("{state} {}", roughly(since.age(now))),
         None => state.to_owned(),
     }
 }
