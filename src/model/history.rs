@@ -10,6 +10,7 @@ use super::{GuestKey, Timestamp};
 
 /// A change of a state that `status` shows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct StateChange {
     /// Its number. Each change has the next one, so a gap is a change that is no longer known.
     pub id: u64,
@@ -18,9 +19,9 @@ pub struct StateChange {
     /// Whose state it is.
     #[serde(flatten)]
     pub of: StateOf,
-    /// The state before. `None` if there was nothing.
+    /// The state before. `null` if there was nothing.
     pub from: Option<SmolStr>,
-    /// The state now. `None` if there is nothing any more.
+    /// The state now. `null` if there is nothing any more.
     pub to: Option<SmolStr>,
     /// A stable code, if the state now needs a reason.
     pub reason: Option<SmolStr>,
@@ -30,6 +31,7 @@ pub struct StateChange {
 
 /// Whose state it is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "the fields are the names that status has for these things")]
 pub enum StateOf {

@@ -16,6 +16,7 @@ use super::Mac;
 /// A server's short, stable name in output: `lxd`, `lxd-snap`, `incus`, or the path of a configured socket.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ServerId(pub SmolStr);
 
 impl fmt::Display for ServerId {
@@ -26,11 +27,13 @@ impl fmt::Display for ServerId {
 
 /// Names one guest on this host. Copies share one place in memory, because many maps hold them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(from = "GuestParts", into = "GuestParts")]
 pub struct GuestKey(Arc<GuestParts>);
 
 /// The parts of a guest's name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct GuestParts {
     /// The server that it belongs to.
     pub server: ServerId,
@@ -148,6 +151,7 @@ pub struct Server {
 
 /// The kinds of servers that we know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum ServerKind {
     /// Canonical LXD.
@@ -158,6 +162,7 @@ pub enum ServerKind {
 
 /// How we stand with a server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum ServerState {
     /// Its events are heard and its guests are known.
@@ -225,6 +230,7 @@ pub enum Home {
 
 /// Container or VM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum GuestKind {
     /// Its NIC is a macvlan link in its own network namespace.

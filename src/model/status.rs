@@ -11,6 +11,7 @@ use smol_str::SmolStr;
 
 /// One report of everything, as `GET /1.0/status` answers it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Status {
     /// The version of the daemon.
     pub version: String,
@@ -38,6 +39,7 @@ pub struct Status {
 
 /// How many guests are reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Counts {
     /// Number of running guests that should be reached.
     pub wanted: usize,
@@ -47,6 +49,7 @@ pub struct Counts {
 
 /// A server.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "most are the fields of model::inventory::Server, in the contract's order")]
 pub struct ServerStatus {
     pub id: SmolStr,
@@ -56,26 +59,28 @@ pub struct ServerStatus {
     pub name: Option<String>,
     pub state: ServerState,
     pub message: Option<String>,
-    /// Since when it is in this state. `None` if it was so when the daemon began to look.
+    /// Since when it is in this state. `null` if it was so when the daemon began to look.
     pub since: Option<Timestamp>,
-    /// When it was last read completely. `None` if it never was.
+    /// When it was last read completely. `null` if it never was.
     pub last_read: Option<Timestamp>,
 }
 
 /// A shim.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ShimStatus {
     /// Its name.
     pub name: SmolStr,
     /// Its parent's name.
     pub parent: SmolStr,
-    /// Its MAC; `None` if it could not be made.
+    /// Its MAC; `null` if it could not be made.
     pub mac: Option<Mac>,
     /// Whether it works.
     pub state: ShimState,
     /// Its own addresses.
     pub addresses: Vec<IpAddr>,
     /// The ranges of `[[parent]] routes` that are routed through it.
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
     pub ranges: Vec<IpNet>,
     /// Number of NICs that use it.
     pub nics: usize,
@@ -89,12 +94,13 @@ pub struct ShimStatus {
     pub host_addresses: Vec<IpAddr>,
     /// The fault, if it failed.
     pub message: Option<String>,
-    /// Since when it and its parent are in these states. `None` if they were so when the daemon began to look.
+    /// Since when it and its parent are in these states. `null` if they were so when the daemon began to look.
     pub since: Option<Timestamp>,
 }
 
 /// Whether frames pass a parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum ParentState {
     /// They pass.
@@ -121,6 +127,7 @@ impl ParentState {
 
 /// Whether a shim works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum ShimState {
     /// It exists and is up.
@@ -144,6 +151,7 @@ impl ShimState {
 
 /// A guest.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct GuestStatus {
     /// Its server's id.
     pub server: SmolStr,
@@ -167,6 +175,7 @@ impl GuestStatus {
 
 /// A NIC.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NicStatus {
     /// The device's name.
     pub name: SmolStr,
@@ -180,7 +189,7 @@ pub struct NicStatus {
     pub reason: Option<String>,
     /// The same for people.
     pub message: Option<String>,
-    /// Since when it is in this state, for this reason. `None` if it was so when the daemon began to look.
+    /// Since when it is in this state, for this reason. `null` if it was so when the daemon began to look.
     pub since: Option<Timestamp>,
     /// Its addresses of global scope.
     pub addresses: Vec<AddressStatus>,
@@ -188,6 +197,7 @@ pub struct NicStatus {
 
 /// The states of a NIC, of which the first that applies is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum NicState {
     /// The guest does not run.
@@ -223,6 +233,7 @@ impl NicState {
 
 /// An address of a NIC.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct AddressStatus {
     /// The address.
     pub address: IpAddr,
@@ -234,12 +245,13 @@ pub struct AddressStatus {
     pub reason: Option<String>,
     /// The same for people.
     pub message: Option<String>,
-    /// Since when it is in this state, for this reason. `None` if it was so when the daemon began to look.
+    /// Since when it is in this state, for this reason. `null` if it was so when the daemon began to look.
     pub since: Option<Timestamp>,
 }
 
 /// The outcome for an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum AddressState {
     /// Admitted, and the kernel has its route.
@@ -263,6 +275,7 @@ impl AddressState {
 
 /// A route that no server vouches for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct UnclaimedStatus {
     /// The guest's address.
     pub address: IpAddr,
@@ -270,12 +283,13 @@ pub struct UnclaimedStatus {
     pub shim: SmolStr,
     /// The guest's MAC.
     pub mac: Mac,
-    /// Since when no server vouches for it. `None` if it was so when the daemon began to look.
+    /// Since when no server vouches for it. `null` if it was so when the daemon began to look.
     pub since: Option<Timestamp>,
 }
 
 /// Something that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Problem {
     /// A stable code.
     pub code: String,
@@ -287,7 +301,7 @@ pub struct Problem {
     pub message: String,
     /// The cure, as an instruction.
     pub hint: String,
-    /// Since when it stands. `None` if it stood when the daemon began to look.
+    /// Since when it stands. `null` if it stood when the daemon began to look.
     pub since: Option<Timestamp>,
 }
 

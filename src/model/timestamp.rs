@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 /// A time of the wall clock, written as RFC 3339 says, in UTC and in milliseconds: `2026-11-30T14:02:11.040Z`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(extend("format" = "date-time")))]
 pub struct Timestamp(SystemTime);
 
 impl Timestamp {

@@ -465,7 +465,7 @@ impl InMemoryKernel {
         let addresses: Vec<_> =
             self.snapshot.addresses.keys().filter(|key| key.link == index).copied().collect();
         addresses.into_iter().for_each(|key| self.remove_address(key));
-        self.lose_hops(index);
+        lose_hops(&mut self.snapshot.routing, index);
         self.snapshot.links.remove(&index);
         self.snapshot.settings.remove(&index);
         self.snapshot.children.retain(|_, child| child.parent != index);
@@ -474,27 +474,6 @@ impl InMemoryKernel {
         upon.collect::<Vec<_>>().into_iter().for_each(|link| self.remove_link(link));
         let ports = self.snapshot.links.values_mut().filter(|link| link.master == Some(index));
         ports.for_each(|link| link.master = None);
-    }
-
-    /// A link that is gone takes every IPv4 route along that led through it and others. An IPv6 route loses that
-    /// hop alone (FACTS 68).
-    fn lose_hops(&mut self, link: LinkIndex) {
-        let through = |(key, way): (&RouteKey, &Way)| {
-            way.hops.iter().any(|hop| hop.link == link).then(|| (*key, way.clone()))
-        };
-        let lost: Vec<(RouteKey, Way)> = self.snapshot.routing.iter().filter_map(through).collect();
-        for (key, mut way) in lost {
-            self.snapshot.routing.take(&key);
-            way.hops.retain(|hop| hop.link != link);
-            let link = match way.hops.as_slice() {
-                [] => continue,
-                [only] => only.link,
-                _ => LinkIndex::NONE,
-            };
-            if key.destination.addr().is_ipv6() {
-                self.snapshot.routing.put(RouteKey { link, ..key }, way);
-            }
-        }
     }
 
     /// Takes the routes, neighbours and proxies of a family from a link.
@@ -561,4 +540,25 @@ fn connected(key: AddressKey, value: &HostAddress) -> RouteKey {
 
 fn both<'a, K: Ord, V>(old: &'a BTreeMap<K, V>, new: &'a BTreeMap<K, V>) -> BTreeSet<&'a K> {
     old.keys().chain(new.keys()).collect()
+}
+
+/// A link that is gone takes every IPv4 route along that led through it, whatever its other hops. An IPv6 route
+/// loses that hop alone (FACTS 68).
+pub(crate) fn lose_hops(routing: &mut Routing, link: LinkIndex) {
+    let through = |(key, way): (&RouteKey, &Way)| {
+        way.hops.iter().any(|hop| hop.link == link).then(|| (*key, way.clone()))
+    };
+    let lost: Vec<(RouteKey, Way)> = routing.iter().filter_map(through).collect();
+    for (key, mut way) in lost {
+        routing.take(&key);
+        way.hops.retain(|hop| hop.link != link);
+        let link = match way.hops.as_slice() {
+            [] => continue,
+            [only] => only.link,
+            _ => LinkIndex::NONE,
+        };
+        if key.destination.addr().is_ipv6() {
+            routing.put(RouteKey { link, ..key }, way);
+        }
+    }
 }

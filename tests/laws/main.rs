@@ -37,7 +37,7 @@ use macvlan_shim::reconcile::{Decision, Desired, LanQuestions, Memory, Schedule,
 use proptest::prelude::*;
 use smol_str::SmolStr;
 
-use in_memory_kernel::InMemoryKernel;
+use in_memory_kernel::{InMemoryKernel, lose_hops};
 use worlds::{Event, World, address_event, event, good_net, plain_host, world};
 
 /// 256 cases each. PROPTEST_CASES asks for more.
@@ -687,7 +687,7 @@ fn unmarked(snapshot: &Snapshot) -> Snapshot {
     rest.filter = Filter::default();
     rest.addresses.retain(|key, address| !shims.contains(&key.link) && !address.ours);
     rest.routes.retain(|key, route| !shims.contains(&key.link) && !route.ours);
-    shims.iter().for_each(|shim| rest.routing.take_link(*shim, |_| true));
+    shims.iter().for_each(|shim| lose_hops(&mut rest.routing, *shim));
     rest.rules.retain(|rule| !rule.ours);
     rest.neighbours.retain(|(_, link), entry| !shims.contains(link) && !entry.ours);
     rest.proxies.retain(|(link, _), ours| !shims.contains(link) && !*ours);

@@ -19,6 +19,7 @@ mod packages;
 mod profiles;
 mod recipes;
 mod rpm;
+mod schemas;
 mod stock_node;
 mod unit;
 mod upgrade;

@@ -1,5 +1,5 @@
 //! Writes the parts of the packages, besides the binary, that have another source: man pages and shell
-//! completions from the command line's own definition, the documents with other links, Debian's changelog from
+//! completions from the command line's own definition, the schemas of JSON from our types, the documents with other links, Debian's changelog from
 //! CHANGELOG.md.
 //!
 //! usage: macvlan-shim-documents FOLDER DATE, where DATE is that of the release as `date -R` prints it
@@ -19,7 +19,10 @@ use clap_complete::Shell;
 use clap_mangen::Man;
 use flate2::{Compression, GzBuilder};
 use macvlan_shim::cli::Cli;
+use macvlan_shim::model::history::StateChange;
 use macvlan_shim::model::names::PROGRAM;
+use macvlan_shim::model::status::Status;
+use schemars::generate::SchemaSettings;
 
 const USAGE: &str = "usage: macvlan-shim-documents FOLDER DATE";
 /// An administrator's command.
@@ -45,8 +48,22 @@ fn main() -> Result<()> {
     compressed(&folder.join("macvlan-shim.toml.5.gz"), config_page::page().as_bytes())?;
     completions(folder)?;
     documents(folder)?;
+    schemas(folder)?;
     let changelog = changelog::debian(CHANGES, &date)?;
     compressed(&folder.join("changelog.Debian.gz"), changelog.as_bytes())
+}
+
+/// `status.schema.json`, and one for a line of `events --json`.
+fn schemas(folder: &Path) -> Result<()> {
+    let generator = || SchemaSettings::draft2020_12().for_serialize().into_generator();
+    for (name, schema) in [
+        ("status", generator().into_root_schema_for::<Status>()),
+        ("event", generator().into_root_schema_for::<StateChange>()),
+    ] {
+        let text = serde_json::to_string_pretty(&schema)? + "\n";
+        fs::write(folder.join(format!("{name}.schema.json")), text)?;
+    }
+    Ok(())
 }
 
 fn documents(folder: &Path) -> Result<()> {

@@ -16,6 +16,7 @@ pub use self::catalogue::Code;
 
 /// How urgent a code is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Nobody need act: it is wanted, or passes by itself, and the sentence explains it.
