@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::model::{Timestamp, names};
@@ -50,6 +51,11 @@ pub enum Command {
     ///
     /// Asks the running daemon. Exits with 1 if there is a problem, and with 3 if there is no daemon.
     Status(StatusArgs),
+    /// Show why a guest, an address or a MAC is reached, or why not
+    ///
+    /// Asks the running daemon, and looks for itself if none runs. Then it asks the kernel for its way, and the
+    /// guest for an answer. Exits with 1 if something is not reached that should be.
+    Explain(ExplainArgs),
     /// Show what has changed, the last thing last
     ///
     /// Asks the running daemon, which keeps the last 1024 changes of states since it started.
@@ -100,6 +106,20 @@ pub struct StatusArgs {
     /// Print one line and exit with 0, 1, 2 or 3, as Nagios plugins do
     #[arg(long, conflicts_with_all = ["names", "json", "watch", "all", "problems", "sort"])]
     pub check: bool,
+}
+
+/// The form of `explain`.
+#[derive(Clone, Debug, Args)]
+pub struct ExplainArgs {
+    /// A guest, an address or a MAC: web, shop/web, lxd:web, 192.168.1.9, 00:16:3e:00:00:01
+    #[arg(value_name = "SUBJECT", value_parser = NonEmptyStringValueParser::new())]
+    pub subject: String,
+    /// Show every step of every address, and the answers of all rules of admission
+    #[arg(long)]
+    pub all: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// The form of the log.
@@ -168,13 +188,18 @@ pub enum ConfigCommand {
     /// Report all faults of the configuration files
     Check,
     /// Print the effective configuration, every default spelt out
-    Show,
+    Show {
+        /// Print JSON, with the same keys
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 const EXIT_STATUS: &str = "\
 Exit status:
   0  good
-  1  the operation failed, status or plan shows a problem, or another daemon runs
+  1  the operation failed, status or plan shows a problem, explain something that is
+     not reached, or another daemon runs
   2  wrong usage or configuration
   3  status or events found no daemon";
 

@@ -43,6 +43,11 @@ fn file(text: &str) -> (TempDir, PathBuf) {
 
 /// A daemon that answers one request with this text.
 fn daemon(code: &str, body: &'static str) -> (TempDir, String) {
+    daemon_at("/1.0/status", code, body)
+}
+
+/// The same for a request of this path.
+fn daemon_at(path: &'static str, code: &str, body: &'static str) -> (TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("control.sock");
     let listener = UnixListener::bind(&socket).unwrap();
@@ -51,7 +56,8 @@ fn daemon(code: &str, body: &'static str) -> (TempDir, String) {
         let (mut stream, _) = listener.accept().unwrap();
         let mut request = [0; 4096];
         let length = stream.read(&mut request).unwrap();
-        assert!(request[..length].starts_with(b"GET /1.0/status HTTP/1.1\r\n"));
+        let request = String::from_utf8_lossy(&request[..length]);
+        assert!(request.starts_with(&format!("GET {path} HTTP/1.1\r\n")), "{request}");
         stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes())).unwrap();
     });
     let socket = shown(&socket).to_owned();
@@ -81,6 +87,7 @@ mod usage {
         for word in [
             "run",
             "status",
+            "explain",
             "plan",
             "cleanup",
             "config",
@@ -94,12 +101,14 @@ mod usage {
 
     #[test]
     fn wrong_usage_is_two() {
-        let wrong: [&[&str]; 6] = [
+        let wrong: [&[&str]; 8] = [
             &[],
             &["config"],
             &["restart"],
             &["status", "--jsn"],
             &["status", "--check", "--watch"],
+            &["explain"],
+            &["explain", ""],
             &["--config"],
         ];
         for arguments in wrong {
@@ -192,6 +201,18 @@ mod configuration {
         let again = folder.path().join("again.toml");
         std::fs::write(&again, &shown_once.out).unwrap();
         assert_eq!(run(&["config", "show", "--config", shown(&again)]).out, shown_once.out);
+    }
+
+    #[test]
+    fn config_show_has_the_same_keys_in_json() {
+        let (_folder, path) = file("[[parent]]\nname = 'eth1'\nroutes = ['192.168.124.160/27']\n");
+        let ran = run(&["config", "show", "--json", "--config", shown(&path)]);
+        let json: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+        assert_eq!(json["policy"]["max_addresses"], 32);
+        assert_eq!(
+            (&json["parent"][0]["name"], &json["parent"][0]["routes"][0]),
+            (&"eth1".into(), &"192.168.124.160/27".into())
+        );
     }
 
     #[test]
@@ -296,5 +317,101 @@ mod status {
         .unwrap();
         assert_eq!(child.wait().unwrap().code(), Some(0));
         drop(folder);
+    }
+}
+
+mod explain {
+    use super::*;
+
+    /// A guest whose address is refused, as a daemon explains it.
+    const REFUSED: &str = r#"{
+      "version": "0.1.0", "subject": "db-07", "daemon": true, "similar": null, "a_newer_key": 1,
+      "explanations": [{
+        "subject": "lxd:db-07 eth0", "verdict": "", "reached": false,
+        "steps": [{"name": "server", "state": "good", "sentence": "lxd 5.0.2 is connected; it says that db-07 runs"}],
+        "addresses": [{
+          "address": "192.168.100.1", "reached": false, "wanted": true, "way": null,
+          "steps": [
+            {"name": "address", "state": "bad", "reason": "next-hop", "sentence": "192.168.100.1 is refused",
+             "evidence": ["default via 192.168.100.1 dev eth0"],
+             "cure": {"sentence": "take the address from the guest",
+                      "commands": ["lxc exec db-07 -- ip address del 192.168.100.1/24 dev eth0"]},
+             "rules": [{"code": "denied", "refusal": null}, {"code": "next-hop", "refusal": "it is the gateway"}]},
+            {"name": "route", "state": "skipped", "sentence": "depends on 6 (address)"}
+          ]
+        }]
+      }]
+    }"#;
+
+    const SHOWN: &str = "\
+lxd:db-07 eth0 and this host do NOT reach each other
+
+  1 + server    lxd 5.0.2 is connected; it says that db-07 runs
+  6 x address   192.168.100.1 is refused (next-hop)
+                default via 192.168.100.1 dev eth0
+  7 - route     depends on 6 (address)
+
+Cure: take the address from the guest
+  lxc exec db-07 -- ip address del 192.168.100.1/24 dev eth0
+";
+
+    #[test]
+    fn the_first_step_that_fails_is_marked_and_its_cure_is_a_command() {
+        let (_folder, socket) = daemon_at("/1.0/explain?subject=db-07", "200 OK", REFUSED);
+        let ran = run(&["explain", "db-07", "--socket", &socket]);
+        assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (Some(1), SHOWN, ""));
+    }
+
+    #[test]
+    fn all_shows_the_rules_and_json_everything() {
+        let (_folder, socket) = daemon_at("/1.0/explain?subject=db-07", "200 OK", REFUSED);
+        let ran = run(&["explain", "db-07", "--all", "--socket", &socket]);
+        assert!(ran.out.contains("                + denied            does not refuse it\n"), "{}", ran.out);
+        assert!(ran.out.contains("                x next-hop          it is the gateway\n"), "{}", ran.out);
+        let (_folder, socket) = daemon_at("/1.0/explain?subject=db-07", "200 OK", REFUSED);
+        let ran = run(&["explain", "db-07", "--json", "--socket", &socket]);
+        let json: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+        let explanation = &json["explanations"][0];
+        assert_eq!(explanation["verdict"], "lxd:db-07 eth0 and this host do NOT reach each other");
+        assert_eq!(explanation["addresses"][0]["steps"][0]["reason"], "next-hop");
+        assert_eq!((ran.code, &explanation["reached"]), (Some(1), &serde_json::json!(false)));
+    }
+
+    #[test]
+    fn a_subject_is_sent_as_it_is() {
+        let (_folder, socket) = daemon_at(
+            "/1.0/explain?subject=lxd%3Ashop%2Fa+b",
+            "503 Service Unavailable",
+            r#"{"error": "e"}"#,
+        );
+        let ran = run(&["explain", "lxd:shop/a b", "--socket", &socket]);
+        assert_eq!(ran.code, Some(1));
+        assert!(ran.err.ends_with("refuses to answer\n  e\n"), "{}", ran.err);
+    }
+
+    #[test]
+    fn an_unknown_name_is_one_and_the_servers_are_asked_for_it() {
+        const NOTHING: &str = r#"{"version": "0.1.0", "subject": "weeb", "daemon": true, "explanations": [], "similar": "web"}"#;
+        let (_folder, socket) = daemon_at("/1.0/explain?subject=weeb", "200 OK", NOTHING);
+        let (_file, config) = file("[[server]]\nsocket = \"/nowhere/unix.socket\"\n");
+        let ran = run(&["explain", "weeb", "--socket", &socket, "--config", shown(&config)]);
+        let expected = "\
+macvlan-shim: no guest is called weeb
+  /nowhere/unix.socket: no socket at /nowhere/unix.socket
+  hint: did you mean web?
+";
+        assert_eq!((ran.code, ran.err.as_str(), ran.out.as_str()), (Some(1), expected, ""));
+    }
+
+    #[test]
+    fn a_daemon_without_explanations_is_to_be_restarted() {
+        let (_folder, socket) = daemon_at(
+            "/1.0/explain?subject=web",
+            "404 Not Found",
+            r#"{"error": "there is no /1.0/explain; there are /1.0 and /1.0/status"}"#,
+        );
+        let ran = run(&["explain", "web", "--socket", &socket]);
+        assert_eq!(ran.code, Some(1));
+        assert!(ran.err.contains("  hint: it is of another version; restart it"), "{}", ran.err);
     }
 }

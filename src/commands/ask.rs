@@ -5,6 +5,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
+use reqwest::StatusCode;
+use serde::de::DeserializeOwned;
+
 use super::{Failure, NO_DAEMON};
 use crate::model::names;
 
@@ -12,6 +15,22 @@ use crate::model::names;
 const CONNECT: Duration = Duration::from_secs(2);
 /// How long it may take in all.
 const ANSWER: Duration = Duration::from_secs(5);
+
+/// The meaning of the daemon's answer.
+pub(super) fn understand<T: DeserializeOwned>(body: &str) -> Result<T, Failure> {
+    serde_json::from_str(body).map_err(|error| {
+        let version = serde_json::from_str::<serde_json::Value>(body).ok();
+        let version = version.and_then(|body| Some(format!(" (version {})", body["version"].as_str()?)));
+        let version = version.unwrap_or_default();
+        Failure::new(format!("the daemon{version} gives an answer that this version does not understand"))
+            .because(&error)
+            .hint(format!(
+                "this is version {}; restart the daemon, \
+                 which leaves every route in place, or use --json",
+                env!("CARGO_PKG_VERSION")
+            ))
+    })
+}
 
 /// The daemon's answer to a path, unchanged.
 pub(super) async fn ask(socket: &Path, path: &str) -> Result<String, Failure> {
@@ -33,7 +52,13 @@ pub(super) async fn open(socket: &Path, path: &str) -> Result<reqwest::Response,
     let error = serde_json::from_str::<serde_json::Value>(&body).ok();
     let error = error.and_then(|body| Some(body["error"].as_str()?.to_owned()));
     let failure = Failure::new(format!("the daemon at {} refuses to answer", socket.display()));
-    Err(Failure { causes: vec![error.unwrap_or_else(|| code.to_string())], ..failure })
+    let failure = Failure { causes: vec![error.unwrap_or_else(|| code.to_string())], ..failure };
+    match code {
+        StatusCode::NOT_FOUND => {
+            Err(failure.hint("it is of another version; restart it, which leaves every route in place"))
+        }
+        _ => Err(failure),
+    }
 }
 
 async fn in_time<T>(socket: &Path, answer: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {

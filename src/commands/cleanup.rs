@@ -1,14 +1,15 @@
 //! `macvlan-shim cleanup`: removes everything of ours from the kernel, with no config and no daemon.
 
 use super::Failure;
+use super::scratch::open_kernel;
 use crate::daemon::lock;
-use crate::kernel::Kernel;
 use crate::reconcile::{Desired, diff};
 
 /// Runs it. It refuses while a daemon runs, because that would put everything back.
 pub fn cleanup(dry_run: bool) -> Result<u8, Failure> {
     let _lock = if dry_run { None } else { Some(lock::acquire()?) };
-    let mut kernel = Kernel::open()?;
+    let verb = if dry_run { "cleanup --dry-run" } else { "cleanup" };
+    let mut kernel = open_kernel(verb)?;
     let unread = kernel.problems_of_host();
     for why in &unread {
         super::complain(format_args!("{why}\n  hint: objects of ours may be left there; run cleanup again"));

@@ -13,7 +13,8 @@ pub fn config(file: Option<&Path>, command: ConfigCommand) -> Result<u8, Failure
     let loaded = Config::load(file)?;
     match command {
         ConfigCommand::Check => print(&verdict(&loaded)),
-        ConfigCommand::Show => print(&loaded.config.to_toml()),
+        ConfigCommand::Show { json: false } => print(&loaded.config.to_toml()),
+        ConfigCommand::Show { json: true } => print(&(serde_json::to_string_pretty(&loaded.config)? + "\n")),
     }?;
     Ok(GOOD)
 }

@@ -6,19 +6,24 @@
 //! | [`run`] | the daemon |
 //! | [`status`] | the daemon's view; `table` prints it |
 //! | [`events`] | what has changed |
+//! | [`explain`](mod@explain) | why something is reached, or why not |
 //! | [`plan`] | the changes that the daemon would make |
 //! | [`cleanup`] | removes everything of ours |
 //! | [`config`] | checks or shows the configuration |
+//!
+//! They share `ask`, which asks the daemon, and `scratch`, which looks without one.
 
 mod ask;
 pub mod cleanup;
 pub mod config;
 pub mod events;
+pub mod explain;
 mod failure;
 mod log;
 mod output;
 pub mod plan;
 pub mod run;
+mod scratch;
 pub mod status;
 mod table;
 
@@ -49,7 +54,8 @@ pub fn execute(cli: Cli) -> Result<u8, Failure> {
         }
         Command::Events(arguments) => events::events(&socket, &arguments),
         Command::Status(arguments) => status::status(&socket, arguments),
-        Command::Plan { json } => plan::plan(config, json),
+        Command::Explain(arguments) => explain::explain(config.as_deref(), &socket, &arguments),
+        Command::Plan { json } => plan::plan(config.as_deref(), json),
         Command::Cleanup { dry_run } => cleanup::cleanup(dry_run),
         Command::Config(command) => config::config(config.as_deref(), command),
     }

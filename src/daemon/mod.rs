@@ -10,6 +10,7 @@ mod notify;
 mod op_log;
 mod problem_log;
 pub mod publisher;
+pub mod publishers;
 mod servers;
 mod unread;
 mod views;
@@ -62,9 +63,9 @@ pub async fn run(config_file: Option<PathBuf>, socket: &Path) -> anyhow::Result<
 
     let kernel = Kernel::open()?;
     let listener = control::bind(socket)?;
-    let (mut publisher, reports) = publisher::channel();
     let (history, past) = history::channel();
-    tokio::spawn(control::serve(listener, reports, past));
+    let (mut publishers, readers) = publishers::channels(past);
+    tokio::spawn(control::serve(listener, readers));
     let mut servers = Servers::default();
     let mut daemon = Daemon::new(config, config_file, kernel, history);
     servers.follow(&daemon.config.sockets(), &mut daemon.inventory);
@@ -78,8 +79,9 @@ pub async fn run(config_file: Option<PathBuf>, socket: &Path) -> anyhow::Result<
         tokio::task::yield_now().await;
         daemon.look(&servers);
         notifier.turn(daemon.summary(), Instant::now());
-        publisher.answer(Instant::now(), || daemon.report(&servers));
-        let wakes = [daemon.wake(), daemon.problem_log.wake(), notifier.wake(), publisher.wake()];
+        publishers.reports.answer(Instant::now(), |()| daemon.report(&servers));
+        publishers.explanations.answer(Instant::now(), |sought| daemon.explain(&servers, sought));
+        let wakes = [daemon.wake(), daemon.problem_log.wake(), notifier.wake(), publishers.wake()];
         let wake = wakes.into_iter().flatten().min().map(tokio::time::Instant::from_std);
         tokio::select! {
             _ = terminate.recv() => break,
@@ -87,7 +89,7 @@ pub async fn run(config_file: Option<PathBuf>, socket: &Path) -> anyhow::Result<
             readable = daemon.kernel.changed() => readable.context("waiting for the kernel's events")?,
             changed = servers.heard(&mut daemon.inventory) => daemon.dirty |= changed,
             () = sleep_until(wake) => {}
-            () = publisher.asked() => continue,
+            () = publishers.asked() => continue,
             _ = hangup.recv() => {
                 notifier.reloading();
                 daemon.reload(&mut servers);
@@ -108,7 +110,7 @@ pub async fn run(config_file: Option<PathBuf>, socket: &Path) -> anyhow::Result<
             }
         }
         daemon.settle(&servers);
-        publisher.changed();
+        publishers.changed();
     }
     notifier.stopping();
     tracing::info!("stopping; every route stays in place (macvlan-shim cleanup removes them)");

@@ -1,137 +1,155 @@
-//! The last report, and the questions for it. The loop makes a report if somebody asks, and at most ten times
-//! a second. So a thousand questions cost the loop no more than ten.
+//! Answers to the questions of others, made by the loop: the report, and explanations. The loop makes at most
+//! ten answers a second, whatever is asked. So a thousand questions cost it no more than ten.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot};
 
-use crate::report::Report;
-
-/// Minimum time between two reports, whatever changes.
+/// Minimum time between two answers, whatever changes.
 const PACE: Duration = Duration::from_millis(100);
 
-/// The last report, and the number of questions that it answers.
-#[derive(Clone, Debug, Default)]
-struct Answered {
-    report: Arc<Report>,
-    answers: u64,
+/// Maximum number of questions on their way to the loop. Others wait.
+const QUEUE: usize = 64;
+
+/// A question, and the way of its answer.
+#[derive(Debug)]
+struct Pending<Q, A> {
+    question: Q,
+    answer: oneshot::Sender<Arc<A>>,
 }
 
-/// The loop's end: publishes reports.
+/// An answer that was made.
 #[derive(Debug)]
-pub struct Publisher {
-    questions: watch::Receiver<u64>,
-    reports: watch::Sender<Answered>,
-    /// When the last report was made.
-    made: Option<Instant>,
+struct Made<Q, A> {
+    question: Q,
+    answer: Arc<A>,
+    at: Instant,
     /// Something has changed since.
     is_stale: bool,
 }
 
+/// The loop's end: publishes answers.
+#[derive(Debug)]
+pub struct Publisher<Q, A> {
+    questions: mpsc::Receiver<Pending<Q, A>>,
+    pending: VecDeque<Pending<Q, A>>,
+    last: Option<Made<Q, A>>,
+}
+
 /// The askers' end.
-#[derive(Clone, Debug)]
-pub struct ReportReader {
-    questions: watch::Sender<u64>,
-    reports: watch::Receiver<Answered>,
+#[derive(Debug)]
+pub struct AnswerReader<Q, A> {
+    questions: mpsc::Sender<Pending<Q, A>>,
 }
 
 /// A publisher that has published nothing yet, and a reader of it.
-pub fn channel() -> (Publisher, ReportReader) {
-    let (asking, questions) = watch::channel(0);
-    let (reports, reading) = watch::channel(Answered::default());
-    let publisher = Publisher { questions, reports, made: None, is_stale: true };
-    (publisher, ReportReader { questions: asking, reports: reading })
+pub fn channel<Q, A>() -> (Publisher<Q, A>, AnswerReader<Q, A>) {
+    let (asking, questions) = mpsc::channel(QUEUE);
+    let publisher = Publisher { questions, pending: VecDeque::new(), last: None };
+    (publisher, AnswerReader { questions: asking })
 }
 
-impl Publisher {
+impl<Q: Clone + PartialEq, A> Publisher<Q, A> {
     /// Waits until somebody asks.
     pub async fn asked(&mut self) {
-        if self.questions.changed().await.is_err() {
-            std::future::pending().await
+        match self.questions.recv().await {
+            Some(pending) => self.pending.push_back(pending),
+            None => std::future::pending().await,
         }
     }
 
     /// To be called when something may have changed.
     pub fn changed(&mut self) {
-        self.is_stale = true;
-    }
-
-    /// When the next report is due, if somebody waits for it.
-    pub fn wake(&self) -> Option<Instant> {
-        self.made.filter(|_| self.is_awaited()).map(|made| made + PACE)
-    }
-
-    /// Answers all questions: with the last report if that is fresh and nothing has changed since, else with
-    /// a new one, as soon as the pace allows. A report becomes outdated, because some things end by the clock
-    /// alone.
-    pub fn answer(&mut self, now: Instant, make: impl FnOnce() -> Arc<Report>) {
-        let is_fresh = self.made.is_some_and(|made| now < made + PACE);
-        if !self.is_awaited() || self.is_stale && is_fresh {
-            return;
+        if let Some(last) = &mut self.last {
+            last.is_stale = true;
         }
-        let answers = *self.questions.borrow();
-        let report = if is_fresh {
-            Arc::clone(&self.reports.borrow().report)
-        } else {
-            (self.made, self.is_stale) = (Some(now), false);
-            make()
-        };
-        self.reports.send_replace(Answered { report, answers });
     }
 
-    fn is_awaited(&self) -> bool {
-        *self.questions.borrow() > self.reports.borrow().answers
+    /// When the next answer is due, if somebody waits for it.
+    pub fn wake(&self) -> Option<Instant> {
+        self.last.as_ref().filter(|_| !self.pending.is_empty()).map(|last| last.at + PACE)
+    }
+
+    /// Answers the oldest question and all that are the same: with the last answer if that is to the same
+    /// question, fresh, and nothing has changed since; else with a new one, as soon as the pace allows. An
+    /// answer becomes outdated, because some things end by the clock alone.
+    pub fn answer(&mut self, now: Instant, make: impl FnOnce(&Q) -> Arc<A>) {
+        while let Ok(pending) = self.questions.try_recv() {
+            self.pending.push_back(pending);
+        }
+        self.pending.retain(|pending| !pending.answer.is_closed());
+        let fresh = self.last.as_ref().filter(|last| now < last.at + PACE);
+        if let Some(Made { question, answer, is_stale: false, .. }) = fresh {
+            let (question, answer) = (question.clone(), Arc::clone(answer));
+            self.send(&question, &answer);
+        }
+        let is_paced = self.last.as_ref().is_some_and(|last| now < last.at + PACE);
+        let Some(oldest) = self.pending.front().filter(|_| !is_paced) else { return };
+        let question = oldest.question.clone();
+        let answer = make(&question);
+        self.send(&question, &answer);
+        self.last = Some(Made { question, answer, at: now, is_stale: false });
+    }
+
+    /// Sends an answer to everybody who asked this question.
+    fn send(&mut self, question: &Q, answer: &Arc<A>) {
+        for pending in std::mem::take(&mut self.pending) {
+            if pending.question == *question {
+                // The asker may have gone.
+                let _ = pending.answer.send(Arc::clone(answer));
+            } else {
+                self.pending.push_back(pending);
+            }
+        }
     }
 }
 
-impl ReportReader {
-    /// The present report. `None` if the loop has ended.
-    pub async fn report(&self) -> Option<Arc<Report>> {
-        let mut question = 0;
-        self.questions.send_modify(|questions| {
-            *questions += 1;
-            question = *questions;
-        });
-        let mut reports = self.reports.clone();
-        let published = reports.wait_for(|published| published.answers >= question).await.ok()?;
-        Some(Arc::clone(&published.report))
+impl<Q, A> Clone for AnswerReader<Q, A> {
+    fn clone(&self) -> Self {
+        AnswerReader { questions: self.questions.clone() }
+    }
+}
+
+impl<Q, A> AnswerReader<Q, A> {
+    /// The present answer to a question. `None` if the loop has ended.
+    pub async fn ask(&self, question: Q) -> Option<Arc<A>> {
+        let (answer, answered) = oneshot::channel();
+        self.questions.send(Pending { question, answer }).await.ok()?;
+        answered.await.ok()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::status::Status;
 
-    fn report(version: &str) -> Arc<Report> {
-        Arc::new(Report { status: Status { version: version.to_owned(), ..Status::default() } })
-    }
+    type Reader = AnswerReader<u8, String>;
 
-    fn ask(reader: &ReportReader) -> tokio::task::JoinHandle<Option<Arc<Report>>> {
+    fn ask(reader: &Reader, question: u8) -> tokio::task::JoinHandle<Option<Arc<String>>> {
         let reader = reader.clone();
-        tokio::spawn(async move { reader.report().await })
+        tokio::spawn(async move { reader.ask(question).await })
     }
 
     /// Asks, has the publisher answer at that time, and returns the answer.
     async fn answered(
-        publisher: &mut Publisher,
-        reader: &ReportReader,
+        publisher: &mut Publisher<u8, String>,
+        reader: &Reader,
         now: Instant,
         next: &str,
     ) -> Option<String> {
-        let asker = ask(reader);
+        let asker = ask(reader, 0);
         publisher.asked().await;
-        publisher.answer(now, || report(next));
-        tokio::task::yield_now().await;
-        match publisher.is_awaited() {
-            true => None,
-            false => Some(asker.await.unwrap()?.status.version.clone()),
+        publisher.answer(now, |_| Arc::new(next.to_owned()));
+        match publisher.pending.is_empty() {
+            true => Some(asker.await.unwrap()?.to_string()),
+            false => None,
         }
     }
 
     #[tokio::test]
-    async fn a_report_is_made_again_when_it_is_old() {
+    async fn an_answer_is_made_again_when_it_is_old() {
         let (mut publisher, reader) = channel();
         let start = Instant::now();
         assert_eq!(answered(&mut publisher, &reader, start, "1").await.as_deref(), Some("1"));
@@ -149,23 +167,48 @@ mod tests {
         assert_eq!(publisher.wake(), None, "nobody asks");
         assert_eq!(answered(&mut publisher, &reader, start + PACE / 2, "2").await, None);
         assert_eq!(publisher.wake(), Some(start + PACE));
-        publisher.answer(start + PACE, || report("3"));
-        assert_eq!((publisher.wake(), publisher.is_awaited()), (None, false));
-        assert_eq!(publisher.reports.borrow().report.status.version, "3");
+        publisher.answer(start + PACE, |_| Arc::new("3".to_owned()));
+        assert_eq!((publisher.wake(), publisher.pending.len()), (None, 0));
     }
 
     #[tokio::test]
-    async fn no_report_is_made_if_nobody_asks() {
-        let (mut publisher, _reader) = channel();
-        publisher.answer(Instant::now(), || panic!("nobody asks"));
+    async fn different_questions_take_turns_and_equal_ones_share_an_answer() {
+        let (mut publisher, reader) = channel();
+        let start = Instant::now();
+        let askers: Vec<_> = [1, 2, 1, 3].into_iter().map(|question| ask(&reader, question)).collect();
+        publisher.asked().await;
+        let mut made = Vec::new();
+        for turn in 0..30 {
+            let now = start + PACE / 10 * turn;
+            publisher.answer(now, |question| {
+                made.push((turn, *question));
+                Arc::new(question.to_string())
+            });
+        }
+        assert_eq!(made, [(0, 1), (10, 2), (20, 3)]);
+        for (asker, answer) in askers.into_iter().zip(["1", "2", "1", "3"]) {
+            assert_eq!(asker.await.unwrap().unwrap().as_str(), answer);
+        }
     }
 
     #[tokio::test]
-    async fn a_question_to_a_loop_that_has_ended_gets_no_report() {
+    async fn no_answer_is_made_if_nobody_asks_or_the_asker_has_gone() {
+        let (mut publisher, reader) = channel::<u8, String>();
+        publisher.answer(Instant::now(), |_| panic!("nobody asks"));
+        let asker = ask(&reader, 1);
+        publisher.asked().await;
+        asker.abort();
+        assert!(asker.await.unwrap_err().is_cancelled());
+        publisher.answer(Instant::now(), |_| panic!("nobody waits"));
+    }
+
+    #[tokio::test]
+    async fn a_question_to_a_loop_that_has_ended_gets_no_answer() {
         let (publisher, reader) = channel();
-        let asker = ask(&reader);
+        let asker = ask(&reader, 1);
         tokio::task::yield_now().await;
         drop(publisher);
         assert!(asker.await.unwrap().is_none());
+        assert!(reader.ask(1).await.is_none());
     }
 }

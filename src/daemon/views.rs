@@ -5,9 +5,10 @@ use std::time::{Instant, SystemTime};
 
 use super::servers::Servers;
 use super::{Daemon, unread};
+use crate::model::explanation::{Explanations, Sought};
 use crate::model::status::Problem;
 use crate::model::{NicKey, Op};
-use crate::report::{Material, Report, summary};
+use crate::report::{Material, Report, explain, summary};
 
 impl Daemon {
     /// Looks at what has changed, now and then, for the log and the history.
@@ -31,6 +32,11 @@ impl Daemon {
         self.chronicle.take_in(report, Instant::now())
     }
 
+    /// The explanation of something.
+    pub(super) fn explain(&self, servers: &Servers, sought: &Sought) -> Arc<Explanations> {
+        Arc::new(self.with_material(servers, |material| explain(material, sought)))
+    }
+
     /// The NIC that has the address of an operation, or had it until lately.
     pub(super) fn whose(&self, op: &Op) -> Option<NicKey> {
         let address = op.address()?;
@@ -52,12 +58,13 @@ impl Daemon {
             inventory: &self.inventory,
             snapshot: self.kernel.snapshot(),
             desired: &self.desired,
-            joins: &self.memory.joins,
+            memory: &self.memory,
             schedule: &self.schedule,
             questions: &self.questions,
             tables: self.kernel.neighbour_tables(),
             problems: &problems,
             ready: self.ready,
+            applies: true,
             now: Instant::now(),
         })
     }

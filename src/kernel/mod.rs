@@ -36,10 +36,12 @@ pub use error::{KernelError, OpError};
 pub use processor_time::processor_time;
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
+use crate::model::found_way::FoundWay;
 use crate::model::inventory::Home;
 use crate::model::neighbours::NeighbourTable;
 use crate::model::plan::Progress;
@@ -47,7 +49,7 @@ use crate::model::snapshot::Netns;
 use crate::model::{Changes, NetnsId, Op, Snapshot};
 use apply::Writer;
 use filter::NftError;
-use object::{link, netns};
+use object::{link, netns, way};
 use socket::error::RequestError;
 use socket::request::Requests;
 use view::hearing::Hearing;
@@ -79,10 +81,7 @@ impl Kernel {
     /// Opens the sockets, those that listen first, and reads everything.
     pub fn open() -> Result<Kernel, KernelError> {
         let hearing = Hearing::open().map_err(deaf)?;
-        let mut requests = Requests::open().map_err(|error| KernelError {
-            message: format!("no netlink socket for requests: {error}"),
-            hint: "Linux 5.0 or later is needed".to_owned(),
-        })?;
+        let mut requests = Requests::open().map_err(speechless)?;
         let own_id = netns::own(&mut requests).map_err(powerless)?;
         // If the host's own namespace can be read like a guest's, so can those of guests.
         link::of_guest(&mut requests, own_id).map_err(powerless)?;
@@ -298,6 +297,23 @@ impl Kernel {
                 }
             }
         }
+    }
+}
+
+/// The way that a packet of this host to an address takes now, whatever anybody has decided. Needs no
+/// privileges.
+pub fn way_to(address: IpAddr) -> Result<FoundWay, KernelError> {
+    let mut requests = Requests::open().map_err(speechless)?;
+    way::find(&mut requests, address).map_err(|error| KernelError {
+        message: format!("the kernel does not tell its way to {address}: {error}"),
+        hint: format!("ask it: ip route get {address}"),
+    })
+}
+
+fn speechless(error: std::io::Error) -> KernelError {
+    KernelError {
+        message: format!("no netlink socket for requests: {error}"),
+        hint: "Linux 5.0 or later is needed".to_owned(),
     }
 }
 

@@ -207,6 +207,36 @@ impl Op {
         }
     }
 
+    /// The kind of object that it is about, and what it does with it.
+    pub fn kind_and_action(&self) -> (&'static str, &'static str) {
+        match self {
+            Op::CreateShim { .. } => ("shim", "add"),
+            Op::Rename { .. }
+            | Op::Mark { .. }
+            | Op::SetMac { .. }
+            | Op::SetMtu { .. }
+            | Op::SetFlags { .. }
+            | Op::SetUp { .. } => ("shim", "change"),
+            Op::DeleteShim { .. } => ("shim", "delete"),
+            Op::Set { .. } => ("sysctl", "change"),
+            Op::AddAddress { .. } => ("address", "add"),
+            Op::DeleteAddress { .. } => ("address", "delete"),
+            Op::AddProxy { .. } => ("proxy", "add"),
+            Op::DeleteProxy { .. } => ("proxy", "delete"),
+            Op::SetNeighbour { .. } => ("neighbour", "set"),
+            Op::ReleaseNeighbour { .. } => ("neighbour", "change"),
+            Op::DeleteNeighbour { .. } => ("neighbour", "delete"),
+            Op::Ask { .. } => ("neighbour", "ask"),
+            Op::SetFilter { .. } => ("filter", "set"),
+            Op::DeleteFilter { .. } => ("filter", "delete"),
+            Op::SetRoute { replace: false, .. } => ("route", "add"),
+            Op::SetRoute { replace: true, .. } => ("route", "change"),
+            Op::DeleteRoute { .. } => ("route", "delete"),
+            Op::AddRule { .. } => ("rule", "add"),
+            Op::DeleteRule { .. } => ("rule", "delete"),
+        }
+    }
+
     /// Whether it takes something away.
     pub fn deletes(&self) -> bool {
         matches!(

@@ -77,6 +77,12 @@ impl Iterator for Escaped {
     }
 }
 
+/// Whether a name means only itself, even to a shell and at the start of a command's argument.
+pub fn is_plain(name: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    !name.is_empty() && !name.starts_with('-') && name.bytes().all(fits)
+}
+
 /// The known word that somebody may have meant.
 pub fn closest<'k>(written: &str, known: &[&'k str]) -> Option<&'k str> {
     let likeness = |known: &str| strsim::jaro_winkler(&written.to_lowercase(), known);
@@ -101,6 +107,12 @@ mod tests {
             assert_eq!(words(text), expected);
             assert_eq!(visible(text), expected);
         }
+    }
+
+    #[test]
+    fn a_plain_name_tricks_no_shell() {
+        assert!(["eth0", "br-lan.10", "veth_1"].into_iter().all(is_plain));
+        assert!(!["", "-h", "a b", "$(x)", "a;b", "ä", "a\\n"].into_iter().any(is_plain));
     }
 
     #[test]

@@ -2,28 +2,17 @@
 
 use std::net::IpAddr;
 
-use ipnet::IpNet;
 use smol_str::{SmolStr, ToSmolStr};
 
 use super::material::Material;
+use super::passage::Passage;
 use crate::model::inventory::{Guest, Nics};
-use crate::model::names::metric;
-use crate::model::snapshot::{ChildKey, Link, RouteKey};
+use crate::model::snapshot::ChildKey;
 use crate::model::status::{AddressState, AddressStatus, GuestStatus, NicState, NicStatus};
-use crate::model::{Code, Family, GuestKey, LinkIndex, LinkRef, Mac, NicKey, Op};
+use crate::model::{Code, GuestKey, LinkIndex, Mac, NicKey};
 use crate::reconcile::Decision;
 use crate::reconcile::admit::Verdict;
 use crate::reconcile::select::NO_ADDRESS;
-use crate::reconcile::shims::DesiredShim;
-
-/// The passage of frames between the host and a NIC.
-#[derive(Clone, Copy)]
-struct Passage<'a> {
-    shim: Option<&'a DesiredShim>,
-    /// Why no frame passes the parent.
-    outage: Option<&'a (Code, String)>,
-    mac: Mac,
-}
 
 impl Material<'_> {
     /// A guest and its NICs.
@@ -32,7 +21,7 @@ impl Material<'_> {
             let key = NicKey { guest: key.clone(), nic: nic.name.clone() };
             self.nic(&key, nic.parent.to_smolstr(), nic.mac)
         });
-        let found = self.joins.nics_of(key).filter(|_| guest.nics == Nics::AllInItsNamespace);
+        let found = self.memory.joins.nics_of(key).filter(|_| guest.nics == Nics::AllInItsNamespace);
         let found = found.filter_map(|(nic, child)| {
             let child = self.snapshot.children.get(child)?;
             let parent = self.snapshot.links.get(&child.parent);
@@ -86,9 +75,7 @@ impl Material<'_> {
             status.parent.clone_from(&link.name);
         }
         status.mac = Some(mac);
-        let shim = self.desired.shims.get(&parent);
-        let outage = self.snapshot.links.get(&parent).and_then(Link::outage);
-        let passage = Passage { shim, outage: outage.as_ref(), mac };
+        let passage = self.passage(parent, mac);
         let verdicts = self.desired.held.verdicts(child);
         status.addresses =
             verdicts.map(|(address, verdict)| self.address(&passage, address, &verdict)).collect();
@@ -99,9 +86,7 @@ impl Material<'_> {
             () if status.addresses.is_empty() => NicState::Waiting,
             () => NicState::Refused,
         };
-        let obstacle = shim.and_then(|shim| shim.obstacle.as_ref());
-        let obstacle = obstacle.map(|obstacle| (obstacle.code, obstacle.message.clone()));
-        if let Some((code, message)) = obstacle.or(outage) {
+        if let Some((code, message)) = passage.blocked() {
             status.state = NicState::Failed;
             status.reason = Some(code.to_string());
             status.message = Some(message);
@@ -111,7 +96,7 @@ impl Material<'_> {
         }
     }
 
-    fn address(&self, passage: &Passage<'_>, address: IpAddr, verdict: &Verdict) -> AddressStatus {
+    fn address(&self, passage: &Passage<'_, '_>, address: IpAddr, verdict: &Verdict) -> AddressStatus {
         let status = |state, source, reason: Option<Code>, message| AddressStatus {
             address,
             state,
@@ -127,57 +112,11 @@ impl Material<'_> {
             }
             Verdict::Admitted { source } => {
                 let mac = self.desired.held.holders.get(&address).map_or(passage.mac, |holder| holder.mac);
-                match self.obstruction(&Passage { mac, ..*passage }, address, *source) {
+                match passage.to(mac).obstruction(address, *source) {
                     None => status(AddressState::Routed, Some(*source), None, None),
                     Some((code, message)) => status(AddressState::Failed, None, Some(code), Some(message)),
                 }
             }
         }
-    }
-
-    /// Why an admitted address is not routed; `None` if the kernel shows its route and its neighbour, no
-    /// filter drops its frames, and frames pass the parent.
-    fn obstruction(&self, passage: &Passage<'_>, address: IpAddr, source: IpAddr) -> Option<(Code, String)> {
-        let Passage { shim, outage, mac } = *passage;
-        let Some(shim) = shim else { return Some((Code::Pending, "not applied yet".to_owned())) };
-        if let Some(obstacle) = &shim.obstacle {
-            return Some((obstacle.code, obstacle.message.clone()));
-        }
-        if let Some(outage) = outage {
-            return Some(outage.clone());
-        }
-        let index = shim.link.index.unwrap_or(LinkIndex::NONE);
-        let family = Family::of(address);
-        let key = RouteKey {
-            table: shim.tables[family],
-            destination: IpNet::from(address),
-            metric: metric(family),
-            link: index,
-        };
-        let route =
-            self.snapshot.routes.get(&key).is_some_and(|route| route.ours && route.source == Some(source));
-        let neighbour = self.snapshot.neighbours.get(&(address, index));
-        let neighbour = neighbour.is_some_and(|entry| entry.ours && entry.mac == Some(mac));
-        let up = self.snapshot.links.get(&index).is_some_and(|link| link.up && !link.no_carrier);
-        if route && neighbour && up {
-            return self.filtered(&shim.link, mac);
-        }
-        let failure = self.failure_of_address(&shim.link.name, address);
-        let failure = failure.or_else(|| self.failure_of_shim(&shim.link.name));
-        let pending = || (Code::Pending, "not applied yet".to_owned());
-        Some(failure.map_or_else(pending, |error| (error.code, error.message.clone())))
-    }
-
-    /// The existing filter does not have this MAC.
-    fn filtered(&self, shim: &LinkRef, mac: Mac) -> Option<(Code, String)> {
-        let filter = &self.snapshot.filter;
-        if filter.shims.get(&shim.index?)?.macs.as_ref()?.contains(&mac) {
-            return None;
-        }
-        let mut failures = self.schedule.failures_at(None);
-        let failure = failures.find(|(op, _)| matches!(op, Op::SetFilter { shim: at, .. } if at == shim));
-        let why = failure.map(|(_, error)| &error.message).or(filter.lacks.as_ref());
-        let why = why.map(|why| format!(": {why}")).unwrap_or_default();
-        Some((Code::Filtered, format!("the filter on {shim} does not let {mac} pass yet{why}")))
     }
 }

@@ -8,9 +8,9 @@ use crate::config::Config;
 use crate::model::neighbours::NeighbourTable;
 use crate::model::status::Problem;
 use crate::model::{Inventory, Op, ServerId, Snapshot, Timestamp};
-use crate::reconcile::join::Joins;
+use crate::reconcile::facts::Facts;
 use crate::reconcile::schedule::Error;
-use crate::reconcile::{Desired, LanQuestions, Schedule};
+use crate::reconcile::{Desired, LanQuestions, Memory, Schedule};
 
 /// Everything that the daemon knows when a report is made.
 pub struct Material<'a> {
@@ -30,8 +30,8 @@ pub struct Material<'a> {
     pub snapshot: &'a Snapshot,
     /// The decisions.
     pub desired: &'a Desired,
-    /// The owner of each child, and the reason.
-    pub joins: &'a Joins,
+    /// The memory that the decisions left: among others the owner of each child, and the reason.
+    pub memory: &'a Memory,
     /// The outcome of the plan that followed.
     pub schedule: &'a Schedule,
     /// The questions to the LAN.
@@ -42,11 +42,19 @@ pub struct Material<'a> {
     pub problems: &'a [Problem],
     /// Whether every present server was read and the plan applied.
     pub ready: bool,
+    /// Whether somebody applies the plan. Without a daemon nobody does.
+    pub applies: bool,
     /// The time of the report.
     pub now: Instant,
 }
 
-impl Material<'_> {
+impl<'a> Material<'a> {
+    /// The facts that every verdict depends on.
+    pub(super) fn facts(&self) -> Facts<'a> {
+        let Material { snapshot, config, desired, memory, .. } = *self;
+        Facts { snapshot, config, host: &desired.host, trust: &memory.trust }
+    }
+
     /// Why the shim of that name could not be made or completed.
     pub(super) fn failure_of_shim(&self, shim: &str) -> Option<&Error> {
         let makes = |op: &Op| {

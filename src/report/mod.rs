@@ -6,17 +6,22 @@
 //! | `material` | the material of a report |
 //! | `guests`, `shims`, `problems` | the parts of the status |
 //! | `history` | what has changed since the report before |
+//! | `passage` | the passage of frames between the host and a NIC, and whatever obstructs it |
+//! | `explain` | why something is reached, or why not |
 //! | `summary` | the line of `systemctl status` |
 
+mod explain;
 mod guests;
 mod history;
 mod material;
+mod passage;
 mod problems;
 mod shims;
 mod summary;
 
 use std::sync::Arc;
 
+pub use self::explain::explain;
 pub use self::history::{compare, started};
 pub use self::material::Material;
 use self::summary::count;

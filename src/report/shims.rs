@@ -59,7 +59,7 @@ impl Material<'_> {
     }
 
     /// The addresses at which guests on a parent reach the host.
-    fn host_addresses(&self, parent: LinkIndex) -> Vec<IpAddr> {
+    pub(super) fn host_addresses(&self, parent: LinkIndex) -> Vec<IpAddr> {
         let addresses = self.snapshot.addresses.iter().filter(|(key, _)| key.link == parent);
         let usable = addresses.filter(|(_, value)| value.usable && !value.deprecated);
         usable.map(|(key, _)| key.address.addr()).filter(|address| is_global_unicast(*address)).collect()

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::error::ServerError;
 use super::http::Client;
 use super::known::Known;
+use super::lxd::instances::{self, AnyInstance};
 use super::lxd::read;
 use super::lxd::reading::Reading;
 use super::lxd::running::HostPaths;
@@ -21,6 +22,7 @@ use super::session::Session;
 use super::socket_watch::SocketWatch;
 use super::target::Target;
 use crate::model::inventory::Server;
+use crate::model::text;
 
 /// How often we check whether a server that may be ending has ended.
 const ENDING_CHECK: Duration = Duration::from_millis(50);
@@ -36,6 +38,11 @@ pub fn follow(
 /// Reads one server once: [`Follower::read`] on a real host.
 pub async fn read(target: &Target) -> Server {
     Follower::from(target.clone()).read().await
+}
+
+/// All instances of one server, whatever their NICs: [`Follower::instances`] on a real host.
+pub async fn instances(target: &Target) -> Result<Vec<AnyInstance>, String> {
+    Follower::from(target.clone()).instances().await
 }
 
 /// Reads one server, once or for ever.
@@ -70,6 +77,16 @@ impl Follower {
             Ok(reading) => as_read(&server, &reading),
             Err(error) => as_failed(&server, &error),
         }
+    }
+
+    /// All instances of the server, whatever their NICs; else the reason in a sentence. Does not start a
+    /// stopped server.
+    pub async fn instances(&self) -> Result<Vec<AnyInstance>, String> {
+        let read = async {
+            let client = Client::new(&self.host.socket(&self.target)?, &self.patience)?;
+            instances::instances(&client, &self.patience).await
+        };
+        read.await.map_err(|error| text::words(&error.to_string()))
     }
 
     async fn read_at(&self, socket: &Path) -> Result<Reading, ServerError> {

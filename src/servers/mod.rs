@@ -31,9 +31,10 @@ mod socket_watch;
 mod target;
 mod timetable;
 
-pub use follow::{Follower, follow, read};
+pub use follow::{Follower, follow, instances, read};
 #[doc(hidden)]
 pub use lxd::fuzzing;
+pub use lxd::instances::{AnyInstance, AnyNic};
 pub use lxd::running::HostPaths;
 pub use patience::{Patience, jittered};
 pub use published::Newest;

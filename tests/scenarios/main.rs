@@ -5,7 +5,7 @@
 //! `.github/SECURITY.md`), not what the code happens to do.
 //!
 //! A story has a title, a blank line, and lines that say what exists (`scenarios/world.rs` has the syntax).
-//! After `=>` comes the plan, line by line, then the decisions. `then`, or `then after 200ms`, continues the
+//! After `=>` comes the plan, line by line, then the decisions, then the explanations that the story asks for. `then`, or `then after 200ms`, continues the
 //! story: the in-memory kernel has obeyed everything in the plan that was due, and something happens. These
 //! marks may stand before an op:
 //!
@@ -16,6 +16,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod explained;
 #[path = "../in_memory_kernel/mod.rs"]
 mod in_memory_kernel;
 mod show;
@@ -90,6 +91,8 @@ fn retell(told: &str) -> Result<String, String> {
             went.push_str(if new.is_empty() { "no guest\n" } else { &new });
             report = new;
         }
+        went.push_str(&explained::transcripts(&world));
+        explained::agrees_with_status(&world);
         while lines.next_if(|(_, line)| !line.starts_with("then")).is_some() {}
         if lines.peek().is_some() {
             went.push('\n');

@@ -28,6 +28,7 @@
 //! refuse set neighbour: EPERM                    the kernel fails every op that reads so; `refuse nothing`
 //! nftables                                       there is an nft, and the kernel has everything that it needs
 //! foreign chain bar foo at mvs-eth0              a chain of somebody else that can take frames away
+//! explain [all] web 192.168.100.9 …              shows these explanations after each plan, in full or not
 //! in full                                        show the sysctls of a new shim one by one
 //! with questions                                 ask the LAN who has addresses that guests claim, and show it; else only old
 //!           knowledge of the kernel is checked
@@ -46,7 +47,7 @@ use ipnet::IpNet;
 use macvlan_shim::config::Config;
 use macvlan_shim::model::inventory::{
     Guest, GuestKey, GuestKind, Home, Inventory, Mode, Nic, NicParent, Nics, OptOut, Power, Server, ServerId,
-    ServerState,
+    ServerKind, ServerState,
 };
 use macvlan_shim::model::names::LINK_GROUP;
 use macvlan_shim::model::names::metric;
@@ -78,6 +79,8 @@ pub(crate) struct World {
     pub(crate) questions: LanQuestions,
     /// The LAN is asked whenever `policy.probe` says so.
     pub(crate) asks_for_all: bool,
+    /// The subjects to explain, and whether in full.
+    pub(crate) sought: Vec<(String, bool)>,
     config_text: String,
     in_config: bool,
     refused: Vec<(String, String)>,
@@ -119,6 +122,7 @@ impl World {
             told: true,
             questions: LanQuestions::default(),
             asks_for_all: false,
+            sought: Vec::new(),
             config_text: String::new(),
             in_config: false,
             refused: Vec::new(),
@@ -274,6 +278,13 @@ impl World {
                 "nothing" => self.refused.clear(),
                 prefix => self.refused.push((prefix.to_owned(), list.to_owned())),
             },
+            (no, "explain") => {
+                self.sought.clear();
+                if !no {
+                    let in_full = words.has("all");
+                    self.sought.extend(words.rest().split_whitespace().map(|it| (it.to_owned(), in_full)));
+                }
+            }
             (false, "in") => {
                 words.expect("full")?;
                 self.in_full = true;
@@ -556,7 +567,13 @@ impl World {
     }
 
     fn server_mut(&mut self, id: &ServerId) -> &mut Server {
-        let unread = || Arc::new(Server { place: format!("/var/lib/{id}/unix.socket"), ..Server::default() });
+        let kind = match id.0.as_str() {
+            "lxd" => Some(ServerKind::Lxd),
+            "incus" => Some(ServerKind::Incus),
+            _ => None,
+        };
+        let place = format!("/var/lib/{id}/unix.socket");
+        let unread = || Arc::new(Server { place, kind, ..Server::default() });
         Arc::make_mut(self.inventory.servers.entry(id.clone()).or_insert_with(unread))
     }
 

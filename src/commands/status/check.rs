@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::{PATH, understand};
-use crate::commands::ask::ask;
+use super::PATH;
+use crate::commands::ask::{ask, understand};
 use crate::commands::output::print;
 use crate::commands::{Failure, NO_DAEMON};
 use crate::model::Severity;

@@ -7,7 +7,7 @@ mod watch;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::ask::ask;
+use super::ask::{ask, understand};
 use super::output::{Look, print};
 use super::table::{self, Wishes};
 use super::{FAILED, Failure, GOOD, block_on};
@@ -38,29 +38,13 @@ pub fn status(socket: &Path, arguments: StatusArgs) -> Result<u8, Failure> {
     })?
 }
 
-/// The meaning of the daemon's answer.
-fn understand(body: &str) -> Result<Status, Failure> {
-    serde_json::from_str(body).map_err(|error| {
-        let version = serde_json::from_str::<serde_json::Value>(body).ok();
-        let version = version.and_then(|body| Some(format!(" (version {})", body["version"].as_str()?)));
-        let version = version.unwrap_or_default();
-        Failure::new(format!("the daemon{version} gives an answer that this version does not understand"))
-            .because(&error)
-            .hint(format!(
-                "this is version {}; restart the daemon, \
-                 which leaves every route in place, or use --json",
-                env!("CARGO_PKG_VERSION")
-            ))
-    })
-}
-
 /// The daemon's answer in the form that the user wants.
 fn shown(body: &str, arguments: &StatusArgs, look: Look) -> Result<String, Failure> {
     let StatusArgs { names, json, all, problems, sort, .. } = arguments;
     if *json && names.is_empty() {
         return Ok(body.to_owned());
     }
-    let mut status = understand(body)?;
+    let mut status: Status = understand(body)?;
     for name in names {
         if !status
             .guests
@@ -93,7 +77,7 @@ fn unknown(name: &str, status: &Status) -> Failure {
 async fn wait(socket: &Path, patience: Duration) -> Result<(), Failure> {
     let end = Instant::now() + patience;
     loop {
-        let last = match ask(socket, PATH).await.and_then(|body| understand(&body)) {
+        let last = match ask(socket, PATH).await.and_then(|body| understand::<Status>(&body)) {
             Ok(status) if status.ready => return Ok(()),
             Ok(_) => Failure::new(format!("it is not ready after {} s", patience.as_secs_f32()))
                 .hint("status shows the servers that are still to be read"),

@@ -44,7 +44,7 @@ impl Mark {
 
 /// The meaning of a text, shown as a colour.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Tone {
+pub(in crate::commands) enum Tone {
     Plain,
     Header,
     Good,
@@ -55,7 +55,7 @@ pub(super) enum Tone {
 
 /// A text with its tone. Only the last column may hold several lines.
 #[derive(Clone, Debug)]
-pub(super) struct Cell {
+pub(in crate::commands) struct Cell {
     text: String,
     tone: Tone,
 }
@@ -80,7 +80,7 @@ impl Cell {
         Cell::toned(text, Tone::Plain)
     }
 
-    pub(super) fn toned(text: &str, tone: Tone) -> Cell {
+    pub(in crate::commands) fn toned(text: &str, tone: Tone) -> Cell {
         Cell { text: printable(text), tone }
     }
 
@@ -100,7 +100,7 @@ impl Cell {
         Cell { text: lines.join("\n"), tone: Tone::Plain }
     }
 
-    pub(super) fn painted(&self, look: Look) -> String {
+    pub(in crate::commands) fn painted(&self, look: Look) -> String {
         let code = match self.tone {
             Tone::Plain => "",
             Tone::Header => "1",
@@ -174,7 +174,7 @@ impl<const N: usize> Grid<N> {
 }
 
 /// Breaks a text at its spaces. Lines after the first have `less` columns less. A long word stays whole.
-pub(super) fn wrap(text: &str, width: Option<usize>, less: usize) -> Vec<String> {
+pub(in crate::commands) fn wrap(text: &str, width: Option<usize>, less: usize) -> Vec<String> {
     let Some(width) = width else { return vec![text.to_owned()] };
     let mut lines: Vec<String> = Vec::new();
     let mut line = String::new();
@@ -192,7 +192,7 @@ pub(super) fn wrap(text: &str, width: Option<usize>, less: usize) -> Vec<String>
 }
 
 /// Names and messages come from servers and guests, so they must not control the terminal.
-pub(super) fn printable(text: &str) -> String {
+pub(in crate::commands) fn printable(text: &str) -> String {
     text::visible(text)
 }
 

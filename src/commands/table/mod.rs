@@ -13,7 +13,7 @@
 //! | `grid` | columns, colours and symbols |
 
 mod concern;
-mod grid;
+pub(super) mod grid;
 mod guests;
 mod head;
 mod lasting;

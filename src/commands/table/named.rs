@@ -1,13 +1,12 @@
 //! The guests that the user names, and the problems that concern them.
 
+use crate::model::GuestKey;
 use crate::model::status::{GuestStatus, NicStatus, Problem, Status};
 
 /// Whether a guest that is called `lxd:shop/web` has one of these names: `web`, `shop/web`, `lxd:web` or
 /// `lxd:shop/web`.
 pub(in crate::commands) fn is_named(label: &str, names: &[String]) -> bool {
-    let bare = label.split_once(':').map_or(label, |(_, bare)| bare);
-    let last = bare.split_once('/').map_or(bare, |(_, last)| last);
-    names.iter().any(|name| [label, bare, last].contains(&name.as_str()))
+    names.iter().any(|name| GuestKey::is_called(label, name))
 }
 
 /// The problems of these guests, or all if there are no names: with the guests themselves, with the parents of

@@ -1,6 +1,6 @@
 //! The control socket: HTTP over a unix socket, like LXD's own. It only reads, and it cannot hold up the
-//! daemon: connections are few, short-lived and carry one small request each, and reports are made at the
-//! publisher's pace.
+//! daemon: connections are few, short-lived and carry one small request each, and answers are made at the
+//! publishers' pace.
 //!
 //! The file's owner, group and mode (0660) decide who may connect, and `peer` checks it once more. Each path
 //! has its own file.
@@ -8,6 +8,7 @@
 mod answer;
 mod bind;
 mod events;
+mod explain;
 mod peer;
 mod root;
 mod router;
@@ -30,8 +31,7 @@ use tokio::task::JoinSet;
 pub use self::bind::{BindError, bind};
 use self::peer::{Asker, Peer};
 use self::router::Router;
-use crate::daemon::history::HistoryReader;
-use crate::daemon::publisher::ReportReader;
+use crate::daemon::publishers::Readers;
 
 /// Maximum number of connections of root that are served at once, while others wait in the kernel's queue.
 /// Other users have as many of their own, and those beyond are turned away, so they cannot keep root waiting.
@@ -44,13 +44,13 @@ const HEAD: usize = 8192;
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Serves until it is dropped.
-pub async fn serve(listener: UnixListener, reports: ReportReader, past: HistoryReader) {
-    serve_within(DEADLINE, listener, Router::new(reports, past)).await;
+pub async fn serve(listener: UnixListener, readers: Readers) {
+    serve_within(DEADLINE, listener, Router::new(readers)).await;
 }
 
 /// Serves one connection, as if root asked, for tests that try it with anything (`tests/fuzz`).
-pub async fn serve_one(stream: UnixStream, reports: ReportReader, past: HistoryReader) {
-    connection(stream, DEADLINE, Arc::new(Router::new(reports, past)), async { Asker::Root }).await;
+pub async fn serve_one(stream: UnixStream, readers: Readers) {
+    connection(stream, DEADLINE, Arc::new(Router::new(readers)), async { Asker::Root }).await;
 }
 
 async fn serve_within(deadline: Duration, listener: UnixListener, router: Router) {
@@ -128,7 +128,8 @@ mod tests {
     use super::*;
     use crate::daemon::history;
     use crate::daemon::history::EventHistory;
-    use crate::daemon::publisher::channel;
+    use crate::daemon::publishers::channels;
+    use crate::model::explanation::Explanations;
     use crate::model::status::Status;
     use crate::report::Report;
 
@@ -146,14 +147,20 @@ mod tests {
         fn start_within(deadline: Duration) -> Daemon {
             let folder = tempfile::tempdir().unwrap();
             let listener = bind(&folder.path().join("run/control.sock")).unwrap();
-            let (mut publisher, reports) = channel();
             let (history, past) = history::channel();
+            let (mut publishers, readers) = channels(past);
             let mut tasks = JoinSet::new();
-            tasks.spawn(serve_within(deadline, listener, Router::new(reports, past)));
+            tasks.spawn(serve_within(deadline, listener, Router::new(readers)));
             tasks.spawn(async move {
                 loop {
-                    publisher.asked().await;
-                    publisher.answer(Instant::now(), || Arc::new(Report { status: nothing() }));
+                    // The second question waits for the pace.
+                    let _ = tokio::time::timeout(Duration::from_millis(20), publishers.asked()).await;
+                    let explain = |sought: &_| {
+                        let subject = format!("{sought}");
+                        Arc::new(Explanations { subject, ..Explanations::default() })
+                    };
+                    publishers.explanations.answer(Instant::now(), explain);
+                    publishers.reports.answer(Instant::now(), |()| Arc::new(Report { status: nothing() }));
                 }
             });
             Daemon { folder, history, _tasks: tasks }
@@ -192,15 +199,39 @@ mod tests {
         let body: serde_json::Value = serde_json::from_str(&body).unwrap();
         assert_eq!(
             (&body["program"], &body["paths"]),
-            (&json!("macvlan-shim"), &json!(["/1.0/events", "/1.0/status"]))
+            (&json!("macvlan-shim"), &json!(["/1.0/events", "/1.0/explain", "/1.0/status"]))
         );
+    }
+
+    #[tokio::test]
+    async fn a_subject_is_explained_however_it_is_written() {
+        let daemon = Daemon::start();
+        for (query, subject) in
+            [("subject=lxd%3Ashop%2Fweb", "lxd:shop/web"), ("x=1&subject=fd00::9", "fd00::9")]
+        {
+            let (line, body) =
+                daemon.say(&format!("GET /1.0/explain?{query} HTTP/1.1\r\nhost: d\r\n\r\n")).await;
+            assert_eq!(line, "HTTP/1.1 200 OK");
+            let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+            assert_eq!(body["subject"], subject);
+        }
+        for query in [String::new(), "?subject=".to_owned(), format!("?subject={}", "x".repeat(513))] {
+            let (line, body) =
+                daemon.say(&format!("GET /1.0/explain{query} HTTP/1.1\r\nhost: d\r\n\r\n")).await;
+            assert_eq!(line, "HTTP/1.1 400 Bad Request");
+            assert!(body.contains("needs a subject"), "{body}");
+        }
     }
 
     #[tokio::test]
     async fn other_requests_are_refused_in_words() {
         let daemon = Daemon::start();
         for (request, line, error) in [
-            ("GET /2.0", "404 Not Found", "there is no /2.0; there are /1.0, /1.0/events, /1.0/status"),
+            (
+                "GET /2.0",
+                "404 Not Found",
+                "there is no /2.0; there are /1.0, /1.0/events, /1.0/explain, /1.0/status",
+            ),
             (
                 "PUT /1.0/status",
                 "405 Method Not Allowed",
@@ -242,10 +273,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("control.sock");
         let listener = bind(&path).unwrap();
-        let (publisher, reports) = channel();
-        drop(publisher);
         let (_history, past) = history::channel();
-        let _server = tokio::spawn(serve(listener, reports, past));
+        let (publishers, readers) = channels(past);
+        drop(publishers);
+        let _server = tokio::spawn(serve(listener, readers));
         let mut stream = UnixStream::connect(&path).await.unwrap();
         stream.write_all(b"GET /1.0/status HTTP/1.0\r\n\r\n").await.unwrap();
         let mut answer = String::new();

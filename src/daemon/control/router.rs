@@ -6,25 +6,30 @@ use hyper::{Method, Request, StatusCode};
 
 use super::answer::{Answer, refuse};
 use super::events::{self, EventsPage};
+use super::explain::{self, ExplainPage};
 use super::peer::Asker;
 use super::root;
 use super::status::{self, StatusPage};
-use crate::daemon::history::HistoryReader;
-use crate::daemon::publisher::ReportReader;
+use crate::daemon::publishers::Readers;
 
 /// The existing paths.
-const PATHS: [&str; 3] = [root::PATH, events::PATH, status::PATH];
+const PATHS: [&str; 4] = [root::PATH, events::PATH, explain::PATH, status::PATH];
 
 /// Answers requests.
 pub(super) struct Router {
     status: StatusPage,
     events: EventsPage,
+    explain: ExplainPage,
 }
 
 impl Router {
-    /// Answers from these reports and that history.
-    pub(super) fn new(reports: ReportReader, past: HistoryReader) -> Router {
-        Router { status: StatusPage::new(reports), events: EventsPage::new(past) }
+    /// Answers with the loop's answers.
+    pub(super) fn new(Readers { reports, explanations, past }: Readers) -> Router {
+        Router {
+            status: StatusPage::new(reports),
+            events: EventsPage::new(past.clone()),
+            explain: ExplainPage::new(explanations, past),
+        }
     }
 
     /// The answer to a request of somebody.
@@ -51,6 +56,7 @@ impl Router {
         match path {
             events::PATH => self.events.get(request.uri().query().unwrap_or_default()),
             status::PATH => self.status.get().await,
+            explain::PATH => self.explain.get(request.uri().query().unwrap_or_default()).await,
             _ => root::get(&PATHS[1..]),
         }
     }

@@ -6,7 +6,7 @@ use hyper::StatusCode;
 use hyper::body::Bytes;
 
 use super::answer::{Answer, answer, refuse, unwritten, written};
-use crate::daemon::publisher::ReportReader;
+use crate::daemon::publishers::ReportReader;
 use crate::report::Report;
 
 pub(super) const PATH: &str = "/1.0/status";
@@ -25,7 +25,7 @@ impl StatusPage {
     }
 
     pub(super) async fn get(&self) -> Answer {
-        let Some(report) = self.reports.report().await else {
+        let Some(report) = self.reports.ask(()).await else {
             return refuse(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping");
         };
         match self.json(report) {

@@ -12,6 +12,7 @@ pub(in crate::kernel) mod route;
 pub(in crate::kernel) mod rule;
 pub(in crate::kernel) mod sysctl;
 pub(in crate::kernel) mod table;
+pub(in crate::kernel) mod way;
 
 #[cfg(test)]
 mod tests {

@@ -2,6 +2,7 @@
 
 use super::case::Case;
 use super::verdict::Why;
+use crate::model::text;
 
 /// A child that is down receives nothing, and its MAC is free. Another guest can go up with that MAC, in a
 /// namespace that nobody sees, and keep this child from ever going up. Traffic for the one would then go to
@@ -24,8 +25,7 @@ pub(super) fn master_mac(case: &Case<'_>) -> Option<Why> {
     let master = child.master.as_ref().filter(|master| master.mac != Some(child.mac))?;
     let (name, mac) = (&master.name, child.mac);
     // Root in the guest has named it, and may have chosen a name that tricks a shell.
-    let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
-    let cure = match is_plain {
+    let cure = match text::is_plain(name) {
         true => format!("ip link set {name} address {mac}"),
         false => format!("give that the MAC {mac}"),
     };

@@ -16,6 +16,7 @@ use self::host::names;
 pub use self::trust::{Suspect, Trust, UnclaimedAddress};
 use crate::config::Config;
 use crate::model::address::is_link_local;
+use crate::model::inventory::{Nic, NicParent};
 use crate::model::names::{MAIN_RULE_PRIORITY, TABLE, TABLE_LOCAL, TABLE_MAIN};
 use crate::model::routing::{Action, is_host};
 use crate::model::snapshot::{AddressKey, Link, LinkKind, Rule};
@@ -146,6 +147,14 @@ impl<'a> Facts<'a> {
             let local = rule.priority == 0 && rule.action == Action::LookUp(TABLE_LOCAL);
             rule.family == family && !rule.ours && !local && rule.priority < MAIN_RULE_PRIORITY
         })
+    }
+
+    /// The link that a NIC names as its parent.
+    pub fn parent_of(&self, nic: &Nic) -> Option<&'a Link> {
+        match &nic.parent {
+            NicParent::Link { name, vlan } => self.resolve(name, *vlan),
+            NicParent::Unknown(_) => None,
+        }
     }
 
     /// The link that a NIC's parent names. A macvlan on a macvlan is really on the parent below, and a VLAN

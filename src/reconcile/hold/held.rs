@@ -75,17 +75,23 @@ impl Held {
     }
 
     fn weighed<'a>(&'a self, child: &ChildKey, address: IpAddr, own: &'a Verdict) -> Cow<'a, Verdict> {
-        let others = match (self.holders.get(&address), self.contests.get(&address)) {
-            _ if own.source().is_none() => return Cow::Borrowed(own),
+        if own.source().is_none() {
+            return Cow::Borrowed(own);
+        }
+        match held(&self.others(child, address), address) {
+            Some(refusal) => Cow::Owned(Verdict::Refused(refusal)),
+            None => Cow::Borrowed(own),
+        }
+    }
+
+    /// The part of an address that other NICs leave to a child.
+    pub(super) fn others(&self, child: &ChildKey, address: IpAddr) -> Others {
+        match (self.holders.get(&address), self.contests.get(&address)) {
             (Some(holder), _) if holder.child != *child => Others::Hold { holder: holder.to_string() },
             (None, Some(Contest::Waits { had })) => {
                 Others::MayComeBack { had: had.to_string(), wait: WAIT.as_secs() }
             }
-            _ => return Cow::Borrowed(own),
-        };
-        match held(&others, address) {
-            Some(refusal) => Cow::Owned(Verdict::Refused(refusal)),
-            None => Cow::Borrowed(own),
+            _ => Others::Leave,
         }
     }
 

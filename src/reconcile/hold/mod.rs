@@ -2,6 +2,7 @@
 
 mod claimants;
 mod claims;
+mod findings;
 mod held;
 pub(super) mod leftovers;
 mod settle;

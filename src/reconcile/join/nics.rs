@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use smol_str::SmolStr;
 
-use crate::model::inventory::{Guest, Inventory, Mode, Nic, NicParent, Nics, Power};
+use crate::model::inventory::{Guest, Inventory, Mode, Nic, Nics, Power};
 use crate::model::snapshot::{ChildKey, Netns};
 use crate::model::{GuestKey, LinkIndex, Mac, NicKey};
 use crate::reconcile::facts::Facts;
@@ -45,7 +45,7 @@ impl<'a> Running<'a> {
                 key: NicKey { guest: key.clone(), nic: name.clone() },
                 guest,
                 told,
-                parent: told.and_then(|nic| parent_of(facts, nic)),
+                parent: told.and_then(|nic| facts.parent_of(nic)).map(|link| link.index),
                 home,
             };
             match &guest.nics {
@@ -61,13 +61,5 @@ impl<'a> Running<'a> {
         }
         nics.sort_by(|a, b| a.key.cmp(&b.key));
         Running { guests, nics }
-    }
-}
-
-/// The ifindex of the link that is a NIC's parent by the configuration.
-fn parent_of(facts: &Facts<'_>, nic: &Nic) -> Option<LinkIndex> {
-    match &nic.parent {
-        NicParent::Link { name, vlan } => facts.resolve(name, *vlan).map(|link| link.index),
-        NicParent::Unknown(_) => None,
     }
 }

@@ -50,10 +50,7 @@ pub(super) fn guest(instance: &Instance, networks: &BTreeMap<NetworkKey, Managed
     (!nics.is_empty()).then(|| Guest {
         project: text::name(&instance.project),
         name: text::name(&instance.name),
-        kind: match instance.kind.as_str() {
-            "virtual-machine" => GuestKind::VirtualMachine,
-            _ => GuestKind::Container,
-        },
+        kind: kind(instance),
         power: power(instance),
         home: Home::Unknown,
         profiles: instance.profiles.iter().map(|profile| text::name(profile)).collect(),
@@ -77,7 +74,8 @@ pub(super) fn link(config: &Keys) -> NicParent {
     NicParent::Link { name: text::name(name), vlan }
 }
 
-fn nics(instance: &Instance) -> impl Iterator<Item = (&str, &Keys)> {
+/// Its NICs of any kind: name and device.
+pub(super) fn nics(instance: &Instance) -> impl Iterator<Item = (&str, &Keys)> {
     instance
         .expanded_devices
         .0
@@ -106,7 +104,12 @@ fn parent(
 }
 
 /// The value that a device gives itself, or else the value that its server chose for it.
-fn own_or_volatile<'a>(instance: &'a Instance, nic: &str, device: &'a Keys, key: &str) -> Option<&'a str> {
+pub(super) fn own_or_volatile<'a>(
+    instance: &'a Instance,
+    nic: &str,
+    device: &'a Keys,
+    key: &str,
+) -> Option<&'a str> {
     let volatile = || instance.expanded_config.get(&format!("volatile.{nic}.{key}"));
     let told = |text: &&str| !text.is_empty();
     device.get(key).filter(told).or_else(|| volatile().filter(told))
@@ -119,6 +122,14 @@ fn mode(device: &Keys) -> Mode {
         Some("vepa") => Mode::Vepa,
         Some("passthru") => Mode::Passthru,
         Some(_) => Mode::Other,
+    }
+}
+
+/// Container or VM.
+pub(super) fn kind(instance: &Instance) -> GuestKind {
+    match instance.kind.as_str() {
+        "virtual-machine" => GuestKind::VirtualMachine,
+        _ => GuestKind::Container,
     }
 }
 

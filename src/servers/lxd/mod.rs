@@ -8,6 +8,7 @@
 //! | `listing` | the list of instances, within bounds |
 //! | `guest` | an instance's JSON → a guest |
 //! | `read` | reads a server once, completely |
+//! | `instances` | all instances, whatever their NICs |
 //! | `reading` | the result of such a reading |
 //! | `events` | the event stream, and the meaning of an event for us |
 //! | `first_process` | the first processes of the guests that we are asked for |
@@ -26,6 +27,7 @@ pub(super) mod events;
 pub(super) mod first_process;
 pub mod fuzzing;
 mod guest;
+pub(super) mod instances;
 mod listing;
 pub(super) mod read;
 pub(super) mod reading;

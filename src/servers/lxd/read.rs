@@ -135,7 +135,8 @@ fn complaint(item: &Unreadable) -> String {
     }
 }
 
-fn identify(server: api::Identity) -> Result<Info, ServerError> {
+/// The server's own description.
+pub(super) fn identify(server: api::Identity) -> Result<Info, ServerError> {
     let environment = server.environment;
     let kind = match environment.server.as_str() {
         "lxd" => ServerKind::Lxd,

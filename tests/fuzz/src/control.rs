@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use macvlan_shim::daemon::control::serve_one;
-use macvlan_shim::daemon::{history, publisher};
+use macvlan_shim::daemon::{history, publishers};
+use macvlan_shim::model::explanation::Explanations;
 use macvlan_shim::report::Report;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -19,14 +20,15 @@ pub(crate) fn requests(said: &[u8]) {
     let said = said[..said.len().min(MOST)].to_vec();
     runtime.block_on(async {
         let Ok((mut ours, theirs)) = UnixStream::pair() else { panic!("no sockets") };
-        let (mut publisher, reports) = publisher::channel();
         // A stream of events ends at once, because its loop has.
         let (_, past) = history::channel();
-        let server = tokio::spawn(serve_one(theirs, reports, past));
+        let (mut publishers, readers) = publishers::channels(past);
+        let server = tokio::spawn(serve_one(theirs, readers));
         let daemon = tokio::spawn(async move {
             loop {
-                publisher.asked().await;
-                publisher.answer(Instant::now(), || Arc::new(Report::default()));
+                publishers.asked().await;
+                publishers.reports.answer(Instant::now(), |()| Arc::new(Report::default()));
+                publishers.explanations.answer(Instant::now(), |_| Arc::new(Explanations::default()));
             }
         });
         let talk = async {

@@ -1,0 +1,155 @@
+//! `explain` on real servers: the cause and the cure of the main faults, each in one command.
+
+use std::net::IpAddr;
+
+use crate::node::{BINARY, HOST, Node, PATIENCE, Site};
+use anyhow::{Context, Result, ensure};
+use lab::{Kind, Machine, eventually};
+use serde_json::Value;
+
+on_lxd_and_incus!(
+    a_guest_that_is_reached_answers_and_every_step_is_good,
+    a_guest_that_is_not_ours_is_told_with_its_way_to_the_host,
+);
+
+/// Explains a subject: the exit status and the text.
+fn explain(host: &Machine, subject: &str) -> Result<(i32, String)> {
+    let output = host.command(BINARY).args(["explain", subject]).output()?;
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    ensure!(out.lines().all(|line| line.chars().count() <= 200), "{out}");
+    Ok((output.status.code().unwrap_or(-1), format!("{out}{err}")))
+}
+
+/// The states of the steps of the only address that is explained, by their names.
+fn states(host: &Machine, subject: &str) -> Result<Value> {
+    let output = host.command(BINARY).args(["explain", "--json", subject]).output()?;
+    let json: Value = serde_json::from_slice(&output.stdout)
+        .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
+    let explanation = &json["explanations"][0];
+    let shared = explanation["steps"].as_array().cloned().unwrap_or_default();
+    let own = explanation["addresses"][0]["steps"].as_array().cloned().unwrap_or_default();
+    let states = shared.into_iter().chain(own);
+    let state = |step: Value| Some((step["name"].as_str()?.to_owned(), step["state"].clone()));
+    Ok(Value::Object(states.filter_map(state).collect()))
+}
+
+fn a_guest_that_is_reached_answers_and_every_step_is_good(kind: Kind) -> Result<()> {
+    let site = Site::new(kind)?;
+    let node = Node::start(&site.host)?;
+    let guest = site.launch_static("c1", &["192.168.77.101/24"])?;
+    let address: IpAddr = "192.168.77.101".parse()?;
+    node.wait_both_ways(&guest, address, HOST)?;
+    for subject in ["c1", "192.168.77.101"] {
+        let (exit, text) = explain(&site.host, subject)?;
+        ensure!(exit == 0 && text.contains("and this host reach each other"), "{text}");
+        ensure!(text.contains("the kernel agrees") && text.contains("it answered after"), "{text}");
+    }
+    let all = states(&site.host, "c1")?;
+    for step in ["server", "nic", "selected", "parent", "child", "address", "route", "neighbour", "guest"] {
+        ensure!(all[step] == "good", "{step}: {all:#}");
+    }
+    let mac = node.status()?["guests"][0]["nics"][0]["mac"].as_str().context("a MAC")?.to_owned();
+    let (exit, text) = explain(&site.host, &mac)?;
+    ensure!(exit == 0 && text.contains("c1 eth0"), "{text}");
+
+    // The guest's own firewall: everything of ours is right.
+    guest.sh("ip route add blackhole 192.168.77.11/32")?;
+    let (exit, text) = explain(&site.host, "c1")?;
+    ensure!(exit == 1 && text.contains("it did not answer") && text.contains("exec c1 -- ping"), "{text}");
+    guest.sh("ip route del blackhole 192.168.77.11/32")?;
+
+    // Another rule wins.
+    site.host.sh("ip rule add to 192.168.77.101 priority 10 blackhole")?;
+    eventually(PATIENCE, || {
+        let (exit, text) = explain(&site.host, "c1")?;
+        ensure!(
+            exit == 1 && (text.contains("take another way") || text.contains("routed-elsewhere")),
+            "{text}"
+        );
+        Ok(())
+    })?;
+    Ok(())
+}
+
+fn a_guest_that_is_not_ours_is_told_with_its_way_to_the_host(kind: Kind) -> Result<()> {
+    let site = Site::new(kind)?;
+    let _node = Node::start(&site.host)?;
+    site.host
+        .sh("ip link add br9 type bridge && ip address add 10.9.9.1/24 dev br9 && ip link set br9 up")?;
+    site.server.cli(&["profile", "create", "bridged"])?;
+    site.server.cli(&[
+        "profile",
+        "device",
+        "add",
+        "bridged",
+        "eth0",
+        "nic",
+        "nictype=bridged",
+        "parent=br9",
+    ])?;
+    site.server.launch("br1", &["-p", "bridged", "-c", "environment.LAB_DHCP=none"])?;
+    let (exit, text) = explain(&site.host, "br1")?;
+    let expected = "its NIC eth0 is bridged on br9; it reaches this host at 10.9.9.1 without macvlan-shim";
+    ensure!(exit == 0 && text.contains(expected), "{text}");
+    let (exit, text) = explain(&site.host, "br2")?;
+    ensure!(
+        exit == 1 && text.contains("no guest is called br2") && text.contains("did you mean br1?"),
+        "{text}"
+    );
+    Ok(())
+}
+
+/// What is told without a daemon is what the daemon would do.
+#[test]
+fn without_a_daemon_it_looks_for_itself() -> Result<()> {
+    let site = Site::new(Kind::Lxd)?;
+    let guest = site.launch_static("c1", &["192.168.77.101/24"])?;
+    let (exit, text) = explain(&site.host, "c1")?;
+    ensure!(exit == 1 && text.starts_with("No daemon runs"), "{text}");
+    ensure!(text.contains("its shim mvs-eth0 does not exist yet"), "{text}");
+    ensure!(text.contains("Cure: start the daemon\n  systemctl start macvlan-shimd\n"), "{text}");
+    let mut node = Node::start(&site.host)?;
+    node.wait_both_ways(&guest, "192.168.77.101".parse::<IpAddr>()?, HOST)?;
+    node.daemon.stop()?;
+    let (exit, text) = explain(&site.host, "c1")?;
+    ensure!(exit == 0 && text.contains("and this host reach each other"), "{text}");
+    Ok(())
+}
+
+/// The situations that people meet most, each with the sentence and the cure.
+#[test]
+fn each_fault_has_its_cause_and_cure() -> Result<()> {
+    let site = Site::new(Kind::Lxd)?;
+    let node = Node::start(&site.host)?;
+    let guest = site.launch_static("c1", &["192.168.77.101/24"])?;
+    node.wait_both_ways(&guest, "192.168.77.101".parse::<IpAddr>()?, HOST)?;
+
+    // It takes the address of its own host.
+    guest.sh(&format!("ip address add {HOST}/24 dev eth0"))?;
+    node.wait_address(&guest, HOST.parse::<IpAddr>()?, "refused")?;
+    let (exit, text) = explain(&site.host, HOST)?;
+    ensure!(exit == 1 && text.contains("is an address of this host"), "{text}");
+    let cure = format!("\n  lxc exec c1 -- ip address del {HOST}/24 dev eth0\n");
+    ensure!(text.contains(&cure), "{text}");
+    guest.sh(&format!("ip address del {HOST}/24 dev eth0"))?;
+
+    // A route of a recipe is in the way.
+    site.host.sh("ip link add mynet link eth0 type macvlan mode bridge && ip link set mynet up")?;
+    guest.sh("ip address add 192.168.77.102/24 dev eth0")?;
+    node.wait_address(&guest, "192.168.77.102".parse::<IpAddr>()?, "routed")?;
+    site.host.sh("ip route replace 192.168.77.102/32 dev mynet")?;
+    node.wait_address(&guest, "192.168.77.102".parse::<IpAddr>()?, "refused")?;
+    let (exit, text) = explain(&site.host, "192.168.77.102")?;
+    ensure!(exit == 1 && text.contains("\n  ip route delete 192.168.77.102/32 dev mynet\n"), "{text}");
+
+    // The parent is down.
+    site.host.sh("ip link set eth0 down")?;
+    node.wait_nic(&guest, "eth0", "failed")?;
+    let (exit, text) = explain(&site.host, "c1")?;
+    ensure!(exit == 1 && text.contains("eth0 is down"), "{text}");
+    ensure!(text.contains("Cure: set it up\n  ip link set eth0 up\n"), "{text}");
+
+    let (exit, text) = explain(&site.host, "192.168.77.200")?;
+    ensure!(exit == 1 && text.contains("no guest has it now"), "{text}");
+    Ok(())
+}
