@@ -87,7 +87,7 @@ fn a_guest_that_is_not_ours_is_told_with_its_way_to_the_host(kind: Kind) -> Resu
         "nictype=bridged",
         "parent=br9",
     ])?;
-    site.server.launch("br1", &["-p", "bridged", "-c", "environment.LAB_DHCP=none"])?;
+    site.server.launch("br1", &["-p", "default", "-p", "bridged", "-c", "environment.LAB_DHCP=none"])?;
     let (exit, text) = explain(&site.host, "br1")?;
     let expected = "its NIC eth0 is bridged on br9; it reaches this host at 10.9.9.1 without macvlan-shim";
     ensure!(exit == 0 && text.contains(expected), "{text}");
