@@ -10,6 +10,7 @@ use crate::kernel;
 use crate::model::explanation::{
     ChainStep, Cure, ExplainedAddress, Explanation, ShimWay, Sought, StepName, StepState,
 };
+use crate::model::found_way::FoundWay;
 
 /// Maximum number of addresses that are asked for an answer.
 const MOST: usize = 64;
@@ -45,7 +46,10 @@ fn tell_way(explanation: &mut Explanation, address: IpAddr) {
     if let Some(step) = explanation.steps.iter_mut().find(unknown)
         && let Ok(way) = kernel::way_to(address)
     {
-        step.sentence = format!("this host's packets to it go: {way}");
+        step.sentence = match way {
+            FoundWay::None(why) => format!("this host has no way to it: {why}"),
+            way => format!("this host's packets to it go {way}"),
+        };
     }
 }
 

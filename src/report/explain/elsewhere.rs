@@ -38,7 +38,8 @@ pub(super) fn of_address(material: &Material<'_>, address: IpAddr) -> Explanatio
     let name = |link| material.snapshot.links.get(&link).map_or("?", |link: &Link| link.name.as_str());
     let own = material.snapshot.addresses.keys().find(|key| key.address.addr() == address);
     if let Some(key) = own {
-        let guests = match material.desired.shims.get(&key.link) {
+        let shim = material.desired.shims.get(&key.link).filter(|shim| shim.link.index.is_some());
+        let guests = match shim {
             Some(shim) => format!("; guests on it reach this host at it through {}", shim.link.name),
             None => String::new(),
         };
@@ -51,10 +52,7 @@ pub(super) fn of_address(material: &Material<'_>, address: IpAddr) -> Explanatio
         Some((shim, range))
     });
     if let Some((shim, range)) = range {
-        let verdict = format!(
-            "{address} is in {range}, which routes of [[parent]] {} lead through {}",
-            shim.parent, shim.link.name
-        );
+        let verdict = format!("{address} is in {range}, which [[parent]] {} has in routes", shim.parent);
         return thing(address, verdict, None, vec![unasked_route()]);
     }
     let verdict = format!("{address}: no guest has it now");
