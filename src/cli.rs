@@ -66,6 +66,11 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Look for everything on this host that keeps guests and host apart
+    ///
+    /// Needs no daemon. Reads the host once and changes nothing. Each finding has its evidence and its cure.
+    /// Exits with 1 if there is a fault, or if a check needs root.
+    Doctor(DoctorArgs),
     /// Remove all shims, routes and rules that are ours
     ///
     /// Needs no configuration, and no daemon may run in this network namespace.
@@ -168,6 +173,23 @@ impl FromStr for Since {
     }
 }
 
+/// The form of `doctor`.
+#[derive(Clone, Debug, Args)]
+pub struct DoctorArgs {
+    /// Show the checks that found nothing, too
+    #[arg(long)]
+    pub all: bool,
+    /// Print JSON
+    #[arg(long, conflicts_with = "all")]
+    pub json: bool,
+    /// Write everything that a bug report needs into this file
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["all", "json"])]
+    pub report: Option<PathBuf>,
+    /// Mask MACs and addresses in the report, each always by the same word
+    #[arg(long, requires = "report")]
+    pub redact: bool,
+}
+
 /// The order of guests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Sort {
@@ -199,7 +221,7 @@ const EXIT_STATUS: &str = "\
 Exit status:
   0  good
   1  the operation failed, status or plan shows a problem, explain something that is
-     not reached, or another daemon runs
+     not reached, doctor finds a fault, or another daemon runs
   2  wrong usage or configuration
   3  status or events found no daemon";
 

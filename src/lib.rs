@@ -4,6 +4,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod daemon;
+pub mod doctor;
 pub mod kernel;
 pub mod model;
 pub mod reconcile;

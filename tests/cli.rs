@@ -89,6 +89,7 @@ mod usage {
             "status",
             "explain",
             "plan",
+            "doctor",
             "cleanup",
             "config",
             "--config <FILE>",

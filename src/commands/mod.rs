@@ -7,6 +7,7 @@
 //! | [`status`] | the daemon's view; `table` prints it |
 //! | [`events`] | what has changed |
 //! | [`explain`](mod@explain) | why something is reached, or why not |
+//! | [`doctor`] | everything on the host that keeps guests and host apart |
 //! | [`plan`] | the changes that the daemon would make |
 //! | [`cleanup`] | removes everything of ours |
 //! | [`config`] | checks or shows the configuration |
@@ -16,6 +17,7 @@
 mod ask;
 pub mod cleanup;
 pub mod config;
+pub mod doctor;
 pub mod events;
 pub mod explain;
 mod failure;
@@ -56,6 +58,7 @@ pub fn execute(cli: Cli) -> Result<u8, Failure> {
         Command::Status(arguments) => status::status(&socket, arguments),
         Command::Explain(arguments) => explain::explain(config.as_deref(), &socket, &arguments),
         Command::Plan { json } => plan::plan(config.as_deref(), json),
+        Command::Doctor(arguments) => doctor::doctor(&Files { config, socket }, &arguments),
         Command::Cleanup { dry_run } => cleanup::cleanup(dry_run),
         Command::Config(command) => config::config(config.as_deref(), command),
     }

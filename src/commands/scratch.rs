@@ -91,7 +91,7 @@ pub(super) fn open_kernel(verb: &str) -> Result<Kernel, Failure> {
 }
 
 /// Reads all servers at the same time. If that takes long, says which of them it waits for.
-async fn read_servers(config: &Config) -> Inventory {
+pub(super) async fn read_servers(config: &Config) -> Inventory {
     let targets = servers::targets(&config.sockets(), |name| std::env::var_os(name));
     let mut readings: FuturesUnordered<_> =
         targets.iter().map(async |target| (target.id.clone(), servers::read(target).await)).collect();

@@ -12,7 +12,7 @@ mod problem_log;
 pub mod publisher;
 pub mod publishers;
 mod servers;
-mod unread;
+pub mod unread;
 mod views;
 
 use std::path::{Path, PathBuf};

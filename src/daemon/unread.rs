@@ -7,7 +7,7 @@ use crate::model::status::Problem;
 use crate::reconcile::Memory;
 
 /// The problems. A namespace is called by the name of its guest if that is known.
-pub(super) fn problems(kernel: &Kernel, memory: &Memory) -> Vec<Problem> {
+pub fn problems(kernel: &Kernel, memory: &Memory) -> Vec<Problem> {
     let failed = kernel.problems().into_iter().map(|message| {
         let hint = "existing routes stay in place; it is read again within seconds";
         Problem::new(Code::KernelUnread, "kernel", message, hint)

@@ -12,6 +12,7 @@ macro_rules! on_lxd_and_incus {
 mod answers;
 mod chaos;
 mod cost;
+mod doctor;
 mod explain;
 mod filter;
 mod guests;

@@ -15,7 +15,7 @@ use crate::cli::StatusArgs;
 use crate::model::status::Status;
 use crate::model::text;
 
-const PATH: &str = "/1.0/status";
+pub(super) const PATH: &str = "/1.0/status";
 
 /// How often a daemon that is not ready is asked again.
 const PAUSE: Duration = Duration::from_millis(100);

@@ -5,11 +5,12 @@ use crate::model::text;
 
 /// A state at a glance.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Mark {
+pub(in crate::commands) enum Mark {
     Good,
     Bad,
     Warning,
     Idle,
+    Unknown,
 }
 
 impl Mark {
@@ -23,6 +24,7 @@ impl Mark {
             (Mark::Warning, _) => "!",
             (Mark::Idle, true) => "○",
             (Mark::Idle, false) => "o",
+            (Mark::Unknown, _) => "?",
         }
     }
 
@@ -32,12 +34,12 @@ impl Mark {
             Mark::Good => Tone::Good,
             Mark::Bad => Tone::Bad,
             Mark::Warning => Tone::Waiting,
-            Mark::Idle => Tone::Faint,
+            Mark::Idle | Mark::Unknown => Tone::Faint,
         }
     }
 
     /// A symbol with its colour.
-    pub(super) fn painted(self, look: Look) -> String {
+    pub(in crate::commands) fn painted(self, look: Look) -> String {
         Cell::toned(self.symbol(look), self.tone()).painted(look)
     }
 }

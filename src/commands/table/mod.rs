@@ -22,6 +22,7 @@ mod needs;
 mod places;
 
 use self::grid::{Cell, Grid, Tone};
+pub(super) use self::grid::{Mark, printable, wrap};
 pub(super) use self::lasting::roughly;
 pub(super) use self::named::{about, is_named};
 use super::output::Look;

@@ -273,4 +273,63 @@ catalogue! {
     KernelRefused "kernel-refused" Operation Error
         "anything else; the sentence has the kernel's words"
         "the hint has the cure, if it is known";
+
+    // What only `doctor` finds.
+    NotRunning "not-running" Doctor Error
+        "the daemon does not run. Existing routes stay in place, and no guest's change is followed"
+        "`systemctl start macvlan-shimd`";
+    HypervisorMac "hypervisor-mac" Doctor Warning
+        "this host is a virtual machine, and its virtual switch may drop frames of MACs that it does not know"
+        "tell the hypervisor to let them pass; the finding says how";
+    NoIpv4 "no-ipv4" Doctor Warning
+        "a guest has IPv6 addresses only, on a parent where the host has IPv4"
+        "look at its DHCP client, or give it a static address. Nothing, if it should have none";
+    IpvlanBeside "ipvlan-beside" Doctor Error
+        "an ipvlan is on a parent, so the parent can carry no macvlan"
+        "give one of the two another parent";
+    FirewallDropsShim "firewall-drops-shim" Doctor Error
+        "the host's firewall drops what guests send through the shim, and passes the same from the LAN"
+        "the finding has the rule to add";
+    FirewallClosed "firewall-closed" Doctor Note
+        "the host's firewall drops pings and new connections from everybody, guests included"
+        "nothing, if it is meant so; else a rule for what should come in";
+    NetworkdForeignRoutes "networkd-foreign-routes" Doctor Warning
+        "systemd-networkd deletes routes or rules that it has not made when it starts"
+        "the files of the package tell it not to; the finding says which keys are missing";
+    BridgeNf "bridge-nf" Doctor Warning
+        "frames between the ports of a bridge go through iptables, which drops them, as Docker arranges it"
+        "accept them in DOCKER-USER, or set `net.bridge.bridge-nf-call-iptables` to 0";
+    CloudMac "cloud-mac" Doctor Warning
+        "this is a machine of a cloud that delivers no frames for MACs of guests"
+        "use a routed NIC, or what the provider offers";
+    RecipeLink "recipe-link" Doctor Warning
+        "a macvlan of the host that was made by hand leads to guests"
+        "delete it, and take it out of whatever makes it at boot";
+    ForeignChild "foreign-child" Doctor Note
+        "a macvlan in another namespace belongs to no guest of LXD or Incus, so it is not reached"
+        "give its range in `[[parent]] routes` if it should be reached";
+    NetworkmanagerManages "networkmanager-manages" Doctor Warning
+        "a shim is managed by NetworkManager"
+        "use the file of the package in `/usr/lib/NetworkManager/conf.d`";
+    PolicyRules "policy-rules" Doctor Note
+        "the host has policy rules that come before table main, so our routes are in a table of their own"
+        "nothing";
+    MacDuplicate "mac-duplicate" Doctor Error
+        "two machines have one MAC, so frames go to either"
+        "give one of them another MAC; a copied machine needs a machine-id of its own";
+    ServerSilent "server-silent" Doctor Warning
+        "the daemon does not know the same guests as their server does"
+        "look again; if it stays so, reload the daemon and report it";
+    ConfigUnused "config-unused" Doctor Note
+        "a part of the configuration matches nothing"
+        "correct the name, or take it out";
+    NatNamesUplink "nat-names-uplink" Doctor Warning
+        "a rule of NAT holds for what leaves through an uplink, and not for what leaves through the shim on it"
+        "the same rule for `mvs-+`";
+    DnsmasqNamesUplink "dnsmasq-names-uplink" Doctor Warning
+        "dnsmasq answers on an uplink, and not on the shim on it"
+        "`interface=mvs-*` in its configuration";
+    KeepalivedNamesUplink "keepalived-names-uplink" Doctor Note
+        "keepalived speaks on an uplink, where guests of this host do not hear it"
+        "`interface mvs-…` with `unicast_peer`, if its peer is a guest of this host";
 }

@@ -57,6 +57,8 @@ pub enum Topic {
     Parent,
     /// An operation that the kernel refused.
     Operation,
+    /// Something that only `doctor` looks for.
+    Doctor,
 }
 
 /// A row of the catalogue.

@@ -18,6 +18,7 @@ const TABLES: &[(&str, &[Topic])] = &[
     ("Problems", &[Topic::Problem]),
     ("Interfaces that can carry no shim", &[Topic::Parent]),
     ("Operations that failed", &[Topic::Operation]),
+    ("Findings of doctor", &[Topic::Doctor]),
 ];
 
 /// The rows that a table should have.
