@@ -101,6 +101,8 @@ pub struct ExplainedAddress {
 pub struct ShimWay {
     /// The name of the shim.
     pub shim: SmolStr,
+    /// The name of its parent.
+    pub parent: SmolStr,
     /// The host's address that they come from.
     pub source: IpAddr,
 }

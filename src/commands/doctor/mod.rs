@@ -12,6 +12,7 @@ mod gather;
 mod json;
 mod shown;
 
+pub(in crate::commands) use self::gather::firewall;
 use std::path::Path;
 use std::time::Instant;
 

@@ -4,7 +4,7 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::firewall;
+use super::firewall::HostFirewall;
 use super::probe::{Probed, probe};
 use crate::kernel;
 use crate::model::explanation::{
@@ -17,6 +17,7 @@ const MOST: usize = 64;
 
 /// Adds them to the explanations, and brings their verdicts up to date.
 pub(super) fn add(explanations: &mut [Explanation], sought: &Sought) {
+    let host = HostFirewall::default();
     for explanation in &mut *explanations {
         if let Sought::Address(address) = sought {
             tell_way(explanation, *address);
@@ -24,7 +25,7 @@ pub(super) fn add(explanations: &mut [Explanation], sought: &Sought) {
         let is_bad = explanation.steps.iter().any(ChainStep::is_bad);
         for address in explanation.addresses.iter_mut().filter(|_| !is_bad) {
             route(address);
-            judge_firewall(address);
+            judge_firewall(address, &host);
         }
     }
     let addresses = explanations.iter_mut().flat_map(|explanation| &mut explanation.addresses);
@@ -55,7 +56,7 @@ fn tell_way(explanation: &mut Explanation, address: IpAddr) {
 
 /// Whether packets take the route that was made for them.
 fn route(address: &mut ExplainedAddress) {
-    let Some(ShimWay { shim, source }) = &address.way else { return };
+    let Some(ShimWay { shim, source, .. }) = &address.way else { return };
     let Some(step) = address.step(StepName::Route).filter(|step| step.state == StepState::Good) else {
         return;
     };
@@ -75,10 +76,10 @@ fn route(address: &mut ExplainedAddress) {
     address.put(judged);
 }
 
-fn judge_firewall(address: &mut ExplainedAddress) {
+fn judge_firewall(address: &mut ExplainedAddress, host: &HostFirewall) {
     let is_open = address.step(StepName::Firewall).is_some_and(|step| step.state == StepState::Unknown);
     if let Some(way) = address.way.as_ref().filter(|_| is_open) {
-        let judged = firewall(way, address.address);
+        let judged = host.judge(way, address.address);
         address.put(judged);
     }
 }
@@ -170,7 +171,7 @@ mod tests {
     #[test]
     fn another_way_than_the_routes_is_the_fault() {
         let own: IpAddr = "127.0.0.1".parse().unwrap();
-        let way = Some(ShimWay { shim: "mvs-eth0".into(), source: own });
+        let way = Some(ShimWay { shim: "mvs-eth0".into(), parent: "eth0".into(), source: own });
         let steps = vec![
             ChainStep::good(StepName::Route, "127.0.0.1 dev mvs-eth0"),
             ChainStep::new(StepName::Guest, StepState::Unknown, "it was not asked"),

@@ -17,7 +17,6 @@ mod show;
 
 use std::path::Path;
 
-use self::firewall::firewall;
 use super::ask::{ask, understand};
 use super::output::{Look, print};
 use super::scratch::Scratch;

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use crate::doctor::check::{Check, Findings};
 use crate::doctor::finding::{Finding, Gap};
 use crate::doctor::firewall::Fate;
-use crate::doctor::firewall::entrance::{Blocked, Entrance};
-use crate::doctor::firewall::packet::{ANY_PORT, Content};
+use crate::doctor::firewall::entrance::{Blocked, Entrance, list, places};
 use crate::doctor::survey::Survey;
 use crate::model::{Code, Family, Severity};
 
@@ -51,32 +50,4 @@ fn find(survey: &Survey) -> Findings {
         if is_sure { finding } else { finding.at(Severity::Warning) }
     };
     Ok(parents.into_iter().map(finding).collect())
-}
-
-/// The places where something is dropped, each once.
-fn places(blocked: &[Blocked]) -> Vec<String> {
-    let mut places: Vec<String> = Vec::new();
-    for place in blocked.iter().filter_map(|one| one.fate.stop()).map(ToString::to_string) {
-        if !places.contains(&place) {
-            places.push(place);
-        }
-    }
-    places
-}
-
-/// What is dropped. Ports that no rule names are all alike.
-fn list(blocked: &[Blocked]) -> String {
-    let mut words: Vec<String> = Vec::new();
-    for one in blocked {
-        let word = match one.content {
-            Content::Tcp(ANY_PORT) => "TCP".to_owned(),
-            Content::Udp(ANY_PORT) => "UDP".to_owned(),
-            content if one.is_answer => format!("answers to {content}"),
-            content => content.to_string(),
-        };
-        if !words.contains(&word) {
-            words.push(word);
-        }
-    }
-    words.join(", ")
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::packet::Content;
+use super::packet::{ANY_PORT, Content};
 use super::walk::Fate;
 
 /// The place where guests' packets come in.
@@ -29,4 +29,39 @@ pub struct Blocked {
     pub fate: Fate,
     /// The fate of the same packet from the LAN, or to the LAN.
     pub from_lan: Fate,
+}
+
+impl Blocked {
+    /// Whether nothing works without it: a question for the host's MAC, a ping, or its answer.
+    pub fn is_question_or_echo(&self) -> bool {
+        matches!(self.content, Content::ArpRequest | Content::Solicitation | Content::Echo)
+    }
+}
+
+/// The places where something is dropped, each once.
+pub fn places(blocked: &[Blocked]) -> Vec<String> {
+    let mut places: Vec<String> = Vec::new();
+    for place in blocked.iter().filter_map(|one| one.fate.stop()).map(ToString::to_string) {
+        if !places.contains(&place) {
+            places.push(place);
+        }
+    }
+    places
+}
+
+/// What is dropped. Ports that no rule names are all alike.
+pub fn list(blocked: &[Blocked]) -> String {
+    let mut words: Vec<String> = Vec::new();
+    for one in blocked {
+        let word = match one.content {
+            Content::Tcp(ANY_PORT) => "TCP".to_owned(),
+            Content::Udp(ANY_PORT) => "UDP".to_owned(),
+            content if one.is_answer => format!("answers to {content}"),
+            content => content.to_string(),
+        };
+        if !words.contains(&word) {
+            words.push(word);
+        }
+    }
+    words.join(", ")
 }

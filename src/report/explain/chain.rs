@@ -133,7 +133,11 @@ pub(super) fn admitted(
             guest,
         ],
     };
-    let way = passage.shim.map(|shim| ShimWay { shim: shim.link.name.clone(), source });
+    let way = passage.shim.map(|shim| ShimWay {
+        shim: shim.link.name.clone(),
+        parent: shim.parent.clone(),
+        source,
+    });
     let steps = std::iter::once(step).chain(rest).collect();
     let mut explained = ExplainedAddress { address, reached: None, wanted: true, way, steps };
     explained.skip_after_bad();

@@ -24,6 +24,8 @@ use std::time::SystemTime;
 use crate::cli::Files;
 use crate::commands::scratch::read_servers;
 use crate::config::Config;
+use crate::doctor::finding::Gap;
+use crate::doctor::firewall::Firewall;
 use crate::doctor::survey::Survey;
 use crate::model::Timestamp;
 
@@ -68,6 +70,16 @@ pub(super) async fn survey(files: &Files, root: &Path) -> Survey {
         sockets,
         ages,
     }
+}
+
+/// The firewall alone.
+pub(in crate::commands) fn firewall() -> Result<Firewall, Gap> {
+    let programs = rules::PROGRAMS.map(|(name, arguments)| programs::Program::new(name, arguments));
+    let mut outputs = programs::run_all(&programs).into_iter();
+    rules::firewall(
+        [(); rules::PROGRAMS.len()]
+            .map(|()| outputs.next().unwrap_or_else(|| Err("it was not run".to_owned()))),
+    )
 }
 
 fn all_programs() -> Vec<programs::Program> {
