@@ -88,6 +88,7 @@ mod usage {
             "run",
             "status",
             "explain",
+            "metrics",
             "plan",
             "doctor",
             "cleanup",
@@ -142,7 +143,7 @@ mod configuration {
 {name}, line 4: there is no section "polcy"
   4 | [polcy]
     |  ^^^^^
-  hint: did you mean [policy]? the sections are [[server]], [select], [shim], [[parent]], [policy]
+  hint: did you mean [policy]? the sections are [[server]], [select], [shim], [[parent]], [policy], [metrics]
 "#
         );
         for command in [&["config", "check"][..], &["config", "show"], &["plan"], &["run"]] {
@@ -177,7 +178,7 @@ mod configuration {
 {again}, line 3: there is no section "polcy"
   3 | [polcy]
     |  ^^^^^
-  hint: did you mean [policy]? the sections are [[server]], [select], [shim], [[parent]], [policy]
+  hint: did you mean [policy]? the sections are [[server]], [select], [shim], [[parent]], [policy], [metrics]
 "#,
             again = beside.join("30-again.toml").display(),
             first = beside.join("20-policy.toml").display(),
@@ -414,5 +415,33 @@ macvlan-shim: no guest is called weeb
         let ran = run(&["explain", "web", "--socket", &socket]);
         assert_eq!(ran.code, Some(1));
         assert!(ran.err.contains("  hint: it is of another version; restart it"), "{}", ran.err);
+    }
+}
+
+mod metrics {
+    use super::*;
+
+    #[test]
+    fn the_text_is_the_daemons_own() {
+        let text = "# TYPE macvlan_shim_ready gauge\nmacvlan_shim_ready 1\n";
+        let (_folder, socket) = daemon_at("/metrics", "200 OK", text);
+        let ran = run(&["metrics", "--socket", &socket]);
+        assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (Some(0), text, ""));
+    }
+
+    #[test]
+    fn without_a_daemon_it_is_three_and_prints_nothing() {
+        let ran = run(&["metrics", "--socket", "/nowhere/control.sock"]);
+        assert_eq!((ran.code, ran.out.as_str()), (Some(3), ""));
+        assert!(ran.err.contains("no daemon answers at /nowhere/control.sock"), "{}", ran.err);
+    }
+
+    #[test]
+    fn an_older_daemon_says_that_it_has_none() {
+        let (_folder, socket) =
+            daemon_at("/metrics", "404 Not Found", r#"{"error": "there is no /metrics"}"#);
+        let ran = run(&["metrics", "--socket", &socket]);
+        assert_eq!((ran.code, ran.out.as_str()), (Some(1), ""));
+        assert!(ran.err.contains("there is no /metrics"), "{}", ran.err);
     }
 }

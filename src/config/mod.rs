@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `files` | the files that are read, and their texts |
 //! | `tables` | the texts → one table for each section; unknown sections and keys, keys in two files |
-//! | `sections` | the five sections: a struct for each, with a field for each key |
+//! | `sections` | the six sections: a struct for each, with a field for each key |
 //! | `section` | makes a struct a section, which then describes itself |
 //! | `read` | one value → a checked value |
 //! | `reader` | values with their places, faults so far |
@@ -39,7 +39,7 @@ use tables::Tables;
 
 pub use error::ConfigError;
 pub use section::{Key, Schema};
-pub use sections::{Parent, Policy, Probe, SECTIONS, Select, ServerSection, Shim};
+pub use sections::{Metrics, Parent, Policy, Probe, SECTIONS, Select, ServerSection, Shim};
 
 /// The effective configuration.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -56,6 +56,8 @@ pub struct Config {
     pub parents: BTreeMap<String, Parent>,
     /// The addresses that are admitted.
     pub policy: Policy,
+    /// The numbers for Prometheus.
+    pub metrics: Metrics,
 }
 
 /// A configuration, and where it was read.
@@ -107,6 +109,7 @@ impl Config {
             shim: tables.one(&mut reader),
             parents: parents.map(|parent| (parent.name.clone(), parent)).collect(),
             policy: tables.one(&mut reader),
+            metrics: tables.one(&mut reader),
         };
         faults.extend(reader.into_faults());
         match faults.is_empty() {

@@ -12,8 +12,8 @@ use super::section::{Schema, Section, section};
 use super::values::{name, own_address, parent, prefix, range, socket};
 
 /// All sections, in the order in which they are shown.
-pub const SECTIONS: [&Schema; 5] =
-    [ServerSection::SCHEMA, Select::SCHEMA, Shim::SCHEMA, Parent::SCHEMA, Policy::SCHEMA];
+pub const SECTIONS: [&Schema; 6] =
+    [ServerSection::SCHEMA, Select::SCHEMA, Shim::SCHEMA, Parent::SCHEMA, Policy::SCHEMA, Metrics::SCHEMA];
 
 section! {
     /// A server to follow; repeat the section for each.
@@ -79,6 +79,15 @@ section! {
         /// added; the route is withdrawn if another machine answers. `"strict"`: before its route is added,
         /// which takes three seconds. `"off"`: never.
         pub probe: Probe = choice(&Probe::ALL);
+    }
+}
+
+section! {
+    /// The numbers for Prometheus.
+    pub struct Metrics = "[metrics]" {
+        /// Give each NIC of a guest that should be reached a series of its own, up to 2,000 of them. Without, NICs
+        /// are only counted.
+        pub per_guest: bool = boolean, default true;
     }
 }
 

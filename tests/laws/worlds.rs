@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ipnet::IpNet;
-use macvlan_shim::config::{Config, Parent, Policy, Probe, Select, Shim};
+use macvlan_shim::config::{Config, Metrics, Parent, Policy, Probe, Select, Shim};
 use macvlan_shim::model::inventory::{
     Guest, GuestKind, Home, Inventory, Mode, Nic, NicParent, Nics, OptOut, Power, Server, ServerId,
     ServerState,
@@ -229,6 +229,7 @@ fn config() -> impl Strategy<Value = Config> {
                     max_addresses,
                     probe,
                 },
+                metrics: Metrics::default(),
             }
         })
 }

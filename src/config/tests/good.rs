@@ -38,6 +38,8 @@ fn every_key_arrives_where_it_belongs() {
             deny = ["10.0.0.0/8"]
             max_addresses = 4096
             probe = "strict"
+            [metrics]
+            per_guest = false
             "#,
     );
     let expected = Config {
@@ -69,6 +71,7 @@ fn every_key_arrives_where_it_belongs() {
             max_addresses: 4096,
             probe: Probe::Strict,
         },
+        metrics: Metrics { per_guest: false },
     };
     assert_eq!(config, expected);
 }

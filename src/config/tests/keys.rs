@@ -44,7 +44,7 @@ fn a_misspelt_section() {
 c.toml, line 1: there is no section "parents"
   1 | [[parents]]
     |   ^^^^^^^
-  hint: did you mean [[parent]]? the sections are [[server]], [select], [shim], [[parent]], [policy]"#;
+  hint: did you mean [[parent]]? the sections are [[server]], [select], [shim], [[parent]], [policy], [metrics]"#;
     assert_eq!(refused("[[parents]]\nname = 'eth0'\n"), expected.trim_start());
 }
 

@@ -22,6 +22,9 @@ allow = []
 deny = []
 max_addresses = 32
 probe = \"optimistic\"
+
+[metrics]
+per_guest = true
 ";
     assert_eq!(Config::default().to_toml(), expected);
 }
@@ -79,6 +82,7 @@ prop_compose! {
         (allow, deny) in (nets(), nets()),
         max_addresses in 1usize..=4096,
         probe in proptest::sample::select(&Probe::ALL[..]),
+        per_guest in any::<bool>(),
     ) -> Config {
         // Own addresses of IPv6 contradict `ipv6 = false`.
         let six = |a: &IpAddr| a.is_ipv6();
@@ -90,6 +94,7 @@ prop_compose! {
             shim: Shim { addresses, ipv6, keep },
             parents,
             policy: Policy { allow, deny, max_addresses, probe },
+            metrics: Metrics { per_guest },
         }
     }
 }
