@@ -46,6 +46,7 @@ use crate::model::inventory::Home;
 use crate::model::neighbours::NeighbourTable;
 use crate::model::plan::Progress;
 use crate::model::snapshot::Netns;
+use crate::model::tally::NetlinkTally;
 use crate::model::{Changes, NetnsId, Op, Snapshot};
 use apply::Writer;
 use filter::NftError;
@@ -115,6 +116,11 @@ impl Kernel {
     /// How full the neighbour tables are, as of the last reading of the host.
     pub fn neighbour_tables(&self) -> &[NeighbourTable] {
         &self.state.tables
+    }
+
+    /// The numbers of the events.
+    pub fn tally(&self) -> NetlinkTally {
+        self.hearing.tally()
     }
 
     /// The slices that could not be read, with the errors. The snapshot keeps their former state.

@@ -7,7 +7,7 @@ use std::ops::{Index, IndexMut};
 use ipnet::IpNet;
 
 /// IPv4 or IPv6.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Family {
     /// IPv4.
     #[default]

@@ -2,6 +2,7 @@
 //!
 //! | module | contents |
 //! | --- | --- |
+//! | `named` | makes enums whose values have names |
 //! | [`names`] | every name and number that marks an object as ours |
 //! | [`mac`] | a MAC address |
 //! | [`family`] | IPv4 and IPv6 |
@@ -17,6 +18,8 @@
 //! | [`link`], [`child`] | links of the host; macvlan children, and the namespaces they are in |
 //! | [`snapshot`] | the kernel's state: links, addresses, routes, …, the guests' children |
 //! | [`plan`] | the operations that turn a snapshot into the desired state |
+//! | [`op_kind`] | the kinds of operations, as they are counted |
+//! | [`tally`] | the numbers that the daemon counts |
 //! | [`status`] | the contract of `status --json` |
 //! | [`history`] | the contract of `events --json`: the changes of states |
 //! | [`explanation`] | the contract of `explain --json` |
@@ -36,13 +39,16 @@ pub mod inventory;
 pub mod key;
 pub mod link;
 pub mod mac;
+mod named;
 pub mod names;
 pub mod neighbours;
+pub mod op_kind;
 pub mod plan;
 pub mod routing;
 pub mod setting;
 pub mod snapshot;
 pub mod status;
+pub mod tally;
 pub mod text;
 pub mod timestamp;
 
@@ -53,6 +59,8 @@ pub use id::{LinkIndex, NetnsId};
 pub use inventory::Inventory;
 pub use key::{GuestKey, NicKey, ServerId};
 pub use mac::Mac;
+pub use op_kind::OpKind;
 pub use plan::{LinkRef, Op, Plan, Step};
 pub use snapshot::Snapshot;
+pub use tally::Tally;
 pub use timestamp::Timestamp;

@@ -4,7 +4,7 @@
 use super::Family;
 
 /// A sysctl that is pinned on a shim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(
     missing_docs,
     reason = "the names are the kernel's; Documentation/networking/ip-sysctl.rst describes them"

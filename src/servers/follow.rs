@@ -129,6 +129,7 @@ impl Follower {
                 pauses.reset();
             }
             if known.has_read {
+                known.questions.count(|tally| tally.disconnects += 1);
                 self.let_it_end(&known).await;
             }
             tokio::select! {

@@ -1,6 +1,7 @@
 //! Everything that is known of one server, over all sessions with it.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::lxd::first_process::{FirstProcess, FirstProcesses};
 use super::lxd::reading::Reading;
@@ -30,6 +31,7 @@ impl Known {
         self.published.publish(&reading);
         self.reading = Some(Arc::new(reading));
         self.has_read = true;
+        self.questions.count(|tally| tally.last_read = Some(SystemTime::now()));
     }
 
     /// Enters the server's answer about one guest.

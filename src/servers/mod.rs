@@ -9,7 +9,7 @@
 //! | `session` | one connection, from the opening of the event stream to its loss |
 //! | `known` | everything that is known of a server, over all sessions |
 //! | `published` | the newest value for all listeners, and the log of its changes |
-//! | `questions` | the questions of the rest of the program to a server |
+//! | `questions` | the questions of the rest of the program to a server, and the numbers that its follower counts |
 //! | `timetable` | when to read again: pure, the time is passed in |
 //! | `patience` | the times that we wait, and the limits to answers |
 //! | `socket_watch` | notices that a server is coming |

@@ -115,6 +115,7 @@ impl<'a> Session<'a> {
             Err(error) if self.known.has_read => return Err(error),
             Err(error) => return Err(ServerError::Failed(error.to_string())),
         };
+        self.known.questions.count(|tally| tally.events += 1);
         let now = Instant::now();
         let worth = events::weigh(&event, self.info.as_ref());
         match worth {

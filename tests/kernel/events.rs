@@ -258,6 +258,8 @@ fn lost_events_are_made_up_for() {
     assert_truth(&mut kernel);
     let many = kernel.snapshot().routes.keys().filter(|key| key.destination.prefix_len() == 32).count();
     assert_eq!(many, 40_000);
+    let tally = kernel.tally();
+    assert!(tally.events > 1000 && tally.overruns >= 1, "{tally:?}");
 }
 
 #[test]
@@ -277,6 +279,8 @@ fn waiting_ends_with_an_event_and_may_be_given_up() {
             tokio::time::timeout(PATIENCE, kernel.changed()).await.unwrap().unwrap();
             let changes = kernel.drain();
             assert!(!changes.all && changes.destinations.contains(&net(&format!("203.0.113.{round}/32"))));
+            let tally = kernel.tally();
+            assert!(tally.events >= 2 * (round + 1) && tally.overruns == 0, "{tally:?}");
         }
     });
 }

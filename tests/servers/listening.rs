@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lab::stand_in::{Answer, StandIn, container};
+use macvlan_shim::model::tally::ServerTally;
 use macvlan_shim::servers::{Follower, Patience};
 use serde_json::json;
 use tokio::time::{sleep, timeout};
@@ -149,4 +150,20 @@ async fn it_ends_when_nobody_listens() {
     until("an event stream", || server.streams() == 1).await;
     drop(newest);
     timeout(Duration::from_secs(5), following).await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_and_losses_are_counted() {
+    let (_folder, server, mut listener) = start().await;
+    assert_eq!(listener.questions.tally(), ServerTally::default());
+    listener.connected().await;
+    let first = listener.questions.tally();
+    assert_eq!((first.events, first.disconnects), (0, 0));
+    for event in ["instance-started", "instance-exec", "image-created"] {
+        server.happens(event);
+    }
+    until("the events were counted", || listener.questions.tally().events == 3).await;
+    server.cut();
+    until("another event stream", || server.streams() == 2).await;
+    assert_eq!((listener.questions.tally().events, listener.questions.tally().disconnects), (3, 1));
 }

@@ -43,6 +43,8 @@ pub(in crate::kernel) struct Monitor {
     /// The queue has not been empty since events were lost. The kernel reports only the first loss. Until the
     /// queue is empty, further losses are silent (FACTS 60).
     congested: bool,
+    /// Number of times that this began.
+    overruns: u64,
 }
 
 impl Monitor {
@@ -65,7 +67,14 @@ impl Monitor {
             // An older kernel does not have the group. Then its events are not heard.
             let _ = socket.add_membership(*group);
         }
-        Ok(Monitor { channel, socket: Arc::new(socket), ready: None, lost: false, congested: false })
+        Ok(Monitor {
+            channel,
+            socket: Arc::new(socket),
+            ready: None,
+            lost: false,
+            congested: false,
+            overruns: 0,
+        })
     }
 
     /// The channel that it hears.
@@ -73,11 +82,16 @@ impl Monitor {
         self.channel
     }
 
+    /// Number of times that the kernel began to drop events because the queue was full.
+    pub(in crate::kernel) fn overruns(&self) -> u64 {
+        self.overruns
+    }
+
     /// Takes the next datagram into the buffer.
     pub(in crate::kernel) fn hear(&mut self, buffer: &mut [u8]) -> Heard {
         let heard = if std::mem::take(&mut self.lost) { Heard::Lost } else { self.next(buffer) };
         match heard {
-            Heard::Lost => self.congested = true,
+            Heard::Lost => self.overruns += u64::from(!std::mem::replace(&mut self.congested, true)),
             Heard::Nothing if std::mem::take(&mut self.congested) => return Heard::Lost,
             Heard::Nothing | Heard::Events { .. } | Heard::Oversized { .. } => {}
         }

@@ -7,6 +7,7 @@ use super::state::State;
 use crate::kernel::socket::channel::Channel;
 use crate::kernel::socket::monitor::{Heard, Monitor};
 use crate::kernel::socket::request::{BUFFER, LARGEST};
+use crate::model::tally::NetlinkTally;
 
 /// Maximum number of datagrams that are taken in before the slices that they make stale are read.
 const DATAGRAMS: usize = 1024;
@@ -18,6 +19,8 @@ pub(in crate::kernel) struct Hearing {
     /// Events of nftables; none if the kernel has no nftables.
     filters: Option<Monitor>,
     incoming: Vec<u8>,
+    /// Number of datagrams of events heard.
+    events: u64,
 }
 
 impl Hearing {
@@ -28,7 +31,17 @@ impl Hearing {
             here: Monitor::open(Channel::Here)?,
             filters: Monitor::open(Channel::Filters).ok(),
             incoming: vec![0; BUFFER],
+            events: 0,
         })
+    }
+
+    /// The numbers of all sockets together.
+    pub(in crate::kernel) fn tally(&self) -> NetlinkTally {
+        let monitors = [Some(&self.everywhere), Some(&self.here), self.filters.as_ref()];
+        NetlinkTally {
+            events: self.events,
+            overruns: monitors.into_iter().flatten().map(Monitor::overruns).sum(),
+        }
     }
 
     /// Gives memory back, because an unusually large event may have been the last of its kind.
@@ -60,12 +73,14 @@ impl Hearing {
 
     /// Takes in events. Returns true if nothing is queued any more.
     pub(in crate::kernel) fn take_in(&mut self, state: &mut State) -> bool {
-        let Hearing { everywhere, here, filters, incoming } = self;
+        let Hearing { everywhere, here, filters, incoming, events } = self;
         let mut empty = true;
         for monitor in [Some(everywhere), Some(here), filters.as_mut()].into_iter().flatten() {
             let channel = monitor.channel();
             empty &= (0..DATAGRAMS).any(|_| {
-                let missed = match monitor.hear(incoming) {
+                let heard = monitor.hear(incoming);
+                *events += u64::from(matches!(heard, Heard::Events { .. } | Heard::Oversized { .. }));
+                let missed = match heard {
                     Heard::Nothing => return true,
                     Heard::Lost => Some("events of the kernel were lost"),
                     Heard::Oversized { length, netns } => {
