@@ -13,7 +13,9 @@ VERSION = $(shell sed -n '/^\[workspace.package\]/,/^$$/s/^version = "\(.*\)"/\1
 # The same commit gives the same binary and the same packages, to the byte, wherever it is built.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGELOG.md)
 REMAP = --remap-path-prefix=$(CURDIR)=. --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=cargo
-CARGO_RELEASE = RUSTFLAGS="$(RUSTFLAGS) $(REMAP)" cargo
+# `macvlan_shim_build_info` shows it. A copy without git has none.
+REVISION := $(shell git describe --always --dirty --exclude='*' --abbrev=9 2>/dev/null)
+CARGO_RELEASE = RUSTFLAGS="$(RUSTFLAGS) $(REMAP)" MACVLAN_SHIM_REVISION=$(REVISION) cargo
 
 help:
 	@echo 'make demo   a LAN with a real LXD, a guest that cannot reach its host, the daemon, and then it can'

@@ -60,6 +60,11 @@ pub enum Command {
     ///
     /// Asks the running daemon, which keeps the last 1024 changes of states since it started.
     Events(EventsArgs),
+    /// Print the daemon's numbers in the text format of Prometheus
+    ///
+    /// The same as `GET /metrics` at the control socket, for a collector that reads files. Exits with 3 if there
+    /// is no daemon.
+    Metrics,
     /// Show what `run` would change now, and change nothing
     Plan {
         /// Print JSON
@@ -223,7 +228,7 @@ Exit status:
   1  the operation failed, status or plan shows a problem, explain something that is
      not reached, doctor finds a fault, or another daemon runs
   2  wrong usage or configuration
-  3  status or events found no daemon";
+  3  status, events or metrics found no daemon";
 
 #[cfg(test)]
 mod tests {

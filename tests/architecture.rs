@@ -35,6 +35,8 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("hyper_util", &["daemon"]),
     ("http_body_util", &["daemon"]),
     ("sd_notify", &["daemon"]),
+    ("listenfd", &["daemon"]),
+    ("prometheus", &["report"]),
     ("serde_json", &["servers", "kernel", "daemon", "doctor", "commands"]),
     ("form_urlencoded", &["daemon", "commands"]),
     ("toml", &["config"]),

@@ -8,6 +8,7 @@
 //! | [`events`] | what has changed |
 //! | [`explain`](mod@explain) | why something is reached, or why not |
 //! | [`doctor`] | everything on the host that keeps guests and host apart |
+//! | [`metrics`] | the daemon's numbers for Prometheus |
 //! | [`plan`] | the changes that the daemon would make |
 //! | [`cleanup`] | removes everything of ours |
 //! | [`config`] | checks or shows the configuration |
@@ -22,6 +23,7 @@ pub mod events;
 pub mod explain;
 mod failure;
 mod log;
+pub mod metrics;
 mod output;
 pub mod plan;
 pub mod run;
@@ -57,6 +59,7 @@ pub fn execute(cli: Cli) -> Result<u8, Failure> {
         Command::Events(arguments) => events::events(&socket, &arguments),
         Command::Status(arguments) => status::status(&socket, arguments),
         Command::Explain(arguments) => explain::explain(config.as_deref(), &socket, &arguments),
+        Command::Metrics => metrics::metrics(&socket),
         Command::Plan { json } => plan::plan(config.as_deref(), json),
         Command::Doctor(arguments) => doctor::doctor(&Files { config, socket }, &arguments),
         Command::Cleanup { dry_run } => cleanup::cleanup(dry_run),

@@ -85,8 +85,8 @@ section! {
 section! {
     /// The numbers for Prometheus.
     pub struct Metrics = "[metrics]" {
-        /// Give each NIC of a guest that should be reached a series of its own, up to 2,000 of them. Without, NICs
-        /// are only counted.
+        /// Give each NIC of a guest that should be reached a series of its own, up to 2,000 of them. Without,
+        /// NICs are only counted.
         pub per_guest: bool = boolean, default true;
     }
 }

@@ -3,6 +3,7 @@
 
 mod chronicle;
 pub mod control;
+mod counters;
 pub mod history;
 pub mod lock;
 mod log_fields;
@@ -11,6 +12,7 @@ mod op_log;
 mod problem_log;
 pub mod publisher;
 pub mod publishers;
+mod reload;
 mod servers;
 pub mod unread;
 mod views;
@@ -22,15 +24,17 @@ use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::chronicle::Chronicle;
+use self::counters::Counters;
 use self::history::EventHistory;
 use self::notify::Notifier;
 use self::problem_log::ProblemLog;
 use self::servers::Servers;
-use crate::config::{Config, Loaded};
+use crate::config::Config;
 use crate::kernel::{self, Kernel, OpError};
 use crate::model::plan::Scope;
 use crate::model::status::Problem;
-use crate::model::{Changes, Code, Inventory, Op, Plan, Step, Timestamp, text};
+use crate::model::tally::ResyncTrigger;
+use crate::model::{Changes, Inventory, Op, Plan, Step, Timestamp, text};
 use crate::reconcile::schedule::{Error, Outcome, Walked};
 use crate::reconcile::{
     Desired, Inputs, LanQuestions, Memory, Schedule, decide, servers_to_ask, spare_questions,
@@ -56,6 +60,7 @@ pub async fn run(config_file: Option<PathBuf>, socket: &Path) -> anyhow::Result<
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
+    let metrics = control::passed_listener().context("the socket for metrics")?;
     let config = Config::load(config_file.as_deref())?.config;
     let _lock = lock::acquire()?;
     let mut notifier = Notifier::new();
@@ -65,6 +70,9 @@ pub async fn run(config_file: Option<PathBuf>, socket: &Path) -> anyhow::Result<
     let listener = control::bind(socket)?;
     let (history, past) = history::channel();
     let (mut publishers, readers) = publishers::channels(past);
+    if let Some(metrics) = metrics {
+        tokio::spawn(control::serve_metrics(metrics, readers.reports.clone()));
+    }
     tokio::spawn(control::serve(listener, readers));
     let mut servers = Servers::default();
     let mut daemon = Daemon::new(config, config_file, kernel, history);
@@ -98,6 +106,7 @@ pub async fn run(config_file: Option<PathBuf>, socket: &Path) -> anyhow::Result<
             () = tokio::time::sleep_until(resync) => {
                 resync = tokio::time::Instant::now() + jittered(RESYNC);
                 daemon.problem_log.changed(Instant::now());
+                daemon.counters.resync(ResyncTrigger::Timer);
                 if resyncs == RESYNCS_OF_HOST {
                     daemon.kernel.resync();
                     daemon.dirty = true;
@@ -133,6 +142,7 @@ struct Daemon {
     questions: LanQuestions,
     problem_log: ProblemLog,
     chronicle: Chronicle,
+    counters: Counters,
     /// Something other than the kernel asks for a new decision.
     dirty: bool,
     /// There is more to do, and it cannot wait.
@@ -166,6 +176,7 @@ impl Daemon {
             questions: LanQuestions::default(),
             problem_log: ProblemLog::default(),
             chronicle: Chronicle::new(history, Instant::now()),
+            counters: Counters::new(),
             dirty: true,
             again: false,
             ready: false,
@@ -185,6 +196,7 @@ impl Daemon {
     fn settle(&mut self, servers: &Servers) {
         self.reconcile(servers);
         self.dirty |= self.ask().changes_verdicts;
+        self.counters.passed();
     }
 
     /// Asks the LAN the questions that are due.
@@ -199,6 +211,7 @@ impl Daemon {
                 }
                 Err(error) => tracing::debug!("{}", error.message),
             }
+            self.counters.asked(&op, Instant::now(), &result);
             self.questions.asked(op, Instant::now(), result);
         }
         let unasked = self.questions.unasked();
@@ -214,7 +227,9 @@ impl Daemon {
             if self.dirty {
                 self.kernel.locate(self.inventory.homes());
             }
+            let looked = Instant::now();
             let mut changes = self.kernel.drain();
+            self.counters.read(looked, &changes, self.kernel.snapshot());
             self.take_in_ends();
             if changes.all {
                 self.schedule.host_changed();
@@ -272,9 +287,14 @@ impl Daemon {
 
     /// Runs the steps that are due, in order. Returns how many.
     fn run(&mut self, plan: &Plan, scope: &Scope) -> usize {
-        let kernel = &mut self.kernel;
-        let apply = |step: &Step| kernel.begin(&step.op).map_err(Error::from);
+        let (kernel, counters, desired) = (&mut self.kernel, &mut self.counters, &self.desired);
+        let apply = |step: &Step| {
+            let progress = kernel.begin(&step.op).map_err(Error::from)?;
+            counters.did(&step.op, desired);
+            Ok(progress)
+        };
         let walked = self.schedule.walk(plan, scope, Instant::now, apply);
+        self.counters.walked(&walked, scope, &self.desired);
         self.dirty |= self.memory.take_in(&self.desired, &walked);
         // The log comes last, because a line takes as long to write as a route. A known error is reported
         // once.
@@ -292,40 +312,13 @@ impl Daemon {
             // Steps may have waited for it, even if it failed.
             self.dirty = true;
             let result = result.map_err(Error::from);
+            self.counters.ended(&op, &result);
             let is_known = self.schedule.is_known(&op, &result);
             let step = self.schedule.ended(&op, Instant::now(), result.clone());
             if let Some(step) = step.filter(|_| !is_known) {
                 op_log::tell(&step, &result, self.whose(&step.op).as_ref());
             }
         }
-    }
-
-    /// Loads the configuration again and looks at everything again. If the file is faulty, the running
-    /// configuration stays and a problem says so.
-    fn reload(&mut self, servers: &mut Servers) {
-        match Config::load(self.config_file.as_deref()) {
-            Ok(Loaded { config, .. }) => {
-                tracing::info!("configuration reloaded");
-                servers.follow(&config.sockets(), &mut self.inventory);
-                self.config = config;
-                self.config_problem = None;
-                self.schedule.retry();
-            }
-            Err(error) => {
-                tracing::error!("the running configuration is kept, because the new one is faulty: {error}");
-                self.config_problem = Some(Problem::new(
-                    Code::ConfigRejected,
-                    "configuration",
-                    format!(
-                        "the running configuration is kept, because the new one is faulty: {}",
-                        error.summary()
-                    ),
-                    "correct it (macvlan-shim config check) and reload",
-                ));
-            }
-        }
-        self.kernel.resync();
-        self.dirty = true;
     }
 }
 

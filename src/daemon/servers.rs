@@ -9,6 +9,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::model::tally::ServerTally;
 use crate::model::{GuestKey, Inventory, ServerId, Timestamp};
 use crate::servers::{self, GuestName, Newest, Questions};
 
@@ -85,6 +86,11 @@ impl Servers {
         let read =
             |(id, followed): (&ServerId, &Followed)| Some((id.clone(), followed.newest.borrow().last_read?));
         self.0.iter().filter_map(read).collect()
+    }
+
+    /// The numbers of each server.
+    pub(super) fn tallies(&self) -> BTreeMap<ServerId, ServerTally> {
+        self.0.iter().map(|(id, followed)| (id.clone(), followed.questions.tally())).collect()
     }
 
     /// These servers may have started a guest, or be back.

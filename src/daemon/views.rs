@@ -7,8 +7,8 @@ use super::servers::Servers;
 use super::{Daemon, unread};
 use crate::model::explanation::{Explanations, Sought};
 use crate::model::status::Problem;
-use crate::model::{NicKey, Op};
-use crate::report::{Material, Report, explain, summary};
+use crate::model::{NicKey, Op, Tally};
+use crate::report::{Material, Report, conflicts, explain, summary};
 
 impl Daemon {
     /// Looks at what has changed, now and then, for the log and the history.
@@ -28,7 +28,14 @@ impl Daemon {
 
     /// The present report.
     pub(super) fn report(&mut self, servers: &Servers) -> Arc<Report> {
-        let report = self.with_material(servers, Report::of);
+        let conflicts = self.with_material(servers, conflicts);
+        self.counters.conflicts(conflicts);
+        let mut report = self.with_material(servers, Report::of);
+        report.figures.tally = Tally {
+            servers: servers.tallies(),
+            netlink: self.kernel.tally(),
+            ..self.counters.tally().clone()
+        };
         self.chronicle.take_in(report, Instant::now())
     }
 

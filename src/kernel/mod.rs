@@ -59,7 +59,6 @@ use view::state::State;
 
 /// Maximum number of times that `drain` looks for more events before its caller acts on those that it has …
 const ROUNDS: usize = 8;
-
 /// … and the maximum time, because a guest waits for its route.
 const LOOK: Duration = Duration::from_millis(10);
 

@@ -1,21 +1,19 @@
 //! The numbers that the daemon counts since it started. Plain data, which only grows.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::named::named;
 use super::op_kind::OpObject;
-use super::{Code, OpKind, ServerId};
+use super::{Code, OpKind, ServerId, Timestamp};
 
 /// Everything that is counted, and some times.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tally {
-    /// When the daemon started.
-    pub started: Option<SystemTime>,
     /// When the configuration in force was loaded.
-    pub config_loaded: Option<SystemTime>,
+    pub config_loaded: Option<Timestamp>,
     /// When the loop last had nothing more to do, or gave way to other work.
-    pub last_pass: Option<SystemTime>,
+    pub last_pass: Option<Timestamp>,
     /// The servers that are followed.
     pub servers: BTreeMap<ServerId, ServerTally>,
     /// The kernel's events.
@@ -41,8 +39,6 @@ pub struct ServerTally {
     pub events: u64,
     /// Number of times that the event stream ended after the server was read.
     pub disconnects: u64,
-    /// When it was last read.
-    pub last_read: Option<SystemTime>,
 }
 
 /// The numbers of the sockets that hear the kernel.

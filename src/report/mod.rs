@@ -5,15 +5,21 @@
 //! | --- | --- |
 //! | `material` | the material of a report |
 //! | `guests`, `shims`, `problems` | the parts of the status |
+//! | `conflicts` | the claims to addresses of others |
+//! | `figures` | everything that the metrics show and the status does not |
+//! | [`metrics`] | the report as Prometheus reads it |
 //! | `history` | what has changed since the report before |
 //! | `passage` | the passage of frames between the host and a NIC, and whatever obstructs it |
 //! | `explain` | why something is reached, or why not |
 //! | `summary` | the line of `systemctl status` |
 
+mod conflicts;
 mod explain;
+mod figures;
 mod guests;
 mod history;
 mod material;
+pub mod metrics;
 mod passage;
 mod problems;
 mod shims;
@@ -21,7 +27,9 @@ mod summary;
 
 use std::sync::Arc;
 
+pub use self::conflicts::{Conflict, conflicts};
 pub use self::explain::explain;
+pub use self::figures::Figures;
 pub use self::history::{compare, started};
 pub use self::material::Material;
 use self::summary::count;
@@ -35,14 +43,18 @@ use crate::model::status::{GuestStatus, ServerStatus, Status};
 pub struct Report {
     /// The answer to `GET /1.0/status`.
     pub status: Status,
+    /// Everything else that `GET /metrics` shows.
+    pub figures: Figures,
 }
 
 impl Report {
-    /// Makes the report. It does not know yet since when everything is as it is: see [`compare`].
+    /// Makes the report. It knows neither what was counted, nor since when everything is as it is: see
+    /// [`Figures::tally`] and [`compare`].
     pub fn of(material: &Material<'_>) -> Report {
         let Material { desired, host, ready, started, time, .. } = material;
         let guests = guests(material);
         Report {
+            figures: Figures::of(material),
             status: Status {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 host: (*host).to_owned(),

@@ -12,7 +12,7 @@ pub(super) fn count(guests: &[GuestStatus]) -> Counts {
 }
 
 /// Whether a NIC should be reached through a shim.
-fn is_wanted(nic: &NicStatus) -> bool {
+pub(super) fn is_wanted(nic: &NicStatus) -> bool {
     match nic.state {
         NicState::Stopped | NicState::Unselected => false,
         NicState::Unsupported => !Code::is_note(nic.reason.as_deref()),

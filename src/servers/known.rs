@@ -1,7 +1,6 @@
 //! Everything that is known of one server, over all sessions with it.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use super::lxd::first_process::{FirstProcess, FirstProcesses};
 use super::lxd::reading::Reading;
@@ -31,7 +30,6 @@ impl Known {
         self.published.publish(&reading);
         self.reading = Some(Arc::new(reading));
         self.has_read = true;
-        self.questions.count(|tally| tally.last_read = Some(SystemTime::now()));
     }
 
     /// Enters the server's answer about one guest.

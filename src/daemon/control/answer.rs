@@ -33,9 +33,14 @@ pub(super) fn answer(code: StatusCode, json: Bytes) -> Answer {
     answer
 }
 
-/// Something cannot be written as JSON.
-pub(super) fn unwritten(error: &serde_json::Error) -> Answer {
-    tracing::error!(%error, "cannot write the answer as JSON");
+/// There are no more reports.
+pub(super) fn stopping() -> Answer {
+    refuse(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping")
+}
+
+/// Something cannot be written.
+pub(super) fn unwritten(error: &impl std::fmt::Display) -> Answer {
+    tracing::error!(%error, "cannot write an answer");
     let message = br#"{"error": "the daemon cannot write its answer"}"#;
     answer(StatusCode::INTERNAL_SERVER_ERROR, Bytes::from_static(message))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hyper::StatusCode;
 
-use super::answer::{Answer, refuse, respond};
+use super::answer::{Answer, refuse, respond, stopping};
 use crate::daemon::history::HistoryReader;
 use crate::daemon::publishers::ExplanationReader;
 use crate::model::explanation::{Explanation, Sought};
@@ -41,7 +41,7 @@ impl ExplainPage {
             return refuse(StatusCode::BAD_REQUEST, &message);
         };
         let Some(explained) = self.explanations.ask(Sought::from(&*subject)).await else {
-            return refuse(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping");
+            return stopping();
         };
         let mut explained = (*explained).clone();
         let past = self.past.after(0);

@@ -7,41 +7,30 @@
 
 mod answer;
 mod bind;
+mod connection;
 mod events;
 mod explain;
+mod metrics;
+mod page;
+mod passed;
 mod peer;
 mod root;
 mod router;
 mod status;
 
-use std::convert::Infallible;
-use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use hyper::body::Body;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 pub use self::bind::{BindError, bind};
+use self::connection::{CONNECTIONS, DEADLINE, PAUSE, connection};
+pub use self::passed::{passed_listener, serve_metrics};
 use self::peer::{Asker, Peer};
 use self::router::Router;
 use crate::daemon::publishers::Readers;
-
-/// Maximum number of connections of root that are served at once, while others wait in the kernel's queue.
-/// Other users have as many of their own, and those beyond are turned away, so they cannot keep root waiting.
-const CONNECTIONS: usize = 16;
-/// How long a connection may take in all, even if its peer does not read.
-const DEADLINE: Duration = Duration::from_secs(5);
-/// Maximum size of the head of a request, in bytes. Hyper allows no smaller one.
-const HEAD: usize = 8192;
-/// How long to wait if the kernel has no file descriptor for us.
-const PAUSE: Duration = Duration::from_millis(200);
 
 /// Serves until it is dropped.
 pub async fn serve(listener: UnixListener, readers: Readers) {
@@ -82,42 +71,6 @@ async fn serve_within(deadline: Duration, listener: UnixListener, router: Router
     }
 }
 
-/// Serves a connection of somebody. A stream may take its own time.
-async fn connection(
-    stream: UnixStream,
-    deadline: Duration,
-    router: Arc<Router>,
-    asker: impl Future<Output = Asker>,
-) {
-    let is_stream = Arc::new(AtomicBool::new(false));
-    let served = async {
-        let asker = asker.await;
-        let service = service_fn(|request| {
-            let (router, is_stream) = (Arc::clone(&router), Arc::clone(&is_stream));
-            async move {
-                let answer = router.answer(request, asker).await;
-                is_stream.store(answer.size_hint().exact().is_none(), Ordering::Relaxed);
-                Ok::<_, Infallible>(answer)
-            }
-        });
-        http1::Builder::new()
-            .keep_alive(false)
-            .max_buf_size(HEAD)
-            .serve_connection(TokioIo::new(stream), service)
-            .await
-    };
-    let mut served = pin!(served);
-    let mut end = tokio::time::timeout(deadline, &mut served).await;
-    if end.is_err() && is_stream.load(Ordering::Relaxed) {
-        end = tokio::time::timeout(events::STREAM, served).await;
-    }
-    match end {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "a control connection failed"),
-        Err(_) => tracing::debug!("a control connection took too long"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Instant;
@@ -125,6 +78,7 @@ mod tests {
     use serde_json::json;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+    use super::connection::HEAD;
     use super::*;
     use crate::daemon::history;
     use crate::daemon::history::EventHistory;
@@ -160,7 +114,9 @@ mod tests {
                         Arc::new(Explanations { subject, ..Explanations::default() })
                     };
                     publishers.explanations.answer(Instant::now(), explain);
-                    publishers.reports.answer(Instant::now(), |()| Arc::new(Report { status: nothing() }));
+                    publishers.reports.answer(Instant::now(), |()| {
+                        Arc::new(Report { status: nothing(), ..Report::default() })
+                    });
                 }
             });
             Daemon { folder, history, _tasks: tasks }
@@ -199,7 +155,7 @@ mod tests {
         let body: serde_json::Value = serde_json::from_str(&body).unwrap();
         assert_eq!(
             (&body["program"], &body["paths"]),
-            (&json!("macvlan-shim"), &json!(["/1.0/events", "/1.0/explain", "/1.0/status"]))
+            (&json!("macvlan-shim"), &json!(["/1.0/events", "/1.0/explain", "/1.0/status", "/metrics"]))
         );
     }
 
@@ -230,7 +186,7 @@ mod tests {
             (
                 "GET /2.0",
                 "404 Not Found",
-                "there is no /2.0; there are /1.0, /1.0/events, /1.0/explain, /1.0/status",
+                "there is no /2.0; there are /1.0, /1.0/events, /1.0/explain, /1.0/status, /metrics",
             ),
             (
                 "PUT /1.0/status",

@@ -7,17 +7,26 @@ use hyper::{Method, Request, StatusCode};
 use super::answer::{Answer, refuse};
 use super::events::{self, EventsPage};
 use super::explain::{self, ExplainPage};
+use super::page::Page;
 use super::peer::Asker;
-use super::root;
-use super::status::{self, StatusPage};
-use crate::daemon::publishers::Readers;
+use super::{metrics, root, status};
+use crate::daemon::publishers::{Readers, ReportReader};
 
-/// The existing paths.
-const PATHS: [&str; 4] = [root::PATH, events::PATH, explain::PATH, status::PATH];
+/// The paths at the control socket.
+const CONTROL: &[&str] = &[root::PATH, events::PATH, explain::PATH, status::PATH, metrics::PATH];
+/// The only path at a socket that systemd passes to us, where anybody may ask who can connect.
+const METRICS: &[&str] = &[metrics::PATH];
 
 /// Answers requests.
 pub(super) struct Router {
-    status: StatusPage,
+    /// `None` if there is nothing but metrics.
+    control: Option<ControlPages>,
+    metrics: Page,
+}
+
+/// The pages at the control socket alone.
+struct ControlPages {
+    status: Page,
     events: EventsPage,
     explain: ExplainPage,
 }
@@ -25,11 +34,17 @@ pub(super) struct Router {
 impl Router {
     /// Answers with the loop's answers.
     pub(super) fn new(Readers { reports, explanations, past }: Readers) -> Router {
-        Router {
-            status: StatusPage::new(reports),
+        let control = ControlPages {
+            status: Page::new(reports.clone()),
             events: EventsPage::new(past.clone()),
             explain: ExplainPage::new(explanations, past),
-        }
+        };
+        Router { control: Some(control), metrics: Page::new(reports) }
+    }
+
+    /// Answers only for the metrics.
+    pub(super) fn of_metrics(reports: ReportReader) -> Router {
+        Router { control: None, metrics: Page::new(reports) }
     }
 
     /// The answer to a request of somebody.
@@ -40,8 +55,9 @@ impl Router {
         }
         let asked = request.uri().path();
         let path = asked.trim_end_matches('/');
-        if !PATHS.contains(&path) {
-            let message = format!("there is no {asked}; there are {}", PATHS.join(", "));
+        let (paths, verb) = if self.control.is_some() { (CONTROL, "are") } else { (METRICS, "is") };
+        if !paths.contains(&path) {
+            let message = format!("there is no {asked}; there {verb} {}", paths.join(", "));
             return refuse(StatusCode::NOT_FOUND, &message);
         }
         if request.method() != Method::GET {
@@ -53,11 +69,13 @@ impl Router {
         if !request.body().is_end_stream() {
             return refuse(StatusCode::PAYLOAD_TOO_LARGE, "no request has a body");
         }
-        match path {
-            events::PATH => self.events.get(request.uri().query().unwrap_or_default()),
-            status::PATH => self.status.get().await,
-            explain::PATH => self.explain.get(request.uri().query().unwrap_or_default()).await,
-            _ => root::get(&PATHS[1..]),
+        let query = request.uri().query().unwrap_or_default();
+        match (path, &self.control) {
+            (metrics::PATH, _) => metrics::get(&self.metrics).await,
+            (events::PATH, Some(pages)) => pages.events.get(query),
+            (status::PATH, Some(pages)) => status::get(&pages.status).await,
+            (explain::PATH, Some(pages)) => pages.explain.get(query).await,
+            _ => root::get(&CONTROL[1..]),
         }
     }
 }
