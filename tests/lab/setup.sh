@@ -21,6 +21,7 @@ packages=(
   keepalived                                      # VRRP between guests
   perl-base                                       # a user of the control socket
   strace systemd                                  # proofs of what is not done, a socket that starts its server
+  prometheus                                      # promtool, which checks metrics and alerts
   gcc libc6-dev                                   # the linker that Rust calls
 )
 tools=()   # of cargo's registry

@@ -22,6 +22,7 @@ mod hostile;
 mod keepalived;
 mod lan;
 mod listings;
+mod metrics;
 mod networkd;
 mod nft;
 mod node;

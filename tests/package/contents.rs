@@ -15,6 +15,7 @@ const FILES: &[&str] = &[
     "/etc/macvlan-shim/conf.d/README",
     "/etc/iproute2/rt_protos.d/macvlan-shim.conf",
     "/usr/lib/systemd/system/macvlan-shimd.service",
+    "/usr/lib/systemd/system/macvlan-shimd-metrics.socket",
     "/usr/lib/systemd/network/10-macvlan-shim.network",
     "/usr/lib/NetworkManager/conf.d/macvlan-shim.conf",
     "/usr/lib/sysusers.d/macvlan-shim.conf",
@@ -34,6 +35,9 @@ const FILES: &[&str] = &[
     "/usr/share/doc/macvlan-shim/states-and-codes.md",
     "/usr/share/doc/macvlan-shim/limits.md",
     "/usr/share/doc/macvlan-shim/retiring-a-recipe.md",
+    "/usr/share/doc/macvlan-shim/monitoring.md",
+    "/usr/share/doc/macvlan-shim/examples/alerts.yml",
+    "/usr/share/doc/macvlan-shim/examples/dashboard.json",
 ];
 
 fn ensure_has(listing: &str, files: &[&str]) -> Result<()> {
@@ -150,7 +154,14 @@ fn the_links_of_the_documents_lead_somewhere() -> Result<()> {
     let folder = tempfile::tempdir()?;
     run(Command::new("dpkg-deb").arg("-x").arg(packages::deb()?).arg(folder.path()))?;
     let documents = folder.path().join("usr/share/doc/macvlan-shim");
-    for document in ["README.md", "SECURITY.md", "states-and-codes.md", "limits.md", "retiring-a-recipe.md"] {
+    for document in [
+        "README.md",
+        "SECURITY.md",
+        "states-and-codes.md",
+        "limits.md",
+        "retiring-a-recipe.md",
+        "monitoring.md",
+    ] {
         let text = std::fs::read_to_string(documents.join(document))?;
         let links = text.split("](").skip(1).filter_map(|part| part.split(')').next());
         for link in links.filter(|link| !link.starts_with("https://") && !link.starts_with('#')) {

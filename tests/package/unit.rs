@@ -103,6 +103,45 @@ fn a_reload_fails_if_the_configuration_is_faulty() -> Result<()> {
     Ok(())
 }
 
+/// The unit may make no such socket itself. It gets the one that systemd has made.
+#[test]
+fn metrics_are_served_over_tcp_only_while_the_socket_is_enabled() -> Result<()> {
+    const SOCKET: &str = "macvlan-shimd-metrics.socket";
+    let node = Node::new(None)?;
+    node.install()?;
+    node.wait("it is ready", |status| status["ready"] == true)?;
+    let get = |path: &str| {
+        let exchange = format!(
+            "exec 3<>/dev/tcp/127.0.0.1/10077; printf 'GET {path} HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3"
+        );
+        node.host.sh(&format!("timeout 10 bash -c \"{exchange}\""))
+    };
+    ensure!(get("/metrics").is_err(), "something listens before anybody has asked for it");
+
+    node.host.sh(&format!("systemctl enable --quiet {SOCKET}; systemctl restart {UNIT}"))?;
+    node.wait("it is ready", |status| status["ready"] == true)?;
+    let text = get("/metrics")?;
+    ensure!(text.starts_with("HTTP/1.0 200") && text.contains("\nmacvlan_shim_ready 1\n"), "{text}");
+    let refused = get("/1.0/status")?;
+    ensure!(refused.starts_with("HTTP/1.0 404") && !refused.contains("guests"), "{refused}");
+
+    // It dies with the daemon, so nobody's question starts a daemon that somebody has stopped.
+    node.host.sh(&format!("systemctl stop {UNIT}"))?;
+    ensure!(get("/metrics").is_err() && node.unit("ActiveState")? == "inactive", "{}", node.picture());
+    // One that dies by itself is started again, and gets the socket again.
+    node.host
+        .sh(&format!("systemctl start {UNIT}; kill -KILL $(systemctl show --value -p MainPID {UNIT})"))?;
+    eventually(PATIENCE, || {
+        ensure!(get("/metrics")?.contains("\nmacvlan_shim_ready 1\n"));
+        Ok(())
+    })?;
+
+    node.host.sh(&format!("systemctl disable --quiet --now {SOCKET}; systemctl restart {UNIT}"))?;
+    node.wait("it is ready", |status| status["ready"] == true)?;
+    ensure!(get("/metrics").is_err(), "it still listens");
+    Ok(())
+}
+
 #[test]
 fn neither_a_user_nor_a_full_run_keeps_it_from_starting() -> Result<()> {
     let node = Node::new(None)?;

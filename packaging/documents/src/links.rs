@@ -2,10 +2,11 @@
 
 /// The places on a node of the things that documents link to: a file, or everything in a folder. Everything
 /// else is in the repository only.
-const INSTALLED: [(&str, &str); 4] = [
+const INSTALLED: [(&str, &str); 5] = [
     ("README.md", "README.md"),
     (".github/SECURITY.md", "SECURITY.md"),
     ("packaging/docs/", ""),
+    ("packaging/monitoring/", "examples/"),
     ("profiles/", "/usr/share/macvlan-shim/profiles/"),
 ];
 
