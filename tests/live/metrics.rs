@@ -99,7 +99,7 @@ fn they_agree_with_the_status_and_count_what_happens() -> Result<()> {
     );
 
     // A claim to the host's own address.
-    guest.sh(&format!("ip addr add {HOST}/24 dev eth0 nodad"))?;
+    guest.sh(&format!("ip addr add {HOST}/24 dev eth0"))?;
     reaches(&node, "macvlan_shim_address_conflicts_total{reason=\"host-address\"}", 1.0)?;
     eventually(PATIENCE, || agrees(&metrics(&node)?, &node.status()?))?;
     Ok(())
