@@ -12,10 +12,10 @@ mod gather;
 mod json;
 mod shown;
 
-pub(in crate::commands) use self::gather::firewall;
 use std::path::Path;
 use std::time::Instant;
 
+pub(in crate::commands) use self::gather::firewall;
 use super::output::{Look, print};
 use super::{FAILED, Failure, GOOD, block_on};
 use crate::cli::{DoctorArgs, Files};
