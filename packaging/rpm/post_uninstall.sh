@@ -6,7 +6,8 @@ fi
 if [ "$1" -eq 0 ]; then
     rm -rf /run/macvlan-shim
     # The package owns files, no folders.
-    for folder in /etc/macvlan-shim/conf.d /etc/macvlan-shim /usr/share/macvlan-shim/profiles /usr/share/macvlan-shim; do
+    for folder in /etc/macvlan-shim/conf.d /etc/macvlan-shim /usr/share/macvlan-shim/profiles /usr/share/macvlan-shim/schemas \
+        /usr/share/macvlan-shim /usr/share/doc/macvlan-shim/examples /usr/share/doc/macvlan-shim; do
         [ ! -d $folder ] || rmdir --ignore-fail-on-non-empty $folder
     done
 fi

@@ -36,7 +36,7 @@ fn the_rpm_is_installed_upgraded_and_erased() -> Result<()> {
     ensure!(!node.host.pings(guest.ipv4("eth0")?) && guest.pings([192, 168, 77, 1]));
     let left = node
         .host
-        .sh("ls -d /etc/macvlan-shim/* /run/macvlan-shim /usr/share/macvlan-shim 2>/dev/null || true")?;
+        .sh("ls -d /etc/macvlan-shim/* /run/macvlan-shim /usr/share/macvlan-shim /usr/share/doc/macvlan-shim 2>/dev/null || true")?;
     let kept = ["rpmnew", "rpmsave"].map(|kept| format!("/etc/macvlan-shim/config.toml.{kept}\n"));
     ensure!(left == kept.concat(), "left: {left}");
     ensure!(!node.host.ok(&format!("systemctl cat {UNIT}")), "the unit is left");

@@ -14,6 +14,8 @@ fn they_describe_what_the_commands_print() -> Result<()> {
     let guest = node.launch(Kind::Lxd)?;
     node.install()?;
     node.meets(&guest)?;
+    // What is there when the daemon begins to look is no change.
+    node.wait("it is ready", |status| status["ready"] == true)?;
     guest.sh("ip addr add 10.20.30.40/32 dev eth0")?;
     let status = node.wait("a problem stands", |status| status["problems"] != json!([]))?;
     holds(&node, "status", &status)?;

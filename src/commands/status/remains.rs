@@ -11,8 +11,8 @@ use crate::model::{LinkIndex, Timestamp, names, text};
 
 /// The unit of the package.
 const UNIT: &str = "macvlan-shimd.service";
-/// Number of its last lines that are shown.
-const LINES: &str = "3";
+/// Number of the last lines of its last run that are shown.
+const LINES: &str = "8";
 
 /// The failure, and what can be found out without a daemon if there is none.
 pub(super) fn told(mut failure: Failure, socket: &Path) -> Failure {
@@ -62,7 +62,8 @@ fn state(snapshot: &Snapshot, parent: LinkIndex, shim: &Link) -> String {
 
 /// When and why the unit ended, as far as systemd and the journal know.
 fn end() -> Vec<String> {
-    let properties = ["LoadState", "ActiveState", "InactiveEnterTimestamp", "Result"].join(",");
+    let properties =
+        ["LoadState", "ActiveState", "InactiveEnterTimestamp", "Result", "InvocationID"].join(",");
     let arguments = ["show", UNIT, "--timestamp=unix", "--property", &properties];
     let Some(shown) = output("systemctl", &arguments) else { return Vec::new() };
     let value = |key: &str| shown.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
@@ -85,8 +86,10 @@ fn end() -> Vec<String> {
         }
     };
     let failed = value("Result").is_some_and(|result| result != "success");
-    let said = ["--no-pager", "--quiet", "--output=cat", "--lines", LINES, &format!("_SYSTEMD_UNIT={UNIT}")];
-    let said = if failed { output("journalctl", &said) } else { None };
+    let said = value("InvocationID").filter(|_| failed).and_then(|run| {
+        let run = format!("_SYSTEMD_INVOCATION_ID={run}");
+        output("journalctl", &["--no-pager", "--quiet", "--output=cat", "--lines", LINES, &run])
+    });
     let said = said.iter().flat_map(|said| said.lines()).map(|line| format!("  {}", text::visible(line)));
     std::iter::once(when).chain(said).collect()
 }
