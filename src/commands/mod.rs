@@ -26,6 +26,7 @@ mod log;
 pub mod metrics;
 mod output;
 pub mod plan;
+mod programs;
 pub mod run;
 mod scratch;
 pub mod status;

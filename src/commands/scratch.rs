@@ -38,7 +38,10 @@ impl Scratch {
     pub(super) fn look(config_file: Option<&Path>, verb: &str) -> Result<Scratch, Failure> {
         let config = Config::load(config_file)?.config;
         let inventory = super::block_on(read_servers(&config))?;
-        let kernel = open_kernel(verb)?;
+        let mut kernel = open_kernel(verb)?;
+        // MACs alone do not identify all guests.
+        kernel.locate(inventory.homes());
+        kernel.settle();
         let snapshot = kernel.snapshot();
         let inputs = Inputs { config: &config, inventory: &inventory, snapshot, now: Instant::now() };
         let (desired, memory) = desire(&inputs, &Memory::default());

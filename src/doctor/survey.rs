@@ -46,7 +46,7 @@ pub struct Survey {
     pub unit: Result<UnitState, Gap>,
     /// systemd-networkd.
     pub networkd: Networkd,
-    /// What NetworkManager says of each link, if it runs.
+    /// The state of each link in NetworkManager, if that runs.
     pub network_manager: Result<Option<BTreeMap<String, String>>, Gap>,
     /// The configuration of programs that run: `dnsmasq`, `keepalived`.
     pub programs: BTreeMap<String, Vec<ConfigLine>>,

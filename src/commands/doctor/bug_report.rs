@@ -4,10 +4,10 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use super::gather::programs::{Program, run_all};
 use super::shown;
 use crate::commands::Failure;
 use crate::commands::output::{Look, print};
+use crate::commands::programs::{Program, run_all};
 use crate::doctor::Examined;
 use crate::doctor::redact::Redactor;
 use crate::doctor::survey::Survey;

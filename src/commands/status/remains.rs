@@ -1,9 +1,9 @@
 //! Without a daemon: why it ended, and what it left, which goes on carrying traffic.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, SystemTime};
 
+use crate::commands::programs::{Program, run};
 use crate::commands::{Failure, NO_DAEMON};
 use crate::kernel::Kernel;
 use crate::model::snapshot::{Link, Snapshot, is_host};
@@ -94,10 +94,9 @@ fn end() -> Vec<String> {
     std::iter::once(when).chain(said).collect()
 }
 
-/// What a program prints; `None` if it cannot be run or fails.
+/// The output of a program; `None` if it cannot be run, fails or takes too long.
 fn output(program: &str, arguments: &[&str]) -> Option<String> {
-    let output = Command::new(program).args(arguments).output().ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    run(&Program::new(program, arguments)).ok()
 }
 
 #[cfg(test)]

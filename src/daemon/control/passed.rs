@@ -23,7 +23,7 @@ use crate::daemon::publishers::ReportReader;
 ///
 /// # Errors
 ///
-/// What was passed is no listening TCP socket, or there are several.
+/// Something other than one listening TCP socket was passed.
 pub fn passed_listener() -> io::Result<Option<tokio::net::TcpListener>> {
     let mut passed = ListenFd::from_env();
     if passed.len() > 1 {

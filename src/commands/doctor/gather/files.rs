@@ -1,4 +1,4 @@
-//! Files of other programs, sysctls, sockets and processes. What is not there has nothing to say.
+//! Files of other programs, sysctls, sockets and processes. Any of them may be missing.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -10,7 +10,7 @@ use crate::model::text;
 /// The fields of the firmware that tell machines apart.
 const DMI: [&str; 5] = ["sys_vendor", "product_name", "bios_vendor", "board_vendor", "chassis_asset_tag"];
 
-/// What the firmware and cloud-init say. Files that are not there say nothing.
+/// The words of the firmware and of cloud-init. A file may be missing.
 pub(super) fn machine(root: &Path) -> Machine {
     let read = |path: &str| Some(text::words(fs::read_to_string(root.join(path)).ok()?.trim()));
     let dmi: BTreeMap<String, String> = DMI

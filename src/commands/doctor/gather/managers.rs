@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::programs::Words;
+use crate::commands::programs::Words;
 use crate::doctor::finding::Gap;
 use crate::doctor::survey::{Networkd, UnitState};
 use crate::model::text;
 
-/// What is asked of them.
+/// The questions to them.
 pub(super) const PROGRAMS: [(&str, &[&str]); 4] = [
     (
         "systemctl",
@@ -96,7 +96,7 @@ pub(super) fn networkd(root: &Path, answers: &Told) -> Networkd {
     }
 }
 
-/// What NetworkManager says of each link, if it runs.
+/// The state of each link in NetworkManager, if that runs.
 pub(super) fn network_manager(root: &Path, answers: &Told) -> Result<Option<BTreeMap<String, String>>, Gap> {
     let [.., devices] = answers;
     let gap = |why: &str| Gap::new(format!("NetworkManager cannot be asked: {why}"));

@@ -2,7 +2,6 @@
 //!
 //! | file | source |
 //! | --- | --- |
-//! | `programs` | other programs, side by side, each with a time limit |
 //! | `kernel` | the kernel's state, and a decision from scratch |
 //! | `daemon` | the control socket |
 //! | `rules` | `nft`, `iptables-save` and `ip6tables-save` |
@@ -15,13 +14,13 @@ mod files;
 mod kernel;
 mod machine;
 mod managers;
-pub(super) mod programs;
-mod rules;
+pub(super) mod rules;
 
 use std::path::Path;
 use std::time::SystemTime;
 
 use crate::cli::Files;
+use crate::commands::programs;
 use crate::commands::scratch::read_servers;
 use crate::config::Config;
 use crate::doctor::finding::Gap;

@@ -1,6 +1,6 @@
 //! The rule sets of the firewall.
 
-use super::programs::{Words, is_absent};
+use crate::commands::programs::{Words, is_absent};
 use crate::doctor::finding::Gap;
 use crate::doctor::firewall::Firewall;
 use crate::model::Family;
@@ -16,7 +16,7 @@ pub(super) const PROGRAMS: [(&str, &[&str]); 6] = [
     ("ip6tables-legacy-save", &["-c"]),
 ];
 
-/// What they showed. A program that is not there has made no rules. If none is there, nobody can tell.
+/// The rule sets in their output. A program that is not there has made no rules. If none is there, nobody can tell.
 pub(super) fn firewall(outputs: [Words; PROGRAMS.len()]) -> Result<Firewall, Gap> {
     if outputs.iter().all(is_absent) {
         return Err(Gap::new(

@@ -21,23 +21,23 @@ const ABSENT: &str = "there is no program ";
 
 /// A program and its arguments.
 #[derive(Clone, Debug)]
-pub(in crate::commands::doctor) struct Program {
+pub(super) struct Program {
     name: String,
     arguments: Vec<String>,
 }
 
 /// Its output, or why there is none, in a sentence.
-pub(in crate::commands::doctor) type Words = Result<String, String>;
+pub(super) type Words = Result<String, String>;
 
 impl Program {
     /// By its name, to be found in `PATH`.
-    pub(in crate::commands::doctor) fn new(name: &str, arguments: &[&str]) -> Program {
+    pub(super) fn new(name: &str, arguments: &[&str]) -> Program {
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         Program { name: name.to_owned(), arguments }
     }
 
     /// As somebody would type it.
-    pub(in crate::commands::doctor) fn shown(&self) -> String {
+    pub(super) fn shown(&self) -> String {
         format!("{} {}", self.name, self.arguments.join(" "))
     }
 }
@@ -48,7 +48,7 @@ pub(super) fn is_absent(output: &Words) -> bool {
 }
 
 /// Runs them all at the same time, each on a thread of its own.
-pub(in crate::commands::doctor) fn run_all(programs: &[Program]) -> Vec<Words> {
+pub(super) fn run_all(programs: &[Program]) -> Vec<Words> {
     std::thread::scope(|scope| {
         let running: Vec<_> = programs.iter().map(|program| scope.spawn(|| run(program))).collect();
         let ended = running
@@ -58,7 +58,8 @@ pub(in crate::commands::doctor) fn run_all(programs: &[Program]) -> Vec<Words> {
     })
 }
 
-fn run(program: &Program) -> Words {
+/// Runs one.
+pub(super) fn run(program: &Program) -> Words {
     let mut command = Command::new(&program.name);
     // Administrators' programs are not in everybody's path.
     let path = std::env::var("PATH").unwrap_or_default();
