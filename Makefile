@@ -48,7 +48,7 @@ build:
 
 # Man pages, completions, Debian's changelog.
 documents:
-	@cargo run --locked --quiet -p macvlan-shim-documents -- target/documents "$$(LC_ALL=C date -uRd @$$SOURCE_DATE_EPOCH)"
+	@cargo run --locked --quiet -p macvlan-shim-documents -- target/documents "$$SOURCE_DATE_EPOCH"
 
 deb: build documents
 	@command -v dpkg-shlibdeps >/dev/null || { echo 'make deb: needs dpkg-shlibdeps, which is in dpkg-dev' >&2; exit 1; }
@@ -56,6 +56,7 @@ deb: build documents
 	@mkdir -p $(PACKAGES)
 	@rm -f $(PACKAGES)/*.deb   # of another version
 	cargo deb --no-build --no-strip --quiet --output $(PACKAGES)/
+	@packaging/deb-checksums.sh $(PACKAGES)/*.deb
 
 # From copies with the same time, because an rpm has the times of its files.
 rpm: build documents

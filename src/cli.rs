@@ -116,6 +116,9 @@ pub struct StatusArgs {
     /// Print one line and exit with 0, 1, 2 or 3, as Nagios plugins do
     #[arg(long, conflicts_with_all = ["names", "json", "watch", "all", "problems", "sort"])]
     pub check: bool,
+    /// Print only the names of all guests, a line each
+    #[arg(long, conflicts_with_all = ["names", "json", "watch", "all", "problems", "sort", "check"])]
+    pub list: bool,
 }
 
 /// The form of `explain`.

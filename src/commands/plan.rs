@@ -41,9 +41,9 @@ impl StepView {
 /// Runs it.
 pub fn plan(config_file: Option<&Path>, json: bool) -> Result<u8, Failure> {
     let scratch = Scratch::look(config_file, "plan")?;
-    let plan = diff(&scratch.desired, scratch.kernel.snapshot());
+    let plan = diff(&scratch.decided.desired, scratch.kernel.snapshot());
     scratch.complain_about_servers();
-    let problems = scratch.desired.all_problems(scratch.kernel.snapshot());
+    let problems = scratch.decided.desired.all_problems(scratch.kernel.snapshot());
     for problem in &problems {
         super::complain(format_args!("{}: {}\n  hint: {}", problem.object, problem.message, problem.hint));
     }

@@ -1,7 +1,6 @@
 //! A look from scratch: the servers and the kernel are read and everything is decided, as a daemon would do at
 //! its start. Nothing is applied.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
@@ -13,12 +12,13 @@ use nix::unistd::Uid;
 
 use super::Failure;
 use crate::config::Config;
+use crate::daemon::unread;
 use crate::kernel::Kernel;
 use crate::model::Inventory;
 use crate::model::inventory::{Server, ServerState};
 use crate::model::names::PROGRAM;
-use crate::reconcile::{Desired, Inputs, LanQuestions, Memory, Schedule, desire};
-use crate::report::Material;
+use crate::reconcile::Inputs;
+use crate::report::{Circumstances, FromScratch, Material};
 use crate::servers;
 
 /// How long the servers may take before the user sees which of them are waited for.
@@ -29,8 +29,7 @@ pub(super) struct Scratch {
     config: Config,
     inventory: Inventory,
     pub(super) kernel: Kernel,
-    pub(super) desired: Desired,
-    memory: Memory,
+    pub(super) decided: FromScratch,
 }
 
 impl Scratch {
@@ -42,33 +41,20 @@ impl Scratch {
         // MACs alone do not identify all guests.
         kernel.locate(inventory.homes());
         kernel.settle();
-        let snapshot = kernel.snapshot();
-        let inputs = Inputs { config: &config, inventory: &inventory, snapshot, now: Instant::now() };
-        let (desired, memory) = desire(&inputs, &Memory::default());
-        Ok(Scratch { config, inventory, kernel, desired, memory })
+        let decided = FromScratch::decide(&inputs(&config, &inventory, &kernel));
+        Ok(Scratch { config, inventory, kernel, decided })
     }
 
     /// Makes a view of it.
-    pub(super) fn with_material<T>(&self, make: impl FnOnce(&Material<'_>) -> T) -> T {
-        let now = SystemTime::now().into();
-        make(&Material {
+    pub(super) fn view<T>(&self, view: impl FnOnce(&Material<'_>) -> T) -> T {
+        let Scratch { config, inventory, kernel, decided } = self;
+        let circumstances = Circumstances {
             host: "",
-            started: now,
-            time: now,
-            last_read: &BTreeMap::new(),
-            config: &self.config,
-            inventory: &self.inventory,
-            snapshot: self.kernel.snapshot(),
-            desired: &self.desired,
-            memory: &self.memory,
-            schedule: &Schedule::default(),
-            questions: &LanQuestions::default(),
-            tables: self.kernel.neighbour_tables(),
-            problems: &[],
-            ready: false,
-            applies: false,
-            now: Instant::now(),
-        })
+            time: SystemTime::now().into(),
+            tables: kernel.neighbour_tables(),
+            problems: &unread::problems(kernel, &decided.memory),
+        };
+        decided.view(&inputs(config, inventory, kernel), circumstances, view)
     }
 
     /// Complains about servers that could not be read. Absent ones matter only if all are.
@@ -83,6 +69,10 @@ impl Scratch {
             }
         }
     }
+}
+
+fn inputs<'a>(config: &'a Config, inventory: &'a Inventory, kernel: &'a Kernel) -> Inputs<'a> {
+    Inputs { config, inventory, snapshot: kernel.snapshot(), now: Instant::now() }
 }
 
 /// Opens the kernel for the command of that name.

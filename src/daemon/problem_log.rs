@@ -53,36 +53,24 @@ impl ProblemLog {
     /// Logs the news, given all problems.
     pub(super) fn look(&mut self, now: Instant, problems: &[Problem]) {
         for news in self.news(now, problems) {
-            match news {
-                News::Stands(Problem { code, object, message, hint, .. }) => {
-                    let SubjectFields { server, project, guest, nic } = SubjectFields::of_object(object);
-                    tracing::warn!(
-                        message_id = PROBLEM,
-                        server,
-                        project,
-                        guest,
-                        nic,
-                        object,
-                        problem = code,
-                        reason = message,
-                        "{}",
-                        text::words(&format!("{object}: {message} ({code}); {hint}"))
-                    );
+            let (code, object) = match &news {
+                News::Stands(problem) => (&problem.code, &problem.object),
+                News::IsOver((code, object)) => (code, object),
+            };
+            let SubjectFields { server, project, guest, nic } = SubjectFields::of_object(object);
+            macro_rules! log {
+                ($level:ident, $id:expr, $reason:expr, $($sentence:tt)+) => {
+                    tracing::$level!(
+                        message_id = $id, server, project, guest, nic, object, problem = code, reason = $reason,
+                        "{}", text::words(&format!($($sentence)+))
+                    )
+                };
+            }
+            match &news {
+                News::Stands(Problem { message, hint, .. }) => {
+                    log!(warn, PROBLEM, Some(message.as_str()), "{object}: {message} ({code}); {hint}");
                 }
-                News::IsOver((code, object)) => {
-                    let SubjectFields { server, project, guest, nic } = SubjectFields::of_object(&object);
-                    tracing::info!(
-                        message_id = OVER,
-                        server,
-                        project,
-                        guest,
-                        nic,
-                        object,
-                        problem = code,
-                        "{}",
-                        text::words(&format!("{object}: no longer {code}"))
-                    );
-                }
+                News::IsOver(_) => log!(info, OVER, None::<&str>, "{object}: no longer {code}"),
             }
         }
     }

@@ -69,6 +69,7 @@ impl Daemon {
             schedule: &self.schedule,
             questions: &self.questions,
             tables: self.kernel.neighbour_tables(),
+            dropped: self.kernel.dropped_packets(),
             problems: &problems,
             ready: self.ready,
             applies: true,

@@ -9,13 +9,12 @@ use super::firewall::Firewall;
 use super::firewall::entrance::Entrance;
 use crate::config::Config;
 use crate::model::inventory::{Guest, NicParent, ServerState};
-use crate::model::neighbours::NeighbourTable;
 use crate::model::snapshot::{Child, ChildKey, Link};
 use crate::model::status::{Problem, Status};
 use crate::model::{Code, Family, GuestKey, Inventory, LinkIndex, NicKey, Plan, Snapshot, Timestamp};
 use crate::reconcile::join::Joins;
-use crate::reconcile::{Decision, Desired, Inputs, LanQuestions, Memory, Schedule, desire, diff};
-use crate::report::{Material, Report};
+use crate::reconcile::{Decision, Desired, Inputs, diff};
+use crate::report::{Circumstances, FromScratch, Report};
 
 /// Everything that was read of the host.
 #[derive(Clone, Debug)]
@@ -168,9 +167,16 @@ impl Survey {
 
     /// The problems with these codes, as findings.
     pub fn told(&self, codes: &[Code]) -> Result<Vec<Finding>, Gap> {
-        let wanted =
-            |problem: &&Problem| Code::named(&problem.code).is_some_and(|code| codes.contains(&code));
-        Ok(self.problems()?.iter().filter(wanted).filter_map(Finding::of).collect())
+        Ok(findings(self.problems()?, codes))
+    }
+
+    /// The same, as the kernel shows them just now. A sysctl that changes sends no event, so the daemon learns of
+    /// it only when it next looks at the host.
+    pub fn shown(&self, codes: &[Code]) -> Result<Vec<Finding>, Gap> {
+        match &self.kernel {
+            Ok(view) => Ok(findings(&view.status.problems, codes)),
+            Err(_) => self.told(codes),
+        }
     }
 
     /// The interfaces that NICs of any guest, running or not, and the configuration name as parents, each with
@@ -207,37 +213,18 @@ impl Survey {
     }
 }
 
+fn findings(problems: &[Problem], codes: &[Code]) -> Vec<Finding> {
+    let is_wanted = |problem: &&Problem| Code::named(&problem.code).is_some_and(|code| codes.contains(&code));
+    problems.iter().filter(is_wanted).filter_map(Finding::of).collect()
+}
+
 impl KernelView {
-    /// Decides everything from scratch, with the memory of nothing.
-    pub fn decide(
-        inputs: &Inputs<'_>,
-        host: &str,
-        time: Timestamp,
-        tables: &[NeighbourTable],
-        problems: impl FnOnce(&Memory) -> Vec<Problem>,
-    ) -> KernelView {
-        let Inputs { config, inventory, snapshot, now } = *inputs;
-        let (desired, memory) = desire(inputs, &Memory::default());
-        let report = Report::of(&Material {
-            host,
-            started: time,
-            time,
-            last_read: &BTreeMap::new(),
-            config,
-            inventory,
-            snapshot,
-            desired: &desired,
-            memory: &memory,
-            schedule: &Schedule::default(),
-            questions: &LanQuestions::default(),
-            tables,
-            problems: &problems(&memory),
-            ready: inventory.settled(),
-            applies: false,
-            now,
-        });
-        let plan = diff(&desired, snapshot);
-        KernelView { snapshot: snapshot.clone(), desired, joins: memory.joins, status: report.status, plan }
+    /// The view of decisions from scratch, given their inputs again.
+    pub fn of(decided: FromScratch, inputs: &Inputs<'_>, circumstances: Circumstances<'_>) -> KernelView {
+        let status = decided.view(inputs, circumstances, Report::of).status;
+        let FromScratch { desired, memory } = decided;
+        let plan = diff(&desired, inputs.snapshot);
+        KernelView { snapshot: inputs.snapshot.clone(), desired, joins: memory.joins, status, plan }
     }
 
     /// The parents that guests are on, each with its shim's name.

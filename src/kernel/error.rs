@@ -23,3 +23,25 @@ pub struct OpError {
     /// Its code in the catalogue.
     pub code: Code,
 }
+
+/// No socket to ask with.
+pub(super) fn speechless(error: std::io::Error) -> KernelError {
+    KernelError {
+        message: format!("no netlink socket for requests: {error}"),
+        hint: "Linux 5.0 or later is needed".to_owned(),
+    }
+}
+
+/// No socket to hear with.
+pub(super) fn deaf(error: std::io::Error) -> KernelError {
+    let hint = match error.kind() {
+        std::io::ErrorKind::PermissionDenied => {
+            "run it as root, or with CAP_NET_BROADCAST and CAP_NET_ADMIN in the host's user namespace"
+        }
+        _ => "Linux 5.0 or later is needed",
+    };
+    KernelError {
+        message: format!("the events of guests' network namespaces cannot be heard: {error}"),
+        hint: hint.to_owned(),
+    }
+}

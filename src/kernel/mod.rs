@@ -41,6 +41,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
+use crate::model::dropped::DroppedPackets;
 use crate::model::found_way::FoundWay;
 use crate::model::inventory::Home;
 use crate::model::neighbours::NeighbourTable;
@@ -49,6 +50,7 @@ use crate::model::snapshot::Netns;
 use crate::model::tally::NetlinkTally;
 use crate::model::{Changes, NetnsId, Op, Snapshot};
 use apply::Writer;
+use error::{deaf, speechless};
 use filter::NftError;
 use object::{link, netns, way};
 use socket::error::RequestError;
@@ -115,6 +117,11 @@ impl Kernel {
     /// How full the neighbour tables are, as of the last reading of the host.
     pub fn neighbour_tables(&self) -> &[NeighbourTable] {
         &self.state.tables
+    }
+
+    /// The packets that the filters of shims have dropped, as of the last reading of the filters.
+    pub fn dropped_packets(&self) -> &[DroppedPackets] {
+        &self.state.dropped
     }
 
     /// The numbers of the events.
@@ -313,26 +320,6 @@ pub fn way_to(address: IpAddr) -> Result<FoundWay, KernelError> {
         message: format!("the kernel does not tell its way to {address}: {error}"),
         hint: format!("ask it: ip route get {address}"),
     })
-}
-
-fn speechless(error: std::io::Error) -> KernelError {
-    KernelError {
-        message: format!("no netlink socket for requests: {error}"),
-        hint: "Linux 5.0 or later is needed".to_owned(),
-    }
-}
-
-fn deaf(error: std::io::Error) -> KernelError {
-    let hint = match error.kind() {
-        std::io::ErrorKind::PermissionDenied => {
-            "run it as root, or with CAP_NET_BROADCAST and CAP_NET_ADMIN in the host's user namespace"
-        }
-        _ => "Linux 5.0 or later is needed",
-    };
-    KernelError {
-        message: format!("the events of guests' network namespaces cannot be heard: {error}"),
-        hint: hint.to_owned(),
-    }
 }
 
 fn powerless(error: RequestError) -> KernelError {

@@ -30,6 +30,7 @@ pub mod address;
 pub mod changes;
 pub mod child;
 pub mod code;
+pub mod dropped;
 pub mod explanation;
 pub mod family;
 pub mod found_way;

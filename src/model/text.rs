@@ -45,6 +45,11 @@ pub fn name_of_bytes(bytes: &[u8]) -> SmolStr {
     name.into()
 }
 
+/// A number and its noun: `1 address`, `2 addresses`.
+pub fn count(number: usize, one: &str, more: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { more })
+}
+
 fn escaped(c: char) -> Escaped {
     // These need no escape outside of quotes.
     match c {

@@ -6,7 +6,7 @@ use smol_str::{SmolStr, ToSmolStr};
 
 use crate::model::history::{StateChange, StateOf};
 use crate::model::status::{Counts, NicStatus, Problem, ServerStatus, ShimStatus, Status};
-use crate::model::{GuestKey, Severity, Timestamp};
+use crate::model::{GuestKey, Severity, Timestamp, text};
 
 const NOT_READY: &str = "not-ready";
 
@@ -50,15 +50,11 @@ pub fn started(now: &Status, id: u64) -> StateChange {
 fn daemon(now: &Status, from: Option<&str>, id: u64) -> StateChange {
     let routes: usize = now.shims.iter().map(|shim| shim.routes).sum();
     let Counts { wanted, reached } = now.counts;
-    let count = |number: usize, word| match number {
-        1 => format!("1 {word}"),
-        number => format!("{number} {word}s"),
-    };
     let message = format!(
         "{reached} of {wanted} guests reachable, {}, {}, {}",
-        count(now.shims.len(), "shim"),
-        count(routes, "route"),
-        count(now.problems.len(), "problem"),
+        text::count(now.shims.len(), "shim", "shims"),
+        text::count(routes, "route", "routes"),
+        text::count(now.problems.len(), "problem", "problems"),
     );
     StateChange {
         id,

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use crate::config::Config;
+use crate::model::dropped::DroppedPackets;
 use crate::model::neighbours::NeighbourTable;
 use crate::model::status::Problem;
 use crate::model::{Inventory, Op, ServerId, Snapshot, Timestamp};
@@ -38,6 +39,8 @@ pub struct Material<'a> {
     pub questions: &'a LanQuestions,
     /// How full the kernel's neighbour tables are.
     pub tables: &'a [NeighbourTable],
+    /// The packets that the filters of shims have dropped.
+    pub dropped: &'a [DroppedPackets],
     /// Problems that are neither a server's nor a decision's.
     pub problems: &'a [Problem],
     /// Whether every present server was read and the plan applied.

@@ -4,6 +4,7 @@
 //! | module | contents |
 //! | --- | --- |
 //! | `material` | the material of a report |
+//! | `from_scratch` | decisions without a daemon, and the material that they make |
 //! | `guests`, `shims`, `problems` | the parts of the status |
 //! | `conflicts` | the claims to addresses of others |
 //! | `figures` | everything that the metrics show and the status does not |
@@ -16,6 +17,7 @@
 mod conflicts;
 mod explain;
 mod figures;
+mod from_scratch;
 mod guests;
 mod history;
 mod material;
@@ -28,8 +30,9 @@ mod summary;
 use std::sync::Arc;
 
 pub use self::conflicts::{Conflict, conflicts};
-pub use self::explain::explain;
+pub use self::explain::{explain, with_times};
 pub use self::figures::Figures;
+pub use self::from_scratch::{Circumstances, FromScratch};
 pub use self::history::{compare, started};
 pub use self::material::Material;
 use self::summary::count;

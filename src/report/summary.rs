@@ -2,7 +2,7 @@
 
 use crate::model::inventory::ServerState;
 use crate::model::status::{Counts, GuestStatus, NicState, NicStatus};
-use crate::model::{Code, Inventory};
+use crate::model::{Code, Inventory, text};
 
 /// Counts the guests.
 pub(super) fn count(guests: &[GuestStatus]) -> Counts {
@@ -38,11 +38,7 @@ pub fn summary(inventory: &Inventory, counts: Counts, problems: usize) -> String
         (true, _) | (false, 1..) => Some(format!("{reached} of {wanted} guests reachable")),
         (false, 0) => None,
     };
-    let problems = match problems {
-        0 => None,
-        1 => Some("1 problem".to_owned()),
-        more => Some(format!("{more} problems")),
-    };
+    let problems = (problems > 0).then(|| text::count(problems, "problem", "problems"));
     let waits = match (is_connected, awaited.is_empty()) {
         (true, true) => None,
         (_, false) => Some(format!("waiting for {}", awaited.join(" and "))),

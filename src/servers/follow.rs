@@ -12,12 +12,13 @@ use super::error::ServerError;
 use super::http::Client;
 use super::known::Known;
 use super::lxd::instances::{self, AnyInstance};
+use super::lxd::origin::{self, NicOrigin};
 use super::lxd::read;
 use super::lxd::reading::Reading;
 use super::lxd::running::HostPaths;
 use super::patience::{Patience, Pauses};
 use super::published::{Newest, Published, as_failed, as_read};
-use super::questions::Questions;
+use super::questions::{GuestName, Questions};
 use super::session::Session;
 use super::socket_watch::SocketWatch;
 use super::target::Target;
@@ -43,6 +44,11 @@ pub async fn read(target: &Target) -> Server {
 /// All instances of one server, whatever their NICs: [`Follower::instances`] on a real host.
 pub async fn instances(target: &Target) -> Result<Vec<AnyInstance>, String> {
     Follower::from(target.clone()).instances().await
+}
+
+/// Where a NIC of a guest comes from: [`Follower::origin`] on a real host.
+pub async fn origin(target: &Target, guest: &GuestName, nic: &str) -> Result<Option<NicOrigin>, String> {
+    Follower::from(target.clone()).origin(guest, nic).await
 }
 
 /// Reads one server, once or for ever.
@@ -85,6 +91,16 @@ impl Follower {
         let read = async {
             let client = Client::new(&self.host.socket(&self.target)?, &self.patience)?;
             instances::instances(&client, &self.patience).await
+        };
+        read.await.map_err(|error| text::words(&error.to_string()))
+    }
+
+    /// Where a NIC of a guest comes from; else the reason why that is not known, in a sentence. `None` if no
+    /// configuration has it. Does not start a stopped server.
+    pub async fn origin(&self, guest: &GuestName, nic: &str) -> Result<Option<NicOrigin>, String> {
+        let read = async {
+            let client = Client::new(&self.host.socket(&self.target)?, &self.patience)?;
+            origin::origin(&client, &self.patience, guest, nic).await
         };
         read.await.map_err(|error| text::words(&error.to_string()))
     }

@@ -31,10 +31,11 @@ mod socket_watch;
 mod target;
 mod timetable;
 
-pub use follow::{Follower, follow, instances, read};
+pub use follow::{Follower, follow, instances, origin, read};
 #[doc(hidden)]
 pub use lxd::fuzzing;
 pub use lxd::instances::{AnyInstance, AnyNic};
+pub use lxd::origin::NicOrigin;
 pub use lxd::running::HostPaths;
 pub use patience::{Patience, jittered};
 pub use published::Newest;

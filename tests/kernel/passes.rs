@@ -152,7 +152,7 @@ fn datagrams(service: &UdpSocket) -> BTreeSet<String> {
 
 #[test]
 fn no_disguise_brings_a_foreign_source_to_a_socket_of_the_host() {
-    let stage = Stage::new();
+    let mut stage = Stage::new();
     let service = UdpSocket::bind((HOST_V6, 5000)).unwrap();
     service.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
     let all = || [PLAIN].into_iter().chain(DISGUISES);
@@ -176,6 +176,19 @@ fn no_disguise_brings_a_foreign_source_to_a_socket_of_the_host() {
     for name in ["plain", "one tag", "hop-by-hop options", "destination options", "fragments"] {
         assert!(came.contains(&format!("{GUEST_V6} in {name}")), "an honest guest is not heard in {name}");
     }
+    // What was dropped is counted, by the kind of rule, and the filter counts as whole all the same.
+    stage.kernel.resync();
+    stage.kernel.settle();
+    let count = |rule: &str| {
+        let dropped = stage.kernel.dropped_packets().iter();
+        let dropped = dropped.filter(|it| it.rule == rule && it.direction == "in");
+        dropped.map(|it| it.packets).sum::<u64>()
+    };
+    for rule in ["spoofed-source", "neither-ip-nor-arp", "routing-header", "extension-header"] {
+        assert!(count(rule) > 0, "nothing was counted as {rule}: {:?}", stage.kernel.dropped_packets());
+    }
+    assert_eq!(count("unserved-mac"), 0);
+    assert!(stage.kernel.snapshot().filter.shims[&stage.shim.index.unwrap()].whole);
     stage.unfilter();
     stage.send(attempts());
     let came = datagrams(&service);

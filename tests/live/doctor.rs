@@ -1,16 +1,12 @@
 //! `doctor` on a host where each fault is made in turn: it finds the fault while it is there, and not after it.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use lab::{Kind, Machine, eventually};
 use serde_json::Value;
 
-use crate::node::{BINARY, HOST, Node, Site};
-
-/// A changed sysctl sends no event. The daemon sees it when it next looks at the host, every 30 s or so.
-const NEXT_LOOK: Duration = Duration::from_secs(60);
+use crate::node::{BINARY, HOST, Node, PATIENCE, Site};
 
 /// A fault: its code, the commands that make it, and those that take it away.
 type Fault = (&'static str, &'static str, &'static str);
@@ -88,7 +84,7 @@ fn found(host: &Machine) -> Result<(Vec<String>, Value)> {
 
 /// Waits until a code is found, or is no longer.
 fn wait(host: &Machine, code: &str, is_there: bool) -> Result<()> {
-    eventually(NEXT_LOOK, || {
+    eventually(PATIENCE, || {
         let (codes, view) = found(host)?;
         ensure!(codes.iter().any(|its| its == code) == is_there, "{code}, expected {is_there}: {view:#}");
         Ok(())

@@ -49,7 +49,7 @@ fn somebody_follows_what_happens_to_a_guest() -> Result<()> {
     let mut daemon = first.daemon;
     daemon.stop()?;
     let left = host.sh(&format!("{BINARY} status 2>&1 || :"))?;
-    ensure!(left.contains("mvs-eth0 on eth0: up, 1 addresses of guests, filter on"), "{left}");
+    ensure!(left.contains("mvs-eth0 on eth0: up, 1 address of a guest, filter on"), "{left}");
     let second = Node::start(host)?;
     second.wait("it is ready", |status| status["ready"] == true)?;
     guest.stop()?;

@@ -34,6 +34,7 @@ mod selection;
 mod servers;
 mod shim;
 mod siblings;
+mod situations;
 mod storms;
 mod strangers;
 mod trace;

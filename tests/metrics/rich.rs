@@ -2,10 +2,11 @@
 
 use std::time::{Duration, SystemTime};
 
+use macvlan_shim::model::dropped::DroppedPackets;
 use macvlan_shim::model::neighbours::NeighbourTable;
 use macvlan_shim::model::op_kind::{OpAction, OpObject};
 use macvlan_shim::model::tally::{LanAnswer, NetlinkTally, Reactions, ResyncTrigger, ServerTally};
-use macvlan_shim::model::{Code, Family, OpKind, ServerId, Tally, Timestamp};
+use macvlan_shim::model::{Code, Family, LinkIndex, OpKind, ServerId, Tally, Timestamp};
 use macvlan_shim::report::{Figures, Report};
 use serde_json::json;
 
@@ -74,7 +75,14 @@ pub(crate) fn healthy() -> Report {
         resyncs: [(ResyncTrigger::Timer, 20)].into(),
     };
     let tables = vec![table(Family::V4, 38, 1024), table(Family::V6, 12, 1024)];
-    let figures = Figures { tally, tables, per_guest: true, ..Figures::default() };
+    let spoofed = DroppedPackets {
+        link: LinkIndex(7),
+        direction: "in".into(),
+        rule: "spoofed-source".into(),
+        packets: 12,
+    };
+    let dropped = vec![("mvs-eth0".into(), spoofed)];
+    let figures = Figures { tally, tables, dropped, per_guest: true, ..Figures::default() };
     Report { status: serde_json::from_value(status).unwrap(), figures }
 }
 

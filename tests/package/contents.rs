@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::packages::{self, Copy, run};
 
@@ -24,6 +24,7 @@ const FILES: &[&str] = &[
     "/usr/share/macvlan-shim/profiles/macvlan-vlan.yaml",
     "/usr/share/macvlan-shim/profiles/macvlan-network.yaml",
     "/usr/share/man/man5/macvlan-shim.toml.5.gz",
+    "/usr/share/man/man7/macvlan-shim-codes.7.gz",
     "/usr/share/man/man8/macvlan-shim.8.gz",
     "/usr/share/man/man8/macvlan-shim-status.8.gz",
     "/usr/share/bash-completion/completions/macvlan-shim",
@@ -33,6 +34,7 @@ const FILES: &[&str] = &[
     "/usr/share/doc/macvlan-shim/README.md",
     "/usr/share/doc/macvlan-shim/SECURITY.md",
     "/usr/share/doc/macvlan-shim/states-and-codes.md",
+    "/usr/share/doc/macvlan-shim/situations.md",
     "/usr/share/doc/macvlan-shim/limits.md",
     "/usr/share/doc/macvlan-shim/retiring-a-recipe.md",
     "/usr/share/doc/macvlan-shim/monitoring.md",
@@ -86,6 +88,43 @@ fn the_deb_has_everything_and_lintian_is_content() -> Result<()> {
     }
     let said = run(Command::new("lintian").args(["--allow-root", "--fail-on", "error,warning"]).arg(deb))?;
     print!("{said}");
+    Ok(())
+}
+
+/// Without checksums `dpkg --verify` and debsums have nothing to compare.
+#[test]
+fn the_deb_has_the_checksum_of_every_file_that_is_no_configuration() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    run(Command::new("dpkg-deb").arg("-R").arg(packages::deb()?).arg(folder.path()))?;
+    let mut compare = Command::new("md5sum");
+    compare.args(["--check", "--strict", "--quiet", "DEBIAN/md5sums"]).current_dir(folder.path());
+    ensure!(run(&mut compare)?.is_empty());
+    let sums = std::fs::read_to_string(folder.path().join("DEBIAN/md5sums"))?;
+    let files = run(Command::new("find").args(["usr", "-type", "f"]).current_dir(folder.path()))?;
+    ensure!(sums.lines().count() == files.lines().count() && sums.contains("usr/bin/macvlan-shim"), "{sums}");
+    Ok(())
+}
+
+/// A name that is too long for the line overprints the middle of the heading.
+#[test]
+fn manual_pages_have_whole_headings_and_a_date() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    run(Command::new("dpkg-deb").arg("-x").arg(packages::deb()?).arg(folder.path()))?;
+    let pages = run(Command::new("find").arg(folder.path().join("usr/share/man")).args(["-type", "f"]))?;
+    ensure!(pages.lines().count() > 10, "{pages}");
+    for page in pages.lines() {
+        let file = Path::new(page).file_name().context("a page")?.to_string_lossy().into_owned();
+        let (name, section) = file.trim_end_matches(".gz").rsplit_once('.').context("a section")?;
+        let name = format!("{name}({section})");
+        let shown = run(Command::new("man").env("MANWIDTH", "80").args(["--warnings", "-l", page]))?;
+        let lines: Vec<&str> = shown.lines().filter(|line| !line.trim().is_empty()).collect();
+        let (first, last) = (lines.first().context("no line")?, lines.last().context("no line")?);
+        ensure!(
+            first.starts_with(&name) && first.ends_with(&name) && first.len() >= 2 * name.len(),
+            "{first}"
+        );
+        ensure!(last.contains("macvlan-shim 0") && last.contains(" 20"), "{page} has no date: {last}");
+    }
     Ok(())
 }
 
@@ -158,6 +197,7 @@ fn the_links_of_the_documents_lead_somewhere() -> Result<()> {
         "README.md",
         "SECURITY.md",
         "states-and-codes.md",
+        "situations.md",
         "limits.md",
         "retiring-a-recipe.md",
         "monitoring.md",

@@ -27,6 +27,14 @@ fn the_package_is_installed_and_a_guest_is_reached(kind: Kind) -> Result<()> {
         node.host.sh("networkctl list mvs-eth0").is_ok_and(|said| said.contains("unmanaged"))
     })?;
     ensure!(node.host.sh("ip route")?.contains("proto macvlan-shim"), "{}", node.picture());
+    let complete = r#"source /usr/share/bash-completion/completions/macvlan-shim
+                      COMP_WORDS=(macvlan-shim explain "") COMP_CWORD=2
+                      _macvlan__shim macvlan-shim "" explain; echo "${COMPREPLY[@]}""#;
+    let names = node.host.sh(&format!("bash -c '{complete}'"))?;
+    ensure!(names.split_whitespace().any(|name| name == guest.name()), "completed: {names}");
+    let last = "/var/lib/dpkg/info/macvlan-shim.postinst configure 0.1.0-1 2>&1 | tail -n 1";
+    let said = node.host.sh(last)?;
+    ensure!(said.ends_with(": the running guest is reachable\n"), "the end of the installation: {said}");
     Ok(())
 }
 

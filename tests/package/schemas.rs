@@ -25,6 +25,12 @@ fn they_describe_what_the_commands_print() -> Result<()> {
     object.insert("instances".to_owned(), guests);
     ensure!(holds(&node, "status", &renamed).is_err(), "a renamed key was not noticed");
 
+    for subject in ["192.168.77.12", "10.20.30.40", guest.name()] {
+        // The exit status tells whether it is reached.
+        let explained = node.host.sh(&format!("macvlan-shim explain --json {subject} || true"))?;
+        holds(&node, "explain", &serde_json::from_str(&explained)?)?;
+    }
+
     let events = node.host.sh("macvlan-shim events --json")?;
     ensure!(events.lines().count() > 2, "{events}");
     for line in events.lines() {

@@ -116,6 +116,7 @@ fn with_material<T>(world: &World, make: impl FnOnce(&Material<'_>) -> T) -> T {
         schedule: &world.schedule,
         questions: &world.questions,
         tables: &[],
+        dropped: &[],
         problems: &problems,
         ready: true,
         applies: true,

@@ -1,12 +1,16 @@
-//! Writes the parts of the packages, besides the binary, that have another source: man pages and shell
-//! completions from the command line's own definition, the schemas of JSON from our types, the documents with other links, Debian's changelog from
-//! CHANGELOG.md.
+//! Writes the parts of the packages, besides the binary, that have another source: manual pages and shell
+//! completions from the command line's own definition, the schemas of JSON from our types, the documents with
+//! other links, Debian's changelog from CHANGELOG.md.
 //!
-//! usage: macvlan-shim-documents FOLDER DATE, where DATE is that of the release as `date -R` prints it
+//! usage: macvlan-shim-documents FOLDER TIME, where TIME is that of the release in seconds since 1970
 
 mod changelog;
+mod command_pages;
+mod completions;
 mod config_page;
 mod links;
+mod markdown_page;
+mod roff;
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -14,21 +18,18 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use clap::CommandFactory;
-use clap_complete::Shell;
-use clap_mangen::Man;
 use flate2::{Compression, GzBuilder};
-use macvlan_shim::cli::Cli;
+use macvlan_shim::model::explanation::Explanations;
 use macvlan_shim::model::history::StateChange;
-use macvlan_shim::model::names::PROGRAM;
 use macvlan_shim::model::status::Status;
 use schemars::generate::SchemaSettings;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
 
-const USAGE: &str = "usage: macvlan-shim-documents FOLDER DATE";
-/// An administrator's command.
-const SECTION: &str = "8";
-/// Exit status, environment, files.
-const SECTIONS: &[u8] = include_bytes!("page.roff");
+use crate::markdown_page::Head;
+
+const USAGE: &str = "usage: macvlan-shim-documents FOLDER TIME";
+const CODES: &str = include_str!("../../docs/states-and-codes.md");
 const CHANGES: &str = include_str!("../../../CHANGELOG.md");
 /// The documents that are installed, by their folders in the repository: one file, or everything there.
 const DOCUMENTS: [(&str, Option<&str>); 3] =
@@ -37,27 +38,42 @@ const DOCUMENTS: [(&str, Option<&str>); 3] =
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     let folder = arguments.next().context(USAGE)?;
-    let date = arguments.next().context(USAGE)?;
+    let time: i64 = arguments.next().and_then(|time| time.parse().ok()).context(USAGE)?;
+    let time = OffsetDateTime::from_unix_timestamp(time)?;
+    let (day, time) = (time.date().to_string(), time.format(&Rfc2822)?);
     let folder = Path::new(&folder);
     // Existing files may belong to a command that no longer exists.
     if folder.exists() {
         fs::remove_dir_all(folder)?;
     }
     fs::create_dir_all(folder)?;
-    pages(folder)?;
-    compressed(&folder.join("macvlan-shim.toml.5.gz"), config_page::page().as_bytes())?;
-    completions(folder)?;
+    for (name, page) in command_pages::pages(&day)? {
+        compressed(&folder.join(format!("{name}.{}.gz", command_pages::SECTION)), &page)?;
+    }
+    let codes = Head {
+        name: "macvlan-shim-codes",
+        section: 7,
+        date: &day,
+        about: "states, reasons and problems that macvlan-shim shows, and their cures",
+        see_also: &[("macvlan-shim", 8), ("macvlan-shim-status", 8), ("macvlan-shim-explain", 8)],
+    };
+    compressed(&folder.join("macvlan-shim-codes.7.gz"), markdown_page::page(&codes, CODES)?.as_bytes())?;
+    compressed(&folder.join("macvlan-shim.toml.5.gz"), config_page::page(&day).as_bytes())?;
+    for (shell, script) in completions::completions()? {
+        fs::write(folder.join(format!("completion.{shell}")), script)?;
+    }
     documents(folder)?;
     schemas(folder)?;
-    let changelog = changelog::debian(CHANGES, &date)?;
+    let changelog = changelog::debian(CHANGES, &time)?;
     compressed(&folder.join("changelog.Debian.gz"), changelog.as_bytes())
 }
 
-/// `status.schema.json`, and one for a line of `events --json`.
+/// `status.schema.json`, `explain.schema.json`, and one for a line of `events --json`.
 fn schemas(folder: &Path) -> Result<()> {
     let generator = || SchemaSettings::draft2020_12().for_serialize().into_generator();
     for (name, schema) in [
         ("status", generator().into_root_schema_for::<Status>()),
+        ("explain", generator().into_root_schema_for::<Explanations>()),
         ("event", generator().into_root_schema_for::<StateChange>()),
     ] {
         let text = serde_json::to_string_pretty(&schema)? + "\n";
@@ -76,49 +92,6 @@ fn documents(folder: &Path) -> Result<()> {
                 fs::write(folder.join(its), links::installed(&fs::read_to_string(&file)?, home))?;
             }
         }
-    }
-    Ok(())
-}
-
-/// One page a command: `macvlan-shim.8.gz`, `macvlan-shim-status.8.gz`, …
-fn pages(folder: &Path) -> Result<()> {
-    let mut root = Cli::command().disable_help_subcommand(true);
-    root.build();
-    let mut commands = vec![root];
-    while let Some(command) = commands.pop() {
-        let man = Man::new(command.clone()).section(SECTION).manual("macvlan-shim").date("");
-        let name = command.get_display_name().unwrap_or(PROGRAM);
-        let page = if name == PROGRAM { first_page(&man)? } else { page(&man)? };
-        compressed(&folder.join(format!("{name}.{SECTION}.gz")), &page)?;
-        commands.extend(command.get_subcommands().filter(|one| one.get_name() != "help").cloned());
-    }
-    Ok(())
-}
-
-fn page(man: &Man) -> Result<Vec<u8>> {
-    let mut page = Vec::new();
-    man.render(&mut page)?;
-    Ok(page)
-}
-
-/// The page of the program, with sections that the command line's definition does not have.
-fn first_page(man: &Man) -> Result<Vec<u8>> {
-    let mut page = Vec::new();
-    man.render_title(&mut page)?;
-    man.render_name_section(&mut page)?;
-    man.render_synopsis_section(&mut page)?;
-    man.render_description_section(&mut page)?;
-    man.render_options_section(&mut page)?;
-    man.render_subcommands_section(&mut page)?;
-    page.extend_from_slice(SECTIONS);
-    man.render_version_section(&mut page)?;
-    Ok(page)
-}
-
-fn completions(folder: &Path) -> Result<()> {
-    for (shell, name) in [(Shell::Bash, "bash"), (Shell::Zsh, "zsh"), (Shell::Fish, "fish")] {
-        let mut file = File::create(folder.join(format!("completion.{name}")))?;
-        clap_complete::generate(shell, &mut Cli::command(), PROGRAM, &mut file);
     }
     Ok(())
 }

@@ -179,11 +179,9 @@ mod tests {
         let address = ExplainedAddress { address: own, reached: Some(true), wanted: true, way, steps };
         let mut explanation = Explanation {
             subject: "lxd:web eth0".to_owned(),
-            verdict: String::new(),
             reached: Some(true),
-            steps: Vec::new(),
             addresses: vec![address],
-            history: Vec::new(),
+            ..Explanation::default()
         };
         add(std::slice::from_mut(&mut explanation), &Sought::Name("web".to_owned()));
         let address = &explanation.addresses[0];

@@ -38,8 +38,9 @@ fn judge(firewall: &Firewall, entrance: &Entrance) -> ChainStep {
     let all_echo = |one: &Blocked| is_sure(one) && one.is_question_or_echo();
     let state = if blocked.iter().any(all_echo) { StepState::Bad } else { StepState::Warning };
     let verb = if is_sure(worst) { "drops" } else { "may drop" };
+    let (blocked_kinds, parent) = (list(&blocked), &entrance.parent);
     let sentence =
-        format!("this host's own firewall {verb} {}, which passes {}", list(&blocked), entrance.parent);
+        format!("this host's own firewall {verb} {blocked_kinds}, and lets the same in from {parent}");
     let step = places(&blocked).into_iter().fold(ChainStep::new(name, state, sentence), ChainStep::evidence);
     let cure = Cure::of("let it in, as it is let in from the LAN");
     step.cure(firewall.cure(entrance, &blocked).into_iter().fold(cure, Cure::by))

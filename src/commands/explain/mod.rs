@@ -6,11 +6,13 @@
 //! | `evidence` | the steps that need a look at this moment |
 //! | `probe` | asks a guest for an answer |
 //! | `firewall` | the host's own firewall |
+//! | `origin` | the profile that a NIC comes from |
 //! | `others` | instances that the daemon does not know, because they have no macvlan NIC |
 //! | `show` | the look on a terminal |
 
 mod evidence;
 mod firewall;
+mod origin;
 mod others;
 mod probe;
 mod show;
@@ -38,6 +40,7 @@ pub fn explain(config_file: Option<&Path>, socket: &Path, arguments: &ExplainArg
             return Err(unknown(&sought, explained.similar.as_deref(), &found.unread));
         }
     }
+    origin::add(config_file, &mut explained.explanations);
     evidence::add(&mut explained.explanations, &sought);
     match arguments.json {
         true => print(&(serde_json::to_string_pretty(&explained)? + "\n"))?,
@@ -60,7 +63,7 @@ fn known(
         Err(failure) if failure.exit == NO_DAEMON => {
             let scratch = Scratch::look(config_file, &format!("explain {}", text::visible(subject)))?;
             scratch.complain_about_servers();
-            Ok(scratch.with_material(|material| report::explain(material, sought)))
+            Ok(scratch.view(|material| report::explain(material, sought)))
         }
         Err(failure) => Err(failure),
     }

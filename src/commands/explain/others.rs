@@ -63,11 +63,9 @@ fn explained(server: &ServerId, instance: &AnyInstance, sought: &Sought) -> Vec<
     };
     let explanation = |verdict| Explanation {
         subject: key.to_string(),
+        guest: Some(key.clone()),
         verdict,
-        reached: None,
-        steps: Vec::new(),
-        addresses: Vec::new(),
-        history: Vec::new(),
+        ..Explanation::default()
     };
     verdicts.into_iter().map(explanation).collect()
 }

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use crate::commands::output::Look;
 use crate::commands::table::grid::{Cell, Tone, printable, wrap};
-use crate::commands::table::roughly;
+use crate::commands::table::{lasting, roughly};
 use crate::model::explanation::{
     ChainStep, Cure, ExplainedAddress, Explanation, Explanations, RuleAnswer, StepName, StepState,
 };
@@ -111,11 +111,13 @@ fn of_step(step: &ChainStep, in_full: bool, look: Look) -> String {
     text
 }
 
-/// The sentence, with the code if something is wrong.
-fn sentence(ChainStep { sentence, reason, .. }: &ChainStep) -> String {
-    match reason {
-        Some(code) => format!("{sentence} ({code})"),
-        None => sentence.clone(),
+/// The sentence, with the code if something is wrong, and for how long it has been so.
+fn sentence(ChainStep { sentence, reason, since, .. }: &ChainStep) -> String {
+    let lasting = lasting(*since, SystemTime::now().into());
+    match (reason, lasting.trim_start_matches(", ")) {
+        (Some(code), _) => format!("{sentence} ({code}{lasting})"),
+        (None, "") => sentence.clone(),
+        (None, lasting) => format!("{sentence} ({lasting})"),
     }
 }
 

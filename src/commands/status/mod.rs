@@ -1,6 +1,7 @@
 //! `status`: asks the daemon and shows its answer.
 
 mod check;
+mod list;
 mod remains;
 mod watch;
 
@@ -28,6 +29,10 @@ pub fn status(socket: &Path, arguments: StatusArgs) -> Result<u8, Failure> {
         }
         match &arguments {
             StatusArgs { check: true, .. } => check::check(socket).await,
+            StatusArgs { list: true, .. } => {
+                print(&list::list(&understand(&ask(socket, PATH).await?)?))?;
+                Ok(GOOD)
+            }
             StatusArgs { watch: true, .. } => watch::watch(socket, &arguments).await,
             _ => {
                 let body = ask(socket, PATH).await.map_err(|failure| remains::told(failure, socket))?;

@@ -34,13 +34,16 @@ fn remains(snapshot: &Snapshot) -> Vec<String> {
         let routes = snapshot.routes.iter().filter(|(key, route)| route.ours && key.link == shim.index);
         let (hosts, ranges): (Vec<_>, Vec<_>) = routes.partition(|(key, _)| is_host(&key.destination));
         let filter = snapshot.filter.shims.get(&shim.index).is_some_and(|filter| filter.whole);
-        let ranges = if ranges.is_empty() { String::new() } else { format!(", {} ranges", ranges.len()) };
+        let ranges = match ranges.len() {
+            0 => String::new(),
+            ranges => format!(", {}", text::count(ranges, "range", "ranges")),
+        };
         format!(
-            "{} on {}: {}, {} addresses of guests{ranges}, filter {}",
+            "{} on {}: {}, {}{ranges}, filter {}",
             shim.name,
             snapshot.links.get(&parent).map_or("a parent that is gone", |parent| &parent.name),
             state(snapshot, parent, shim),
-            hosts.len(),
+            text::count(hosts.len(), "address of a guest", "addresses of guests"),
             if filter { "on" } else { "off" },
         )
     });
@@ -130,7 +133,7 @@ mod tests {
                 .routes
                 .insert(key, Route { source: None, ours: true, gateway: false, kind: RouteKind::Unicast });
         }
-        let line = "  mvs-eth0 on eth0: up, 2 addresses of guests, 1 ranges, filter off";
+        let line = "  mvs-eth0 on eth0: up, 2 addresses of guests, 1 range, filter off";
         assert_eq!(remains(&snapshot)[1..], [line]);
         snapshot.links.get_mut(&LinkIndex(2)).unwrap().no_carrier = true;
         assert!(remains(&snapshot)[1].contains("eth0 has no carrier"));

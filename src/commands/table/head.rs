@@ -38,6 +38,7 @@ fn verdict(status: &Status) -> (Mark, String) {
         () => Mark::Good,
     };
     let verdict = match (reached, wanted) {
+        _ if !status.ready && has(Code::ServerFailed) => "it cannot read all its servers".to_owned(),
         _ if !status.ready => "it is still reading its servers".to_owned(),
         (_, 0) if has(Code::NoServer) => "it finds no LXD and no Incus".to_owned(),
         (_, 0) => "there is no running guest to serve".to_owned(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::model::Timestamp;
 
 /// `, for 5 min`. Nothing if it is not known, because it was so when the daemon began to look.
-pub(super) fn lasting(since: Option<Timestamp>, now: Timestamp) -> String {
+pub(in crate::commands) fn lasting(since: Option<Timestamp>, now: Timestamp) -> String {
     since.map(|since| format!(", for {}", roughly(since.age(now)))).unwrap_or_default()
 }
 

@@ -7,12 +7,14 @@
 //! | `places` | the servers and the parents |
 //! | `needs` | the problems, each with its cure |
 //! | `guests` | the guests and their addresses |
+//! | `first_guest` | the way to a first guest, if there is none yet |
 //! | `named` | the guests that the user names, and the problems that concern them |
 //! | `concern` | how much a guest needs somebody |
 //! | `lasting` | how long something lasts already |
 //! | `grid` | columns, colours and symbols |
 
 mod concern;
+mod first_guest;
 pub(super) mod grid;
 mod guests;
 mod head;
@@ -23,7 +25,7 @@ mod places;
 
 use self::grid::{Cell, Grid, Tone};
 pub(super) use self::grid::{Mark, printable, wrap};
-pub(super) use self::lasting::roughly;
+pub(super) use self::lasting::{lasting, roughly};
 pub(super) use self::named::{about, is_named};
 use super::output::Look;
 use crate::cli::Sort;
@@ -59,7 +61,8 @@ pub(super) fn render(status: &Status, wishes: Wishes<'_>, look: Look) -> String 
                 above.iter().filter(|text| !text.is_empty()).map(|text| text.lines().count() + 1).sum();
             let room = look.height.map(|height: usize| height.saturating_sub(lines));
             let guests = guests::render(status, wishes, look, room);
-            above.into_iter().chain([guests, unclaimed(status, look)]).collect()
+            let first_guest = first_guest::render(status, look);
+            above.into_iter().chain([guests, first_guest, unclaimed(status, look)]).collect()
         }
     };
     let sections: Vec<String> = sections.into_iter().filter(|section| !section.is_empty()).collect();

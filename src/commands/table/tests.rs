@@ -390,3 +390,21 @@ fn what_has_changed_since_the_daemon_began_has_an_age() {
         assert!(text.contains(&format!("{line}\n")), "{line} is not in\n{text}");
     }
 }
+
+#[test]
+fn a_host_without_a_guest_is_told_how_to_get_one() {
+    let empty = json!({"guests": [], "shims": [], "counts": {"wanted": 0, "reached": 0}});
+    let expected = "
+No guest of lxd has a macvlan NIC. A profile with one puts a guest on the LAN of
+PARENT, which is an interface of this host:
+  lxc profile create macvlan
+  lxc profile device add macvlan eth0 nic nictype=macvlan parent=PARENT
+  lxc profile add GUEST macvlan
+A guest that should be here and is not: macvlan-shim explain GUEST
+";
+    assert_eq!(part(&table(empty.clone()), "No guest"), expected);
+    let mut absent = empty;
+    absent["servers"] = json!([{"id": "lxd", "kind": "lxd", "socket": "/var/lib/lxd/unix.socket", "version": null,
+                                "name": null, "state": "absent", "message": null}]);
+    assert!(!table(absent).contains("No guest"));
+}

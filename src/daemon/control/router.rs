@@ -33,13 +33,14 @@ struct ControlPages {
 
 impl Router {
     /// Answers with the loop's answers.
-    pub(super) fn new(Readers { reports, explanations, past }: Readers) -> Router {
+    pub(super) fn new(readers: Readers) -> Router {
+        let metrics = Page::new(readers.reports.clone());
         let control = ControlPages {
-            status: Page::new(reports.clone()),
-            events: EventsPage::new(past.clone()),
-            explain: ExplainPage::new(explanations, past),
+            status: Page::new(readers.reports.clone()),
+            events: EventsPage::new(readers.past.clone()),
+            explain: ExplainPage::new(readers),
         };
-        Router { control: Some(control), metrics: Page::new(reports) }
+        Router { control: Some(control), metrics }
     }
 
     /// Answers only for the metrics.

@@ -32,7 +32,8 @@ pub struct Blocked {
 }
 
 impl Blocked {
-    /// Whether nothing works without it: a question for the host's MAC, a ping, or its answer.
+    /// Whether it is one of the packets without which the guest cannot answer `explain`: a question for the host's
+    /// MAC, or a ping.
     pub fn is_question_or_echo(&self) -> bool {
         matches!(self.content, Content::ArpRequest | Content::Solicitation | Content::Echo)
     }

@@ -6,18 +6,24 @@
 //! | --- | --- |
 //! | `worker` | the thread: commands in, answers out |
 //! | `table` | how the table is listed and changed |
-//! | `rules` | the packets that a filter passes, and the comparison with a listing |
+//! | `rules` | a filter as `nft` takes it, and the comparison with a listing |
+//! | `packets` | the packets that it drops |
+//! | `sets` | its sets of MACs and addresses |
+//! | `abilities` | what this kernel and this `nft` can do |
 //! | `nft` | the program: how it is run, and the meaning of its words |
 
+mod abilities;
 mod nft;
+mod packets;
 mod rules;
+mod sets;
 mod table;
 mod worker;
 
 use crate::kernel::socket::wire::{Attributes, MalformedError, Message, u8_at};
 use crate::model::names::FILTER_TABLE;
 pub(in crate::kernel) use nft::NftError;
-pub(in crate::kernel) use table::WantedFilter;
+pub(in crate::kernel) use table::{FilterListing, WantedFilter};
 pub(in crate::kernel) use worker::{NftAnswer, NftCommand, Worker};
 
 /// Whether an event of nftables is about our table, or about a chain or rule that may be at a shim.

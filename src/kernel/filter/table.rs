@@ -10,8 +10,11 @@ use ipnet::Ipv4Net;
 use serde_json::{Value, json};
 use smol_str::SmolStr;
 
+use super::abilities::Abilities;
 use super::nft::{Nft, NftError};
-use super::rules::{self, Abilities, NftObject};
+use super::rules::{self, NftObject};
+use super::sets;
+use crate::model::dropped::DroppedPackets;
 use crate::model::names::FILTER_TABLE;
 use crate::model::snapshot::{Filter, ForeignChain, ShimFilter};
 use crate::model::{LinkIndex, Mac};
@@ -27,6 +30,15 @@ pub(in crate::kernel) struct WantedFilter {
     pub(in crate::kernel) macs: Option<BTreeSet<Mac>>,
     /// The IPv4 addresses that may be asked for.
     pub(in crate::kernel) answers: BTreeSet<Ipv4Net>,
+}
+
+/// The existing filters, and what they have done.
+#[derive(Debug, Default)]
+pub(in crate::kernel) struct FilterListing {
+    /// The filters.
+    pub(in crate::kernel) filter: Filter,
+    /// The packets that they have dropped.
+    pub(in crate::kernel) dropped: Vec<DroppedPackets>,
 }
 
 /// The part of nft's listing that is of the family netdev.
@@ -50,19 +62,21 @@ pub(super) struct FilterTable {
 
 impl FilterTable {
     /// Reads the existing filters.
-    pub(super) fn read(&mut self) -> Result<Filter, NftError> {
+    pub(super) fn read(&mut self) -> Result<FilterListing, NftError> {
         if self.doubted {
             self.abilities = self.find_abilities()?;
             self.doubted = false;
         }
         let Ruleset { ours, foreign } = self.list()?;
+        let dropped = ours.iter().flat_map(|(link, objects)| rules::dropped(*link, objects)).collect();
         let filter = |(link, objects): (LinkIndex, Vec<NftObject>)| {
             let mut filter = shim_filter(link, &objects, self.abilities);
             filter.whole &= !self.sleeps;
             (link, filter)
         };
         let shims = ours.into_iter().map(filter).collect();
-        Ok(Filter { usable: true, lacks: self.abilities.lacks(), shims, foreign })
+        let filter = Filter { usable: true, lacks: self.abilities.lacks(), shims, foreign };
+        Ok(FilterListing { filter, dropped })
     }
 
     /// Brings a shim's filter up to date, in one transaction. If the existing one is whole, only the elements
@@ -222,10 +236,10 @@ fn shim_filter(link: LinkIndex, objects: &[NftObject], abilities: Abilities) -> 
         let set = objects.iter().find(|(kind, object)| kind == "set" && object["name"] == name);
         set.map(|(_, set)| set["elem"].as_array().map(Vec::as_slice).unwrap_or_default())
     };
-    let macs: Option<BTreeSet<Mac>> = set(rules::guests(link))
+    let macs: Option<BTreeSet<Mac>> = set(sets::guests(link))
         .map(|elements| elements.iter().filter_map(|element| element.as_str()?.parse().ok()).collect());
-    let elements = set(rules::answers(link)).unwrap_or_default();
-    let answers: BTreeSet<Ipv4Net> = elements.iter().filter_map(rules::address_of).collect();
+    let elements = set(sets::answers(link)).unwrap_or_default();
+    let answers: BTreeSet<Ipv4Net> = elements.iter().filter_map(sets::address_of).collect();
     let device = rules::device(objects);
     let definition = rules::definition(link, &device, macs.is_some(), abilities);
     let whole = rules::is_whole(link, objects, &definition) && answers.len() == elements.len();
@@ -235,15 +249,15 @@ fn shim_filter(link: LinkIndex, objects: &[NftObject], abilities: Abilities) -> 
 /// The commands that give the sets of a whole filter other elements. Deletions come first, because an address
 /// may make way for a range that contains it.
 fn difference(standing: &ShimFilter, wanted: &WantedFilter) -> Vec<Value> {
-    let (guests, answers) = (|| rules::guests(wanted.link), || rules::answers(wanted.link));
+    let (guests, answers) = (|| sets::guests(wanted.link), || sets::answers(wanted.link));
     let nobody = BTreeSet::new();
     let before = standing.macs.as_ref().unwrap_or(&nobody);
     let now = wanted.macs.as_ref().unwrap_or(&nobody);
-    let addresses = rules::address_elements;
+    let addresses = sets::address_elements;
     let changes = [
-        change_of("delete", guests(), rules::mac_elements(&(before - now))),
+        change_of("delete", guests(), sets::mac_elements(&(before - now))),
         change_of("delete", answers(), addresses(&(&standing.answers - &wanted.answers))),
-        change_of("add", guests(), rules::mac_elements(&(now - before))),
+        change_of("add", guests(), sets::mac_elements(&(now - before))),
         change_of("add", answers(), addresses(&(&wanted.answers - &standing.answers))),
     ];
     changes.into_iter().flatten().collect()
@@ -254,10 +268,10 @@ fn addition(wanted: &WantedFilter, abilities: Abilities) -> Vec<Value> {
     let WantedFilter { link, device, macs, answers } = wanted;
     let definition = rules::definition(*link, device, macs.is_some(), abilities);
     let objects = definition.into_iter().map(|(kind, object)| json!({ "add": { kind: object } }));
-    let macs = macs.as_ref().map(rules::mac_elements).unwrap_or_default();
+    let macs = macs.as_ref().map(sets::mac_elements).unwrap_or_default();
     let elements = [
-        change_of("add", rules::guests(*link), macs),
-        change_of("add", rules::answers(*link), rules::address_elements(answers)),
+        change_of("add", sets::guests(*link), macs),
+        change_of("add", sets::answers(*link), sets::address_elements(answers)),
     ];
     objects.chain(elements.into_iter().flatten()).collect()
 }
@@ -317,6 +331,14 @@ mod tests {
             let mut changed = listing();
             changed[rule].1["expr"] = json!([{ "accept": null }]);
             assert!(!is_whole(&changed), "a rule that was changed in place");
+            let mut counted = listing();
+            for part in counted[rule].1["expr"].as_array_mut().unwrap() {
+                if part.get("counter").is_some() {
+                    *part = json!({ "counter": { "packets": 3, "bytes": 180 } });
+                }
+            }
+            assert!(is_whole(&counted), "a rule that has dropped packets");
+            assert_eq!(rules::dropped(LinkIndex(5), &counted).iter().map(|it| it.packets).sum::<u64>(), 3);
             let mut older = listing();
             older[rule].1["comment"] = json!("mvs-eth0");
             assert!(!is_whole(&older), "a rule without a digest");

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::nft::NftError;
-use super::table::{FilterTable, WantedFilter};
+use super::table::{FilterListing, FilterTable, WantedFilter};
 use crate::kernel::processor_time::of_thread_and_programs;
 use crate::model::LinkIndex;
-use crate::model::snapshot::{Filter, ShimFilter};
+use crate::model::snapshot::ShimFilter;
 
 /// A command to the thread.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub(in crate::kernel) struct NftAnswer {
     /// Whether the change was made. Nothing to change is success.
     pub(in crate::kernel) result: Result<(), NftError>,
     /// The existing filters.
-    pub(in crate::kernel) listing: Result<Filter, NftError>,
+    pub(in crate::kernel) listing: Result<FilterListing, NftError>,
     /// When the listing was begun. It shows all changes that were made before.
     pub(in crate::kernel) since: Instant,
     /// The processor time of all that.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::filters::UnderWay;
 use super::slice::Slice;
 use super::state::State;
-use crate::kernel::filter::{NftAnswer, NftError};
+use crate::kernel::filter::{FilterListing, NftAnswer, NftError};
 use crate::model::snapshot::Filter;
 
 impl State {
@@ -40,11 +40,12 @@ impl State {
 
     /// If nft cannot read a filter, it cannot write it either, so nothing is decided on an unknown filter.
     /// Without nft the filters stay in the kernel, and the last known ones are kept.
-    fn put_filters(&mut self, listing: Result<Filter, NftError>) {
+    fn put_filters(&mut self, listing: Result<FilterListing, NftError>) {
         let before = &self.snapshot.filter;
         let filter = match listing {
-            Ok(filter) => {
+            Ok(FilterListing { filter, dropped }) => {
                 self.stale.succeeded(Slice::Filter);
+                self.dropped = dropped;
                 filter
             }
             Err(NftError::Absent(why)) => {

@@ -13,6 +13,7 @@ use super::slice::Slice;
 use super::stale::Stale;
 use crate::kernel::object::next_hop::NextHops;
 use crate::kernel::object::{address, link, question, sysctl};
+use crate::model::dropped::DroppedPackets;
 use crate::model::inventory::Home;
 use crate::model::neighbours::NeighbourTable;
 use crate::model::snapshot::{AddressKey, Child, ChildKey, GuestAddress, HostAddress, Link, LinkKind, Netns};
@@ -31,7 +32,9 @@ pub(in crate::kernel) struct State {
     pub(in crate::kernel) filters: Filters,
     /// The objects that the snapshot lacks, by namespace.
     pub(in crate::kernel) shortfalls: BTreeMap<Netns, Shortfall>,
-    /// No decision depends on them.
+    /// The packets that the filters have dropped, as of the last listing. No decision depends on them.
+    pub(in crate::kernel) dropped: Vec<DroppedPackets>,
+    /// No decision depends on them either.
     pub(in crate::kernel) tables: Vec<NeighbourTable>,
     /// Number of the host's neighbour entries that are exempt from the limits of these tables.
     pub(in crate::kernel) exempt: PerFamily<u32>,
@@ -52,6 +55,7 @@ impl State {
             wanted_homes: BTreeSet::new(),
             filters: Filters::default(),
             shortfalls: BTreeMap::new(),
+            dropped: Vec::new(),
             tables: Vec::new(),
             exempt: PerFamily::default(),
             next_hops: NextHops::default(),

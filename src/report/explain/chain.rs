@@ -48,7 +48,19 @@ pub(super) fn explanation(material: &Material<'_>, key: NicKey, only: Option<IpA
         let rest = StepName::ALL.into_iter().filter(|name| *name > end && *name >= StepName::Address);
         steps.extend(rest.map(|name| ChainStep::skipped(name, end)));
     }
-    Explanation { subject, verdict, reached, steps, addresses, history: Vec::new() }
+    let NicKey { guest, nic } = gathered.key;
+    let (guest, nic) = (Some(guest), Some(nic));
+    Explanation {
+        subject,
+        guest,
+        nic,
+        address: only,
+        verdict,
+        reached,
+        steps,
+        addresses,
+        history: Vec::new(),
+    }
 }
 
 /// The step at which the chain ends, unless the NIC is served.

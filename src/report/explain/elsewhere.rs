@@ -17,24 +17,21 @@ fn thing(
     reached: Option<bool>,
     steps: Vec<ChainStep>,
 ) -> Explanation {
-    Explanation {
-        subject: subject.to_string(),
-        verdict,
-        reached,
-        steps,
-        addresses: Vec::new(),
-        history: Vec::new(),
-    }
+    Explanation { subject: subject.to_string(), verdict, reached, steps, ..Explanation::default() }
 }
 
 /// A guest whose NICs no server lists, and of which the kernel shows none.
 pub(super) fn without_nic(guest: &GuestKey) -> Explanation {
     let verdict = format!("{guest}: the kernel shows no macvlan link of it");
-    thing(guest, verdict, None, Vec::new())
+    Explanation { guest: Some(guest.clone()), ..thing(guest, verdict, None, Vec::new()) }
 }
 
 /// An address that no child has.
 pub(super) fn of_address(material: &Material<'_>, address: IpAddr) -> Explanation {
+    Explanation { address: Some(address), ..nobodys(material, address) }
+}
+
+fn nobodys(material: &Material<'_>, address: IpAddr) -> Explanation {
     let name = |link| material.snapshot.links.get(&link).map_or("?", |link: &Link| link.name.as_str());
     let own = material.snapshot.addresses.keys().find(|key| key.address.addr() == address);
     if let Some(key) = own {
@@ -107,11 +104,10 @@ pub(super) fn on_child(material: &Material<'_>, key: ChildKey, address: IpAddr) 
     let explained = chain::admitted(&passage, (address, holder.source), admitted, &steps, guest);
     Explanation {
         subject: format!("{address} (unclaimed, {})", holder.mac),
-        verdict: String::new(),
-        reached: None,
+        address: Some(address),
         steps,
         addresses: vec![explained],
-        history: Vec::new(),
+        ..Explanation::default()
     }
 }
 
@@ -140,7 +136,7 @@ fn stranger_at(
         server = server.cure(cure);
     }
     let verdict = format!("{subject} belongs to a link that no server vouches for, so it is not served");
-    thing(subject, verdict, Some(false), vec![server, child_step(material, key)])
+    Explanation { address, ..thing(subject, verdict, Some(false), vec![server, child_step(material, key)]) }
 }
 
 fn child_step(material: &Material<'_>, key: ChildKey) -> ChainStep {

@@ -10,6 +10,7 @@
 //! | `address`, `route`, `neighbour`, `firewall`, `guest` | the steps of one address |
 //! | `elsewhere` | addresses and MACs that are no guest's, or no known guest's |
 //! | `cure` | cures as commands |
+//! | `times` | since when each step is as it is |
 
 mod address;
 mod chain;
@@ -26,7 +27,9 @@ mod route;
 mod selected;
 mod server;
 mod sought;
+mod times;
 
+pub use self::times::with_times;
 use super::material::Material;
 use crate::model::explanation::{Explanation, Explanations, Sought};
 use crate::model::text;

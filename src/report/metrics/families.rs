@@ -96,6 +96,8 @@ families! {
         "Whether the shim is complete, up and has carrier.";
     FILTER_ACTIVE "filter_active" Gauge ["shim"]
         "Whether the nftables filter of the shim is complete.";
+    FILTER_DROPPED "filter_dropped_packets_total" Counter ["shim", "direction", "rule"]
+        "Packets that the filter of the shim dropped since it was made, as of the last reading, which may be five minutes old.";
     UNCLAIMED "addresses_unclaimed" Gauge ["shim"]
         "Routed addresses that no answering server vouches for.";
     TABLE_ENTRIES "neighbour_table_entries" Gauge ["family"]

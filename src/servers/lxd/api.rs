@@ -208,7 +208,7 @@ pub(super) fn default_project() -> String {
     "default".to_owned()
 }
 
-fn or_default<'de, T: DeserializeOwned + Default, D: Deserializer<'de>>(
+pub(super) fn or_default<'de, T: DeserializeOwned + Default, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())

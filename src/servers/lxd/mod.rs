@@ -9,6 +9,7 @@
 //! | `guest` | an instance's JSON → a guest |
 //! | `read` | reads a server once, completely |
 //! | `instances` | all instances, whatever their NICs |
+//! | `origin` | where a NIC of an instance comes from |
 //! | `reading` | the result of such a reading |
 //! | `events` | the event stream, and the meaning of an event for us |
 //! | `first_process` | the first processes of the guests that we are asked for |
@@ -29,6 +30,7 @@ pub mod fuzzing;
 mod guest;
 pub(super) mod instances;
 mod listing;
+pub(super) mod origin;
 pub(super) mod read;
 pub(super) mod reading;
 pub(super) mod running;

@@ -8,7 +8,8 @@ use crate::doctor::finding::Gap;
 use crate::doctor::survey::KernelView;
 use crate::kernel::Kernel;
 use crate::model::{Inventory, Timestamp};
-use crate::reconcile::{Inputs, Memory};
+use crate::reconcile::Inputs;
+use crate::report::{Circumstances, FromScratch};
 
 /// Reads the kernel, and decides everything. The homes of guests are located first, because MACs alone do not
 /// identify all of them.
@@ -22,6 +23,8 @@ pub(super) fn view(
     kernel.locate(inventory.homes());
     kernel.settle();
     let inputs = Inputs { config, inventory, snapshot: kernel.snapshot(), now: Instant::now() };
-    let problems = |memory: &Memory| unread::problems(&kernel, memory);
-    Ok(KernelView::decide(&inputs, host, time, kernel.neighbour_tables(), problems))
+    let decided = FromScratch::decide(&inputs);
+    let problems = unread::problems(&kernel, &decided.memory);
+    let circumstances = Circumstances { host, time, tables: kernel.neighbour_tables(), problems: &problems };
+    Ok(KernelView::of(decided, &inputs, circumstances))
 }

@@ -1,50 +1,19 @@
 //! The contract of `explain --json`: why something is reached, or why not. Keys may be added, never renamed.
 
-use std::fmt;
+mod sought;
+
 use std::net::IpAddr;
 
-use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::Mac;
+pub use self::sought::Sought;
 use super::history::StateChange;
-
-/// The thing that somebody asks about.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Sought {
-    /// An address, of a guest or not.
-    Address(IpAddr),
-    /// The MAC of a NIC, a link or a shim.
-    Mac(Mac),
-    /// A guest's name: `web`, `shop/web`, `lxd:web`, `lxd:shop/web`.
-    Name(String),
-}
-
-impl From<&str> for Sought {
-    /// Everything that is neither an address nor a MAC is a name.
-    fn from(text: &str) -> Sought {
-        let address = || text.parse().or_else(|_| text.parse::<IpNet>().map(|net| net.addr()));
-        match (address(), text.parse()) {
-            (Ok(address), _) => Sought::Address(address),
-            (_, Ok(mac)) => Sought::Mac(mac),
-            _ => Sought::Name(text.to_owned()),
-        }
-    }
-}
-
-impl fmt::Display for Sought {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Sought::Address(address) => address.fmt(f),
-            Sought::Mac(mac) => mac.fmt(f),
-            Sought::Name(name) => f.write_str(name),
-        }
-    }
-}
+use super::{GuestKey, Timestamp};
 
 /// The answer to `GET /1.0/explain`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Explanations {
     /// The version of the program that made it.
     pub version: String,
@@ -63,10 +32,20 @@ pub struct Explanations {
 }
 
 /// Why one NIC and the host reach each other, or why not.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Explanation {
     /// The NIC, such as `lxd:web eth0`, with the address if only one is explained; else the thing itself.
     pub subject: String,
+    /// The guest, if it is one.
+    #[serde(default)]
+    pub guest: Option<GuestKey>,
+    /// The name of the NIC, if it is one.
+    #[serde(default)]
+    pub nic: Option<SmolStr>,
+    /// The address, if only one is explained.
+    #[serde(default)]
+    pub address: Option<IpAddr>,
     /// The verdict in a sentence.
     pub verdict: String,
     /// Whether it is reached at every address that it should be. `None` if it should not be reached through a
@@ -83,6 +62,7 @@ pub struct Explanation {
 
 /// The part of the chain that is about one address.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ExplainedAddress {
     /// The address.
     pub address: IpAddr,
@@ -98,6 +78,7 @@ pub struct ExplainedAddress {
 
 /// The way that packets to an address should take.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ShimWay {
     /// The name of the shim.
     pub shim: SmolStr,
@@ -109,6 +90,7 @@ pub struct ShimWay {
 
 /// One step of the chain from the server to the guest's answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ChainStep {
     /// Its place in the chain.
     pub name: StepName,
@@ -117,6 +99,9 @@ pub struct ChainStep {
     /// A stable code, if something is wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Since when it is so, if a daemon has seen it begin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
     /// The finding.
     pub sentence: String,
     /// The facts behind it, a line each.
@@ -132,6 +117,7 @@ pub struct ChainStep {
 
 /// The steps in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum StepName {
     /// A server says that the guest exists and runs.
@@ -158,6 +144,7 @@ pub enum StepName {
 
 /// The state of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum StepState {
     /// It is as it should be.
@@ -174,6 +161,7 @@ pub enum StepState {
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Cure {
     /// An instruction.
     pub sentence: String,
@@ -183,6 +171,7 @@ pub struct Cure {
 
 /// The answer of one rule of admission.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RuleAnswer {
     /// The code that the rule refuses with.
     pub code: String,
@@ -244,7 +233,7 @@ impl ChainStep {
     /// A step in a state.
     pub fn new(name: StepName, state: StepState, sentence: impl Into<String>) -> ChainStep {
         let (sentence, evidence, rules) = (sentence.into(), Vec::new(), Vec::new());
-        ChainStep { name, state, reason: None, sentence, evidence, cure: None, rules }
+        ChainStep { name, state, reason: None, since: None, sentence, evidence, cure: None, rules }
     }
 
     /// A step that is as it should be.
@@ -356,23 +345,10 @@ mod tests {
 
     fn explanation(addresses: Vec<ExplainedAddress>) -> Explanation {
         let steps = vec![ChainStep::good(Server, "it runs")];
-        let (subject, verdict) = ("lxd:web eth0".to_owned(), String::new());
-        let history = Vec::new();
-        let mut explanation = Explanation { subject, verdict, reached: None, steps, addresses, history };
+        let subject = "lxd:web eth0".to_owned();
+        let mut explanation = Explanation { subject, steps, addresses, ..Explanation::default() };
         explanation.conclude();
         explanation
-    }
-
-    #[test]
-    fn whatever_is_neither_an_address_nor_a_mac_is_a_name() {
-        let address = |text: &str| Sought::Address(text.parse().unwrap());
-        assert_eq!(Sought::from("192.0.2.9"), address("192.0.2.9"));
-        assert_eq!(Sought::from("192.0.2.9/24"), address("192.0.2.9"));
-        assert_eq!(Sought::from("fd00::9"), address("fd00::9"));
-        assert_eq!(Sought::from("00:16:3E:00:00:01").to_string(), "00:16:3e:00:00:01");
-        for name in ["web", "shop/web", "lxd:shop/web", "192.0.2.999", "00:16:3e"] {
-            assert_eq!(Sought::from(name), Sought::Name(name.to_owned()));
-        }
     }
 
     #[test]
