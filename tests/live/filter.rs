@@ -18,7 +18,7 @@ fn shim_mac(host: &Machine) -> Result<String> {
 }
 
 fn ruleset(host: &Machine) -> Result<String> {
-    host.sh("nft list ruleset netdev")
+    host.sh("nft --stateless list ruleset netdev")
 }
 
 /// Waits until the filters are as expected. The daemon goes on while nft is still working.

@@ -17,7 +17,7 @@ pub(crate) const UNIT: &str = "macvlan-shimd";
 
 /// Prints everything in the kernel that is ours; nothing if there is nothing.
 pub(crate) const OURS: &str = "ip -o link show group 7173; ip route show table all proto 77
-     ip -6 route show table all proto 77; ip rule show table 77; ip neigh show proto 77; nft list ruleset netdev";
+     ip -6 route show table all proto 77; ip rule show table 77; ip neigh show proto 77; nft --stateless list ruleset netdev";
 /// Prints everything of ours in the file system.
 pub(crate) const FILES: &str = "find / -xdev \\( -name '*macvlan-shim*' -o -path '*/macvlan?shim/*' \\) \
      -not -path '/proc/*' -not -path '/tmp/*' -not -path '/var/log/journal/*' | sort";

@@ -131,7 +131,7 @@ ip -j neigh; echo
 ip -j -6 neigh show proxy; echo
 for pid in $pids; do nsenter -t $pid -n ip -j -d addr 2>/dev/null || echo null; echo; done
 echo filter
-nft list table netdev macvlan_shim 2>/dev/null || :
+nft --stateless list table netdev macvlan_shim 2>/dev/null || :
 echo sysctls
 cd /proc/sys/net; grep -s . ipv[46]/conf/*/* ipv[46]/neigh/*/* || :
 ";
