@@ -223,8 +223,10 @@ fn bash_completes_the_commands() -> Result<()> {
     let completions = folder.path().join("usr/share/bash-completion/completions/macvlan-shim");
     let script = r#"source "$0"; complete="$(complete -p macvlan-shim)"; complete=${complete##*-F }
                     COMP_WORDS=(macvlan-shim sta) COMP_CWORD=1
-                    "${complete%% *}" macvlan-shim sta macvlan-shim; echo "${COMPREPLY[@]}""#;
+                    "${complete%% *}" macvlan-shim sta macvlan-shim; echo "${COMPREPLY[@]}"
+                    COMP_WORDS=(macvlan-shim explain --a) COMP_CWORD=2
+                    "${complete%% *}" macvlan-shim --a explain; echo "${COMPREPLY[@]}""#;
     let completed = run(Command::new("bash").args(["-c", script]).arg(completions))?;
-    ensure!(completed == "status\n", "{completed}");
+    ensure!(completed == "status\n--all\n", "{completed}");
     Ok(())
 }

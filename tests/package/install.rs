@@ -66,7 +66,7 @@ fn without_a_server_it_waits_and_says_so_and_finds_one_that_is_installed_later()
     node.install()?;
     node.host.wait_unit(UNIT, "active")?;
     until(PATIENCE, "it says so", || {
-        node.unit("StatusText").is_ok_and(|text| text == "waiting for an LXD or Incus server")
+        node.unit("StatusText").is_ok_and(|text| text == "1 problem, waiting for an LXD or Incus server")
     })?;
     let status = node.wait("it is ready", |status| status["ready"] == true)?;
     let states: Vec<_> = status["servers"].as_array().into_iter().flatten().map(|s| &s["state"]).collect();

@@ -27,10 +27,12 @@ fn generated(shell: Shell) -> Result<String> {
     Ok(String::from_utf8(script)?)
 }
 
-/// Each command has a list of its options.
-fn bash(mut script: String) -> Result<String> {
+/// Each command has a list of its options. clap_complete 4.6 calls a program with a hyphen by two names, so that
+/// no command's list would be found.
+fn bash(script: String) -> Result<String> {
+    let mut script = script.replace("macvlan__subcmd__shim", "macvlan__shim");
     for command in WITH_NAMES {
-        let before = format!("macvlan__subcmd__shim__subcmd__{command})\n            opts=\"");
+        let before = format!("macvlan__shim__subcmd__{command})\n            opts=\"");
         let place = script.find(&before).map(|place| place + before.len());
         ensure!(place.is_some(), "bash's completion has another form: no {before}");
         script.insert_str(place.unwrap_or_default(), &format!("$({NAMES}) "));
