@@ -1,5 +1,9 @@
 //! The errors that leave this room, in words for people.
 
+use std::fmt;
+
+use nix::errno::Errno;
+
 use crate::model::Code;
 
 /// The kernel cannot be followed at all.
@@ -42,6 +46,21 @@ pub(super) fn deaf(error: std::io::Error) -> KernelError {
     };
     KernelError {
         message: format!("the events of guests' network namespaces cannot be heard: {error}"),
+        hint: hint.to_owned(),
+    }
+}
+
+/// The namespaces of guests cannot be read.
+pub(super) fn powerless(errno: Option<Errno>, error: &dyn fmt::Display) -> KernelError {
+    let hint = match errno {
+        Some(Errno::EPERM | Errno::EACCES) => {
+            "run it as root, or with CAP_NET_ADMIN in the host's user namespace"
+        }
+        Some(_) => "Linux 5.0 or later is needed",
+        None => "try again",
+    };
+    KernelError {
+        message: format!("the network namespaces of guests cannot be read: {error}"),
         hint: hint.to_owned(),
     }
 }

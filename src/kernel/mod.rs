@@ -39,8 +39,6 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-
 use crate::model::dropped::DroppedPackets;
 use crate::model::found_way::FoundWay;
 use crate::model::inventory::Home;
@@ -50,7 +48,7 @@ use crate::model::snapshot::Netns;
 use crate::model::tally::NetlinkTally;
 use crate::model::{Changes, NetnsId, Op, Snapshot};
 use apply::Writer;
-use error::{deaf, speechless};
+use error::{deaf, powerless, speechless};
 use filter::NftError;
 use object::{link, netns, way};
 use socket::error::RequestError;
@@ -84,6 +82,7 @@ impl Kernel {
     pub fn open() -> Result<Kernel, KernelError> {
         let hearing = Hearing::open().map_err(deaf)?;
         let mut requests = Requests::open().map_err(speechless)?;
+        let powerless = |error: RequestError| powerless(error.errno(), &error);
         let own_id = netns::own(&mut requests).map_err(powerless)?;
         // If the host's own namespace can be read like a guest's, so can those of guests.
         link::of_guest(&mut requests, own_id).map_err(powerless)?;
@@ -320,18 +319,4 @@ pub fn way_to(address: IpAddr) -> Result<FoundWay, KernelError> {
         message: format!("the kernel does not tell its way to {address}: {error}"),
         hint: format!("ask it: ip route get {address}"),
     })
-}
-
-fn powerless(error: RequestError) -> KernelError {
-    let hint = match error.errno() {
-        Some(Errno::EPERM | Errno::EACCES) => {
-            "run it as root, or with CAP_NET_ADMIN in the host's user namespace"
-        }
-        Some(_) => "Linux 5.0 or later is needed",
-        None => "try again",
-    };
-    KernelError {
-        message: format!("the network namespaces of guests cannot be read: {error}"),
-        hint: hint.to_owned(),
-    }
 }

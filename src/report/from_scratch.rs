@@ -8,7 +8,7 @@ use crate::model::neighbours::NeighbourTable;
 use crate::model::status::Problem;
 use crate::reconcile::{Desired, Inputs, LanQuestions, Memory, Schedule, desire};
 
-/// What a daemon would decide at its start. Nothing is applied.
+/// The decisions that a daemon would make at its start. Nothing is applied.
 pub struct FromScratch {
     /// The decisions.
     pub desired: Desired,

@@ -78,20 +78,7 @@ fn a_guest_that_is_reached_answers_and_every_step_is_good(kind: Kind) -> Result<
 fn a_guest_that_is_not_ours_is_told_with_its_way_to_the_host(kind: Kind) -> Result<()> {
     let site = Site::new(kind)?;
     let _node = Node::start(&site.host)?;
-    site.host
-        .sh("ip link add br9 type bridge && ip address add 10.9.9.1/24 dev br9 && ip link set br9 up")?;
-    site.server.cli(&["profile", "create", "bridged"])?;
-    site.server.cli(&[
-        "profile",
-        "device",
-        "add",
-        "bridged",
-        "eth0",
-        "nic",
-        "nictype=bridged",
-        "parent=br9",
-    ])?;
-    site.server.launch("br1", &["-p", "default", "-p", "bridged", "-c", "environment.LAB_DHCP=none"])?;
+    site.launch_bridged("br1")?;
     let (exit, text) = explain(&site.host, "br1")?;
     let expected = "its NIC eth0 is bridged on br9; it reaches this host at 10.9.9.1 without macvlan-shim";
     ensure!(exit == 0 && text.contains(expected), "{text}");

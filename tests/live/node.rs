@@ -246,6 +246,16 @@ impl Site {
         Ok(Site { lab, lan, host, port, peer, server })
     }
 
+    /// A guest whose NIC is on a bridge of the host, which has 10.9.9.1.
+    pub(crate) fn launch_bridged(&self, name: &str) -> Result<Guest> {
+        let bridge = "ip link add br9 type bridge; ip address add 10.9.9.1/24 dev br9; ip link set br9 up";
+        self.host.sh(bridge)?;
+        let device = ["device", "add", "bridged", "eth0", "nic", "nictype=bridged", "parent=br9"];
+        self.server.cli(&["profile", "create", "bridged"])?;
+        self.server.cli(&[&["profile"], &device[..]].concat())?;
+        self.server.launch(name, &["-p", "default", "-p", "bridged", "-c", "environment.LAB_DHCP=none"])
+    }
+
     /// A guest without DHCP and SLAAC, with these addresses.
     pub(crate) fn launch_static(&self, name: &str, addresses: &[&str]) -> Result<Guest> {
         let guest = self.server.launch(

@@ -12,7 +12,7 @@ use crate::roff::{bold, plain};
 
 /// An administrator's command.
 pub(crate) const SECTION: &str = "8";
-/// What the command line's definition does not have: exit status, environment, files.
+/// The sections that the command line's definition does not have: exit status, environment, files.
 const SECTIONS: &[u8] = include_bytes!("page.roff");
 
 /// One page a command, by its name: `macvlan-shim`, `macvlan-shim-status`, … `day` is that of the release.

@@ -1,6 +1,6 @@
 //! Completions for shells: from the command line's own definition, and the names of guests.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::CommandFactory;
 use clap_complete::Shell;
 use macvlan_shim::cli::Cli;
@@ -9,7 +9,7 @@ use macvlan_shim::model::names::PROGRAM;
 /// The commands that take names of guests.
 const WITH_NAMES: [&str; 3] = ["status", "explain", "events"];
 
-/// What prints the names.
+/// The command that prints the names.
 const NAMES: &str = "macvlan-shim status --list 2>/dev/null";
 
 /// The script for each shell, by the shell's name.
@@ -33,9 +33,8 @@ fn bash(script: String) -> Result<String> {
     let mut script = script.replace("macvlan__subcmd__shim", "macvlan__shim");
     for command in WITH_NAMES {
         let before = format!("macvlan__shim__subcmd__{command})\n            opts=\"");
-        let place = script.find(&before).map(|place| place + before.len());
-        ensure!(place.is_some(), "bash's completion has another form: no {before}");
-        script.insert_str(place.unwrap_or_default(), &format!("$({NAMES}) "));
+        let place = script.find(&before).with_context(|| format!("bash's completion has no {before}"))?;
+        script.insert_str(place + before.len(), &format!("$({NAMES}) "));
     }
     // The word that stands for the names in the list.
     Ok(script.replace(" [NAME]...", "").replace(" <SUBJECT>", ""))

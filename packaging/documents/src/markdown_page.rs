@@ -1,6 +1,6 @@
 //! A manual page from one of the documents, so that a text has one source.
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail};
 use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 
 use crate::roff::{bold, plain, title};
@@ -71,7 +71,7 @@ impl Page {
                 | Tag::Link { .. },
             )
             | Event::End(TagEnd::Table | TagEnd::Link) => {}
-            other => ensure!(false, "{other:?} has no form in a manual page yet"),
+            other => bail!("{other:?} has no form in a manual page yet"),
         }
         Ok(())
     }
@@ -82,7 +82,7 @@ impl Page {
             HeadingLevel::H1 => {}
             HeadingLevel::H2 => self.roff += &format!(".SH {}\n", text.to_uppercase()),
             HeadingLevel::H3 => self.roff += &format!(".SS {text}\n"),
-            deeper => ensure!(false, "a manual page has no {deeper} ({text})"),
+            deeper => bail!("a manual page has no {deeper} ({text})"),
         }
         Ok(())
     }

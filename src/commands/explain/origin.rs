@@ -9,7 +9,8 @@ use crate::config::Config;
 use crate::model::explanation::{ChainStep, Explanation, StepName, StepState};
 use crate::servers::{self, GuestName, NicOrigin, Target};
 
-/// Adds it to the steps about NICs. What cannot be found out is left out, because nothing depends on it.
+/// Adds it to the steps about NICs. If a server does not tell, the step stays as it is, because nothing depends on
+/// it.
 pub(super) fn add(config_file: Option<&Path>, explanations: &mut [Explanation]) {
     let Ok(loaded) = Config::load(config_file) else { return };
     let targets = servers::targets(&loaded.config.sockets(), |name| std::env::var_os(name));

@@ -70,29 +70,48 @@ pub(super) fn in_one_line(typed: &[Typed]) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// Compares a situation with the document, or writes it there.
+/// Whether the document is to be written instead of compared.
+pub(super) fn is_written() -> bool {
+    std::env::var_os(UPDATE).is_some()
+}
+
+/// Compares a situation with the document.
 pub(super) fn compare(title: &str, story: &str, typed: &[Typed]) -> Result<()> {
+    let (is, document) = (section(title, story, typed), read()?);
+    let mut sections = document.split("\n## ");
+    let documented = sections.find(|section| section.split('\n').next() == Some(title));
+    let documented = documented.with_context(|| format!("{DOCUMENT} has no section {title}"))?;
+    let (seen, was) = (constant(&is), constant(documented));
+    ensure!(seen == was, "{DOCUMENT} shows something else for {title}:\n{seen}\n\nnot\n{was}\n\n{is}");
+    Ok(())
+}
+
+/// Writes a situation into the document, in the place that it has there.
+pub(super) fn write(title: &str, story: &str, typed: &[Typed]) -> Result<()> {
+    let _turn = TURN.lock().map_err(|_| anyhow!("another story has failed"))?;
+    let (is, document) = (section(title, story, typed), read()?);
+    let mut sections: Vec<&str> = document.split("\n## ").collect();
+    match sections.iter_mut().find(|section| section.split('\n').next() == Some(title)) {
+        Some(section) => *section = &is,
+        None => sections.push(&is),
+    }
+    Ok(std::fs::write(path(), sections.join("\n## "))?)
+}
+
+fn path() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(DOCUMENT)
+}
+
+fn read() -> Result<String> {
+    std::fs::read_to_string(path()).with_context(|| path().display().to_string())
+}
+
+fn section(title: &str, story: &str, typed: &[Typed]) -> String {
     let parts = typed.iter().map(|Typed { prompt, words, output }| {
         format!("```console\n{prompt} macvlan-shim {words}\n{output}\n```\n\n")
     });
     let section = format!("{title}\n\n{story}\n\n{}", parts.collect::<String>());
-    let _turn = TURN.lock().map_err(|_| anyhow!("another story has failed"))?;
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(DOCUMENT);
-    let document = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-    let mut sections: Vec<&str> = document.split("\n## ").collect();
-    let place = sections.iter().position(|section| section.split('\n').next() == Some(title));
-    if std::env::var_os(UPDATE).is_none() {
-        let documented = sections[place.with_context(|| format!("{DOCUMENT} has no section {title}"))?];
-        let (is, was) = (constant(&section), constant(documented));
-        ensure!(is == was, "{DOCUMENT} shows something else for {title}:\n{is}\n\nnot\n{was}\n\n{section}");
-        return Ok(());
-    }
-    let section = section.trim_end().to_owned() + "\n";
-    match place {
-        Some(place) => sections[place] = &section,
-        None => sections.push(&section),
-    }
-    Ok(std::fs::write(path, sections.join("\n## "))?)
+    section.trim_end().to_owned() + "\n"
 }
 
 /// A text without line ends, punctuation and everything that differs from run to run: numbers, durations, MACs.

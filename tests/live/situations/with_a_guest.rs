@@ -246,19 +246,7 @@ fn the_guest_is_not_where_it_is_looked_for() -> Result<()> {
     })?;
     site.server.cli(&["delete", "--force", "db"])?;
 
-    site.host.sh("ip link add br9 type bridge; ip address add 10.9.9.1/24 dev br9; ip link set br9 up")?;
-    site.server.cli(&["profile", "create", "bridged"])?;
-    site.server.cli(&[
-        "profile",
-        "device",
-        "add",
-        "bridged",
-        "eth0",
-        "nic",
-        "nictype=bridged",
-        "parent=br9",
-    ])?;
-    site.server.launch("mail", &["-p", "default", "-p", "bridged", "-c", "environment.LAB_DHCP=none"])?;
+    site.launch_bridged("mail")?;
     look(&Situation {
         title: "The guest is on a bridge",
         story: "`status` does not show it.",
